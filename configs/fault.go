@@ -1,0 +1,42 @@
+package configs
+
+import "strings"
+
+// Fault is one thing wrong with a configuration.
+type Fault struct {
+	// Where is "file:line", the file alone for a value the file leaves to its
+	// default, "--set", or empty for a Config that was not read from anything.
+	Where string
+	// Path is the YAML path of the value, "train.warmup"; empty where the fault
+	// is in no value, such as a syntax error.
+	Path string
+	// Msg says what was found and what is wanted, in one line.
+	Msg string
+}
+
+// String returns the fault in one line: "where: path: have X, want Y".
+func (f Fault) String() string {
+	line := f.Msg
+	if f.Path != "" {
+		line = f.Path + ": " + line
+	}
+	if f.Where != "" {
+		line = f.Where + ": " + line
+	}
+	return line
+}
+
+// Error is everything wrong with a configuration, at least one fault. Its text
+// has a line for each fault.
+type Error struct {
+	Faults []Fault
+}
+
+// Error returns the faults, one a line.
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		lines[i] = f.String()
+	}
+	return strings.Join(lines, "\n")
+}

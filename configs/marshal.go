@@ -1,0 +1,28 @@
+package configs
+
+import (
+	"bytes"
+	"fmt"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Marshal returns c as YAML with every key written out. [Parse] gives a valid c
+// back exactly: floats have the fewest digits that tell them apart, and dollar
+// signs in paths are doubled so that nothing is replaced again. Only a leading
+// ~/, which no path has after Parse, would be.
+func Marshal(c Config) ([]byte, error) {
+	for _, p := range c.paths() {
+		*p.value = escapePath(*p.value)
+	}
+	var buf bytes.Buffer
+	enc := yaml.NewEncoder(&buf)
+	enc.SetIndent(2)
+	if err := enc.Encode(c); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if err := enc.Close(); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return buf.Bytes(), nil
+}

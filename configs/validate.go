@@ -1,0 +1,236 @@
+package configs
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	patch     = 14   // side of a patch of every supported backbone, pixels
+	maxSide   = 8192 // of a resized picture or a map, pixels
+	maxViews  = 64
+	maxQueue  = 1024 // threads, goroutines or batches
+	numLayers = 8    // of a backbone whose layers are left to the architecture
+)
+
+// Validate reports everything wrong with c as an [*Error], each fault by its
+// YAML path: "train.warmup: have 500, want less than train.iterations (400)".
+// It looks at no file: whether weights and pictures are there, and whether the
+// architecture has the layers asked for, is found where they are read.
+func (c *Config) Validate() error {
+	if faults := c.faults(); len(faults) > 0 {
+		return &Error{faults}
+	}
+	return nil
+}
+
+func (c *Config) faults() []Fault {
+	var k checker
+	k.run(c)
+	k.backbone(&c.Backbone)
+	k.data(&c.Data)
+	k.model(c)
+	k.train(&c.Train)
+	k.eval(&c.Eval)
+	return k.list
+}
+
+var device = regexp.MustCompile(`^(auto|cpu|cuda|cuda:(0|[1-9][0-9]?))$`)
+
+func (k *checker) run(c *Config) {
+	k.name("name", c.Name)
+	k.text("output", c.Output)
+	k.check(c.Seed >= 0, "seed", c.Seed, "at least 0")
+	k.check(device.MatchString(c.Device), "device", c.Device, "auto, cpu, cuda or cuda:N")
+	k.between("threads", c.Threads, 0, maxQueue)
+}
+
+func (k *checker) backbone(b *Backbone) {
+	k.text("backbone.name", b.Name)
+	k.text("backbone.weights", b.Weights)
+	ascending := true
+	for i, l := range b.Layers {
+		ascending = ascending && l >= 0 && (i == 0 || l > b.Layers[i-1])
+	}
+	k.check(ascending, "backbone.layers", b.Layers, "block numbers from 0 in ascending order")
+
+	n := b.numLayers()
+	if len(b.Fuse) == 0 {
+		return // the default fits any number
+	}
+	groups := make([]int, n) // how many groups hold each position
+	for _, group := range b.Fuse {
+		k.check(len(group) > 0, "backbone.fuse", b.Fuse, "no empty group")
+		for _, pos := range group {
+			if pos < 0 || pos >= n {
+				k.fault("backbone.fuse", b.Fuse, fmt.Sprintf("positions 0 to %d (%d is none)", n-1, pos))
+				return
+			}
+			groups[pos]++
+		}
+	}
+	for pos, count := range groups {
+		if count != 1 {
+			k.fault("backbone.fuse", b.Fuse, fmt.Sprintf("each position in one group (position %d is in %d)", pos, count))
+			return
+		}
+	}
+}
+
+// numLayers returns the number of encoder layers: 8 by default, whatever the
+// architecture.
+func (b *Backbone) numLayers() int {
+	if len(b.Layers) == 0 {
+		return numLayers
+	}
+	return len(b.Layers)
+}
+
+func (k *checker) data(d *Data) {
+	k.among("data.format", d.Format, "realiad")
+	k.text("data.root", d.Root)
+	k.below("data.index", d.Index)
+	k.below("data.images", d.Images)
+	for i, class := range d.Classes {
+		k.name(fmt.Sprintf("data.classes[%d]", i), class)
+		if first := slices.Index(d.Classes, class); first < i {
+			k.fault(fmt.Sprintf("data.classes[%d]", i), class, fmt.Sprintf("each class once (it is data.classes[%d])", first))
+		}
+	}
+	k.between("data.views", d.Views, 1, maxViews)
+	k.between("data.resize", d.Resize, patch, maxSide)
+	k.check(d.Crop <= d.Resize, "data.crop", d.Crop, fmt.Sprintf("at most data.resize (%d)", d.Resize))
+	k.check(d.Crop > 0 && d.Crop%patch == 0, "data.crop", d.Crop, fmt.Sprintf("a multiple of the patch (%d)", patch))
+	k.between("data.workers", d.Workers, 0, maxQueue)
+	k.between("data.prefetch", d.Prefetch, 1, maxQueue)
+}
+
+func (k *checker) model(c *Config) {
+	m := &c.Model
+	k.check(m.DecoderDepth == c.Backbone.numLayers(), "model.decoder_depth", m.DecoderDepth,
+		fmt.Sprintf("the number of backbone.layers (%d)", c.Backbone.numLayers()))
+	k.share("model.dropout", m.Dropout)
+	k.share("model.keep", m.Keep)
+	k.among("model.select", m.Select, "lowest", "highest", "all")
+	k.check(m.NeighborMask == 0 || m.NeighborMask > 0 && m.NeighborMask%2 == 1,
+		"model.neighbor_mask", m.NeighborMask, "0 or an odd number")
+	k.positive("model.eps", m.Eps)
+	for i := range m.Jitter.Scale {
+		k.notNegative(fmt.Sprintf("model.jitter.scale[%d]", i), m.Jitter.Scale[i])
+		k.share(fmt.Sprintf("model.jitter.prob[%d]", i), m.Jitter.Prob[i])
+	}
+}
+
+func (k *checker) train(t *Train) {
+	k.atLeast("train.iterations", t.Iterations, 1)
+	k.atLeast("train.warmup", t.Warmup, 0)
+	k.check(t.Warmup < t.Iterations, "train.warmup", t.Warmup, fmt.Sprintf("less than train.iterations (%d)", t.Iterations))
+	k.atLeast("train.objects", t.Objects, 1)
+	k.positive("train.lr", t.LR)
+	k.notNegative("train.lr_final", t.LRFinal)
+	k.check(!(t.LRFinal > t.LR), "train.lr_final", t.LRFinal, fmt.Sprintf("at most train.lr (%v)", t.LR))
+	k.notNegative("train.weight_decay", t.WeightDecay)
+	k.positive("train.clip", t.Clip)
+	k.share("train.hard_fraction", t.HardFraction)
+	k.atLeast("train.hard_warmup", t.HardWarmup, 1)
+	k.share("train.easy_scale", t.EasyScale)
+	k.atLeast("train.log_every", t.LogEvery, 1)
+	k.atLeast("train.checkpoint_every", t.CheckpointEvery, 1)
+}
+
+func (k *checker) eval(e *Eval) {
+	k.atLeast("eval.objects", e.Objects, 1)
+	k.between("eval.map_size", e.MapSize, 1, maxSide)
+	k.check(e.Blur.Size > 0 && e.Blur.Size%2 == 1, "eval.blur.size", e.Blur.Size, "an odd number")
+	k.check(e.Blur.Size <= e.MapSize, "eval.blur.size", e.Blur.Size, fmt.Sprintf("at most eval.map_size (%d)", e.MapSize))
+	k.positive("eval.blur.sigma", e.Blur.Sigma)
+	k.check(e.Top > 0 && e.Top <= 1, "eval.top", e.Top, "more than 0, at most 1")
+	if pixels := e.MapSize * e.MapSize; e.Top > 0 && e.MapSize > 0 && e.MapSize <= maxSide {
+		k.check(e.Top*float64(pixels) >= 1, "eval.top", e.Top, fmt.Sprintf("at least one of the %d pixels of a map", pixels))
+	}
+	k.among("eval.mask_rule", e.MaskRule, "gt0", "gt0.5")
+	k.check(e.AuproLimit > 0 && e.AuproLimit <= 1, "eval.aupro_limit", e.AuproLimit, "more than 0, at most 1")
+}
+
+// checker gathers faults. Comparisons are written so that NaN fails them.
+type checker struct {
+	list []Fault
+}
+
+func (k *checker) fault(path string, have any, want string) {
+	k.list = append(k.list, Fault{Path: path, Msg: fmt.Sprintf("have %s, want %s", show(have), want)})
+}
+
+func (k *checker) check(ok bool, path string, have any, want string) {
+	if !ok {
+		k.fault(path, have, want)
+	}
+}
+
+func (k *checker) atLeast(path string, v, least int) {
+	k.check(v >= least, path, v, fmt.Sprintf("at least %d", least))
+}
+
+func (k *checker) between(path string, v, least, most int) {
+	k.check(v >= least && v <= most, path, v, fmt.Sprintf("%d to %d", least, most))
+}
+
+func (k *checker) positive(path string, v float64) {
+	k.check(v > 0 && !math.IsInf(v, 0), path, v, "a finite number more than 0")
+}
+
+func (k *checker) notNegative(path string, v float64) {
+	k.check(v >= 0 && !math.IsInf(v, 0), path, v, "a finite number, at least 0")
+}
+
+func (k *checker) share(path string, v float64) {
+	k.check(v >= 0 && v <= 1, path, v, "0 to 1")
+}
+
+func (k *checker) among(path, v string, known ...string) {
+	k.check(slices.Contains(known, v), path, v, strings.Join(known, " or "))
+}
+
+// text wants something that YAML, a path and a line of a log can all hold.
+func (k *checker) text(path, v string) bool {
+	ok := v != "" && utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) || r == '\uFEFF' || r == utf8.RuneError
+	})
+	k.check(ok, path, v, "text in UTF-8 without control characters")
+	return ok
+}
+
+// name wants the name of one file or folder.
+func (k *checker) name(path, v string) {
+	if k.text(path, v) {
+		k.check(!strings.ContainsAny(v, `/\`) && v != "." && v != "..", path, v, "a name without path separators")
+	}
+}
+
+// below wants a path that stays below the folder it is relative to.
+func (k *checker) below(path, v string) {
+	if k.text(path, v) {
+		k.check(filepath.IsLocal(v), path, v, "a path that stays below data.root")
+	}
+}
+
+// show formats a value as it would stand in YAML, shortened.
+func show(v any) string {
+	switch v := v.(type) {
+	case string:
+		return quote(v)
+	case []int, [][]int:
+		text := strings.ReplaceAll(fmt.Sprint(v), " ", ", ")
+		if len(text) > 80 {
+			text = text[:80] + "…"
+		}
+		return text
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,48 @@
+// Package testdata finds the recorded traces, pictures and weights that lie
+// beside the checkout, for tests only: the program itself never needs them.
+package testdata
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Shared returns the absolute path of name in the shared folder: the one named
+// by MVAG_SHARED, else the first "shared" beside a parent of the working
+// folder. Where it is missing the test is skipped, or fails if CI is set.
+func Shared(t testing.TB, name string) string {
+	t.Helper()
+	if dir := os.Getenv("MVAG_SHARED"); dir != "" {
+		if path := filepath.Join(dir, name); exists(path) {
+			return path
+		}
+	} else if path := search(name); path != "" {
+		return path
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("shared/%s: missing, and CI is set", name)
+	}
+	t.Skipf("shared/%s: missing; set MVAG_SHARED to the folder that holds it", name)
+	return ""
+}
+
+func search(name string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if path := filepath.Join(dir, "shared", name); exists(path) {
+			return path
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
