@@ -1,0 +1,212 @@
+package safetensors
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+)
+
+// chunk is how many bytes are read at a time where values are converted.
+const chunk = 1 << 20
+
+// File is an open safetensors file whose header has been checked. Its methods
+// may be called from several goroutines; none may be called after Close.
+type File struct {
+	path     string
+	r        io.ReaderAt
+	close    func() error
+	data     int64 // offset of the first byte behind the header
+	entries  []entry
+	index    map[string]int // position in entries by name
+	metadata map[string]string
+}
+
+// Open opens the file and checks its whole header; values are read on demand.
+func Open(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return nil, fmt.Errorf("%s: have a %s, want a regular file", path, kind(info.Mode()))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := newFile(path, f, info.Size())
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	file.close = f.Close
+	return file, nil
+}
+
+func kind(mode os.FileMode) string {
+	if mode.IsDir() {
+		return "folder"
+	}
+	return "special file"
+}
+
+// newFile reads the header of the size bytes of r.
+func newFile(path string, r io.ReaderAt, size int64) (*File, error) {
+	var length [8]byte
+	if size < int64(len(length)) {
+		return nil, fmt.Errorf("%s: have %d bytes, want a safetensors file of at least %d", path, size, len(length))
+	}
+	if err := readAt(r, length[:], 0); err != nil {
+		return nil, fmt.Errorf("%s: header length: %w", path, err)
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	if n > maxHeader {
+		return nil, fmt.Errorf("%s: have a header of %d bytes, want at most %d: not a safetensors file", path, n, maxHeader)
+	}
+	data := int64(len(length)) + int64(n)
+	if data > size {
+		return nil, fmt.Errorf("%s: have %d bytes, want a header of %d: the file is cut short", path, size, n)
+	}
+	header := make([]byte, n)
+	if err := readAt(r, header, int64(len(length))); err != nil {
+		return nil, fmt.Errorf("%s: header: %w", path, err)
+	}
+	entries, metadata, err := parseHeader(header, size-data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	f := &File{path: path, r: r, data: data, entries: entries, metadata: metadata, index: make(map[string]int, len(entries))}
+	for i, e := range entries {
+		f.index[e.name] = i
+	}
+	return f, nil
+}
+
+// readAt fills buf; it differs from ReadAt in that the end of the file is no
+// error when buf is full and an unexpected one when it is not.
+func readAt(r io.ReaderAt, buf []byte, offset int64) error {
+	n, err := r.ReadAt(buf, offset)
+	if n == len(buf) {
+		return nil
+	}
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Names returns the names of all tensors in the order of their data.
+func (f *File) Names() []string {
+	names := make([]string, len(f.entries))
+	for i, e := range f.entries {
+		names[i] = e.name
+	}
+	return names
+}
+
+// Info returns the element type and a copy of the shape of a tensor; a scalar
+// has the empty shape.
+func (f *File) Info(name string) (DType, []int64, bool) {
+	i, ok := f.index[name]
+	if !ok {
+		return "", nil, false
+	}
+	return f.entries[i].dtype, slices.Clone(f.entries[i].shape), true
+}
+
+// Metadata returns a copy of the free text of the header, empty if there is
+// none.
+func (f *File) Metadata() map[string]string {
+	if f.metadata == nil {
+		return map[string]string{}
+	}
+	return maps.Clone(f.metadata)
+}
+
+// Float32 returns the values of a tensor of type F32, F16 or BF16, which are
+// exact, or F64, rounded to nearest.
+func (f *File) Float32(name string) ([]float32, error) {
+	e, err := f.find(name)
+	if err != nil {
+		return nil, err
+	}
+	switch e.dtype {
+	case F32, F16, BF16, F64:
+	default:
+		return nil, f.errorf(name, "have dtype %s, want F32, F16, BF16 or F64", e.dtype)
+	}
+	values := make([]float32, 0, (e.end-e.begin)/e.dtype.Size())
+	err = f.chunks(e, func(b []byte) (err error) {
+		values, err = AppendFloat32(values, e.dtype, b)
+		return err
+	})
+	return values, err
+}
+
+// Int64 returns the values of a tensor of type I64.
+func (f *File) Int64(name string) ([]int64, error) {
+	e, err := f.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if e.dtype != I64 {
+		return nil, f.errorf(name, "have dtype %s, want I64", e.dtype)
+	}
+	values := make([]int64, 0, (e.end-e.begin)/8)
+	err = f.chunks(e, func(b []byte) error {
+		for ; len(b) > 0; b = b[8:] {
+			values = append(values, int64(binary.LittleEndian.Uint64(b)))
+		}
+		return nil
+	})
+	return values, err
+}
+
+// Bytes returns the little-endian elements of a tensor of any type.
+func (f *File) Bytes(name string) ([]byte, error) {
+	e, err := f.find(name)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, e.end-e.begin)
+	if err := readAt(f.r, b, f.data+e.begin); err != nil {
+		return nil, f.errorf(name, "%w", err)
+	}
+	return b, nil
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.close() }
+
+// chunks passes the bytes of a tensor to use in pieces of whole elements.
+func (f *File) chunks(e entry, use func([]byte) error) error {
+	buf := make([]byte, min(chunk, e.end-e.begin))
+	for at := e.begin; at < e.end; at += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), e.end-at)]
+		if err := readAt(f.r, buf, f.data+at); err != nil {
+			return f.errorf(e.name, "%w", err)
+		}
+		if err := use(buf); err != nil {
+			return f.errorf(e.name, "%w", err)
+		}
+	}
+	return nil
+}
+
+func (f *File) find(name string) (entry, error) {
+	i, ok := f.index[name]
+	if !ok {
+		return entry{}, f.errorf(name, "%w", errMissing)
+	}
+	return f.entries[i], nil
+}
+
+var errMissing = errors.New("not in the file")
+
+func (f *File) errorf(name, format string, args ...any) error {
+	return fmt.Errorf("%s: tensor %.80q: %w", f.path, name, fmt.Errorf(format, args...))
+}

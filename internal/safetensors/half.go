@@ -1,0 +1,98 @@
+package safetensors
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// Float16ToFloat32 returns the value of an IEEE 754 half-precision number. It
+// is exact; the payload of a NaN is kept.
+func Float16ToFloat32(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
+	switch exponent {
+	case 0: // zero and subnormals, multiples of 2^-24
+		return math.Float32frombits(sign | math.Float32bits(float32(fraction)*0x1p-24))
+	case 0x1f: // infinities and NaN
+		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
+	}
+	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+}
+
+// Float32ToFloat16 rounds f to half precision, ties to even; values from
+// 65520 up become infinite. A NaN stays one and keeps the top of its payload.
+func Float32ToFloat16(f float32) uint16 {
+	bits := math.Float32bits(f)
+	sign, abs := uint16(bits>>16&0x8000), bits&0x7fffffff
+	switch {
+	case abs > 0x7f800000:
+		h := sign | 0x7c00 | uint16(abs>>13&0x3ff)
+		if h&0x3ff == 0 { // the payload was below the bits kept
+			h |= 0x200
+		}
+		return h
+	case abs >= 0x477ff000: // 65520, halfway between the largest half and 2^16
+		return sign | 0x7c00
+	case abs < 0x38800000: // below 2^-14: count multiples of 2^-24
+		// The sum has an exponent at which one unit in the last place is
+		// 2^-24, so that the addition itself rounds to even.
+		return sign | uint16(math.Float32bits(math.Float32frombits(abs)+0.5)-0x3f000000)
+	}
+	return sign | uint16((roundEven(abs, 13)-(127-15)<<23)>>13)
+}
+
+// BFloat16ToFloat32 returns the value of a bfloat16 number, which is the upper
+// half of a float32.
+func BFloat16ToFloat32(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
+
+// Float32ToBFloat16 rounds f to bfloat16, ties to even. A NaN stays one and
+// keeps the top of its payload.
+func Float32ToBFloat16(f float32) uint16 {
+	bits := math.Float32bits(f)
+	if bits&0x7fffffff > 0x7f800000 {
+		b := uint16(bits >> 16)
+		if b&0x7f == 0 {
+			b |= 0x40
+		}
+		return b
+	}
+	return uint16(roundEven(bits, 16) >> 16)
+}
+
+// roundEven adds what makes the truncation of the lowest n bits of v round to
+// nearest, ties to even. A carry into the exponent is the right result.
+func roundEven(v uint32, n uint) uint32 {
+	return v + 1<<(n-1) - 1 + v>>n&1
+}
+
+// AppendFloat32 appends the little-endian elements of type d in src to dst.
+// F32, F16 and BF16 are exact, F64 is rounded to nearest; other types and a
+// part of an element are errors.
+func AppendFloat32(dst []float32, d DType, src []byte) ([]float32, error) {
+	le := binary.LittleEndian
+	if size := d.Size(); size > 0 && int64(len(src))%size != 0 {
+		return dst, fmt.Errorf("have %d bytes, want a multiple of %d", len(src), size)
+	}
+	switch d {
+	case F32:
+		for ; len(src) > 0; src = src[4:] {
+			dst = append(dst, math.Float32frombits(le.Uint32(src)))
+		}
+	case F16:
+		for ; len(src) > 0; src = src[2:] {
+			dst = append(dst, Float16ToFloat32(le.Uint16(src)))
+		}
+	case BF16:
+		for ; len(src) > 0; src = src[2:] {
+			dst = append(dst, BFloat16ToFloat32(le.Uint16(src)))
+		}
+	case F64:
+		for ; len(src) > 0; src = src[8:] {
+			dst = append(dst, float32(math.Float64frombits(le.Uint64(src))))
+		}
+	default:
+		return dst, fmt.Errorf("have dtype %.40q, want F32, F16, BF16 or F64", string(d))
+	}
+	return dst, nil
+}

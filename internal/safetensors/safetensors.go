@@ -1,0 +1,103 @@
+// Package safetensors reads and writes the safetensors format: eight bytes of
+// little-endian header length, a JSON header that names tensors, then their
+// values in one contiguous block. Files written here are read by the Python
+// package of that name and the other way round; docs/format/weights.md says
+// what is checked and what is refused.
+package safetensors
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// maxHeader is the longest header in bytes, as in the reference implementation.
+const maxHeader = 100_000_000
+
+// maxRank is the largest number of dimensions of a tensor, that of LibTorch.
+const maxRank = 64
+
+// metadataKey is the header entry that holds free text instead of a tensor.
+const metadataKey = "__metadata__"
+
+// DType is the element type of a tensor, spelled as in the header.
+type DType string
+
+// The element types of one or more whole bytes that are read and written.
+const (
+	Bool DType = "BOOL"
+	U8   DType = "U8"
+	I8   DType = "I8"
+	I16  DType = "I16"
+	U16  DType = "U16"
+	F16  DType = "F16"
+	BF16 DType = "BF16"
+	I32  DType = "I32"
+	U32  DType = "U32"
+	F32  DType = "F32"
+	F64  DType = "F64"
+	I64  DType = "I64"
+	U64  DType = "U64"
+)
+
+// dtypes lists every type in the order of the reference implementation, which
+// is that of alignment: Write stores the last of them first.
+var dtypes = []DType{Bool, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64}
+
+// Size returns the number of bytes of one element, 0 for an unknown type.
+func (d DType) Size() int64 {
+	switch d {
+	case Bool, U8, I8:
+		return 1
+	case I16, U16, F16, BF16:
+		return 2
+	case I32, U32, F32:
+		return 4
+	case F64, I64, U64:
+		return 8
+	}
+	return 0
+}
+
+// entry is what the header says of one tensor. Offsets count from the end of
+// the header.
+type entry struct {
+	name       string
+	dtype      DType
+	shape      []int64
+	begin, end int64
+}
+
+// byteLen returns the number of bytes of a tensor, or an error if the type is
+// unknown, a dimension negative, or the product no int64.
+func byteLen(d DType, shape []int64) (int64, error) {
+	n := d.Size()
+	if n == 0 {
+		return 0, fmt.Errorf("have dtype %.40q, want one of %s", string(d), known())
+	}
+	if len(shape) > maxRank {
+		return 0, fmt.Errorf("have %d dimensions, want at most %d", len(shape), maxRank)
+	}
+	for _, dim := range shape {
+		if dim < 0 {
+			return 0, fmt.Errorf("have shape %v, want no negative dimension", shape)
+		}
+		if dim > 0 && n > math.MaxInt64/dim {
+			return 0, fmt.Errorf("have shape %v, want a size that fits 63 bits", shape)
+		}
+		n *= dim
+	}
+	return n, nil
+}
+
+func known() string {
+	names := make([]string, len(dtypes))
+	for i, d := range dtypes {
+		names[i] = string(d)
+	}
+	return strings.Join(names, ", ")
+}
+
+// rank returns the position of d in dtypes.
+func (d DType) rank() int { return slices.Index(dtypes, d) }

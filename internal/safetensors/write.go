@@ -1,0 +1,274 @@
+package safetensors
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"unicode/utf8"
+)
+
+// Tensor is one tensor to be written.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int64
+	// Data writes the little-endian elements, exactly as many bytes as Shape
+	// and DType say. It is called once, while the file is written, so that
+	// values need not all be in memory together.
+	Data func(io.Writer) error
+}
+
+// Float32 returns a tensor of type F32 that holds values, which are not copied.
+func Float32(name string, shape []int64, values []float32) Tensor {
+	return Tensor{name, F32, shape, func(w io.Writer) error {
+		return stream(w, values, func(b []byte, v float32) []byte {
+			return binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		})
+	}}
+}
+
+// Int64 returns a tensor of type I64 that holds values, which are not copied.
+func Int64(name string, shape []int64, values []int64) Tensor {
+	return Tensor{name, I64, shape, func(w io.Writer) error {
+		return stream(w, values, func(b []byte, v int64) []byte {
+			return binary.LittleEndian.AppendUint64(b, uint64(v))
+		})
+	}}
+}
+
+// Raw returns a tensor of any type that holds little-endian elements, which
+// are not copied.
+func Raw(name string, d DType, shape []int64, data []byte) Tensor {
+	return Tensor{name, d, shape, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}}
+}
+
+// stream encodes values piece by piece.
+func stream[T any](w io.Writer, values []T, encode func([]byte, T) []byte) error {
+	buf := make([]byte, 0, 64<<10)
+	for piece := range slices.Chunk(values, cap(buf)/8) {
+		buf = buf[:0]
+		for _, v := range piece {
+			buf = encode(buf, v)
+		}
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Write writes a safetensors file, replacing one that is there. Tensors are
+// stored as the reference implementation does it: widest type first, then by
+// name, so that every tensor is aligned and equal contents give equal bytes.
+//
+// The file appears at path whole or not at all: values go to a new file in the
+// same folder, which is synced and then renamed. After an error the new file is
+// removed and the old one is as it was; the error names path and cause.
+func Write(path string, tensors []Tensor, metadata map[string]string) error {
+	sorted, header, err := layout(tensors, metadata)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	err = replace(path, func(w io.Writer) error { return encode(w, sorted, header) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// layout returns the tensors in the order of their data, and the header with
+// its length in front.
+func layout(tensors []Tensor, metadata map[string]string) ([]Tensor, []byte, error) {
+	sorted := slices.SortedStableFunc(slices.Values(tensors), func(a, b Tensor) int {
+		return cmp.Or(cmp.Compare(b.DType.rank(), a.DType.rank()), cmp.Compare(a.Name, b.Name))
+	})
+	header := bytes.NewBuffer(make([]byte, 8))
+	separator := "{"
+	if len(metadata) > 0 {
+		if err := appendMetadata(header, metadata); err != nil {
+			return nil, nil, err
+		}
+		separator = ","
+	}
+	var at int64
+	seen := make(map[string]bool, len(sorted))
+	for _, t := range sorted {
+		n, err := t.check(seen)
+		if err != nil {
+			return nil, nil, fmt.Errorf("tensor %.80q: %w", t.Name, err)
+		}
+		if n > math.MaxInt64-at {
+			return nil, nil, fmt.Errorf("tensor %.80q: have more than 2^63-1 bytes in all, want fewer", t.Name)
+		}
+		shape := t.Shape
+		if shape == nil {
+			shape = []int64{}
+		}
+		fmt.Fprintf(header, `%s%s:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`,
+			separator, quote(t.Name), t.DType, quote(shape), at, at+n)
+		separator, at = ",", at+n
+	}
+	if header.Len() == 8 {
+		header.WriteString("{")
+	}
+	header.WriteString("}")
+	for header.Len()%8 != 0 {
+		header.WriteByte(' ')
+	}
+	n := header.Len() - 8
+	if n > maxHeader {
+		return nil, nil, fmt.Errorf("have a header of %d bytes, want at most %d", n, maxHeader)
+	}
+	binary.LittleEndian.PutUint64(header.Bytes(), uint64(n))
+	return sorted, header.Bytes(), nil
+}
+
+// check returns the length of the tensor in bytes and adds its name to seen.
+func (t Tensor) check(seen map[string]bool) (int64, error) {
+	switch {
+	case t.Name == metadataKey:
+		return 0, errors.New("have a reserved name, want another")
+	case !utf8.ValidString(t.Name):
+		return 0, errors.New("have invalid UTF-8 in the name, want text")
+	case seen[t.Name]:
+		return 0, errors.New("have the name twice, want it once")
+	case t.Data == nil:
+		return 0, errors.New("have no data, want a function that writes them")
+	}
+	seen[t.Name] = true
+	return byteLen(t.DType, t.Shape)
+}
+
+func appendMetadata(header *bytes.Buffer, metadata map[string]string) error {
+	separator := `{"` + metadataKey + `":{`
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		if !utf8.ValidString(key) || !utf8.ValidString(metadata[key]) {
+			return fmt.Errorf("%s: have invalid UTF-8 in %.80q, want text", metadataKey, key)
+		}
+		fmt.Fprintf(header, "%s%s:%s", separator, quote(key), quote(metadata[key]))
+		separator = ","
+	}
+	header.WriteString("}")
+	return nil
+}
+
+// quote returns v, a valid string or a list of numbers, as JSON; "<" stays as
+// it is, as in other writers of the format.
+func quote(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // neither the buffer nor these types can give an error
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// encode writes header and data.
+func encode(w io.Writer, tensors []Tensor, header []byte) error {
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	for _, t := range tensors {
+		n, err := byteLen(t.DType, t.Shape)
+		if err != nil {
+			return err
+		}
+		exact := &exactWriter{w: w, left: n}
+		if err := t.Data(exact); err != nil {
+			return fmt.Errorf("tensor %.80q: %w", t.Name, err)
+		}
+		if exact.left != 0 {
+			return fmt.Errorf("tensor %.80q: have %d bytes, want %d for %s %v", t.Name, n-exact.left, n, t.DType, t.Shape)
+		}
+	}
+	return nil
+}
+
+// exactWriter refuses what goes beyond the announced length.
+type exactWriter struct {
+	w    io.Writer
+	left int64
+}
+
+func (e *exactWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > e.left {
+		return 0, fmt.Errorf("have at least %d bytes more than shape and dtype say", int64(len(p))-e.left)
+	}
+	n, err := e.w.Write(p)
+	e.left -= int64(n)
+	return n, err
+}
+
+// replace writes a new file beside path and renames it to path once it is
+// whole and on the disk.
+func replace(path string, write func(io.Writer) error) error {
+	// The folder is opened first, so that what can fail fails before the
+	// old file is replaced.
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return cause(err)
+	}
+	defer dir.Close()
+	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".safetensors-%016x.tmp", rand.Uint64()))
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return cause(err)
+	}
+	defer func() { // after success both give an error that says nothing
+		f.Close()
+		os.Remove(temp)
+	}()
+	w := bufio.NewWriterSize(tempWriter{f}, 1<<20)
+	if err := write(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, step := range []func() error{f.Sync, f.Close, func() error { return os.Rename(temp, path) }} {
+		if err := step(); err != nil {
+			return cause(err)
+		}
+	}
+	// Some network file systems cannot sync a folder and say EINVAL.
+	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return cause(err)
+	}
+	return nil
+}
+
+// tempWriter keeps the name of the temporary file out of errors.
+type tempWriter struct{ f *os.File }
+
+func (t tempWriter) Write(p []byte) (int, error) {
+	n, err := t.f.Write(p)
+	return n, cause(err)
+}
+
+// cause strips err of the operation and the path that package os put around it.
+func cause(err error) error {
+	var onPath *fs.PathError
+	var onLink *os.LinkError
+	switch {
+	case errors.As(err, &onPath):
+		return onPath.Err
+	case errors.As(err, &onLink):
+		return onLink.Err
+	}
+	return err
+}
