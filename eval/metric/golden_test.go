@@ -1,0 +1,159 @@
+package metric
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"mvag-torch/internal/testdata"
+)
+
+// goldenCase is one case of golden/metrics.json, whose values an independent
+// implementation computed; null is undefined, the _exact are fractions.
+type goldenCase struct {
+	Name, Kind string
+	Scores     []float32
+	Labels     []int
+	Shape      [3]int
+	Maps       [][][]float32
+	Masks      [][][]uint8
+	MapsFile   string `json:"maps_file"`
+	MasksFile  string `json:"masks_file"`
+	Expected   struct {
+		AUROC, AP, F1max, AUPRO *float64
+		F1maxExact              string   `json:"f1max_exact"`
+		AUPROExact              string   `json:"aupro_exact"`
+		AUPRO200                *float64 `json:"aupro_200"`
+		Regions                 int
+	}
+}
+
+func TestGolden(t *testing.T) {
+	path := testdata.Shared(t, "golden/metrics.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Cases []goldenCase }
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Cases) != 14 {
+		t.Fatalf("have %d cases, want 14", len(file.Cases))
+	}
+	for _, c := range file.Cases {
+		t.Run(c.Name, func(t *testing.T) {
+			if c.Kind == "scores" {
+				r, err := Rank(c.Scores, labels(c.Labels))
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.compareRanking(t, r)
+				return
+			}
+			pictures := c.pictures(t, filepath.Dir(path))
+			r := evaluate(t, pictures, AUPROLimit)
+			c.compareRanking(t, r.Ranking)
+			compare(t, "aupro", r.AUPRO, c.Expected.AUPRO, 1e-9)
+			compareExact(t, "aupro", r.AUPRO, c.Expected.AUPROExact)
+			compare(t, "aupro_200", r.aupro200, c.Expected.AUPRO200, 1e-9)
+			if r.Regions != c.Expected.Regions {
+				t.Errorf("regions: have %d, want %d", r.Regions, c.Expected.Regions)
+			}
+		})
+	}
+}
+
+func (c *goldenCase) compareRanking(t *testing.T, r Ranking) {
+	t.Helper()
+	compare(t, "auroc", r.AUROC, c.Expected.AUROC, 1e-12)
+	compare(t, "ap", r.AP, c.Expected.AP, 1e-12)
+	compare(t, "f1max", r.F1max, c.Expected.F1max, 1e-12)
+	compareExact(t, "f1max", r.F1max, c.Expected.F1maxExact)
+}
+
+func compare(t *testing.T, name string, have float64, want *float64, tolerance float64) {
+	t.Helper()
+	if want == nil {
+		want = new(float64)
+		*want = math.NaN()
+	}
+	if !near(have, *want, tolerance) {
+		t.Errorf("%s: have %v, want %v", name, have, *want)
+	}
+}
+
+// compareExact compares with a fraction such as "20/29", if there is one.
+func compareExact(t *testing.T, name string, have float64, fraction string) {
+	t.Helper()
+	a, b, ok := strings.Cut(fraction, "/")
+	if !ok {
+		return
+	}
+	num, err1 := strconv.ParseFloat(a, 64)
+	den, err2 := strconv.ParseFloat(b, 64)
+	if err1 != nil || err2 != nil || !near(have, num/den, 1e-12) {
+		t.Errorf("%s: have %v, want %s", name, have, fraction)
+	}
+}
+
+func labels(in []int) []bool {
+	out := make([]bool, len(in))
+	for i, l := range in {
+		out[i] = l == 1
+	}
+	return out
+}
+
+// pictures of a case, inline or from its two .npy files in dir.
+func (c *goldenCase) pictures(t *testing.T, dir string) []picture {
+	t.Helper()
+	n, h, w := c.Shape[0], c.Shape[1], c.Shape[2]
+	out := make([]picture, n)
+	if c.MapsFile != "" {
+		maps := npy(t, filepath.Join(dir, c.MapsFile), "'<f4'", 4*n*h*w)
+		masks := npy(t, filepath.Join(dir, c.MasksFile), "'|u1'", n*h*w)
+		for i := range out {
+			out[i] = picture{"smooth", make([]float32, h*w), make([]bool, h*w), h, w}
+			for j := range h * w {
+				k := i*h*w + j
+				out[i].scores[j] = math.Float32frombits(binary.LittleEndian.Uint32(maps[4*k:]))
+				out[i].mask[j] = masks[k] != 0
+			}
+		}
+		return out
+	}
+	for i := range out {
+		out[i] = picture{name: strconv.Itoa(i), height: h, width: w}
+		for y := range h {
+			out[i].scores = append(out[i].scores, c.Maps[i][y]...)
+			for _, m := range c.Masks[i][y] {
+				out[i].mask = append(out[i].mask, m != 0)
+			}
+		}
+	}
+	return out
+}
+
+// npy returns the data of a version 1 .npy file of the type and size wanted.
+func npy(t *testing.T, path, dtype string, size int) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasPrefix(data, []byte("\x93NUMPY\x01")) || len(data) < 10 {
+		t.Fatalf("%s: want a version 1 .npy file", path)
+	}
+	start := 10 + int(binary.LittleEndian.Uint16(data[8:]))
+	if len(data)-start != size || !bytes.Contains(data[:start], []byte(dtype)) {
+		t.Fatalf("%s: have %d bytes and %q, want %d of %s", path, len(data)-start, data[10:start], size, dtype)
+	}
+	return data[start:]
+}

@@ -1,0 +1,39 @@
+package metric
+
+import "math"
+
+// key maps a score that is not NaN to an integer of the same order; -0 and +0
+// have the same key.
+func key(score float32) uint32 {
+	bits := math.Float32bits(score)
+	if bits == 1<<31 { // -0
+		bits = 0
+	}
+	return bits ^ (uint32(int32(bits)>>31) | 1<<31)
+}
+
+// value is the score of a key.
+func value(key uint32) float32 {
+	return math.Float32frombits(key ^ (uint32(int32(^key)>>31) | 1<<31))
+}
+
+// toKeys stores the keys of scores in dst, which has their length. It returns
+// the index of the first NaN, or -1.
+func toKeys(dst []uint32, scores []float32) int {
+	dst = dst[:len(scores)]
+	for i, s := range scores {
+		if s != s {
+			return i
+		}
+		dst[i] = key(s)
+	}
+	return -1
+}
+
+// positive packs the key of an anomalous pixel with the size of its region in
+// pixels. Sorted, equal scores lie together in an order that does not depend
+// on the pictures they came from.
+func positive(key uint32, size int) uint64 { return uint64(key)<<32 | uint64(size) }
+
+// unpack undoes positive.
+func unpack(p uint64) (key uint32, size int) { return uint32(p >> 32), int(uint32(p)) }

@@ -1,0 +1,60 @@
+// Package metric computes the exact numbers that anomaly detection is judged
+// by: AUROC, average precision and maximal F1 of pictures, objects and pixels,
+// and the per-region overlap AUPRO.
+//
+// Nothing is binned and no curve is built. All four depend on the normal
+// (negative) scores only through two counts at each distinct anomalous
+// (positive) score v: how many negatives lie above v and how many equal it.
+// So only positives, usually under one percent of the pixels, are sorted;
+// negatives are counted between them. Equal scores always enter together.
+//
+// A value that is not defined is NaN: AUROC needs both labels, AP and F1max a
+// positive, AUPRO a region and a negative. Infinite scores are ordered as
+// numbers are, -0 equals +0, and NaN is refused by name.
+//
+// Results are the same bits for any order of the input and any number of
+// processors: counts are integers, and the only inexact sums run over the
+// positives in sorted order.
+package metric
+
+import "fmt"
+
+// Ranking says how well scores put anomalous samples above normal ones.
+// Undefined values are NaN.
+type Ranking struct {
+	// AUROC is the probability that an anomalous sample scores higher than a
+	// normal one, ties counting one half.
+	AUROC float64
+	// AP is the average precision: the sum of the precision at each threshold
+	// times the step in recall, without interpolation, as in scikit-learn.
+	AP float64
+	// F1max is the largest 2TP/(P+TP+FP) over all thresholds.
+	F1max float64
+	// Threshold is the smallest score t for which "score >= t" reaches F1max.
+	Threshold float64
+}
+
+// Rank computes the ranking of pictures or objects: scores[i] belongs to a
+// sample that is anomalous if labels[i] is true. Its error names the lengths
+// if they differ, or the first sample whose score is NaN.
+func Rank(scores []float32, labels []bool) (Ranking, error) {
+	if len(scores) != len(labels) {
+		return Ranking{}, fmt.Errorf("labels: have %d, want %d as there are scores", len(labels), len(scores))
+	}
+	keys := make([]uint32, len(scores))
+	if i := toKeys(keys, scores); i >= 0 {
+		return Ranking{}, fmt.Errorf("score %d of %d: have NaN, want a number", i, len(scores))
+	}
+	var positives []uint64
+	var negatives []uint32
+	for i, k := range keys {
+		if labels[i] {
+			positives = append(positives, positive(k, 1))
+		} else {
+			negatives = append(negatives, k)
+		}
+	}
+	r := newRanks(positives)
+	r.count([][]uint32{negatives})
+	return r.ranking(), nil
+}

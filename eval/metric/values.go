@@ -1,0 +1,127 @@
+package metric
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// Name names one number of a class.
+type Name int
+
+// The numbers of a class, in the order of every table: pictures, pixels and
+// the mean of these seven, then objects.
+const (
+	ImageAUROC Name = iota
+	ImageAP
+	ImageF1max
+	PixelAUROC
+	PixelAP
+	PixelF1max
+	AUPRO
+	MAD
+	ObjectAUROC
+	ObjectAP
+	ObjectF1max
+	Count // the number of names
+)
+
+var names = [Count]string{
+	"I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO", "mAD", "S-AUROC", "S-AP", "S-F1max",
+}
+
+// String is the name in files and tables, such as "I-AUROC".
+func (n Name) String() string {
+	if n < 0 || n >= Count {
+		return "Name(" + strconv.Itoa(int(n)) + ")"
+	}
+	return names[n]
+}
+
+// Values are the numbers of one class or their means, as fractions; what is
+// undefined is NaN. As JSON they are an object in the order of the names, with
+// null for NaN.
+type Values [Count]float64
+
+// NewValues puts the results of one class together; mAD is the mean of the
+// seven of pictures and pixels, undefined if any of them is.
+func NewValues(image Ranking, pixel PixelRanking, object Ranking) Values {
+	v := Values{
+		ImageAUROC: image.AUROC, ImageAP: image.AP, ImageF1max: image.F1max,
+		PixelAUROC: pixel.AUROC, PixelAP: pixel.AP, PixelF1max: pixel.F1max, AUPRO: pixel.AUPRO,
+		ObjectAUROC: object.AUROC, ObjectAP: object.AP, ObjectF1max: object.F1max,
+	}
+	for _, x := range v[:MAD] {
+		v[MAD] += x
+	}
+	v[MAD] /= float64(MAD)
+	return v
+}
+
+// Mean is the plain mean over classes of each number. Classes in which a number
+// is undefined are left out of its mean, and skipped says how many those are.
+func Mean(classes []Values) (mean Values, skipped [Count]int) {
+	for n := range Count {
+		total := 0.0
+		for _, c := range classes {
+			if math.IsNaN(c[n]) {
+				skipped[n]++
+			} else {
+				total += c[n]
+			}
+		}
+		mean[n] = total / float64(len(classes)-skipped[n]) // 0/0 is NaN
+	}
+	return mean, skipped
+}
+
+// MarshalJSON writes the object; an infinite value is an error.
+func (v Values) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for n, x := range v {
+		if n > 0 {
+			out = append(out, ',')
+		}
+		out = append(strconv.AppendQuote(out, names[n]), ':')
+		if math.IsNaN(x) {
+			out = append(out, "null"...)
+			continue
+		}
+		number, err := json.Marshal(x)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", names[n], err)
+		}
+		out = append(out, number...)
+	}
+	return append(out, '}'), nil
+}
+
+// UnmarshalJSON reads the object, which must have every name and no other.
+func (v *Values) UnmarshalJSON(data []byte) error {
+	var object map[string]*float64
+	if err := json.Unmarshal(data, &object); err != nil {
+		return err
+	}
+	var read Values
+	for n, name := range names {
+		x, ok := object[name]
+		switch {
+		case !ok:
+			return fmt.Errorf("%s: have nothing, want a number or null", name)
+		case x == nil:
+			read[n] = math.NaN()
+		default:
+			read[n] = *x
+		}
+		delete(object, name)
+	}
+	if len(object) > 0 {
+		unknown := slices.Sorted(maps.Keys(object))[0]
+		return fmt.Errorf("%q: have an unknown name, want one of %q", unknown, names)
+	}
+	*v = read
+	return nil
+}

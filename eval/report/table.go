@@ -1,0 +1,178 @@
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"mvag-torch/eval/metric"
+)
+
+// Formats lists the formats of Table, for messages and help texts.
+const Formats = "table, markdown, csv or json"
+
+// Table prints a row for each class and one for their mean; columns are the
+// names of metric.Name. The format is one of
+//
+//   - table: aligned text, in percent, "n/a" where undefined, with a line below
+//     if undefined values were left out of the mean;
+//   - markdown: the same as a Markdown table;
+//   - csv: fractions with all digits, empty where undefined;
+//   - json: results.json.
+func Table(w io.Writer, r Results, format string) error {
+	var out []byte
+	var err error
+	switch format {
+	case "table":
+		out = text(r)
+	case "markdown":
+		out = markdown(r)
+	case "csv":
+		out, err = commas(r)
+	case "json":
+		out, err = encode(r)
+	default:
+		err = fmt.Errorf("format: have %q, want %s", format, Formats)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(out)
+	return err
+}
+
+// rows returns the head, the classes and the mean as cells.
+func rows(r Results, cell func(float64) string) [][]string {
+	head := []string{"class"}
+	for n := range metric.Count {
+		head = append(head, n.String())
+	}
+	mean, _ := r.Mean()
+	out := [][]string{head}
+	for _, c := range slices.Concat(r.Classes, []Class{{Name: "mean", Values: mean}}) {
+		row := []string{c.Name}
+		for _, v := range c.Values {
+			row = append(row, cell(v))
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// percent formats a cell for people.
+func percent(v float64) string {
+	if math.IsNaN(v) {
+		return "n/a"
+	}
+	return strconv.FormatFloat(100*v, 'f', 1, 64)
+}
+
+// align pads the cells of each column to the same width: the first to the
+// left, the others to the right.
+func align(rows [][]string) {
+	for column := range rows[0] {
+		width := 0
+		for _, row := range rows {
+			width = max(width, utf8.RuneCountInString(row[column]))
+		}
+		for _, row := range rows {
+			pad := strings.Repeat(" ", width-utf8.RuneCountInString(row[column]))
+			if column == 0 {
+				row[column] += pad
+			} else {
+				row[column] = pad + row[column]
+			}
+		}
+	}
+}
+
+func text(r Results) []byte {
+	cells := rows(r, percent)
+	align(cells)
+	var out bytes.Buffer
+	rule := ""
+	for i, row := range cells {
+		line := strings.Join(row, "  ")
+		if i == 0 {
+			rule = strings.Repeat("-", utf8.RuneCountInString(line)) + "\n"
+		}
+		if i == 1 || i == len(cells)-1 && i > 1 {
+			out.WriteString(rule)
+		}
+		out.WriteString(line + "\n")
+	}
+	if s := note(r); s != "" {
+		out.WriteString(s + "\n")
+	}
+	return out.Bytes()
+}
+
+func markdown(r Results) []byte {
+	cells := rows(r, percent)
+	for _, row := range cells {
+		row[0] = strings.ReplaceAll(row[0], "|", `\|`)
+	}
+	align(cells)
+	var out bytes.Buffer
+	for i, row := range cells {
+		out.WriteString("| " + strings.Join(row, " | ") + " |\n")
+		if i > 0 {
+			continue
+		}
+		for column, cell := range row {
+			dashes := strings.Repeat("-", utf8.RuneCountInString(cell)+1)
+			if column == 0 {
+				out.WriteString("|:" + dashes)
+			} else {
+				out.WriteString("|" + dashes + ":")
+			}
+		}
+		out.WriteString("|\n")
+	}
+	if s := note(r); s != "" {
+		out.WriteString("\n" + s + "\n")
+	}
+	return out.Bytes()
+}
+
+func commas(r Results) ([]byte, error) {
+	var out bytes.Buffer
+	err := csv.NewWriter(&out).WriteAll(rows(r, func(v float64) string {
+		if math.IsNaN(v) {
+			return ""
+		}
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}))
+	return out.Bytes(), err
+}
+
+// note says which numbers of how many classes the mean leaves out; it is empty
+// if there are none.
+func note(r Results) string {
+	_, skipped := r.Mean()
+	var parts []string
+	done := map[int]bool{0: true}
+	for _, k := range skipped {
+		if done[k] {
+			continue
+		}
+		done[k] = true
+		var names []string
+		for n, other := range skipped {
+			if other == k {
+				names = append(names, metric.Name(n).String())
+			}
+		}
+		parts = append(parts, fmt.Sprintf("%s in %d of %d classes", strings.Join(names, ", "), k, len(r.Classes)))
+	}
+	if parts == nil {
+		return ""
+	}
+	return "mean leaves out undefined values: " + strings.Join(parts, "; ")
+}
