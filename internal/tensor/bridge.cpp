@@ -1,0 +1,275 @@
+#include "bridge.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <filesystem>
+#include <malloc.h>
+#include <string>
+#include <vector>
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/script.h>
+#include <torch/torch.h>
+
+#include "_cgo_export.h"
+
+using torch::Tensor;
+
+namespace {
+
+Tensor &as_tensor(handle h) { return *static_cast<Tensor *>(h); }
+handle give(Tensor t) { return new Tensor(std::move(t)); }
+
+// The message of a LibTorch error without its C++ backtrace, one line.
+char *message(const std::exception &e) {
+  auto *torch_error = dynamic_cast<const c10::Error *>(&e);
+  std::string text =
+      torch_error ? torch_error->what_without_backtrace() : e.what();
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
+    text.pop_back();
+  for (char &c : text)
+    if (c == '\n')
+      c = ' ';
+  return strdup(text.c_str());
+}
+
+template <class F> char *guarded(F f) {
+  try {
+    f();
+    return nullptr;
+  } catch (const std::exception &e) {
+    return message(e);
+  } catch (...) {
+    return strdup("unknown C++ exception");
+  }
+}
+
+// gotch's convention: -1 is the CPU, n >= 0 the CUDA device n.
+torch::Device as_device(int d) {
+  return d < 0 ? torch::Device(torch::kCPU)
+               : torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(d));
+}
+
+at::Generator generator(int device) {
+  return device < 0 ? at::detail::getDefaultCPUGenerator()
+                    : at::globalContext().defaultGenerator(as_device(device));
+}
+
+std::vector<Tensor> list(handle *h, int n) {
+  std::vector<Tensor> out;
+  out.reserve(n);
+  for (int i = 0; i < n; i++)
+    out.push_back(as_tensor(h[i]));
+  return out;
+}
+
+// Identity forward; backward multiplies the gradient by factor.
+struct ScaleGrad : torch::autograd::Function<ScaleGrad> {
+  static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x,
+                        const Tensor &factor) {
+    ctx->save_for_backward({factor});
+    return x.view_as(x);
+  }
+  static torch::autograd::tensor_list
+  backward(torch::autograd::AutogradContext *ctx,
+           torch::autograd::tensor_list grad) {
+    return {grad[0] * ctx->get_saved_variables()[0], Tensor()};
+  }
+};
+
+} // namespace
+
+void mvag_free_all(handle *slots, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    delete static_cast<Tensor *>(slots[i]);
+}
+
+int mvag_sizes(handle t, int64_t *sizes, int capacity) {
+  auto shape = as_tensor(t).sizes();
+  int n = static_cast<int>(shape.size());
+  for (int i = 0; i < n && i < capacity; i++)
+    sizes[i] = shape[i];
+  return n;
+}
+
+char *mvag_from_data(handle *out, const void *data, size_t bytes,
+                     const int64_t *sizes, int ndim, int dtype, int device) {
+  return guarded([&] {
+    auto t = torch::empty(at::IntArrayRef(sizes, ndim),
+                          torch::dtype(static_cast<at::ScalarType>(dtype)));
+    TORCH_CHECK(t.nbytes() == bytes, "have ", bytes, " bytes, want ",
+                t.nbytes(), " for shape ", t.sizes());
+    if (bytes > 0)
+      std::memcpy(t.data_ptr(), data, bytes);
+    *out = give(device < 0 ? t : t.to(as_device(device)));
+  });
+}
+
+char *mvag_to_host(handle t, void *data, size_t bytes) {
+  return guarded([&] {
+    auto host = as_tensor(t).detach().to(torch::kCPU).contiguous();
+    TORCH_CHECK(host.nbytes() == bytes, "have ", host.nbytes(),
+                " bytes, want ", bytes);
+    if (bytes > 0)
+      std::memcpy(data, host.data_ptr(), bytes);
+  });
+}
+
+char *mvag_item(handle t, double *out) {
+  return guarded([&] { *out = as_tensor(t).item().toDouble(); });
+}
+
+// Activations are freed and asked for again in every step. With glibc's
+// defaults each is a fresh mapping whose pages fault one by one; kept on the
+// heap they are reused.
+void mvag_keep_memory(void) {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
+
+char *mvag_gelu(handle *out, handle x) {
+  return guarded([&] { *out = give(at::gelu(as_tensor(x))); });
+}
+
+bool mvag_set_grad_mode(bool enabled) {
+  bool before = at::GradMode::is_enabled();
+  at::GradMode::set_enabled(enabled);
+  return before;
+}
+
+char *mvag_require_grad(handle t) {
+  return guarded([&] { as_tensor(t).set_requires_grad(true); });
+}
+
+char *mvag_grad(handle *out, handle t) {
+  return guarded([&] {
+    const Tensor &grad = as_tensor(t).grad();
+    *out = grad.defined() ? give(grad) : nullptr;
+  });
+}
+
+char *mvag_clear_grads(handle *params, int n) {
+  return guarded([&] {
+    for (int i = 0; i < n; i++)
+      as_tensor(params[i]).mutable_grad() = Tensor();
+  });
+}
+
+char *mvag_backward(handle loss) {
+  return guarded([&] { as_tensor(loss).backward(); });
+}
+
+char *mvag_scale_grad(handle *out, handle x, handle factor) {
+  return guarded(
+      [&] { *out = give(ScaleGrad::apply(as_tensor(x), as_tensor(factor))); });
+}
+
+void mvag_seed(int64_t seed) { torch::manual_seed(seed); }
+
+char *mvag_rng_state(handle *out, int device) {
+  return guarded([&] {
+    auto gen = generator(device);
+    std::lock_guard<std::mutex> lock(gen.mutex());
+    *out = give(gen.get_state());
+  });
+}
+
+char *mvag_set_rng_state(handle state, int device) {
+  return guarded([&] {
+    auto gen = generator(device);
+    std::lock_guard<std::mutex> lock(gen.mutex());
+    gen.set_state(as_tensor(state));
+  });
+}
+
+void mvag_set_threads(int n) { at::set_num_threads(n); }
+int mvag_threads(void) { return at::get_num_threads(); }
+
+const char *mvag_header_version(void) { return TORCH_VERSION; }
+
+// The file that the running process took libtorch_cpu.so from.
+const char *mvag_library_path(void) {
+  static std::string path;
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void *>(&at::get_num_threads), &info))
+    path = info.dli_fname;
+  return path.c_str();
+}
+
+// libtorch_cuda.so registers itself with the dispatcher when it is loaded.
+char *mvag_load_cuda(void) {
+  namespace fs = std::filesystem;
+  fs::path beside =
+      fs::path(mvag_library_path()).parent_path() / "libtorch_cuda.so";
+  std::error_code ignored;
+  std::string name =
+      fs::exists(beside, ignored) ? beside.string() : "libtorch_cuda.so";
+  if (dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL))
+    return nullptr;
+  return strdup(dlerror());
+}
+
+int mvag_cuda_devices(void) {
+  return at::hasCUDA() ? static_cast<int>(torch::cuda::device_count()) : 0;
+}
+
+char *mvag_jit_load(const char *path, uintptr_t visitor) {
+  return guarded([&] {
+    torch::NoGradGuard no_grad;
+    auto module = torch::jit::load(path, torch::kCPU);
+    for (const auto &p : module.named_parameters())
+      mvagVisitTensor(visitor, const_cast<char *>(p.name.c_str()),
+                      give(p.value.detach()));
+    for (const auto &b : module.named_buffers())
+      mvagVisitTensor(visitor, const_cast<char *>(b.name.c_str()),
+                      give(b.value.detach()));
+  });
+}
+
+char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
+                        handle *vmax, int n, mvag_adamw o) {
+  return guarded([&] {
+    torch::NoGradGuard no_grad;
+    std::vector<handle> hp, hm, hv, hx;
+    std::vector<Tensor> g;
+    for (int i = 0; i < n; i++) {
+      const Tensor &grad = as_tensor(params[i]).grad();
+      if (!grad.defined()) // no update, no decay, no share in the norm
+        continue;
+      hp.push_back(params[i]), hm.push_back(m[i]), hv.push_back(v[i]);
+      hx.push_back(vmax[i]), g.push_back(grad);
+    }
+    TORCH_CHECK(!g.empty(), "no parameter has a gradient");
+    int k = static_cast<int>(g.size());
+    auto p = list(hp.data(), k), mm = list(hm.data(), k),
+         vv = list(hv.data(), k), vx = list(hx.data(), k);
+
+    Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(g, 2)));
+    at::_foreach_mul_(g, (o.clip / (total + 1e-6)).clamp_max(1.0));
+
+    at::_foreach_mul_(p, 1 - o.lr * o.weight_decay);
+    at::_foreach_mul_(mm, o.beta1);
+    at::_foreach_add_(mm, g, 1 - o.beta1);
+    at::_foreach_mul_(vv, o.beta2);
+    at::_foreach_addcmul_(vv, g, g, 1 - o.beta2);
+    at::_foreach_maximum_(vx, vv);
+
+    auto d = at::_foreach_sqrt(vx);
+    at::_foreach_div_(d, std::sqrt(1 - std::pow(o.beta2, o.step)));
+    at::_foreach_add_(d, o.eps);
+    auto rms = at::_foreach_norm(at::_foreach_div(g, d), 2);
+    double rate = o.lr / (1 - std::pow(o.beta1, o.step));
+    auto update = at::_foreach_div(mm, d);
+    for (int i = 0; i < k; i++) {
+      Tensor rho =
+          (rms[i] / std::sqrt(static_cast<double>(g[i].numel()))).clamp_min(1.0);
+      update[i].mul_(rate / rho);
+    }
+    at::_foreach_sub_(p, update);
+    *norm = give(total);
+  });
+}

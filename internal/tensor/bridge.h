@@ -1,0 +1,58 @@
+// What gotch's C shim lacks. Every function that can fail returns its error in
+// the same call: NULL, or a message allocated with malloc that the caller frees.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// A handle is gotch's tensor: a pointer to a heap-allocated torch::Tensor.
+typedef void *handle;
+
+// Memory of tensors and of the arena.
+void mvag_free_all(handle *slots, size_t n);
+int mvag_sizes(handle t, int64_t *sizes, int capacity);
+char *mvag_from_data(handle *out, const void *data, size_t bytes,
+                     const int64_t *sizes, int ndim, int dtype, int device);
+char *mvag_to_host(handle t, void *data, size_t bytes);
+char *mvag_item(handle t, double *out);
+void mvag_keep_memory(void);
+char *mvag_gelu(handle *out, handle x); // gotch's leaks a string in each call
+
+// Grad mode, gradients, custom gradients.
+bool mvag_set_grad_mode(bool enabled);
+char *mvag_require_grad(handle t);
+char *mvag_grad(handle *out, handle t);
+char *mvag_clear_grads(handle *params, int n);
+char *mvag_backward(handle loss);
+char *mvag_scale_grad(handle *out, handle x, handle factor);
+
+// Random numbers, threads, devices.
+void mvag_seed(int64_t seed);
+char *mvag_rng_state(handle *out, int device);
+char *mvag_set_rng_state(handle state, int device);
+void mvag_set_threads(int n);
+int mvag_threads(void);
+char *mvag_load_cuda(void);
+int mvag_cuda_devices(void);
+const char *mvag_library_path(void);
+const char *mvag_header_version(void);
+
+// Calls visit for each parameter and buffer of a TorchScript archive, by name.
+// The visitor takes over the handle it gets.
+char *mvag_jit_load(const char *path, uintptr_t visitor);
+
+// One step of StableAdamW with amsgrad, see optim.go.
+typedef struct {
+  double lr, beta1, beta2, eps, weight_decay, clip;
+  int64_t step;
+} mvag_adamw;
+char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
+                        handle *vmax, int n, mvag_adamw opt);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,94 @@
+package tensor
+
+// #include <stdlib.h>
+// #include "bridge.h"
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"unsafe"
+)
+
+// Device is where tensors lie: CPU, or n >= 0 for CUDA device n.
+type Device int32
+
+// CPU is the processor's memory.
+const CPU Device = -1
+
+func (d Device) String() string {
+	if d < 0 {
+		return "cpu"
+	}
+	return fmt.Sprintf("cuda:%d", int32(d))
+}
+
+// loadCUDA loads LibTorch's CUDA backend once; the program itself links only
+// the CPU part, so that one binary serves both.
+var loadCUDA = sync.OnceValue(func() error {
+	if msg := C.mvag_load_cuda(); msg != nil {
+		defer C.free(unsafe.Pointer(msg))
+		return fmt.Errorf("cuda: %s", C.GoString(msg))
+	}
+	return nil
+})
+
+// PickDevice turns "auto", "cpu", "cuda" or "cuda:N" into a device. "auto"
+// takes the first CUDA device where there is one; asked for by name, a missing
+// one is an error.
+func PickDevice(name string) (Device, error) {
+	switch name {
+	case "cpu":
+		return CPU, nil
+	case "auto":
+		if loadCUDA() == nil && C.mvag_cuda_devices() > 0 {
+			return 0, nil
+		}
+		return CPU, nil
+	}
+	number, ok := strings.CutPrefix(name, "cuda")
+	index := 0
+	if number, has := strings.CutPrefix(number, ":"); ok && has {
+		n, err := strconv.ParseUint(number, 10, 7)
+		index, ok = int(n), err == nil
+	} else {
+		ok = ok && number == ""
+	}
+	if !ok {
+		return CPU, fmt.Errorf(`device: have %q, want auto, cpu, cuda or cuda:N`, name)
+	}
+	if err := loadCUDA(); err != nil {
+		return CPU, fmt.Errorf("device %s: %w", name, err)
+	}
+	if n := int(C.mvag_cuda_devices()); index >= n {
+		return CPU, fmt.Errorf("device %s: have %d CUDA devices; is the NVIDIA driver installed and the card visible?", name, n)
+	}
+	return Device(index), nil
+}
+
+var versionLine = regexp.MustCompile(`(?m)^__version__ = '([^'+]*)`)
+
+// CheckVersion compares the LibTorch that was loaded with the one that the
+// program was built with. Where the installation does not tell its version
+// (no version.py beside lib/), it is taken as it is.
+func CheckVersion() error {
+	lib := C.GoString(C.mvag_library_path())
+	return compareVersion(filepath.Dir(lib), C.GoString(C.mvag_header_version()))
+}
+
+func compareVersion(libDir, want string) error {
+	text, err := os.ReadFile(filepath.Join(libDir, "..", "version.py"))
+	if err != nil {
+		return nil
+	}
+	m := versionLine.FindSubmatch(text)
+	if m == nil || string(m[1]) == want {
+		return nil
+	}
+	return fmt.Errorf("libtorch: have %s in %s, want %s; run third_party/libtorch.sh or correct LD_LIBRARY_PATH", m[1], libDir, want)
+}

@@ -1,0 +1,107 @@
+package tensor
+
+// #include "bridge.h"
+import "C"
+
+import "github.com/sugarme/gotch/libtch"
+
+// Neural-network operations.
+
+// Linear is x·wᵀ + b over the last dimension; b may be nil.
+func (x *Tensor) Linear(s *Scope, w, b *Tensor) *Tensor {
+	out := s.slot()
+	libtch.AtgLinear(&out.c, x.c, w.c, optional(b))
+	return out.done("linear", x, w, b)
+}
+
+func (x *Tensor) Matmul(s *Scope, y *Tensor) *Tensor {
+	out := s.slot()
+	libtch.AtgMatmul(&out.c, x.c, y.c)
+	return out.done("matmul", x, y)
+}
+
+// LayerNorm normalises the last dimension.
+func (x *Tensor) LayerNorm(s *Scope, w, b *Tensor, eps float64) *Tensor {
+	out := s.slot()
+	dims, n := s.sizes([]int64{w.Dim(0)})
+	libtch.AtgLayerNorm(&out.c, x.c, dims, n, w.c, b.c, eps, 1)
+	return out.done("layer_norm", x, w, b)
+}
+
+// Gelu is the exact (erf) GELU.
+func (x *Tensor) Gelu(s *Scope) *Tensor {
+	out := s.slot()
+	check("gelu", C.mvag_gelu((*C.handle)(&out.c), C.handle(x.c)), x)
+	return out.done("gelu", x)
+}
+
+func (x *Tensor) Elu(s *Scope) *Tensor {
+	out := s.slot()
+	libtch.AtgElu(&out.c, x.c)
+	return out.done("elu", x)
+}
+
+func (x *Tensor) Sigmoid(s *Scope) *Tensor {
+	out := s.slot()
+	libtch.AtgSigmoid(&out.c, x.c)
+	return out.done("sigmoid", x)
+}
+
+func (x *Tensor) Softmax(s *Scope, dim int64) *Tensor {
+	out := s.slot()
+	libtch.AtgSoftmax(&out.c, x.c, dim, int32(x.DType()))
+	return out.done("softmax", x)
+}
+
+// Dropout zeroes elements with probability p and scales the rest by 1/(1-p).
+func (x *Tensor) Dropout(s *Scope, p float64) *Tensor {
+	out := s.slot()
+	libtch.AtgDropout(&out.c, x.c, p, 1)
+	return out.done("dropout", x)
+}
+
+// Attention is softmax(q·kᵀ/√D)·v for q, k, v of shape [B, H, N, D].
+func Attention(s *Scope, q, k, v *Tensor) *Tensor {
+	out := s.slot()
+	libtch.AtgScaledDotProductAttention(&out.c, q.c, k.c, v.c, nil, 0, 0, 0, 1)
+	return out.done("scaled_dot_product_attention", q, k, v)
+}
+
+// CosineSimilarity is the cosine of x and y along dim, each norm at least eps.
+func (x *Tensor) CosineSimilarity(s *Scope, y *Tensor, dim int64, eps float64) *Tensor {
+	out := s.slot()
+	libtch.AtgCosineSimilarity(&out.c, x.c, y.c, dim, eps)
+	return out.done("cosine_similarity", x, y)
+}
+
+// Conv2d convolves [B, C, H, W] with w [O, C, h, w]; b may be nil.
+func (x *Tensor) Conv2d(s *Scope, w, b *Tensor, stride, padding int64) *Tensor {
+	out := s.slot()
+	s.dims[0], s.dims[1], s.dims[2] = stride, padding, 1
+	libtch.AtgConv2d(&out.c, x.c, w.c, optional(b), s.dims[0:1], 1, s.dims[1:2], 1, s.dims[2:3], 1, 1)
+	return out.done("conv2d", x, w, b)
+}
+
+// Bilinear resizes [B, C, H, W] to h x w without antialiasing.
+func (x *Tensor) Bilinear(s *Scope, h, w int64, alignCorners bool) *Tensor {
+	out := s.slot()
+	s.dims[0], s.dims[1] = h, w
+	libtch.AtgUpsampleBilinear2d(&out.c, x.c, s.dims[:2], 2, flag(alignCorners), 0, 1, 0, 1)
+	return out.done("upsample_bilinear2d", x)
+}
+
+// BicubicAntialiased resizes [B, C, H, W] to h x w as PyTorch's
+// interpolate(mode="bicubic", antialias=True, align_corners=False).
+func (x *Tensor) BicubicAntialiased(s *Scope, h, w int64) *Tensor {
+	out := s.slot()
+	s.dims[0], s.dims[1] = h, w
+	libtch.Atg_UpsampleBicubic2dAa(&out.c, x.c, s.dims[:2], 2, 0, 0, 1, 0, 1)
+	return out.done("_upsample_bicubic2d_aa", x)
+}
+
+func optional(t *Tensor) libtch.Ctensor {
+	if t == nil {
+		return nil
+	}
+	return t.c
+}

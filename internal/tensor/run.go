@@ -1,0 +1,187 @@
+package tensor
+
+// #include "bridge.h"
+import "C"
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// worker is the one OS thread on which all LibTorch work happens: grad mode,
+// pending errors, current device and OpenMP's team are thread-local.
+var worker struct {
+	start sync.Once
+	tid   int
+	jobs  chan func()
+}
+
+func startWorker() {
+	ready := make(chan struct{})
+	worker.jobs = make(chan func())
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread is LibTorch's
+		worker.tid = unix.Gettid()
+		C.mvag_keep_memory()
+		close(ready)
+		for job := range worker.jobs {
+			job()
+		}
+	}()
+	<-ready
+}
+
+// Run calls f on the LibTorch thread with a fresh scope, frees the scope, and
+// returns f's error, or the *Error of the operation that failed in it. Calls
+// from several goroutines take turns; a call from within f runs at once.
+func Run(f func(*Scope) error) error {
+	worker.start.Do(startWorker)
+	if unix.Gettid() == worker.tid {
+		return run(f)
+	}
+	var err error
+	var crash any
+	finished := make(chan struct{})
+	worker.jobs <- func() {
+		defer close(finished)
+		defer func() { crash = recover() }() // a bug in f belongs to the caller
+		err = run(f)
+	}
+	<-finished
+	if crash != nil {
+		panic(crash)
+	}
+	return err
+}
+
+func run(f func(*Scope) error) (err error) {
+	s := NewScope()
+	defer s.Close()
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case *Error:
+			err = r
+		default:
+			panic(r)
+		}
+	}()
+	return f(s)
+}
+
+// NoGrad calls f without recording gradients and restores the earlier mode,
+// also when f panics.
+func NoGrad(f func()) {
+	before := C.mvag_set_grad_mode(C.bool(false))
+	defer C.mvag_set_grad_mode(before)
+	f()
+}
+
+// RequireGrad makes t a leaf whose gradient Backward computes.
+func (t *Tensor) RequireGrad() *Tensor {
+	check("requires_grad", C.mvag_require_grad(C.handle(t.c)), t)
+	return t
+}
+
+// Grad returns t's gradient, or nil where there is none.
+func (t *Tensor) Grad(s *Scope) *Tensor {
+	out := s.slot()
+	check("grad", C.mvag_grad((*C.handle)(&out.c), C.handle(t.c)), t)
+	if out.c == nil {
+		return nil
+	}
+	return out.done("grad")
+}
+
+// Backward adds the gradients of the scalar t to every leaf it depends on.
+func (t *Tensor) Backward() {
+	check("backward", C.mvag_backward(C.handle(t.c)), t)
+}
+
+// ClearGrads forgets the gradients of params.
+func ClearGrads(params []*Tensor) {
+	h := handles(params)
+	check("clear_grads", C.mvag_clear_grads(first(h), C.int(len(h))))
+}
+
+// ScaleGrad returns x; the gradient that flows back through it is multiplied
+// by factor, which broadcasts to x's shape.
+func (x *Tensor) ScaleGrad(s *Scope, factor *Tensor) *Tensor {
+	out := s.slot()
+	check("scale_grad", C.mvag_scale_grad((*C.handle)(&out.c), C.handle(x.c), C.handle(factor.c)), x, factor)
+	return out.done("scale_grad")
+}
+
+func handles(ts []*Tensor) []C.handle {
+	h := make([]C.handle, len(ts))
+	for i, t := range ts {
+		h[i] = C.handle(t.c)
+	}
+	return h
+}
+
+func first(h []C.handle) *C.handle {
+	if len(h) == 0 {
+		return nil
+	}
+	return &h[0]
+}
+
+// Seed seeds the generators of all devices.
+func Seed(seed int64) { C.mvag_seed(C.int64_t(seed)) }
+
+// RNGState returns the state of the generator of device d.
+func RNGState(d Device) (state []byte, err error) {
+	err = Run(func(s *Scope) error {
+		out := s.slot()
+		check("rng_state", C.mvag_rng_state((*C.handle)(&out.c), C.int(d)))
+		state = out.done("rng_state").Bytes()
+		return nil
+	})
+	return state, err
+}
+
+// SetRNGState restores a state that RNGState returned for the same device.
+func SetRNGState(d Device, state []byte) error {
+	return Run(func(s *Scope) error {
+		if len(state) == 0 {
+			return errors.New("rng state: have 0 bytes")
+		}
+		t := FromBytes(s, CPU, Uint8, state, int64(len(state)))
+		check("set_rng_state", C.mvag_set_rng_state(C.handle(t.c), C.int(d)))
+		return nil
+	})
+}
+
+// SetThreads sets the number of CPU threads of one operation.
+func SetThreads(n int) { C.mvag_set_threads(C.int(n)) }
+
+// Threads returns the number of CPU threads of one operation.
+func Threads() int { return int(C.mvag_threads()) }
+
+// AdamW holds the settings of one step of StableAdamW; see StableAdamW.
+type AdamW struct {
+	LR, Beta1, Beta2, Eps, WeightDecay, Clip float64
+	Step                                     int64 // 1 for the first step
+}
+
+// StableAdamW updates params, in place, from their gradients: the gradients
+// are clipped to the total norm opt.Clip, weight decay is decoupled and applied
+// first, the second moment is amsgrad's running maximum, and the update of
+// each tensor is divided by max(1, rms(g/d)) (model.md section 5). m, v and
+// vmax are the moments of each parameter. Parameters without a gradient are
+// left alone. It returns the gradient norm before clipping, a scalar on the
+// device; nothing waits for the device.
+func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, opt AdamW) *Tensor {
+	out := s.slot()
+	p := handles(params)
+	check("stable_adamw", C.mvag_stable_adamw((*C.handle)(&out.c), first(p), first(handles(m)), first(handles(v)),
+		first(handles(vmax)), C.int(len(p)), C.mvag_adamw{
+			lr: C.double(opt.LR), beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps),
+			weight_decay: C.double(opt.WeightDecay), clip: C.double(opt.Clip), step: C.int64_t(opt.Step),
+		}))
+	return out.done("stable_adamw")
+}
