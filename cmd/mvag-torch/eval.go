@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/eval"
+	"mvag-torch/eval/picture"
+	"mvag-torch/eval/report"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model/checkpoint"
+	"mvag-torch/train"
+)
+
+func evalCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "eval",
+		Usage: "evaluate a model; prints the metrics and leaves results.json, scores.jsonl and pictures in the run folder",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Required: true, Usage: "checkpoint, or bare trainable weights together with -c (`FILE`)"},
+			configFlag, setFlag,
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` of the results instead of the run folder"},
+			&cli.StringFlag{Name: "format", Value: "table", Usage: "of the metrics on stdout: " + report.Formats},
+		},
+		Action: evaluate,
+	}
+}
+
+func evaluate(c *cli.Context) error {
+	format := c.String("format")
+	if err := report.Table(io.Discard, report.Results{}, format); err != nil {
+		return usageError{err}
+	}
+	f, err := checkpoint.Open(c.String("model"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	cfg, err := evalConfig(c, f)
+	if err != nil {
+		return err
+	}
+	data, err := dataset.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	folder := c.String("output")
+	if folder == "" {
+		folder = train.Folder(cfg)
+	}
+	if err := os.MkdirAll(filepath.Join(folder, "pictures"), 0o755); err != nil {
+		return err
+	}
+	sink := &evalSink{album: picture.NewAlbum(data)}
+	var outcome eval.Outcome
+	err = tensor.Run(func(s *tensor.Scope) error {
+		m, protocol, err := eval.Load(s, cfg, f)
+		if err != nil {
+			return err
+		}
+		outcome, err = eval.Run(c.Context, cfg, m, data, protocol, sink)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	drawn, err := writeOutcome(folder, cfg, outcome, sink.album)
+	if err != nil {
+		return err
+	}
+	if err := report.Table(os.Stdout, outcome.Results, format); err != nil {
+		return err
+	}
+	if format == "table" {
+		_, err = fmt.Printf("\nresults  %s\npictures %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "))
+	}
+	return err
+}
+
+// evalConfig is the configuration of -c, else that of the checkpoint, with
+// --set applied.
+func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
+	if c.IsSet("config") {
+		return loadConfig(c)
+	}
+	if f.Info == nil {
+		return configs.Config{}, usageError{fmt.Errorf("%s: have bare weights, want -c with their configuration", f.Path)}
+	}
+	text, err := configs.Marshal(f.Info.Config)
+	if err != nil {
+		return configs.Config{}, err
+	}
+	cfg, err := configs.Parse(f.Path, text, sets(c)...)
+	if err != nil {
+		return cfg, usageError{err}
+	}
+	return cfg, valid(cfg)
+}
+
+// writeOutcome writes results.json, scores.jsonl and the pictures, whose paths
+// it returns.
+func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, album *picture.Album) ([]string, error) {
+	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
+		return nil, err
+	}
+	var lines []byte
+	for _, score := range outcome.Pictures {
+		line, err := json.Marshal(score)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", score.Path, err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	if err := os.WriteFile(filepath.Join(folder, "scores.jsonl"), lines, 0o644); err != nil {
+		return nil, err
+	}
+	fit := dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif}
+	return album.Write(filepath.Join(folder, "pictures"), fit, cfg.Eval.MapSize, scaleOf(outcome.Pictures))
+}
+
+// scaleOf spans the colours from the median score of good pictures to the
+// highest of all.
+func scaleOf(scores []eval.Score) picture.Scale {
+	var good, all []float32
+	for _, s := range scores {
+		all = append(all, float32(s.Score))
+		if s.Code == "" {
+			good = append(good, float32(s.Score))
+		}
+	}
+	scale := picture.Scale{High: slices.Max(all)}
+	if len(good) > 0 {
+		slices.Sort(good)
+		scale.Low = good[len(good)/2]
+	}
+	return scale
+}
+
+// evalSink shows progress and gathers the pictures to draw.
+type evalSink struct {
+	bar   *progressbar.ProgressBar
+	class string
+	album *picture.Album
+}
+
+func (s *evalSink) Batch(class string, done, total int) {
+	if done == 0 || s.bar == nil && s.class == "" {
+		s.bar = newBar(total, 0, "pictures")
+	}
+	if s.class != class && s.bar == nil {
+		fmt.Fprintf(os.Stderr, "evaluating %s (%d pictures in all)\n", class, total)
+	}
+	s.class = class
+	if s.bar != nil {
+		s.bar.Describe(class)
+		_ = s.bar.Set(done)
+	}
+}
+
+func (s *evalSink) Map(v dataset.View, object *dataset.Object, scores []float32, mask []bool) {
+	s.album.Add(v, object, scores, mask)
+}

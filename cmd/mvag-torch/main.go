@@ -1,0 +1,128 @@
+// Command mvag-torch trains and evaluates MVAG-FL, multi-view attention guided
+// feature learning for industrial anomaly detection. One file a command; each
+// reads flags, calls and prints. Results go to stdout, all else to stderr; the
+// exit code is 0 when done, 1 on failure, 2 on wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/configs"
+	"mvag-torch/internal/tensor"
+)
+
+// version is set by the linker.
+var version = "development"
+
+// usageError is a fault of the command line or of the configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args)
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "mvag-torch: %v\n", err)
+	var usage usageError
+	var invalid *configs.Error
+	if errors.As(err, &usage) || errors.As(err, &invalid) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}
+
+func run(ctx context.Context, args []string) error {
+	if err := tensor.CheckVersion(); err != nil {
+		return err
+	}
+	app := &cli.App{
+		Name:           "mvag-torch",
+		Usage:          "multi-view industrial anomaly detection: train, evaluate, explain",
+		Version:        version,
+		ExitErrHandler: func(*cli.Context, error) {},
+		Commands:       []*cli.Command{trainCommand(), evalCommand(), datasetCommand(), backboneCommand(), configCommand()},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageError{fmt.Errorf("have no command %q; see mvag-torch --help", c.Args().First())}
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	strict(app.Commands)
+	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+	return app.RunContext(ctx, args)
+}
+
+// strict makes wrong flags and stray arguments usage errors of one line.
+func strict(commands []*cli.Command) {
+	for _, command := range commands {
+		command.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+		strict(command.Subcommands)
+		action, want := command.Action, command.ArgsUsage
+		if action == nil { // only subcommands
+			command.Action = func(c *cli.Context) error {
+				if c.Args().Present() {
+					return usageError{fmt.Errorf("%s: have no command %q", c.Command.HelpName, c.Args().First())}
+				}
+				return cli.ShowSubcommandHelp(c)
+			}
+			continue
+		}
+		command.Action = func(c *cli.Context) error {
+			if n := arguments(want); c.Args().Len() != n {
+				return usageError{fmt.Errorf("%s: have %d arguments %q, want %d (%s)", c.Command.HelpName, c.Args().Len(), c.Args().Slice(), n, want)}
+			}
+			return action(c)
+		}
+	}
+}
+
+// arguments counts the words of a command's ArgsUsage.
+func arguments(usage string) int {
+	n := 0
+	for i := range usage {
+		if usage[i] != ' ' && (i == 0 || usage[i-1] == ' ') {
+			n++
+		}
+	}
+	return n
+}
+
+// Flags shared by commands.
+var (
+	configFlag = &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration: a `FILE`, or the name of an embedded one"}
+	setFlag    = &cli.StringSliceFlag{Name: "set", Usage: "override a setting, as in --set train.iterations=200 (`PATH=VALUE`)"}
+)
+
+// sets returns the values of --set; a comma belongs to the value.
+func sets(c *cli.Context) []string { return c.StringSlice("set") }
+
+// loadConfig reads and validates the configuration of the flags.
+func loadConfig(c *cli.Context) (configs.Config, error) {
+	if c.String("config") == "" {
+		return configs.Config{}, usageError{fmt.Errorf("%s: have no configuration, want -c FILE or one of %q", c.Command.HelpName, configs.Names())}
+	}
+	cfg, err := configs.Load(c.String("config"), sets(c)...)
+	if err != nil {
+		return cfg, usageError{err}
+	}
+	return cfg, valid(cfg)
+}
+
+func valid(cfg configs.Config) error {
+	if err := cfg.Validate(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/dataset"
+	"mvag-torch/train"
+)
+
+func trainCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "train",
+		Usage: "train a model; leaves runs/NAME/checkpoint.safetensors",
+		Flags: []cli.Flag{
+			configFlag, setFlag,
+			&cli.BoolFlag{Name: "resume", Usage: "go on from the run folder's checkpoint, where there is one"},
+		},
+		Action: func(c *cli.Context) error {
+			cfg, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
+			data, err := dataset.Open(cfg.Data)
+			if err != nil {
+				return err
+			}
+			return train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery})
+		},
+	}
+}
+
+// trainSink shows a run: a bar on a terminal, else a line every n steps.
+type trainSink struct {
+	every int
+	begin train.Begin
+	bar   *progressbar.ProgressBar
+	log   *log.Logger
+}
+
+func (s *trainSink) Begin(b train.Begin) {
+	s.begin, s.log = b, log.New(os.Stderr, "", log.LstdFlags)
+	fmt.Fprintf(os.Stderr, "training on %s: %d pictures of %d objects, %d classes; %.1f million trainable numbers; run folder %s\n",
+		b.Device, b.Pictures, b.Objects, b.Classes, float64(b.Params)/1e6, b.Folder)
+	if b.Missing > 0 {
+		fmt.Fprintf(os.Stderr, "%d pictures are missing from the index; their views are left out\n", b.Missing)
+	}
+	if b.Start > 0 {
+		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)
+	}
+	if b.Start < b.Iterations {
+		s.bar = newBar(b.Iterations, b.Start, "it")
+	}
+}
+
+func (s *trainSink) Step(step train.Step) {
+	text := fmt.Sprintf("loss %.4f · lr %.2e · %.1f pictures/s · data %2.0f%% · %s left",
+		step.Loss, step.LR, step.Rate, 100*step.DataWait, step.Left.Round(time.Second))
+	if s.bar != nil {
+		s.bar.Describe(text)
+		_ = s.bar.Set(step.Done)
+		return
+	}
+	if step.Done%s.every == 0 || step.Done == s.begin.Iterations {
+		s.log.Printf("iteration %d/%d · %s", step.Done, s.begin.Iterations, text)
+	}
+}
+
+func (s *trainSink) Saved(path string, iteration int) {
+	if s.bar != nil && iteration < s.begin.Iterations {
+		return // the bar tells enough
+	}
+	s.log.Printf("iteration %d: wrote %s", iteration, path)
+}

@@ -1,0 +1,97 @@
+package picture
+
+import (
+	"path/filepath"
+	"slices"
+
+	"mvag-torch/dataset"
+)
+
+// Album collects the maps of a few objects of each class: the first good one
+// and the first defective one of each defect code.
+type Album struct {
+	classes []string
+	chosen  map[string][]string // object IDs by class
+	rows    map[string]Row      // by object ID
+}
+
+// perClass is the number of objects drawn of each class.
+const perClass = 3
+
+// NewAlbum chooses objects among the test objects of data. A defective object
+// with few clean views tells more, so the one with the most defective views of
+// each code is taken.
+func NewAlbum(data *dataset.Set) *Album {
+	a := &Album{classes: data.Classes, chosen: map[string][]string{}, rows: map[string]Row{}}
+	for _, class := range data.Classes {
+		best, seen := map[string]*dataset.Object{}, map[string]int{}
+		var codes []string
+		for i := range data.Test {
+			object := &data.Test[i]
+			if object.Class != class {
+				continue
+			}
+			code, count := defects(object)
+			if best[code] == nil {
+				codes = append(codes, code)
+			}
+			if best[code] == nil || count > seen[code] {
+				best[code], seen[code] = object, count
+			}
+		}
+		slices.Sort(codes) // "" first: the good object
+		for _, code := range codes[:min(len(codes), perClass)] {
+			a.chosen[class] = append(a.chosen[class], best[code].ID)
+		}
+	}
+	return a
+}
+
+// defects is the first defect code of an object, "" where it is good, and the
+// number of its defective views.
+func defects(object *dataset.Object) (code string, count int) {
+	for _, v := range object.Views {
+		if v.Defective() {
+			count++
+			if code == "" {
+				code = v.Code
+			}
+		}
+	}
+	return code, count
+}
+
+// Add takes the map of one picture; it keeps those of the chosen objects.
+func (a *Album) Add(v dataset.View, object *dataset.Object, scores []float32, mask []bool) {
+	if !slices.Contains(a.chosen[object.Class], object.ID) {
+		return
+	}
+	if a.rows[object.ID] == nil {
+		a.rows[object.ID] = make(Row, len(object.Views))
+	}
+	a.rows[object.ID][v.Camera] = Tile{v, slices.Clone(scores), mask}
+}
+
+// Write draws one sheet a class into folder and returns the paths.
+func (a *Album) Write(folder string, fit dataset.Fit, size int, scale Scale) ([]string, error) {
+	var paths []string
+	for _, class := range a.classes {
+		var rows []Row
+		for _, id := range a.chosen[class] {
+			rows = append(rows, a.rows[id])
+		}
+		if rows == nil {
+			continue
+		}
+		sheet, err := Sheet(rows, fit, size, scale)
+		if err != nil {
+			return paths, err
+		}
+		path := filepath.Join(folder, class+".png")
+		if err := Write(path, sheet); err != nil {
+			return paths, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}

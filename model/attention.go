@@ -1,0 +1,138 @@
+package model
+
+import "mvag-torch/internal/tensor"
+
+// AttentionOptions are the settings of multi-view attention.
+type AttentionOptions struct {
+	Keep         float64 // fraction of tokens kept across views
+	Select       string  // "lowest", "highest" or "all"
+	NeighborMask int     // odd side of the masked neighbourhood, 0 is off
+	Eps          float64 // added to every denominator
+}
+
+// Attention is the decoder's multi-view linear attention (model.md section
+// 3): each view attends to itself, then, with the same weights, to the other
+// views of its object; view_logits weigh those, and gate mixes the two.
+type Attention struct {
+	QKV, Proj  Linear
+	ViewLogits *tensor.Tensor // [V-1]
+	Gate       *tensor.Tensor // scalar
+
+	heads int64
+	opt   AttentionOptions
+	near  *tensor.Tensor // bool [N, N], pairs that the neighbour mask removes; nil where off
+}
+
+func newAttention(w binder, dim, heads, views int64, opt AttentionOptions, near *tensor.Tensor) Attention {
+	return Attention{
+		QKV:        newLinear(w.Sub("qkv"), dim, 3*dim),
+		Proj:       newLinear(w.Sub("proj"), dim, dim),
+		ViewLogits: w.Tensor("view_logits", constant(0.25), views-1),
+		Gate:       w.Tensor("gate", constant(0.5)),
+		heads:      heads, opt: opt, near: near,
+	}
+}
+
+// Forward maps [B, N, C] to [B, N, C].
+func (a *Attention) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor.Tensor {
+	y := a.own(s, x)
+	if v.Count > 1 {
+		// out = σ(gate)·y + (1-σ(gate))·f with f = y + u: the shares of the
+		// views sum to 1, so that the residual y leaves the sum.
+		rest := a.Gate.Neg(s).Sigmoid(s)
+		y = y.Add(s, a.across(s, y, v).Mul(s, rest))
+	}
+	return a.Proj.Forward(s, y)
+}
+
+// own is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.
+// It maps [B, N, C] to [B, N, C].
+func (a *Attention) own(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	q, k, v := splitHeads(s, a.QKV.Forward(s, x), a.heads) // [B, H, N, D]
+	q, k = phi(s, q), phi(s, k)
+	if a.near != nil {
+		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0) // [B, H, N, N]
+		sum := pairs.Sum(s, true, -1).AddScalar(s, a.opt.Eps)                 // [B, H, N, 1]
+		return mergeHeads(s, pairs.Div(s, sum).Matmul(s, v))
+	}
+	kv := k.Transpose(s, -2, -1).Matmul(s, v)         // [B, H, D, D]
+	ksum := k.Sum(s, false, -2).Unsqueeze(s, -1)      // [B, H, D, 1]
+	sum := q.Matmul(s, ksum).AddScalar(s, a.opt.Eps)  // [B, H, N, 1]
+	return mergeHeads(s, q.Matmul(s, kv).Div(s, sum)) // [B, N, C]
+}
+
+// phi is the feature map elu(t) + 1.
+func phi(s *tensor.Scope, t *tensor.Tensor) *tensor.Tensor { return t.Elu(s).AddScalar(s, 1) }
+
+// across is what each view gathers from the other views of its object: the
+// weighted sum over key views i of q_j·(Σ k_i⊗v_i) / (q_j·Σ k_i) on the kept
+// tokens. It maps [B, N, C] to [B, N, C].
+//
+// One matrix product sums over views and channels at once: the weight of key
+// view i scales the query, [.., V·D], and meets the stacked Σ k_i⊗v_i, [V·D, D].
+func (a *Attention) across(s *tensor.Scope, y *tensor.Tensor, v *Views) *tensor.Tensor {
+	n, c, h := y.Dim(1), y.Dim(2), a.heads
+	objects, views, d := v.Objects, v.Count, c/a.heads
+	q, k, val := a.splitViews(s, y, v)                                                      // [S, H, V, N, D]
+	kv := k.Transpose(s, -2, -1).Matmul(s, val).Reshape(s, objects, h, views*d, d)          // [S, H, V·D, D]
+	z := similarity(s, q, k)                                                                // [S, H, Vi, Vj, N]
+	share := v.weights(s, a.ViewLogits).Transpose(s, 1, 2).Unsqueeze(s, 1).Unsqueeze(s, -1) // [1 or S, 1, Vi, Vj, 1]
+	scale := share.Div(s, z.AddScalar(s, a.opt.Eps))                                        // [S, H, Vi, Vj, N]
+	if kept := a.kept(s, z); kept != nil {
+		scale = scale.Mul(s, kept)
+	}
+	scale = scale.Permute(s, 0, 1, 3, 4, 2).Unsqueeze(s, -1)                            // [S, H, Vj, N, Vi, 1]
+	scaled := scale.Mul(s, q.Unsqueeze(s, -2)).Reshape(s, objects, h, views*n, views*d) // [S, H, V·N, V·D]
+	u := scaled.Matmul(s, kv).Reshape(s, objects, h, views, n, d)                       // [S, H, V, N, D]
+	return u.Permute(s, 0, 2, 3, 1, 4).Reshape(s, objects*views, n, c)                  // [B, N, C]
+}
+
+// splitViews maps [B, N, C] to φ(q), φ(k), v of [S, H, V, N, D].
+func (a *Attention) splitViews(s *tensor.Scope, y *tensor.Tensor, v *Views) (q, k, val *tensor.Tensor) {
+	n, d := y.Dim(1), y.Dim(2)/a.heads
+	qkv := a.QKV.Forward(s, y).Reshape(s, v.Objects, v.Count, n, 3, a.heads, d).Permute(s, 3, 0, 4, 1, 2, 5)
+	return phi(s, qkv.Select(s, 0, 0)), phi(s, qkv.Select(s, 0, 1)), qkv.Select(s, 0, 2)
+}
+
+// similarity is z = q_j·Σ k_i for each token of each query view j and each key
+// view i: q and k are [S, H, V, N, D], the result is [S, H, Vi, Vj, N].
+func similarity(s *tensor.Scope, q, k *tensor.Tensor) *tensor.Tensor {
+	objects, h, views, n, d := q.Dim(0), q.Dim(1), q.Dim(2), q.Dim(3), q.Dim(4)
+	queries := q.Reshape(s, objects, h, views*n, d).Transpose(s, -2, -1) // [S, H, D, V·N]
+	z := k.Sum(s, false, -2).Matmul(s, queries)                          // [S, H, V, V·N]
+	return z.Reshape(s, objects, h, views, views, n)
+}
+
+// kept is 1 for the int(keep·N) tokens of each head and pair of views with the
+// smallest (or largest) z, else 0; nil keeps all. z and the result are
+// [S, H, V, V, N]. No gradient passes.
+func (a *Attention) kept(s *tensor.Scope, z *tensor.Tensor) *tensor.Tensor {
+	if a.opt.Select == "all" {
+		return nil
+	}
+	z = z.Detach(s)
+	mask := tensor.Zeros(s, z.Device(), z.DType(), z.Shape()...)
+	count := int64(a.opt.Keep * float64(z.Dim(-1)))
+	if count == 0 {
+		return mask
+	}
+	_, indices := z.Topk(s, count, -1, a.opt.Select == "highest")
+	return mask.ScatterValue(s, -1, indices, 1)
+}
+
+// neighborMask is true for pairs of patches at most (side-1)/2 rows and
+// columns apart, itself included; the class token and registers are never
+// masked. The result is a bool tensor [N, N].
+func neighborMask(s *tensor.Scope, d tensor.Device, side int, prefix, grid int64) *tensor.Tensor {
+	n, reach := prefix+grid*grid, int64(side-1)/2
+	mask := make([]byte, n*n)
+	for a := range grid * grid {
+		for b := range grid * grid {
+			near := abs(a/grid-b/grid) <= reach && abs(a%grid-b%grid) <= reach
+			mask[(prefix+a)*n+prefix+b] = flag[byte](near)
+		}
+	}
+	return tensor.FromBytes(s, d, tensor.Bool, mask, n, n)
+}
+
+func abs(x int64) int64 { return max(x, -x) }

@@ -1,0 +1,89 @@
+package model
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model/weights"
+)
+
+// LoadBackbone reads pretrained weights with timm's names from a safetensors
+// file or a TorchScript archive (its parameters and buffers; its code is not
+// run). Which of the two it is shows in the first bytes.
+func LoadBackbone(path string) (weights.Map, error) {
+	kind, err := sniff(path)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "safetensors":
+		return weights.FromSafetensors(path)
+	case "zip":
+		return fromTorchScript(path)
+	}
+	if filepath.Ext(path) == ".onnx" {
+		return nil, fmt.Errorf("%s: have an ONNX file, want TorchScript or safetensors; see mvag-torch backbone convert", path)
+	}
+	return nil, fmt.Errorf("%s: have neither a TorchScript archive nor a safetensors file", path)
+}
+
+func sniff(path string) (kind string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	head := make([]byte, 9)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	switch head = head[:n]; {
+	case n == 0:
+		return "", fmt.Errorf("%s: have an empty file, want weights", path)
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return "zip", nil
+	case n == 9 && head[8] == '{':
+		return "safetensors", nil
+	}
+	return "", nil
+}
+
+func fromTorchScript(path string) (weights.Map, error) {
+	m := weights.Map{}
+	err := tensor.Run(func(s *tensor.Scope) error {
+		for _, found := range tensor.LoadTorchScript(s, path) {
+			t := found.Tensor.To(s, tensor.Float)
+			m[found.Name] = weights.Tensor{Shape: t.Shape(), Data: t.Floats()}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(m) == 0 {
+		return nil, fmt.Errorf("%s: have a TorchScript archive without parameters, want a backbone", path)
+	}
+	return m, nil
+}
+
+// FileSHA256 is the SHA-256 of a file in hexadecimal.
+func FileSHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

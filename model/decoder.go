@@ -1,0 +1,75 @@
+package model
+
+import "mvag-torch/internal/tensor"
+
+// Bottleneck is the noisy two-layer MLP between encoder and decoder
+// (model.md section 2).
+type Bottleneck struct {
+	FC1, FC2 Linear
+	Dropout  float64
+}
+
+// Forward maps [B, N, C] to [B, N, C]; dropout acts in training only.
+func (b *Bottleneck) Forward(s *tensor.Scope, x *tensor.Tensor, training bool) *tensor.Tensor {
+	drop := func(x *tensor.Tensor) *tensor.Tensor {
+		if !training || b.Dropout == 0 {
+			return x
+		}
+		return x.Dropout(s, b.Dropout)
+	}
+	x = drop(b.FC1.Forward(s, drop(x)).Gelu(s)) // [B, N, 4C]
+	return drop(b.FC2.Forward(s, x))            // [B, N, C]
+}
+
+// Jitter adds x's norm over channels, divided by C and times scale, of noise
+// (standard normal, x's shape) to x [B, N, C]. The gradient passes through the
+// norm.
+func Jitter(s *tensor.Scope, x, noise *tensor.Tensor, scale float64) *tensor.Tensor {
+	strength := x.Norm(s, -1).MulScalar(s, scale/float64(x.Dim(-1))) // [B, N, 1]
+	return x.Add(s, noise.Mul(s, strength))
+}
+
+// Decoder is a stack of pre-norm blocks with multi-view attention (model.md
+// section 3).
+type Decoder struct{ Blocks []DecoderBlock }
+
+// DecoderBlock is x + MVA(norm1(x)), then x + mlp(norm2(x)).
+type DecoderBlock struct {
+	Norm1, Norm2 LayerNorm
+	Attn         Attention
+	MLP          MLP
+}
+
+const decoderEps = 1e-8
+
+func newDecoder(w binder, depth int, dim, heads, views int64, opt AttentionOptions, near *tensor.Tensor) Decoder {
+	var d Decoder
+	for i := range depth {
+		b := w.At(i)
+		d.Blocks = append(d.Blocks, DecoderBlock{
+			Norm1: newLayerNorm(b.Sub("norm1"), dim, decoderEps),
+			Attn:  newAttention(b.Sub("attn"), dim, heads, views, opt, near),
+			Norm2: newLayerNorm(b.Sub("norm2"), dim, decoderEps),
+			MLP:   newMLP(b.Sub("mlp"), dim),
+		})
+	}
+	return d
+}
+
+// Forward maps [B, N, C] to the outputs [B, N, C] of all blocks, in order of
+// evaluation.
+func (d *Decoder) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor.Tensor {
+	outputs := make([]*tensor.Tensor, len(d.Blocks))
+	for i := range d.Blocks {
+		block := &d.Blocks[i]
+		x = s.Local(func(s *tensor.Scope) *tensor.Tensor { return block.forward(s, x, v) })
+		outputs[i] = x
+	}
+	return outputs
+}
+
+// forward maps [B, N, C] to [B, N, C].
+func (b *DecoderBlock) forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor.Tensor {
+	x = x.Add(s, b.Attn.Forward(s, b.Norm1.Forward(s, x), v))
+	return x.Add(s, b.MLP.Forward(s, b.Norm2.Forward(s, x)))
+}

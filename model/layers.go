@@ -1,0 +1,45 @@
+package model
+
+import "mvag-torch/internal/tensor"
+
+// Linear is x·Wᵀ + b over the last dimension.
+type Linear struct{ Weight, Bias *tensor.Tensor }
+
+func newLinear(w binder, in, out int64) Linear {
+	return Linear{
+		Weight: w.Tensor("weight", truncNormal(initStd), out, in),
+		Bias:   w.Tensor("bias", constant(0), out),
+	}
+}
+
+// Forward maps [..., in] to [..., out].
+func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	return x.Linear(s, l.Weight, l.Bias)
+}
+
+// LayerNorm normalises the last dimension.
+type LayerNorm struct {
+	Weight, Bias *tensor.Tensor
+	Eps          float64
+}
+
+func newLayerNorm(w binder, dim int64, eps float64) LayerNorm {
+	return LayerNorm{w.Tensor("weight", constant(1), dim), w.Tensor("bias", constant(0), dim), eps}
+}
+
+// Forward maps [..., C] to [..., C].
+func (n LayerNorm) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	return x.LayerNorm(s, n.Weight, n.Bias, n.Eps)
+}
+
+// MLP is two linear layers with an exact GELU between them, hidden width 4C.
+type MLP struct{ FC1, FC2 Linear }
+
+func newMLP(w binder, dim int64) MLP {
+	return MLP{newLinear(w.Sub("fc1"), dim, 4*dim), newLinear(w.Sub("fc2"), 4*dim, dim)}
+}
+
+// Forward maps [..., C] to [..., C].
+func (m MLP) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	return m.FC2.Forward(s, m.FC1.Forward(s, x).Gelu(s))
+}

@@ -1,0 +1,135 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model/weights"
+)
+
+// Model is the whole of MVAG-FL on one device.
+type Model struct {
+	Device     tensor.Device
+	Encoder    *Encoder
+	Bottleneck Bottleneck
+	Decoder    Decoder
+	Params     Params // trainable, in checkpoint order
+
+	fuse      [][]int // positions in the list of layers, one group a target
+	mean, std *tensor.Tensor
+}
+
+// Features are what the frozen encoder gives for a batch.
+type Features struct {
+	Mean    *tensor.Tensor   // mean over the layers, the bottleneck's input [B, N, C]
+	Targets []*tensor.Tensor // one a group: mean over its layers, patches only [B, P, C]
+}
+
+// New builds the model: an encoder of the given architecture with the weights
+// of backbone, and initial trainable weights from cfg.Seed. Its tensors live in
+// s. Errors name every fault of the weights.
+func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch, backbone weights.Map) (*Model, error) {
+	layers, fuse, err := Layers(cfg, arch)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Device: d, fuse: fuse}
+	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop); err != nil {
+		return nil, err
+	}
+	m.mean = tensor.FromFloats(s, d, dataset.Mean[:], 1, 3, 1, 1)
+	m.std = tensor.FromFloats(s, d, dataset.Std[:], 1, 3, 1, 1)
+	var near *tensor.Tensor
+	if cfg.Model.NeighborMask > 0 {
+		near = neighborMask(s, d, cfg.Model.NeighborMask, int64(1+arch.Registers), m.Encoder.Grid)
+	}
+	w, dim := trainable(s, d, cfg.Seed, &m.Params), int64(arch.Dim)
+	bottleneck := newMLP(w.Sub("bottleneck"), dim)
+	m.Bottleneck = Bottleneck{bottleneck.FC1, bottleneck.FC2, cfg.Model.Dropout}
+	m.Decoder = newDecoder(w.Sub("decoder"), cfg.Model.DecoderDepth, dim, int64(arch.Heads), int64(cfg.Data.Views), AttentionOptions{
+		Keep: cfg.Model.Keep, Select: cfg.Model.Select, NeighborMask: cfg.Model.NeighborMask, Eps: cfg.Model.Eps,
+	}, near)
+	return m, nil
+}
+
+// Layers returns the encoder layers and the groups that cfg and the defaults
+// of the architecture give: two halves in order where cfg names no groups.
+func Layers(cfg configs.Config, arch weights.Arch) (layers []int, fuse [][]int, err error) {
+	layers, fuse = cfg.Backbone.Layers, cfg.Backbone.Fuse
+	if len(layers) == 0 {
+		layers = arch.DefaultLayers()
+	}
+	if last := layers[len(layers)-1]; last >= arch.Depth {
+		return nil, nil, fmt.Errorf("backbone.layers: have block %d, want 0..%d for %s", last, arch.Depth-1, arch.Name)
+	}
+	if len(layers) != cfg.Model.DecoderDepth {
+		return nil, nil, fmt.Errorf("model.decoder_depth: have %d, want the number of backbone layers (%d)", cfg.Model.DecoderDepth, len(layers))
+	}
+	if len(fuse) == 0 {
+		half := len(layers) / 2
+		for i := range layers {
+			if i == 0 || i == half {
+				fuse = append(fuse, nil)
+			}
+			fuse[len(fuse)-1] = append(fuse[len(fuse)-1], i)
+		}
+	}
+	return layers, fuse, nil
+}
+
+// Normalize maps pictures [B, 3, H, W] of uint8 to float32 with ImageNet's mean
+// and standard deviation, on the model's device.
+func (m *Model) Normalize(s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
+	x := pixels.ToDevice(s, m.Device).To(s, tensor.Float).MulScalar(s, 1.0/255)
+	return x.Sub(s, m.mean).Div(s, m.std)
+}
+
+// Encode maps normalised pictures [B, 3, H, W] to features; no gradient.
+func (m *Model) Encode(s *tensor.Scope, pictures *tensor.Tensor) Features {
+	var f Features
+	tensor.NoGrad(func() {
+		outputs := m.Encoder.Forward(s, pictures)
+		f.Mean = mean(s, outputs)
+		f.Targets = m.groups(s, outputs)
+	})
+	return f
+}
+
+// Decode maps the bottleneck's output [B, N, C] to one reconstruction a
+// target, patches only [B, P, C]. The decoder's outputs are taken in reverse:
+// its last block answers the encoder's first layer.
+func (m *Model) Decode(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor.Tensor {
+	outputs := m.Decoder.Forward(s, x, v)
+	slices.Reverse(outputs)
+	return m.groups(s, outputs)
+}
+
+// groups averages outputs [B, N, C] by group and drops the class token and
+// registers: [B, P, C] each.
+func (m *Model) groups(s *tensor.Scope, outputs []*tensor.Tensor) []*tensor.Tensor {
+	prefix := int64(1 + m.Encoder.Arch.Registers)
+	fused := make([]*tensor.Tensor, len(m.fuse))
+	for g, members := range m.fuse {
+		group := make([]*tensor.Tensor, len(members))
+		for i, at := range members {
+			group[i] = outputs[at]
+		}
+		x := mean(s, group)
+		fused[g] = x.Narrow(s, 1, prefix, x.Dim(1)-prefix)
+	}
+	return fused
+}
+
+// mean averages tensors of one shape.
+func mean(s *tensor.Scope, xs []*tensor.Tensor) *tensor.Tensor {
+	return s.Local(func(s *tensor.Scope) *tensor.Tensor {
+		sum := xs[0]
+		for _, x := range xs[1:] {
+			sum = sum.Add(s, x)
+		}
+		return sum.MulScalar(s, 1/float64(len(xs)))
+	})
+}

@@ -1,0 +1,37 @@
+package train
+
+import "time"
+
+// Sink shows a run to a person. Its methods are called from the training
+// thread and should return at once.
+type Sink interface {
+	// Begin is called once, before the first step.
+	Begin(Begin)
+	// Step is called after each step.
+	Step(Step)
+	// Saved is called after a checkpoint was written.
+	Saved(path string, iteration int)
+}
+
+// Begin describes a run about to start.
+type Begin struct {
+	Folder     string // the run folder
+	Device     string
+	Start      int // steps taken before: 0, or the resumed checkpoint's
+	Iterations int
+	Objects    int // training objects
+	Pictures   int // training pictures
+	Classes    int
+	Params     int64 // trainable numbers
+	Missing    int   // pictures that the index lacks
+}
+
+// Step describes the steps so far.
+type Step struct {
+	Done     int     // steps taken in all
+	Loss     float64 // of the latest step that was read back
+	LR       float64
+	Rate     float64       // pictures a second since Begin
+	DataWait float64       // share of the time spent waiting for pictures
+	Left     time.Duration // estimated
+}

@@ -1,0 +1,185 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/train/schedule"
+)
+
+// loop takes the remaining steps.
+func (r *run) loop(s *tensor.Scope) error {
+	cfg := r.cfg
+	var err error
+	if r.journal, err = openJournal(filepath.Join(Folder(cfg), "train.jsonl"), r.done); err != nil {
+		return err
+	}
+	defer r.journal.close()
+	every := cfg.Train.LogEvery
+	if r.device == tensor.CPU {
+		every = 1 // reading back costs nothing there
+	}
+	r.ring = tensor.Zeros(s, r.device, tensor.Float, int64(every), 2)
+	r.views = model.NewViews(s, r.device, cfg.Train.Objects, cfg.Data.Views, nil)
+	r.begin()
+	if r.done >= cfg.Train.Iterations {
+		return nil
+	}
+	loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, dataset.LoaderOptions{
+		Fit:     dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif},
+		Objects: cfg.Train.Objects, Seed: cfg.Seed, Start: r.done, Count: cfg.Train.Iterations - r.done,
+		Workers: cfg.Data.Workers, Prefetch: cfg.Data.Prefetch,
+	})
+	if err != nil {
+		return err
+	}
+	defer loader.Close()
+	clock := newClock(r.done, cfg.Train.Iterations, cfg.Train.Objects*cfg.Data.Views)
+	for r.done < cfg.Train.Iterations {
+		wait := time.Now()
+		batch, err := loader.Next()
+		if err != nil {
+			return r.stop(err)
+		}
+		clock.waited += time.Since(wait)
+		lr := schedule.LR(r.done, cfg.Train.Warmup, cfg.Train.Iterations, cfg.Train.LR, cfg.Train.LRFinal)
+		s.Local(func(s *tensor.Scope) *tensor.Tensor { r.step(s, batch, lr); return nil })
+		loader.Recycle(batch)
+		if len(r.pending) == every {
+			if err := r.flush(); err != nil {
+				return err
+			}
+		}
+		if r.done%cfg.Train.CheckpointEvery == 0 || r.done == cfg.Train.Iterations {
+			if err := r.save(); err != nil {
+				return err
+			}
+		}
+		r.sink.Step(clock.step(r.done, r.loss, lr))
+	}
+	return nil
+}
+
+func (r *run) begin() {
+	b := Begin{
+		Folder: filepath.Dir(r.path), Device: r.device.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
+		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing),
+	}
+	for i := range r.data.Train {
+		for _, v := range r.data.Train[i].Views {
+			if v.Present() {
+				b.Pictures++
+			}
+		}
+	}
+	for _, p := range r.model.Params {
+		b.Params += p.Value.Numel()
+	}
+	r.sink.Begin(b)
+}
+
+// stop ends the run early: it saves first, then explains.
+func (r *run) stop(cause error) error {
+	if r.done > max(r.saved, 0) {
+		if err := r.save(); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
+	if r.ctx.Err() != nil {
+		cause = fmt.Errorf("interrupted after %d of %d iterations; go on with --resume", r.done, r.cfg.Train.Iterations)
+	}
+	return cause
+}
+
+// step is one iteration: forward, losses, backward, update. Nothing waits for
+// the device.
+func (r *run) step(s *tensor.Scope, batch *dataset.Batch, lr float64) {
+	cfg, it := r.cfg, r.done
+	side := int64(cfg.Data.Crop)
+	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
+	features := r.model.Encode(s, r.model.Normalize(s, pixels))
+	views := r.views
+	if slices.Contains(batch.Present, false) {
+		views = model.NewViews(s, r.device, len(batch.Objects), batch.Views, batch.Present)
+	}
+	x := r.model.Bottleneck.Forward(s, features.Mean, true)
+	if scale := r.jitter(s, it); scale > 0 {
+		x = model.Jitter(s, x, x.RandnLike(s), scale)
+	}
+	easy := schedule.EasyFraction(it, cfg.Train.HardWarmup, cfg.Train.HardFraction)
+	loss := NewLoss(s, features.Targets, r.model.Decode(s, x, views), views, easy, cfg.Train.EasyScale)
+	loss.Total.Backward()
+	norm := r.optimizer.Step(s, lr)
+
+	tensor.NoGrad(func() {
+		row := r.ring.Select(s, 0, int64(len(r.pending)))
+		row.CopyFrom(tensor.Stack(s, 0, loss.Total.Detach(s), norm))
+	})
+	r.pending = append(r.pending, record{Iteration: it, LR: lr})
+	r.done++
+}
+
+// jitter draws whether this step is jittered and returns its scale, or 0. The
+// draw is on the host and costs no synchronisation.
+func (r *run) jitter(s *tensor.Scope, it int) float64 {
+	j, total := r.cfg.Model.Jitter, r.cfg.Train.Iterations
+	if !j.Enabled || tensor.Rand(s, tensor.CPU, 1).Item() > schedule.Linear(it, total, j.Prob[0], j.Prob[1]) {
+		return 0
+	}
+	return schedule.Linear(it, total, j.Scale[0], j.Scale[1])
+}
+
+// flush reads back the pending losses and writes them to the journal. A loss
+// that is no number ends the run.
+func (r *run) flush() error {
+	if len(r.pending) == 0 {
+		return nil
+	}
+	values := r.ring.Floats()
+	for i := range r.pending {
+		r.pending[i].Loss, r.pending[i].GradNorm = float64(values[2*i]), float64(values[2*i+1])
+		if p := r.pending[i]; !finite(p.Loss) || !finite(p.GradNorm) {
+			at := "there is no checkpoint yet"
+			if r.saved >= 0 {
+				at = fmt.Sprintf("the last good checkpoint is %s (iteration %d)", r.path, r.saved)
+			}
+			return errors.Join(r.journal.write(r.pending[:i]),
+				fmt.Errorf("iteration %d: loss %v, gradient norm %v, want finite numbers; %s", p.Iteration, p.Loss, p.GradNorm, at))
+		}
+	}
+	r.loss = r.pending[len(r.pending)-1].Loss
+	err := r.journal.write(r.pending)
+	r.pending = r.pending[:0]
+	return err
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// clock measures the run.
+type clock struct {
+	began           time.Time
+	waited          time.Duration // for pictures
+	start, total    int           // steps
+	picturesPerStep int
+}
+
+func newClock(start, total, picturesPerStep int) *clock {
+	return &clock{began: time.Now(), start: start, total: total, picturesPerStep: picturesPerStep}
+}
+
+func (c *clock) step(done int, loss, lr float64) Step {
+	elapsed, steps := time.Since(c.began), done-c.start
+	return Step{
+		Done: done, Loss: loss, LR: lr,
+		Rate:     float64(steps*c.picturesPerStep) / elapsed.Seconds(),
+		DataWait: c.waited.Seconds() / elapsed.Seconds(),
+		Left:     elapsed / time.Duration(steps) * time.Duration(c.total-done),
+	}
+}

@@ -1,0 +1,458 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/weights"
+)
+
+// TestMain keeps LibTorch to one thread: the tensors are too small to share.
+func TestMain(m *testing.M) {
+	tensor.SetThreads(1)
+	os.Exit(m.Run())
+}
+
+// backboneFile is a ViT-S/14 with random weights, written once.
+var backboneFile = func() func(t *testing.T) string {
+	var text []byte
+	return func(t *testing.T) string {
+		path := filepath.Join(t.TempDir(), "backbone.safetensors")
+		if text != nil {
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		if err := weights.WriteSafetensors(path, randomViT(4), nil); err != nil {
+			t.Fatal(err)
+		}
+		text, _ = os.ReadFile(path)
+		return path
+	}
+}()
+
+// randomViT has ViT-S/14's names and shapes, blocks 0..last.
+func randomViT(last int) weights.Map {
+	rng := rand.New(rand.NewPCG(1, 2))
+	m := weights.Map{}
+	add := func(name string, scale, offset float32, shape ...int64) {
+		n := int64(1)
+		for _, d := range shape {
+			n *= d
+		}
+		data := make([]float32, n)
+		for i := range data {
+			data[i] = offset + scale*float32(rng.NormFloat64())
+		}
+		m[name] = weights.Tensor{Shape: shape, Data: data}
+	}
+	const c = 384
+	add("cls_token", 1, 0, 1, 1, c)
+	add("pos_embed", 0.1, 0, 1, 1+4, c)
+	add("patch_embed.proj.weight", 0.05, 0, c, 3, 14, 14)
+	add("patch_embed.proj.bias", 0.1, 0, c)
+	for i := range last + 1 {
+		b := fmt.Sprintf("blocks.%d.", i)
+		for _, norm := range []string{"norm1", "norm2"} {
+			add(b+norm+".weight", 0.1, 1, c)
+			add(b+norm+".bias", 0.1, 0, c)
+		}
+		add(b+"attn.qkv.weight", 0.05, 0, 3*c, c)
+		add(b+"attn.qkv.bias", 0.1, 0, 3*c)
+		add(b+"attn.proj.weight", 0.05, 0, c, c)
+		add(b+"attn.proj.bias", 0.1, 0, c)
+		add(b+"mlp.fc1.weight", 0.05, 0, 4*c, c)
+		add(b+"mlp.fc1.bias", 0.1, 0, 4*c)
+		add(b+"mlp.fc2.weight", 0.05, 0, c, 4*c)
+		add(b+"mlp.fc2.bias", 0.1, 0, c)
+		add(b+"ls1.gamma", 0.1, 1, c)
+		add(b+"ls2.gamma", 0.1, 1, c)
+	}
+	return m
+}
+
+// smallSet writes a Real-IAD set of one class with 5 good objects of 3 views;
+// object 2 lacks its third picture.
+func smallSet(t *testing.T) string {
+	root := t.TempDir()
+	type entry struct {
+		Category string  `json:"category"`
+		Anomaly  string  `json:"anomaly_class"`
+		Image    string  `json:"image_path"`
+		Mask     *string `json:"mask_path"`
+	}
+	var entries []entry
+	rng := rand.New(rand.NewPCG(3, 4))
+	for o := range 5 {
+		for v := range 3 {
+			if o == 2 && v == 2 {
+				continue
+			}
+			name := fmt.Sprintf("OK/S%04d/part_%04d_OK_C%d_20260101000000.jpg", o, o, v+1)
+			writeJPEG(t, filepath.Join(root, "pictures", "part", name), rng)
+			entries = append(entries, entry{"part", "OK", name, nil})
+		}
+	}
+	index := map[string]any{
+		"meta":  map[string]any{"prefix": "part/", "normal_class": "OK", "pre_transform": false},
+		"train": entries, "test": []entry{},
+	}
+	text, err := json.Marshal(index)
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(root, "index"), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(root, "index", "part.json"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func writeJPEG(t *testing.T, path string, rng *rand.Rand) {
+	img := image.NewRGBA(image.Rect(0, 0, 32, 32))
+	r, g, b := rng.Float64(), rng.Float64(), rng.Float64()
+	for y := range 32 {
+		for x := range 32 {
+			img.Set(x, y, color.RGBA{uint8(8 * float64(x) * r), uint8(8 * float64(y) * g), uint8(4 * float64(x+y) * b), 255})
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(path)
+	if err == nil {
+		err = errors.Join(jpeg.Encode(f, img, nil), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// smallConfig trains a decoder of 2 blocks on 28x28 pixels.
+func smallConfig(t *testing.T) configs.Config {
+	cfg := configs.Default()
+	cfg.Name, cfg.Output, cfg.Device = "small", t.TempDir(), "cpu"
+	cfg.Backbone = configs.Backbone{Name: "vit_small_patch14_dinov2", Weights: backboneFile(t), Layers: []int{1, 3}}
+	cfg.Data.Root, cfg.Data.Index, cfg.Data.Images = smallSet(t), "index", "pictures"
+	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, 30, 28
+	cfg.Model.DecoderDepth = 2
+	cfg.Train.Iterations, cfg.Train.Warmup, cfg.Train.CheckpointEvery = 12, 3, 5
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// watcher records what a run reports and may stop it.
+type watcher struct {
+	steps  []Step
+	saved  []int
+	after  func(done int) // called after each step
+	inside func(Begin)
+}
+
+func (w *watcher) Begin(b Begin) {
+	if w.inside != nil {
+		w.inside(b)
+	}
+}
+func (w *watcher) Step(s Step) {
+	w.steps = append(w.steps, s)
+	if w.after != nil {
+		w.after(s.Done)
+	}
+}
+func (w *watcher) Saved(_ string, iteration int) { w.saved = append(w.saved, iteration) }
+
+func runOn(ctx context.Context, cfg configs.Config, resume bool, w *watcher) error {
+	data, err := dataset.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	return Run(ctx, cfg, data, resume, w)
+}
+
+func journalOf(t *testing.T, cfg configs.Config) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(Folder(cfg), "train.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func checkpointOf(t *testing.T, cfg configs.Config) (weights map[string][]float32, info checkpoint.Info) {
+	t.Helper()
+	f, err := checkpoint.Open(filepath.Join(Folder(cfg), CheckpointName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	trained, err := f.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	moments, err := f.Below(checkpoint.Optimizer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights = map[string][]float32{}
+	for name, w := range trained {
+		weights[name] = w.Data
+	}
+	for name, w := range moments {
+		weights["optimizer."+name] = w.Data
+	}
+	return weights, *f.Info
+}
+
+func TestResumeGivesTheSameBits(t *testing.T) {
+	whole := smallConfig(t)
+	w := &watcher{}
+	if err := runOn(t.Context(), whole, false, w); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{5, 10, 12}; !slices.Equal(w.saved, want) {
+		t.Errorf("checkpoints after %v, want %v", w.saved, want)
+	}
+
+	// Dies without warning two steps after the checkpoint of iteration 5.
+	parted := whole
+	parted.Output = t.TempDir()
+	func() {
+		defer func() { _ = recover() }()
+		_ = runOn(t.Context(), parted, false, &watcher{after: func(done int) {
+			if done == 7 {
+				panic("killed")
+			}
+		}})
+	}()
+	if lines := strings.Count(journalOf(t, parted), "\n"); lines != 7 {
+		t.Fatalf("journal of the killed run: have %d lines, want 7", lines)
+	}
+	if err := runOn(t.Context(), parted, true, &watcher{inside: func(b Begin) {
+		if b.Start != 5 {
+			t.Errorf("resumed after %d steps, want 5", b.Start)
+		}
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := journalOf(t, whole), journalOf(t, parted); a != b {
+		t.Errorf("journals differ:\n%s\n%s", a, b)
+	}
+	a, _ := checkpointOf(t, whole)
+	b, info := checkpointOf(t, parted)
+	if info.Iteration != 12 || len(a) != len(b) {
+		t.Fatalf("have iteration %d and %d tensors, want 12 and %d", info.Iteration, len(b), len(a))
+	}
+	for name := range a {
+		if !slices.Equal(a[name], b[name]) {
+			t.Errorf("%s differs after resuming", name)
+		}
+	}
+}
+
+func TestLossFalls(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Train.Iterations, cfg.Train.CheckpointEvery = 60, 1000
+	w := &watcher{}
+	if err := runOn(t.Context(), cfg, false, w); err != nil {
+		t.Fatal(err)
+	}
+	if first, last := w.steps[0].Loss, w.steps[59].Loss; !(last < 0.8*first) {
+		t.Errorf("loss went from %v to %v, want below 80 %%", first, last)
+	}
+}
+
+func TestStopsCleanly(t *testing.T) {
+	cfg := smallConfig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watcher{after: func(done int) {
+		if done == 7 {
+			cancel()
+		}
+	}}
+	err := runOn(ctx, cfg, false, w)
+	if err == nil || !strings.Contains(err.Error(), "interrupted after 7 of 12 iterations; go on with --resume") {
+		t.Fatalf("have %v", err)
+	}
+	if _, info := checkpointOf(t, cfg); info.Iteration != 7 {
+		t.Errorf("checkpoint of iteration %d, want 7", info.Iteration)
+	}
+}
+
+func TestUnreadablePictureSavesFirst(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Data.Prefetch = 1
+	broken := filepath.Join(cfg.Data.Root, "pictures", "part", "OK/S0003/part_0003_OK_C2_20260101000000.jpg")
+	err := runOn(t.Context(), cfg, false, &watcher{after: func(done int) {
+		if done == 3 {
+			if err := os.Truncate(broken, 100); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	if err == nil || !strings.Contains(err.Error(), broken) || strings.Contains(err.Error(), "\n") {
+		t.Fatalf("have %v, want one line naming %s", err, broken)
+	}
+	if _, info := checkpointOf(t, cfg); info.Iteration < 3 {
+		t.Errorf("checkpoint of iteration %d, want 3 or later", info.Iteration)
+	}
+}
+
+func TestNonFiniteLossStops(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Train.LR = 1e30
+	err := runOn(t.Context(), cfg, false, &watcher{})
+	if err == nil || !strings.Contains(err.Error(), "want finite numbers; there is no checkpoint yet") {
+		t.Fatalf("have %v", err)
+	}
+	lines := strings.Count(journalOf(t, cfg), "\n")
+	if !strings.Contains(err.Error(), fmt.Sprintf("iteration %d: loss NaN", lines)) {
+		t.Errorf("have %v after %d good steps", err, lines)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	done := smallConfig(t)
+	if err := runOn(t.Context(), done, false, &watcher{}); err != nil {
+		t.Fatal(err)
+	}
+	nan := randomViT(4)
+	nan["blocks.2.mlp.fc1.bias"].Data[7] = float32(math.NaN())
+	nanFile := filepath.Join(t.TempDir(), "nan.safetensors")
+	otherFile := filepath.Join(t.TempDir(), "other.safetensors")
+	shortFile := filepath.Join(t.TempDir(), "short.safetensors")
+	other := randomViT(4)
+	other["cls_token"].Data[0]++
+	for path, m := range map[string]weights.Map{nanFile: nan, otherFile: other, shortFile: randomViT(2)} {
+		if err := weights.WriteSafetensors(path, m, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut := filepath.Join(t.TempDir(), "cut.safetensors")
+	text, err := os.ReadFile(done.Backbone.Weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cut, text[:len(text)-1000], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	readOnly := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(readOnly, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		change func(*configs.Config)
+		resume bool
+		want   []string
+	}{
+		{"checkpoint without --resume", func(*configs.Config) {}, false, []string{"checkpoint of iteration 12", "--resume"}},
+		{"another configuration", func(c *configs.Config) { c.Train.Warmup = 4 }, true, []string{"another configuration", "train.warmup: have 3, want 4"}},
+		{"another backbone", func(c *configs.Config) { c.Backbone.Weights = otherFile }, true, []string{CheckpointName, "backbone", otherFile}},
+		{"NaN in the backbone", func(c *configs.Config) { c.Name, c.Backbone.Weights = "b", nanFile }, false, []string{nanFile, "blocks.2.mlp.fc1.bias", "NaN"}},
+		{"missing blocks", func(c *configs.Config) { c.Name, c.Backbone.Weights = "c", shortFile }, false, []string{shortFile, "blocks.3.attn.qkv.weight"}},
+		{"truncated backbone", func(c *configs.Config) { c.Name, c.Backbone.Weights = "d", cut }, false, []string{cut}},
+		{"no backbone", func(c *configs.Config) { c.Name, c.Backbone.Weights = "e", cut + "x" }, false, []string{cut + "x", "no such file"}},
+		{"another architecture", func(c *configs.Config) { c.Name, c.Backbone.Name = "f", "vit_base_patch14_dinov2" }, false, []string{"vit_small_patch14_dinov2", "vit_base_patch14_dinov2"}},
+		{"output is a file", func(c *configs.Config) { c.Output = readOnly }, false, []string{readOnly}},
+		{"no CUDA", func(c *configs.Config) { c.Name, c.Device = "g", "cuda:9" }, false, []string{"cuda:9"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := done
+			test.change(&cfg)
+			before := tensor.Live()
+			err := runOn(t.Context(), cfg, test.resume, &watcher{})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("have %q, want %q in it", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("have several lines: %q", err)
+			}
+			if tensor.Live() != before {
+				t.Errorf("live tensors: have %d, want %d", tensor.Live(), before)
+			}
+		})
+	}
+	if _, info := checkpointOf(t, done); info.Iteration != 12 {
+		t.Error("a refused run changed the checkpoint")
+	}
+}
+
+// TestFullDisk holds that a checkpoint that cannot be written leaves the last.
+func TestFullDisk(t *testing.T) {
+	cfg := smallConfig(t)
+	err := runOn(t.Context(), cfg, false, &watcher{after: func(done int) {
+		if done == 6 { // a folder that can no longer be written to
+			if err := os.Rename(Folder(cfg), Folder(cfg)+"-moved"); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	if err == nil || !strings.Contains(err.Error(), CheckpointName) {
+		t.Fatalf("have %v, want an error naming the checkpoint", err)
+	}
+	cfg.Name += "-moved"
+	if _, info := checkpointOf(t, cfg); info.Iteration != 5 {
+		t.Errorf("checkpoint of iteration %d, want 5", info.Iteration)
+	}
+}
+
+func TestNothingLeaksInSteps(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Train.Iterations, cfg.Train.CheckpointEvery = 200, 1000
+	var liveAt, rssAt []int64
+	err := runOn(t.Context(), cfg, false, &watcher{after: func(int) {
+		liveAt, rssAt = append(liveAt, tensor.Live()), append(rssAt, resident(t))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("after 10, 100, 200 steps: %d, %d, %d live tensors; %d, %d, %d MiB resident",
+		liveAt[9], liveAt[99], liveAt[199], rssAt[9]>>20, rssAt[99]>>20, rssAt[199]>>20)
+	if liveAt[9] != liveAt[198] {
+		t.Errorf("live tensors: have %d after 199 steps, %d after 10", liveAt[198], liveAt[9])
+	}
+	if grown := rssAt[198] - rssAt[49]; grown > 16<<20 {
+		t.Errorf("resident memory grew by %d MiB from step 50 to 199", grown>>20)
+	}
+}
+
+// resident is the resident set of the process in bytes.
+func resident(t *testing.T) int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip("no /proc")
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
