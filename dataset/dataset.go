@@ -1,0 +1,110 @@
+// Package dataset reads multi-view picture sets: the index files, the pictures
+// and masks they name, and a loader that decodes whole objects in parallel.
+//
+// An object is one physical part; a view is one camera's picture of it. Axis
+// letters: S objects in a batch, V views of an object (model.md). Batches are
+// object-major: picture s*V+j is view j of object s.
+//
+// A reader of a format is a function that turns the data block of the
+// configuration into a [Set]; everything after it is the same for all formats.
+package dataset
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"mvag-torch/configs"
+)
+
+// Mean and Std are the ImageNet statistics by which pictures are normalised,
+// (v/255 - Mean)/Std for red, green and blue (model.md section 6). Pixels
+// travel as bytes; the device normalises.
+var (
+	Mean = [3]float32{0.485, 0.456, 0.406}
+	Std  = [3]float32{0.229, 0.224, 0.225}
+)
+
+// View is one camera's picture of an object.
+type View struct {
+	Camera int    // 0-based camera: C1 is 0
+	Path   string // the picture file, "" where this camera's picture is missing
+	Mask   string // the mask file, "" where there is none
+	Code   string // the defect code, "" where the picture is good
+}
+
+// Present reports whether there is a picture.
+func (v View) Present() bool { return v.Path != "" }
+
+// Defective reports whether the picture shows a defect, by its label.
+func (v View) Defective() bool { return v.Code != "" }
+
+// Object is one part seen by all cameras.
+type Object struct {
+	Class string
+	ID    string // class and folder of the pictures, unique in a set: "gear/NG/AK/S0001"
+	Views []View // one a camera, in camera order; len is data.views
+}
+
+// Defective reports whether any view is defective.
+func (o *Object) Defective() bool {
+	return slices.ContainsFunc(o.Views, View.Defective)
+}
+
+// MissingView is a camera that has no picture of an object.
+type MissingView struct {
+	Object string // Object.ID
+	Camera int    // 0-based
+}
+
+// String returns the line that reports m.
+func (m MissingView) String() string {
+	return fmt.Sprintf("%s: no picture of camera C%d", m.Object, m.Camera+1)
+}
+
+// Set is an opened data set.
+type Set struct {
+	Classes []string // as configured, or all by name
+	Train   []Object // in index order, class after class
+	Test    []Object
+	Missing []MissingView // the views without a picture, training objects first in each class
+
+	index []string // the index file of each class
+}
+
+// CheckTrain returns an error that names the first class without a training
+// object. Open accepts such a class, since evaluation needs none.
+func (s *Set) CheckTrain() error {
+	trained := map[string]bool{}
+	for i := range s.Train {
+		trained[s.Train[i].Class] = true
+	}
+	for i, class := range s.Classes {
+		if !trained[class] {
+			return fmt.Errorf("%s: no training pictures of class %q", s.index[i], class)
+		}
+	}
+	return nil
+}
+
+// readers are the formats by their name in data.format.
+var readers = map[string]func(configs.Data) (*Set, error){
+	"realiad": openRealIAD,
+}
+
+// Open reads the index files of a data set and checks that the first pictures
+// and the first mask of every class are where the index says. Other files are
+// met when they are decoded. Errors are one line that names the setting, file
+// or entry at fault.
+func Open(cfg configs.Data) (*Set, error) {
+	open := readers[cfg.Format]
+	if open == nil {
+		known := slices.Sorted(maps.Keys(readers))
+		return nil, fmt.Errorf("data.format: have %q, want %s", cfg.Format, strings.Join(known, ", "))
+	}
+	if cfg.Views < 1 {
+		return nil, fmt.Errorf("data.views: have %d, want at least 1", cfg.Views)
+	}
+	return open(cfg)
+}

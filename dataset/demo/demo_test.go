@@ -1,0 +1,287 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// small is a set that renders in about a second.
+var small = Options{Size: 64, Train: 1, Good: 1, Bad: 3, Seed: 7}
+
+func render(t *testing.T, opt Options) Summary {
+	t.Helper()
+	sum, err := Render(t.Context(), opt, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// tree maps the files below root to their content.
+func tree(t *testing.T, root string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		files[filepath.ToSlash(name)], err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestRenderDoesNotDependOnWorkers(t *testing.T) {
+	var trees [2]map[string][]byte
+	for i, workers := range []int{1, 3} {
+		opt := small
+		opt.Out, opt.Workers = filepath.Join(t.TempDir(), "set"), workers
+		render(t, opt)
+		trees[i] = tree(t, opt.Out)
+	}
+	if len(trees[0]) != len(trees[1]) {
+		t.Errorf("have %d and %d files", len(trees[0]), len(trees[1]))
+	}
+	for name, data := range trees[0] {
+		if !bytes.Equal(data, trees[1][name]) {
+			t.Errorf("%s differs", name)
+		}
+	}
+}
+
+func TestRenderLayout(t *testing.T) {
+	opt := small
+	opt.Out = filepath.Join(t.TempDir(), "new", "set")
+	last := 0
+	sum, err := Render(t.Context(), opt, func(done, total int) {
+		if done != last+views || total != 3*25 {
+			t.Errorf("progress: have %d of %d, want %d of 75", done, total, last+views)
+		}
+		last = done
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := tree(t, opt.Out)
+	delete(files, manifestFile)
+	pictures := map[[32]byte]string{}
+	for i, c := range classes {
+		name := IndexFolder + "/" + c.name + ".json"
+		var ix index
+		dec := json.NewDecoder(bytes.NewReader(files[name]))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&ix); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		delete(files, name)
+		if want := (meta{Prefix: c.name + "/", NormalClass: "OK"}); ix.Meta != want {
+			t.Errorf("%s: have meta %v, want %v", name, ix.Meta, want)
+		}
+		if len(ix.Train) != 5 || len(ix.Test) != 20 {
+			t.Fatalf("%s: have %d and %d entries, want 5 and 20", name, len(ix.Train), len(ix.Test))
+		}
+		checkOrder(t, &c, append(ix.Train, ix.Test...))
+		masks := 0
+		for _, e := range append(ix.Train, ix.Test...) {
+			prefix := ImageFolder + "/" + ix.Meta.Prefix
+			sha := sha256.Sum256(files[prefix+e.ImagePath])
+			if twin := pictures[sha]; twin != "" {
+				t.Errorf("%s equals %s", e.ImagePath, twin)
+			}
+			pictures[sha] = e.ImagePath
+			if e.MaskPath != nil {
+				masks++
+			}
+			checkEntry(t, opt.Size, e, files, prefix)
+		}
+		want := ClassSummary{Name: c.name, Objects: 5, Pictures: 25, Defective: masks, Hidden: 15 - masks}
+		if sum.Classes[i] != want {
+			t.Errorf("have summary %v, want %v", sum.Classes[i], want)
+		}
+	}
+	for name := range files {
+		t.Errorf("no index names %s", name)
+	}
+}
+
+// checkOrder holds entries to Real-IAD's order and names: sound objects first,
+// each object's views together, C1 to C5.
+func checkOrder(t *testing.T, c *class, entries []entry) {
+	t.Helper()
+	folders := []string{"OK/S0001", "OK/S0002"}
+	states := []string{"0001_OK", "0002_OK"}
+	for _, code := range c.codes {
+		folders = append(folders, "NG/"+code+"/S0001")
+		states = append(states, "0001_NG_"+code)
+	}
+	for i, e := range entries {
+		want := fmt.Sprintf(`^%s/%s_%s_C%d_\d{14}\.jpg$`, folders[i/5], c.name, states[i/5], i%5+1)
+		if !regexp.MustCompile(want).MatchString(e.ImagePath) {
+			t.Errorf("entry %d: have %s, want %s", i, e.ImagePath, want)
+		}
+	}
+}
+
+// checkEntry opens the files of an entry and removes them from files.
+func checkEntry(t *testing.T, size int, e entry, files map[string][]byte, prefix string) {
+	t.Helper()
+	square := image.Rect(0, 0, size, size)
+	im, err := jpeg.Decode(bytes.NewReader(files[prefix+e.ImagePath]))
+	if err != nil || im.Bounds() != square {
+		t.Fatalf("%s: have %v, %v, want a picture of %v", e.ImagePath, im, err, square)
+	}
+	delete(files, prefix+e.ImagePath)
+	if (e.MaskPath == nil) != (e.AnomalyClass == "OK") {
+		t.Errorf("%s: have class %s and mask %v", e.ImagePath, e.AnomalyClass, e.MaskPath)
+	}
+	if e.MaskPath == nil {
+		return
+	}
+	if !strings.HasPrefix(e.ImagePath, "NG/"+e.AnomalyClass+"/") {
+		t.Errorf("%s: have class %s", e.ImagePath, e.AnomalyClass)
+	}
+	if want := strings.TrimSuffix(e.ImagePath, "jpg") + "png"; *e.MaskPath != want {
+		t.Errorf("have mask %s, want %s", *e.MaskPath, want)
+	}
+	im, err = png.Decode(bytes.NewReader(files[prefix+*e.MaskPath]))
+	mask, ok := im.(*image.Gray)
+	if err != nil || !ok || mask.Rect != square {
+		t.Fatalf("%s: have %T, %v, want 8-bit gray of %v", *e.MaskPath, im, err, square)
+	}
+	if set, other := bytes.Count(mask.Pix, []byte{255}), bytes.Count(mask.Pix, []byte{0}); set < 4 || set+other != len(mask.Pix) {
+		t.Errorf("%s: have %d pixels of 255 and %d of 0", *e.MaskPath, set, other)
+	}
+	delete(files, prefix+*e.MaskPath)
+}
+
+func TestRenderCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	opt := small
+	opt.Out = t.TempDir()
+	_, err := Render(ctx, opt, func(done, total int) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("have %v, want %v", err, context.Canceled)
+	}
+	for _, name := range []string{IndexFolder, manifestFile} {
+		if _, err := os.Stat(filepath.Join(opt.Out, name)); err == nil {
+			t.Errorf("an interrupted render has %s", name)
+		}
+	}
+	if _, err := Render(t.Context(), opt, nil); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("have %v, want it refused as interrupted", err)
+	}
+}
+
+func TestRenderExistingFolder(t *testing.T) {
+	opt := Options{Out: t.TempDir(), Size: 64, Train: 1, Seed: 3}
+	first := render(t, opt)
+	before := tree(t, opt.Out)
+	again := render(t, opt)
+	if !again.Reused || first.Reused {
+		t.Errorf("have reused %v then %v, want false then true", first.Reused, again.Reused)
+	}
+	again.Reused = false
+	if fmt.Sprint(again) != fmt.Sprint(first) {
+		t.Errorf("have summary %v, want %v", again, first)
+	}
+	refuse := func(name, want string, change func(*Options)) {
+		t.Helper()
+		other := opt
+		change(&other)
+		if _, err := Render(t.Context(), other, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: have %v, want %q", name, err, want)
+		}
+	}
+	refuse("seed", "have a set of size 64, train 1, good 0, bad 0, seed 3", func(o *Options) { o.Seed = 4 })
+	refuse("size", "want size 80", func(o *Options) { o.Size = 80 })
+	if after := tree(t, opt.Out); len(after) != len(before) {
+		t.Errorf("have %d files, want %d", len(after), len(before))
+	}
+	for name := range before {
+		if strings.HasSuffix(name, "C3_20260105080000.jpg") {
+			if err := os.Remove(filepath.Join(opt.Out, name)); err != nil {
+				t.Fatal(err)
+			}
+			refuse("lost picture", filepath.Base(name), func(*Options) {})
+		}
+	}
+	manifest := filepath.Join(opt.Out, manifestFile)
+	if err := os.WriteFile(manifest, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refuse("broken manifest", "demo.json", func(*Options) {})
+	if err := os.Remove(manifest); err != nil {
+		t.Fatal(err)
+	}
+	refuse("no manifest", "want an empty or a new folder", func(*Options) {})
+	refuse("a file", "index.json", func(o *Options) {
+		o.Out = filepath.Join(opt.Out, "index.json")
+		if err := os.WriteFile(o.Out, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestRenderOptions(t *testing.T) {
+	tests := []struct {
+		name, want string
+		opt        Options
+	}{
+		{"tiny", "size: have 8, want 64 to 2048", Options{Size: 8, Train: 1}},
+		{"huge", "size: have 4096", Options{Size: 4096, Train: 1}},
+		{"no training", "train: have 0, want 1", Options{}},
+		{"negative", "good: have -1, want 0", Options{Train: 1, Good: -1}},
+		{"too many", "bad: have 10000", Options{Train: 1, Bad: 10000}},
+		{"workers", "workers: have -2", Options{Train: 1, Workers: -2}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.opt.Out = filepath.Join(t.TempDir(), "out")
+			_, err := Render(t.Context(), test.opt, nil)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("have %v, want %q", err, test.want)
+			}
+			if _, err := os.Stat(test.opt.Out); err == nil {
+				t.Error("the folder was made")
+			}
+		})
+	}
+}
+
+// FuzzManifest: whatever demo.json holds, a folder without pictures is not
+// taken for a complete set.
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte(`{"revision": 1, "size": 64, "train": 1, "good": 1, "bad": 3, "seed": 7, "summary": {"classes": []}}`))
+	f.Add([]byte(`{"summary": null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		opt := small
+		opt.Out = t.TempDir()
+		if err := os.WriteFile(filepath.Join(opt.Out, manifestFile), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, err := existing(opt); ok || err == nil {
+			t.Errorf("have %v, %v, want an error", ok, err)
+		}
+	})
+}

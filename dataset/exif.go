@@ -1,0 +1,115 @@
+package dataset
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// EXIF orientations: 1 is upright, 2..4 keep width and height, and from
+// transposed on they change places.
+const (
+	upright    = 1
+	transposed = 5
+)
+
+// orientation returns the EXIF orientation of a JPEG file, 1 to 8. It is 1
+// where there is none or it cannot be read: the picture itself is then the
+// best guess, as in other programs.
+func orientation(data []byte) int {
+	if !bytes.HasPrefix(data, []byte("\xff\xd8")) {
+		return upright
+	}
+	const app1, startOfScan = 0xe1, 0xda
+	for data = data[2:]; len(data) >= 4 && data[0] == 0xff; {
+		if data[1] == 0xff { // a fill byte before the marker
+			data = data[1:]
+			continue
+		}
+		size := 2 + int(binary.BigEndian.Uint16(data[2:])) // with the marker
+		if data[1] == startOfScan || size < 4 || size > len(data) {
+			break
+		}
+		if tiff, ok := bytes.CutPrefix(data[4:size], []byte("Exif\x00\x00")); ok && data[1] == app1 {
+			return tiffOrientation(tiff)
+		}
+		data = data[size:]
+	}
+	return upright
+}
+
+// tiffOrientation looks the tag up in the first directory of a TIFF structure.
+func tiffOrientation(tiff []byte) int {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(tiff, []byte("II*\x00")):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(tiff, []byte("MM\x00*")):
+		order = binary.BigEndian
+	default:
+		return upright
+	}
+	if len(tiff) < 8 {
+		return upright
+	}
+	at := int64(order.Uint32(tiff[4:]))
+	if at+2 > int64(len(tiff)) {
+		return upright
+	}
+	entries := int(order.Uint16(tiff[at:]))
+	const entrySize, tag, short = 12, 0x0112, 3
+	for fields := tiff[at+2:]; entries > 0 && len(fields) >= entrySize; entries-- {
+		if order.Uint16(fields) == tag {
+			o := int(order.Uint16(fields[8:]))
+			if order.Uint16(fields[2:]) == short && upright <= o && o <= 8 {
+				return o
+			}
+			break
+		}
+		fields = fields[entrySize:]
+	}
+	return upright
+}
+
+// oriented returns r turned upright from EXIF orientation o.
+func (r raster) oriented(o int) raster {
+	if o == upright {
+		return r
+	}
+	w, h, n := r.w, r.h, r.channels
+	if o >= transposed {
+		w, h = h, w
+	}
+	pix := make([]uint8, w*h*n)
+	line := make([]uint8, r.w*n)
+	for y := range r.h {
+		r.row(line, 0, r.w, y)
+		for x := range r.w {
+			u, v := turn(o, x, y, r.w, r.h)
+			copy(pix[(v*w+u)*n:][:n], line[x*n:])
+		}
+	}
+	return raster{w: w, h: h, channels: n, row: func(dst []uint8, x0, x1, y int) {
+		copy(dst, pix[(y*w+x0)*n:(y*w+x1)*n])
+	}}
+}
+
+// turn returns where pixel x, y of a w x h picture of orientation o belongs.
+func turn(o, x, y, w, h int) (u, v int) {
+	switch o {
+	case 2: // mirrored
+		return w - 1 - x, y
+	case 3: // upside down
+		return w - 1 - x, h - 1 - y
+	case 4: // upside down and mirrored
+		return x, h - 1 - y
+	case 5: // mirrored about the main diagonal
+		return y, x
+	case 6: // to be turned clockwise
+		return h - 1 - y, x
+	case 7: // mirrored about the other diagonal
+		return h - 1 - y, w - 1 - x
+	case 8: // to be turned counter-clockwise
+		return y, w - 1 - x
+	}
+	return x, y
+}

@@ -1,0 +1,162 @@
+package dataset
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+)
+
+// The rules by which a resized mask becomes yes or no (model.md section 6).
+const (
+	MaskGT0  = "gt0"   // any value above 0 is a defect: masks grow by about a pixel
+	MaskGT05 = "gt0.5" // at least half covered
+)
+
+// Fit is what becomes of a picture before the model: a resize to
+// Resize x Resize pixels whatever its aspect (Pillow's antialiased bilinear),
+// then the Crop x Crop centre (model.md sections 6 and 7).
+type Fit struct {
+	Resize, Crop int
+	Exif         bool // turn JPEG pictures by their EXIF orientation
+}
+
+func (f Fit) check() error {
+	switch {
+	case f.Crop < 1:
+		return fmt.Errorf("data.crop: have %d, want at least 1", f.Crop)
+	case f.Resize < f.Crop || f.Resize > maxSide:
+		return fmt.Errorf("data.resize: have %d, want %d (data.crop) to %d", f.Resize, f.Crop, maxSide)
+	}
+	return nil
+}
+
+// offset is where the crop begins; a half goes to the even side, as in
+// torchvision.
+func (f Fit) offset() int {
+	return int(math.RoundToEven(float64(f.Resize-f.Crop) / 2))
+}
+
+// scratch is the memory that fitting one picture needs.
+type scratch struct {
+	resizer
+	file  []byte
+	plane []uint8
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// Picture decodes the JPEG or PNG file at path and writes the fitted picture
+// into dst as planes of red, green and blue, [3, Crop, Crop]. Errors name the
+// file. It is safe for concurrent use.
+func (f Fit) Picture(path string, dst []uint8) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if want := 3 * f.Crop * f.Crop; len(dst) != want {
+		return fmt.Errorf("%s: have room for %d values, want %d", path, len(dst), want)
+	}
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	data, err := readFile(path, s.file)
+	if err != nil {
+		return err
+	}
+	s.file = data
+	r, err := decode(data, f.Exif, maxPixels)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	f.picture(s, r, dst)
+	return nil
+}
+
+func (f Fit) picture(s *scratch, r raster, dst []uint8) {
+	s.resize(r, f.Resize, f.offset(), f.Crop, dst)
+	if r.channels == 1 {
+		n := f.Crop * f.Crop
+		copy(dst[n:], dst[:n])
+		copy(dst[2*n:], dst[:n])
+	}
+}
+
+// Mask decodes the mask of v and returns it at size x size pixels, row by row,
+// true where there is a defect: fitted as the picture is, then by nearest
+// pixel as PyTorch's interpolate, then by rule, MaskGT0 or MaskGT05. A mask of
+// another size than its picture is an error. A good view has the empty mask.
+// It is safe for concurrent use.
+func (f Fit) Mask(v View, rule string, size int) ([]bool, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	var above uint8
+	switch rule {
+	case MaskGT0:
+		above = 0
+	case MaskGT05:
+		above = 127
+	default:
+		return nil, fmt.Errorf("eval.mask_rule: have %q, want %q or %q", rule, MaskGT0, MaskGT05)
+	}
+	if size < 1 || size > maxSide {
+		return nil, fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
+	}
+	if !v.Defective() {
+		return make([]bool, size*size), nil
+	}
+	if v.Mask == "" {
+		return nil, fmt.Errorf("%s: defective picture without a mask", v.Path)
+	}
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	r, err := f.readMask(s, v)
+	if err != nil {
+		return nil, err
+	}
+	s.plane = slices.Grow(s.plane[:0], f.Crop*f.Crop)[:f.Crop*f.Crop]
+	s.resize(r, f.Resize, f.offset(), f.Crop, s.plane)
+	return nearest(s.plane, f.Crop, size, above), nil
+}
+
+// readMask decodes the mask of v and compares its size with the picture's.
+func (f Fit) readMask(s *scratch, v View) (raster, error) {
+	data, err := readFile(v.Path, s.file)
+	if err != nil {
+		return raster{}, err
+	}
+	s.file = data
+	w, h, err := pictureSize(data, f.Exif)
+	if err != nil {
+		return raster{}, fmt.Errorf("%s: %w", v.Path, err)
+	}
+	if data, err = readFile(v.Mask, s.file); err != nil {
+		return raster{}, err
+	}
+	s.file = data
+	r, err := decode(data, f.Exif, maxPixels)
+	if err == nil && (r.w != w || r.h != h) {
+		err = fmt.Errorf("have %dx%d pixels, want %dx%d as its picture %s", r.w, r.h, w, h, v.Path)
+	}
+	if err != nil {
+		return raster{}, fmt.Errorf("%s: %w", v.Mask, err)
+	}
+	return r.gray(), nil
+}
+
+// nearest samples an n x n plane at size x size pixels and compares. The index
+// is computed in float32 since PyTorch does.
+func nearest(plane []uint8, n, size int, above uint8) []bool {
+	at := make([]int, size)
+	scale := float32(n) / float32(size)
+	for i := range at {
+		at[i] = min(int(float32(float32(i)*scale)), n-1)
+	}
+	mask := make([]bool, size*size)
+	for y, v := range at {
+		row := plane[v*n:][:n]
+		for x, u := range at {
+			mask[y*size+x] = row[u] > above
+		}
+	}
+	return mask
+}

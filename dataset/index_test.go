@@ -1,0 +1,113 @@
+package dataset
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+const smallIndex = `{"meta": {"prefix": "gear/", "normal_class": "OK", "pre_transform": false},
+"train": [{"category": "gear", "anomaly_class": "OK", "image_path": "OK/S1/a_C1_1.jpg", "mask_path": null}],
+"test": [{"category": "gear", "anomaly_class": "AK", "image_path": "NG/S1/a_C1_1.jpg", "mask_path": "NG/S1/a_C1_1.png", "note": [1]}]}`
+
+func TestParseIndex(t *testing.T) {
+	idx, err := parseIndex([]byte(smallIndex))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask := "NG/S1/a_C1_1.png"
+	want := &index{
+		Meta:  indexMeta{Prefix: "gear/", NormalClass: "OK"},
+		Train: []indexEntry{{"gear", "OK", "OK/S1/a_C1_1.jpg", nil}},
+		Test:  []indexEntry{{"gear", "AK", "NG/S1/a_C1_1.jpg", &mask}},
+	}
+	if !reflect.DeepEqual(idx, want) {
+		t.Errorf("have %+v, want %+v", idx, want)
+	}
+}
+
+func TestParseIndexErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name, data string
+		phrases    []string
+	}{
+		{"empty", "", []string{"truncated at byte 0"}},
+		{"a list", "[]", []string{`the index: have [, want "{"`}},
+		{"a word", "null", []string{"byte 4: the index: have <nil>"}},
+		{"not JSON", "gear", []string{"byte 1, in the index", "invalid character"}},
+		{"no test", `{"meta": {}, "train": []}`, []string{`no key "test"`}},
+		{"no meta", `{"train": [], "test": []}`, []string{`no key "meta"`}},
+		{"unknown key", `{"meta": {}, "trian": []}`, []string{"byte 20", `unknown key "trian", want "meta", "train" and "test"`}},
+		{"key twice", `{"train": [], "train": []}`, []string{`key "train": have it twice`}},
+		{"train is null", `{"train": null}`, []string{`train: have <nil>, want "["`}},
+		{"number for a path", `{"train": [{"image_path": 3}]}`, []string{"byte 28", "train[0]", `have a number in "image_path", want a string`}},
+		{"fault in the second", `{"train": [{}, {"a":}]}`, []string{"byte 21, in train[1]", "invalid character '}'"}},
+		{"truncated in an entry", `{"train": [{}, {"image_path": "OK/S`, []string{"truncated at byte 35, in train[1]"}},
+		{"truncated after an entry", `{"train": [{}`, []string{"truncated at byte 13, in train"}},
+		{"truncated at the end", `{"train": []`, []string{"truncated at byte 12"}},
+		{"more after it", `{"meta": {}, "train": [], "test": []} {}`, []string{"data after the end"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parseIndex([]byte(tt.data))
+			wantError(t, err, tt.phrases...)
+		})
+	}
+}
+
+// TestParseIndexTruncated cuts an index file anywhere: always a clear error.
+func TestParseIndexTruncated(t *testing.T) {
+	for n := range len(smallIndex) {
+		_, err := parseIndex([]byte(smallIndex[:n]))
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("cut at byte %d: have %v, want a truncated file", n, err)
+		}
+	}
+}
+
+func TestOpenTruncatedIndex(t *testing.T) {
+	f := newFixture(t)
+	f.write(t)
+	file := filepath.Join(f.root, "jsons", "gear.json")
+	if err := os.Truncate(file, 200); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(f.config())
+	wantError(t, err, file+": truncated at byte 200, in train[")
+}
+
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte(smallIndex))
+	f.Add([]byte(`{"meta": {}, "train": [], "test": [null]}`))
+	f.Add([]byte(`{"train": [{"image_path": "\ud800"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		idx, err := parseIndex(data)
+		if err != nil {
+			return
+		}
+		written, err := json.Marshal(idx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseIndex(written)
+		if err != nil {
+			t.Fatalf("%s: %v", written, err)
+		}
+		if !reflect.DeepEqual(again, idx) {
+			t.Errorf("have %+v, want %+v", again, idx)
+		}
+		// What the reader makes of it has a place for every camera.
+		set := new(Set)
+		if set.addRealIAD(data, "gear", 5, anywhere) != nil {
+			return
+		}
+		for _, o := range set.Train {
+			if len(o.Views) != 5 {
+				t.Errorf("%s: have %d views, want 5", o.ID, len(o.Views))
+			}
+		}
+	})
+}

@@ -1,0 +1,278 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// Batch is S whole objects, decoded.
+type Batch struct {
+	Index   int       // number of the batch in the run, or in the pass over the list
+	Objects []*Object // [S]
+	Views   int       // V
+	Pixels  []uint8   // [S*V, 3, Crop, Crop], object-major; absent views are zeros
+	Present []bool    // [S*V]
+}
+
+// LoaderOptions are what a loader needs besides its objects.
+type LoaderOptions struct {
+	Fit     Fit
+	Objects int   // S, objects in a batch
+	Seed    int64 // order of training objects; unused in evaluation
+	Start   int   // index of the first batch: a resumed run's iteration
+	Count   int   // number of batches; 0 means without end in training, all in evaluation
+	Workers int   // decoding goroutines; 0 means one a CPU
+	// Prefetch is the number of batches decoded ahead, at least 1; memory is
+	// bounded by it and by the batches that the caller holds.
+	Prefetch int
+}
+
+func (opt LoaderOptions) check(objects []Object) error {
+	switch {
+	case opt.Objects < 1:
+		return fmt.Errorf("objects in a batch: have %d, want at least 1", opt.Objects)
+	case opt.Start < 0 || opt.Count < 0:
+		return fmt.Errorf("first batch and number of batches: have %d and %d, want 0 or more", opt.Start, opt.Count)
+	case opt.Workers < 0:
+		return fmt.Errorf("data.workers: have %d, want 0 or more", opt.Workers)
+	case opt.Prefetch < 1:
+		return fmt.Errorf("data.prefetch: have %d, want at least 1", opt.Prefetch)
+	}
+	views := len(objects[0].Views)
+	for i := range objects {
+		if n := len(objects[i].Views); n != views || n == 0 {
+			return fmt.Errorf("object %q: have %d views, want %d as %q", objects[i].ID, n, views, objects[0].ID)
+		}
+	}
+	return opt.Fit.check()
+}
+
+// errClosed is what Next returns after Close.
+var errClosed = errors.New("dataset: the loader is closed")
+
+// Loader decodes batches ahead of their use. Next, Recycle and Close belong to
+// one goroutine; cancelling the context works from anywhere.
+type Loader struct {
+	opt    LoaderOptions
+	views  int
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	slots chan struct{} // one token a batch between its planning and Next
+	queue chan *pending // in order; never fuller than slots
+	tasks chan task
+	free  chan []uint8 // recycled pixels
+	err   error        // what ended the loader
+}
+
+// pending is a batch whose pictures are being decoded.
+type pending struct {
+	batch *Batch
+	errs  []error // [S*V]
+	left  atomic.Int32
+	done  chan struct{} // closed when left is 0
+}
+
+// task is one picture of a batch.
+type task struct {
+	*pending
+	i    int
+	path string
+	dst  []uint8 // [3, Crop, Crop]
+}
+
+// NewTrainLoader returns a loader of endless shuffled epochs. Batch k is a pure
+// function of the objects, Seed and k, whatever Start, Workers and Prefetch.
+// Objects that do not fill a batch sit out their epoch.
+func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
+	if len(objects) == 0 {
+		return nil, errors.New("no training pictures: have 0 training objects, want at least one batch")
+	}
+	if err := opt.check(objects); err != nil {
+		return nil, err
+	}
+	if len(objects) < opt.Objects {
+		return nil, fmt.Errorf("train.objects: have a batch of %d, want at most the %d training objects",
+			opt.Objects, len(objects))
+	}
+	return newLoader(ctx, len(objects[0].Views), opt, trainOrder(objects, opt.Objects, opt.Seed)), nil
+}
+
+// NewEvalLoader returns a loader of one pass over objects in their order; the
+// last batch may be smaller.
+func NewEvalLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
+	if len(objects) == 0 {
+		return nil, errors.New("no pictures: have 0 objects, want at least one")
+	}
+	if err := opt.check(objects); err != nil {
+		return nil, err
+	}
+	return newLoader(ctx, len(objects[0].Views), opt, evalOrder(objects, opt.Objects)), nil
+}
+
+func newLoader(ctx context.Context, views int, opt LoaderOptions, plan func(k int) []*Object) *Loader {
+	if opt.Workers == 0 {
+		opt.Workers = runtime.GOMAXPROCS(0)
+	}
+	l := &Loader{
+		opt: opt, views: views,
+		slots: make(chan struct{}, opt.Prefetch),
+		queue: make(chan *pending, opt.Prefetch),
+		tasks: make(chan task),
+		free:  make(chan []uint8, opt.Prefetch+1),
+	}
+	l.ctx, l.cancel = context.WithCancelCause(ctx)
+	l.wg.Go(func() { l.dispatch(plan) })
+	for range opt.Workers {
+		l.wg.Go(l.work)
+	}
+	return l
+}
+
+// Next returns the next batch. Batches come in order, however their pictures
+// are decoded. It returns io.EOF after the last; the first error, which names
+// the file at fault, ends the loader, and so does the end of the context.
+func (l *Loader) Next() (*Batch, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	b, err := l.next()
+	if err != nil {
+		l.err = err
+		l.cancel(err)
+		return nil, err
+	}
+	return b, nil
+}
+
+func (l *Loader) next() (*Batch, error) {
+	if l.ctx.Err() != nil { // else a batch that is ready might be preferred
+		return nil, context.Cause(l.ctx)
+	}
+	var p *pending
+	select {
+	case p = <-l.queue:
+	case <-l.ctx.Done():
+		return nil, context.Cause(l.ctx)
+	}
+	if p == nil { // closed by dispatch
+		if l.ctx.Err() != nil {
+			return nil, context.Cause(l.ctx)
+		}
+		return nil, io.EOF
+	}
+	select {
+	case <-p.done:
+	case <-l.ctx.Done():
+		return nil, context.Cause(l.ctx)
+	}
+	<-l.slots
+	for _, err := range p.errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p.batch, nil
+}
+
+// Recycle gives the pixels of a batch back for a later one; the caller must not
+// use them any more. Without it every batch is allocated anew.
+func (l *Loader) Recycle(b *Batch) {
+	pixels := b.Pixels
+	b.Pixels = nil
+	select {
+	case l.free <- pixels:
+	default: // the caller held more than the loader needs
+	}
+}
+
+// Close stops the goroutines and waits for them, for the time of one picture
+// at most. It need not be called after an error of Next, but may be.
+func (l *Loader) Close() {
+	l.cancel(errClosed)
+	l.wg.Wait()
+	if l.err == nil {
+		l.err = context.Cause(l.ctx)
+	}
+}
+
+// dispatch plans batches and hands out their pictures, in order.
+func (l *Loader) dispatch(plan func(k int) []*Object) {
+	defer close(l.queue)
+	defer close(l.tasks)
+	for k := l.opt.Start; l.opt.Count == 0 || k-l.opt.Start < l.opt.Count; k++ {
+		objects := plan(k)
+		if objects == nil {
+			return
+		}
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.ctx.Done():
+			return
+		}
+		p, tasks := l.prepare(k, objects)
+		l.queue <- p
+		for _, t := range tasks {
+			select {
+			case l.tasks <- t:
+			case <-l.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// prepare allocates a batch and lists the pictures to decode into it.
+func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
+	n := len(objects) * l.views
+	size := 3 * l.opt.Fit.Crop * l.opt.Fit.Crop
+	p := &pending{
+		batch: &Batch{Index: k, Objects: objects, Views: l.views,
+			Pixels: l.pixels(n * size), Present: make([]bool, n)},
+		errs: make([]error, n),
+		done: make(chan struct{}),
+	}
+	var tasks []task
+	for i := range n {
+		v := objects[i/l.views].Views[i%l.views]
+		dst := p.batch.Pixels[i*size:][:size]
+		if !v.Present() {
+			clear(dst)
+			continue
+		}
+		p.batch.Present[i] = true
+		tasks = append(tasks, task{pending: p, i: i, path: v.Path, dst: dst})
+	}
+	if len(tasks) == 0 {
+		close(p.done)
+	}
+	p.left.Store(int32(len(tasks)))
+	return p, tasks
+}
+
+// pixels returns recycled memory for n values where it is large enough.
+func (l *Loader) pixels(n int) []uint8 {
+	select {
+	case buf := <-l.free:
+		if cap(buf) >= n {
+			return buf[:n]
+		}
+	default:
+	}
+	return make([]uint8, n)
+}
+
+func (l *Loader) work() {
+	for t := range l.tasks {
+		t.errs[t.i] = l.opt.Fit.Picture(t.path, t.dst)
+		if t.left.Add(-1) == 0 {
+			close(t.done)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package dataset
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"os"
+	"slices"
+)
+
+// Limits on what is read, so that a damaged or hostile file costs no more
+// memory than an honest large one.
+const (
+	maxFileBytes = 1 << 28
+	maxSide      = 1<<16 - 1 // of a JPEG, by its format
+	maxPixels    = 1 << 28
+)
+
+// readFile returns the content of a file, in buf where it is large enough.
+// Its errors name the file.
+func readFile(name string, buf []byte) ([]byte, error) {
+	info, err := os.Stat(name) // before Open, which waits at a named pipe
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: not a regular file", name)
+	case info.Size() == 0:
+		return nil, fmt.Errorf("%s: the file is empty", name)
+	case info.Size() > maxFileBytes:
+		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", name, info.Size(), maxFileBytes)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf = slices.Grow(buf[:0], int(info.Size()))[:info.Size()]
+	if _, err := io.ReadFull(f, buf); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return buf, nil
+}
+
+// codec is a picture format.
+type codec struct {
+	name   string
+	magic  string
+	end    string // marker at the end of a whole file
+	config func(io.Reader) (image.Config, error)
+	decode func(io.Reader) (image.Image, error)
+	// packed is a number of pixels that one byte of a file cannot exceed: a
+	// JPEG block of 8 x 8 pixels takes a bit or more in its first scan (twice
+	// that, for chroma-only oddities), deflate packs at most 1032 bytes of
+	// eight one-bit pixels into one.
+	packed int
+}
+
+var codecs = []codec{
+	{"JPEG", "\xff\xd8\xff", "\xff\xd9", jpeg.DecodeConfig, jpeg.Decode, 1 << 10},
+	{"PNG", "\x89PNG\r\n\x1a\n", "IEND", png.DecodeConfig, png.Decode, 1032 * 8},
+}
+
+func codecOf(data []byte) (*codec, error) {
+	for i := range codecs {
+		if bytes.HasPrefix(data, []byte(codecs[i].magic)) {
+			return &codecs[i], nil
+		}
+	}
+	return nil, errors.New("neither a JPEG nor a PNG picture")
+}
+
+// size reads the header of a picture and refuses a size that the file cannot
+// hold or that exceeds limit pixels, before anything is allocated for it.
+func (c *codec) size(data []byte, limit int) (w, h int, err error) {
+	config, err := c.config(bytes.NewReader(data))
+	if err != nil {
+		return 0, 0, c.fail(data, err)
+	}
+	w, h = config.Width, config.Height
+	switch {
+	case w < 1 || h < 1:
+		err = fmt.Errorf("have %dx%d pixels, want at least 1x1", w, h)
+	case w > maxSide || h > maxSide:
+		err = fmt.Errorf("have %dx%d pixels, want sides of at most %d", w, h, maxSide)
+	case w*h > limit:
+		err = fmt.Errorf("have %dx%d pixels, want at most %d together", w, h, limit)
+	case w*h > c.packed*len(data):
+		err = fmt.Errorf("the header says %dx%d pixels, more than %d bytes can hold", w, h, len(data))
+	}
+	return w, h, err
+}
+
+// fail words an error of the decoder. A file that lacks its end is called
+// truncated whatever the decoder stumbled over first; some bytes of padding
+// may follow the end.
+func (c *codec) fail(data []byte, err error) error {
+	tail := data[max(0, len(data)-64):]
+	if errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Contains(tail, []byte(c.end)) {
+		return fmt.Errorf("truncated %s: %w", c.name, err)
+	}
+	return fmt.Errorf("%s: %w", c.name, err)
+}
+
+// decode decodes a JPEG or PNG picture of at most limit pixels, turned by its
+// EXIF orientation where exif is set.
+func decode(data []byte, exif bool, limit int) (raster, error) {
+	c, err := codecOf(data)
+	if err != nil {
+		return raster{}, err
+	}
+	if _, _, err := c.size(data, limit); err != nil {
+		return raster{}, err
+	}
+	img, err := c.decode(bytes.NewReader(data))
+	if err != nil {
+		return raster{}, c.fail(data, err)
+	}
+	r, err := newRaster(img)
+	if err == nil && exif {
+		r = r.oriented(orientation(data))
+	}
+	return r, err
+}
+
+// pictureSize returns the size of a picture as decode would give it.
+func pictureSize(data []byte, exif bool) (w, h int, err error) {
+	c, err := codecOf(data)
+	if err != nil {
+		return 0, 0, err
+	}
+	w, h, err = c.size(data, maxPixels)
+	if exif && orientation(data) >= transposed {
+		w, h = h, w
+	}
+	return w, h, err
+}

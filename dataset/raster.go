@@ -1,0 +1,114 @@
+package dataset
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+)
+
+// raster is a decoded picture that gives its rows as interleaved bytes: one
+// channel for gray pictures, else red, green and blue.
+type raster struct {
+	w, h, channels int
+	// row writes the pixels x0 to x1-1 of row y, channels bytes each.
+	row func(dst []uint8, x0, x1, y int)
+}
+
+// newRaster takes what the JPEG and PNG decoders of the standard library
+// return and reads it as Pillow's convert('RGB') does (model.md section 7):
+// alpha is dropped, never multiplied in, and 16-bit samples give their high
+// byte.
+func newRaster(img image.Image) (raster, error) {
+	b := img.Bounds()
+	r := raster{w: b.Dx(), h: b.Dy(), channels: 3}
+	switch img := img.(type) {
+	case *image.Gray:
+		r.channels, r.row = 1, everyByte(img.Pix, img.Stride, 1, 0)
+	case *image.Gray16:
+		r.channels, r.row = 1, everyByte(img.Pix, img.Stride, 2, 0)
+	case *image.RGBA: // opaque: the decoders give NRGBA where there is alpha
+		r.row = everyByte(img.Pix, img.Stride, 4, 0, 1, 2)
+	case *image.NRGBA:
+		r.row = everyByte(img.Pix, img.Stride, 4, 0, 1, 2)
+	case *image.RGBA64:
+		r.row = everyByte(img.Pix, img.Stride, 8, 0, 2, 4)
+	case *image.NRGBA64:
+		r.row = everyByte(img.Pix, img.Stride, 8, 0, 2, 4)
+	case *image.Paletted:
+		r.row = palettedRows(img)
+	case *image.CMYK:
+		r.row = cmykRows(img)
+	case *image.YCbCr:
+		r.row = ycbcrRows(img)
+	default:
+		return raster{}, fmt.Errorf("pixels of an unknown kind %T", img)
+	}
+	return r, nil
+}
+
+// everyByte reads pixels of size bytes, of which it takes those at the offsets.
+func everyByte(pix []uint8, stride, size int, offsets ...int) func([]uint8, int, int, int) {
+	if len(offsets) == 1 {
+		return func(dst []uint8, x0, x1, y int) {
+			src := pix[y*stride+x0*size:]
+			for i := range x1 - x0 {
+				dst[i] = src[i*size+offsets[0]]
+			}
+		}
+	}
+	r, g, b := offsets[0], offsets[1], offsets[2]
+	return func(dst []uint8, x0, x1, y int) {
+		src := pix[y*stride+x0*size:]
+		for i := range x1 - x0 {
+			d, s := dst[3*i:3*i+3:3*i+3], src[i*size:(i+1)*size:(i+1)*size]
+			d[0], d[1], d[2] = s[r], s[g], s[b]
+		}
+	}
+}
+
+func palettedRows(img *image.Paletted) func([]uint8, int, int, int) {
+	var table [256][3]uint8
+	for i, c := range img.Palette {
+		n := color.NRGBAModel.Convert(c).(color.NRGBA)
+		table[i] = [3]uint8{n.R, n.G, n.B}
+	}
+	return func(dst []uint8, x0, x1, y int) {
+		src := img.Pix[y*img.Stride+x0:]
+		for i := range x1 - x0 {
+			copy(dst[3*i:], table[src[i]][:])
+		}
+	}
+}
+
+// cmykRows takes inks as the decoder gives them, 0 for none, and multiplies
+// each colour left by the light that black lets through, rounded as Pillow.
+func cmykRows(img *image.CMYK) func([]uint8, int, int, int) {
+	return func(dst []uint8, x0, x1, y int) {
+		src := img.Pix[y*img.Stride+4*x0:]
+		for i := range x1 - x0 {
+			light := 255 - uint32(src[4*i+3])
+			for c := range 3 {
+				t := uint32(src[4*i+c])*light + 128
+				dst[3*i+c] = uint8(light - (t+t>>8)>>8)
+			}
+		}
+	}
+}
+
+// gray returns r with one channel, weighted as Pillow's convert('L').
+func (r raster) gray() raster {
+	if r.channels == 1 {
+		return r
+	}
+	row := r.row
+	line := make([]uint8, 3*r.w)
+	r.channels = 1
+	r.row = func(dst []uint8, x0, x1, y int) {
+		row(line, x0, x1, y)
+		for i := range x1 - x0 {
+			p := line[3*i : 3*i+3 : 3*i+3]
+			dst[i] = uint8((19595*uint32(p[0]) + 38470*uint32(p[1]) + 7471*uint32(p[2]) + 1<<15) >> 16)
+		}
+	}
+	return r
+}

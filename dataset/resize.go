@@ -1,0 +1,148 @@
+package dataset
+
+import (
+	"math"
+	"slices"
+)
+
+// Weights and sums of the resize are integers with precisionBits binary
+// places, as in Pillow: 32 bits less the 8 of a pixel and 2 to spare.
+const (
+	precisionBits = 32 - 8 - 2
+	roundHalf     = 1 << (precisionBits - 1)
+)
+
+// axis is the resize of one dimension from in to out pixels, of which only the
+// n pixels from off on are wanted: for each, the input pixels it is made of
+// and their weights.
+type axis struct {
+	in, out, off, n int
+
+	taps    int     // room for weights of a pixel
+	first   []int   // [n] first input pixel
+	count   []int   // [n] number of input pixels, at most taps
+	weights []int32 // [n, taps]
+}
+
+// set computes the weights of Pillow's BILINEAR filter: a triangle, as wide as
+// an input pixel when enlarging and as an output pixel when reducing
+// (antialiasing), cut at the borders and normalised in float64, then rounded.
+func (a *axis) set(in, out, off, n int) {
+	if a.in == in && a.out == out && a.off == off && a.n == n {
+		return
+	}
+	scale := float64(in) / float64(out)
+	support := max(scale, 1)
+	taps := 2*int(math.Ceil(support)) + 1
+	*a = axis{in: in, out: out, off: off, n: n, taps: taps,
+		first: slices.Grow(a.first[:0], n)[:n], count: slices.Grow(a.count[:0], n)[:n],
+		weights: slices.Grow(a.weights[:0], n*taps)[:n*taps]}
+	w := make([]float64, taps)
+	for i := range n {
+		center := (float64(off+i) + 0.5) * scale
+		first := max(int(center-support+0.5), 0)
+		count := min(int(center+support+0.5), in) - first
+		sum := 0.0
+		for j := range count {
+			w[j] = max(1-math.Abs((float64(first+j)-center+0.5)/support), 0)
+			sum += w[j]
+		}
+		a.first[i], a.count[i] = first, count
+		for j := range count {
+			a.weights[i*taps+j] = int32(0.5 + w[j]/sum*(1<<precisionBits))
+		}
+	}
+}
+
+// span returns the input pixels [lo, hi) that the wanted output needs.
+func (a *axis) span() (lo, hi int) {
+	last := a.n - 1
+	return a.first[0], a.first[last] + a.count[last]
+}
+
+// resizer holds the buffers of a resize for the next one.
+type resizer struct {
+	across, down axis
+	line         []uint8  // a row of the picture
+	rows         []uint8  // the rows after the first pass
+	sums         []uint32 // a row of the second pass
+}
+
+// resize scales r to out x out pixels and writes the n x n pixels from
+// (off, off) on, as channels planes, into dst [channels, n, n]. It is Pillow's
+// two-pass resize: rows first, rounded to 8 bits, then columns. Only the part
+// of the picture that the crop needs is computed. Weights are not negative and
+// their sum is 1 but for rounding, so no sum leaves 8 bits.
+func (z *resizer) resize(r raster, out, off, n int, dst []uint8) {
+	z.across.set(r.w, out, off, n)
+	z.down.set(r.h, out, off, n)
+	x0, x1 := z.across.span()
+	y0, y1 := z.down.span()
+	width := n * r.channels
+	z.line = slices.Grow(z.line[:0], (x1-x0)*r.channels)[:(x1-x0)*r.channels]
+	z.rows = slices.Grow(z.rows[:0], (y1-y0)*width)[:(y1-y0)*width]
+	z.sums = slices.Grow(z.sums[:0], width)[:width]
+	for y := y0; y < y1; y++ {
+		r.row(z.line, x0, x1, y)
+		row := z.rows[(y-y0)*width:][:width]
+		if r.channels == 1 {
+			z.across.gray(row, z.line)
+		} else {
+			z.across.rgb(row, z.line)
+		}
+	}
+	for y := range n {
+		z.column(y, y0)
+		for c := range r.channels {
+			plane := dst[(c*n+y)*n:][:n]
+			for x := range plane {
+				plane[x] = uint8(z.sums[x*r.channels+c] >> precisionBits)
+			}
+		}
+	}
+}
+
+// gray makes a row of one channel; src begins at the first pixel needed.
+func (a *axis) gray(dst, src []uint8) {
+	for i := range dst {
+		at := a.first[i] - a.first[0]
+		weights := a.weights[i*a.taps:][:a.count[i]]
+		v := uint32(roundHalf)
+		for j, s := range src[at:][:len(weights)] {
+			v += uint32(weights[j]) * uint32(s)
+		}
+		dst[i] = uint8(v >> precisionBits)
+	}
+}
+
+// rgb makes a row of three channels.
+func (a *axis) rgb(dst, src []uint8) {
+	for i := range a.n {
+		at := 3 * (a.first[i] - a.first[0])
+		weights := a.weights[i*a.taps:][:a.count[i]]
+		s := src[at:][:3*len(weights)]
+		r, g, b := uint32(roundHalf), uint32(roundHalf), uint32(roundHalf)
+		for j, w := range weights {
+			w, p := uint32(w), s[3*j:3*j+3:3*j+3]
+			r += w * uint32(p[0])
+			g += w * uint32(p[1])
+			b += w * uint32(p[2])
+		}
+		d := dst[3*i:][:3]
+		d[0], d[1], d[2] = uint8(r>>precisionBits), uint8(g>>precisionBits), uint8(b>>precisionBits)
+	}
+}
+
+// column makes the sums of output row y from the rows that begin at y0.
+func (z *resizer) column(y, y0 int) {
+	a, width := &z.down, len(z.sums)
+	for i := range z.sums {
+		z.sums[i] = roundHalf
+	}
+	for j, w := range a.weights[y*a.taps:][:a.count[y]] {
+		row := z.rows[(a.first[y]-y0+j)*width:][:width]
+		for i, s := range row {
+			z.sums[i] += uint32(w) * uint32(s)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package dataset
+
+import "image"
+
+// JFIF's colour conversion in 16 binary places, as libjpeg has it: the factors
+// are 1.402, 0.71414, 0.34414 and 1.772.
+const (
+	redCr, greenCr, greenCb, blueCb = 91881, 46802, 22554, 116130
+
+	halfLevel = 1 << 15
+	red0      = halfLevel - 128*redCr
+	green0    = halfLevel + 128*(greenCr+greenCb)
+	blue0     = halfLevel - 128*blueCb
+)
+
+// Cb and Cr are computed together, in the lower and the upper half of a uint32.
+const (
+	crShift = 16
+	both    = 1 + 1<<crShift // times a number: that number in both halves
+	samples = 0xff * both
+)
+
+// ycbcr gives the rows of a JPEG picture as libjpeg does by default. Chroma at
+// half resolution is interpolated ("fancy upsampling"): 3/4 of the nearer and
+// 1/4 of the farther sample, in each dimension that is halved. Where the picture
+// ends, its last sample goes on; what the decoder has beyond, to fill the last
+// block, is not used. Chroma at a quarter of the width is repeated, and so is
+// chroma at half the width of pictures too narrow for libjpeg to interpolate.
+// JPEGs of CMYK or RGB do not come here; where they are subsampled, which is
+// rare, the decoder repeats samples itself.
+type ycbcr struct {
+	img          *image.YCbCr
+	w, h         int // chroma samples that the picture has
+	across, down int // log2 of the pixels for a chroma sample
+	interpolated bool
+	sums         []uint32 // chroma samples between the two steps, four-fold
+	line         []uint32 // chroma of pixels
+}
+
+// ycbcrRows takes what the JPEG decoder returns, whose bounds begin at 0, 0.
+// The result is not safe for concurrent use.
+func ycbcrRows(img *image.YCbCr) func([]uint8, int, int, int) {
+	p := &ycbcr{img: img}
+	switch img.SubsampleRatio {
+	case image.YCbCrSubsampleRatio422:
+		p.across = 1
+	case image.YCbCrSubsampleRatio420:
+		p.across, p.down = 1, 1
+	case image.YCbCrSubsampleRatio440:
+		p.down = 1
+	case image.YCbCrSubsampleRatio411:
+		p.across = 2
+	case image.YCbCrSubsampleRatio410:
+		p.across, p.down = 2, 1
+	}
+	p.w = (img.Rect.Dx()-1)>>p.across + 1
+	p.h = (img.Rect.Dy()-1)>>p.down + 1
+	const narrow = 2 // chroma samples
+	p.interpolated = p.across == 1 && p.w > narrow || p.across == 0 && p.down == 1
+	p.sums = make([]uint32, p.w+2)
+	p.line = make([]uint32, p.w<<p.across)
+	return p.row
+}
+
+// row is that of a raster.
+func (p *ycbcr) row(dst []uint8, x0, x1, y int) {
+	switch {
+	case !p.interpolated:
+		p.repeat(x0, x1, y)
+	case p.across == 1:
+		p.interpolate(x0, x1, y)
+	default:
+		p.interpolateDown(x0, x1, y)
+	}
+	toRGB(dst, p.img.Y[y*p.img.YStride+x0:][:x1-x0], p.line[x0:x1])
+}
+
+// repeat sets the chroma of pixels x0 to x1-1 to the samples that cover them.
+func (p *ycbcr) repeat(x0, x1, y int) {
+	c := (y >> p.down) * p.img.CStride
+	cb, cr := p.img.Cb[c:][:p.w], p.img.Cr[c:][:p.w]
+	for x, line := x0, p.line[:x1]; x < len(line); x++ {
+		c := x >> p.across
+		line[x] = uint32(cb[c]) | uint32(cr[c])<<crShift
+	}
+}
+
+// interpolate sets the chroma of pixels x0 to x1-1 where the width is halved.
+// The biases, which alternate so that rounding does not shift colours, and the
+// order of the steps are libjpeg's.
+func (p *ycbcr) interpolate(x0, x1, y int) {
+	left, right := uint32(8*both), uint32(7*both)
+	if p.down == 0 { // four times 1 and 2, for the sums are four-fold
+		left, right = 4*both, 8*both
+	}
+	// sums[c+1] belongs to sample c, which gives two pixels and needs its
+	// neighbours. The edges are their own neighbours.
+	first, last := x0>>1, (x1-1)>>1
+	p.addRows(max(first-1, 0), min(last+2, p.w), y)
+	p.sums[0], p.sums[p.w+1] = p.sums[1], p.sums[p.w]
+	before, here := p.sums[first], p.sums[first+1]
+	line := p.line[2*first : 2*last+2]
+	for i, after := range p.sums[first+2 : last+3] {
+		pair := line[2*i : 2*i+2 : 2*i+2]
+		near := 3 * here
+		pair[0] = (near + before + left) >> 4 & samples
+		pair[1] = (near + after + right) >> 4 & samples
+		before, here = here, after
+	}
+}
+
+// interpolateDown sets the chroma of pixels x0 to x1-1 where only the height
+// is halved.
+func (p *ycbcr) interpolateDown(x0, x1, y int) {
+	p.addRows(x0, x1, y)
+	bias := uint32(1+y&1) * both
+	sums := p.sums[x0+1 : x1+1]
+	line := p.line[x0:x1][:len(sums)]
+	for i, s := range sums {
+		line[i] = (s + bias) >> 2 & samples
+	}
+}
+
+// addRows sets the sums of chroma samples c0 to c1-1 in pixel row y: thrice
+// the row that covers it and once the next nearest, which is the same row at
+// the edges and where the height is not halved.
+func (p *ycbcr) addRows(c0, c1, y int) {
+	near := y >> p.down
+	far := near
+	if p.down == 1 {
+		far = min(max(near+2*(y&1)-1, 0), p.h-1)
+	}
+	sums := p.sums[c0+1 : c1+1]
+	n, f := near*p.img.CStride+c0, far*p.img.CStride+c0
+	nearCb, nearCr := p.img.Cb[n:][:len(sums)], p.img.Cr[n:][:len(sums)]
+	farCb, farCr := p.img.Cb[f:][:len(sums)], p.img.Cr[f:][:len(sums)]
+	for i := range sums {
+		sums[i] = 3*(uint32(nearCb[i])|uint32(nearCr[i])<<crShift) + uint32(farCb[i]) + uint32(farCr[i])<<crShift
+	}
+}
+
+// toRGB writes the pixels of luma and chroma, rounded to the nearest level.
+func toRGB(dst, luma []uint8, chroma []uint32) {
+	chroma = chroma[:len(luma)]
+	dst = dst[:3*len(luma)]
+	for i, l := range luma {
+		l, u, v := int32(l)<<16, int32(chroma[i]&0xff), int32(chroma[i]>>crShift)
+		r, g, b := l+redCr*v+red0, l-greenCb*u-greenCr*v+green0, l+blueCb*u+blue0
+		if uint32(r|g|b)>>24 != 0 {
+			r, g, b = saturate(r), saturate(g), saturate(b)
+		}
+		d := dst[3*i : 3*i+3 : 3*i+3]
+		d[0], d[1], d[2] = uint8(r>>16), uint8(g>>16), uint8(b>>16)
+	}
+}
+
+// saturate moves v into 0 to 2^24-1.
+func saturate(v int32) int32 {
+	return min(max(v, 0), 1<<24-1)
+}
