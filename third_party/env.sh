@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# Exports the CGO settings for plain go build, go test and editors:
+#
+#	. third_party/env.sh
+#
+# For bash and zsh, from any folder. LibTorch must be there (see libtorch.sh);
+# otherwise one line says so, the status is 1 and nothing is exported.
+#
+# No path below depends on the checkout, and the folder of the compatibility
+# header is named after its contents: so the Go build cache keeps the slow C++
+# part of gotch across clones, and rebuilds it when the header changes.
+
+mvag_env() {
+	local here lt cache sum fit tmp name
+	if [ -n "${BASH_VERSION:-}" ]; then
+		here=${BASH_SOURCE[0]}
+	else
+		eval 'here=${(%):-%x}' # zsh's name for it, which bash cannot parse
+	fi
+	here=$(cd "$(dirname "$here")" && pwd) || return 1
+	lt=$("$here/libtorch.sh" --print) || return 1
+
+	cache=${MVAG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mvag-torch}
+	sum=$(sha256sum "$here/gotch_compat.h") || return 1
+	fit=$cache/gotch-$(printf %.12s "$sum")
+	if [ ! -d "$fit" ]; then
+		mkdir -p "$cache" && tmp=$(mktemp -d "$fit.XXXXXX") && mkdir "$tmp/stubs" && chmod 755 "$tmp" || return 1
+		cp "$here/gotch_compat.h" "$tmp/" || return 1
+		# gotch links all of these by name. Empty linker scripts satisfy it:
+		# libtorch_cpu and libc10 are enough, CUDA is opened at run time.
+		for name in torch torch_cuda c10_cuda cuda cudart cublas cudnn \
+			caffe2_nvrtc nvrtc-builtins nvrtc nvToolsExt; do
+			echo '/* empty */' >"$tmp/stubs/lib$name.so" || return 1
+		done
+		# Another shell may have been faster; its folder is as good.
+		mv -T "$tmp" "$fit" 2>/dev/null || rm -rf "$tmp"
+	fi
+
+	export CGO_ENABLED=1
+	export CGO_CXXFLAGS="-include '$fit/gotch_compat.h' '-I$lt/include' '-I$lt/include/torch/csrc/api/include' -O2 -w"
+	export CGO_LDFLAGS="'-L$fit/stubs' '-L$lt/lib' '-Wl,-rpath,$lt/lib' -Wl,--no-as-needed"
+}
+
+mvag_env
