@@ -24,6 +24,8 @@ type Begin struct {
 	Classes    int
 	Params     int64 // trainable numbers
 	Missing    int   // pictures that the index lacks
+
+	FirstMissing string // one of them, "" where there is none
 }
 
 // Step describes the steps so far.

@@ -72,6 +72,9 @@ func (r *run) begin() {
 		Folder: filepath.Dir(r.path), Device: r.device.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing),
 	}
+	if b.Missing > 0 {
+		b.FirstMissing = r.data.Missing[0].String()
+	}
 	for i := range r.data.Train {
 		for _, v := range r.data.Train[i].Views {
 			if v.Present() {

@@ -20,6 +20,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
 
@@ -40,53 +41,13 @@ var backboneFile = func() func(t *testing.T) string {
 			}
 			return path
 		}
-		if err := weights.WriteSafetensors(path, randomViT(4), nil); err != nil {
+		if err := weights.WriteSafetensors(path, modeltest.RandomViT(4, 2), nil); err != nil {
 			t.Fatal(err)
 		}
 		text, _ = os.ReadFile(path)
 		return path
 	}
 }()
-
-// randomViT has ViT-S/14's names and shapes, blocks 0..last.
-func randomViT(last int) weights.Map {
-	rng := rand.New(rand.NewPCG(1, 2))
-	m := weights.Map{}
-	add := func(name string, scale, offset float32, shape ...int64) {
-		n := int64(1)
-		for _, d := range shape {
-			n *= d
-		}
-		data := make([]float32, n)
-		for i := range data {
-			data[i] = offset + scale*float32(rng.NormFloat64())
-		}
-		m[name] = weights.Tensor{Shape: shape, Data: data}
-	}
-	const c = 384
-	add("cls_token", 1, 0, 1, 1, c)
-	add("pos_embed", 0.1, 0, 1, 1+4, c)
-	add("patch_embed.proj.weight", 0.05, 0, c, 3, 14, 14)
-	add("patch_embed.proj.bias", 0.1, 0, c)
-	for i := range last + 1 {
-		b := fmt.Sprintf("blocks.%d.", i)
-		for _, norm := range []string{"norm1", "norm2"} {
-			add(b+norm+".weight", 0.1, 1, c)
-			add(b+norm+".bias", 0.1, 0, c)
-		}
-		add(b+"attn.qkv.weight", 0.05, 0, 3*c, c)
-		add(b+"attn.qkv.bias", 0.1, 0, 3*c)
-		add(b+"attn.proj.weight", 0.05, 0, c, c)
-		add(b+"attn.proj.bias", 0.1, 0, c)
-		add(b+"mlp.fc1.weight", 0.05, 0, 4*c, c)
-		add(b+"mlp.fc1.bias", 0.1, 0, 4*c)
-		add(b+"mlp.fc2.weight", 0.05, 0, c, 4*c)
-		add(b+"mlp.fc2.bias", 0.1, 0, c)
-		add(b+"ls1.gamma", 0.1, 1, c)
-		add(b+"ls2.gamma", 0.1, 1, c)
-	}
-	return m
-}
 
 // smallSet writes a Real-IAD set of one class with 5 good objects of 3 views;
 // object 2 lacks its third picture.
@@ -337,14 +298,14 @@ func TestRefusals(t *testing.T) {
 	if err := runOn(t.Context(), done, false, &watcher{}); err != nil {
 		t.Fatal(err)
 	}
-	nan := randomViT(4)
+	nan := modeltest.RandomViT(4, 2)
 	nan["blocks.2.mlp.fc1.bias"].Data[7] = float32(math.NaN())
 	nanFile := filepath.Join(t.TempDir(), "nan.safetensors")
 	otherFile := filepath.Join(t.TempDir(), "other.safetensors")
 	shortFile := filepath.Join(t.TempDir(), "short.safetensors")
-	other := randomViT(4)
+	other := modeltest.RandomViT(4, 2)
 	other["cls_token"].Data[0]++
-	for path, m := range map[string]weights.Map{nanFile: nan, otherFile: other, shortFile: randomViT(2)} {
+	for path, m := range map[string]weights.Map{nanFile: nan, otherFile: other, shortFile: modeltest.RandomViT(2, 2)} {
 		if err := weights.WriteSafetensors(path, m, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -373,7 +334,7 @@ func TestRefusals(t *testing.T) {
 		{"NaN in the backbone", func(c *configs.Config) { c.Name, c.Backbone.Weights = "b", nanFile }, false, []string{nanFile, "blocks.2.mlp.fc1.bias", "NaN"}},
 		{"missing blocks", func(c *configs.Config) { c.Name, c.Backbone.Weights = "c", shortFile }, false, []string{shortFile, "blocks.3.attn.qkv.weight"}},
 		{"truncated backbone", func(c *configs.Config) { c.Name, c.Backbone.Weights = "d", cut }, false, []string{cut}},
-		{"no backbone", func(c *configs.Config) { c.Name, c.Backbone.Weights = "e", cut + "x" }, false, []string{cut + "x", "no such file"}},
+		{"no backbone", func(c *configs.Config) { c.Name, c.Backbone.Weights = "e", cut+"x" }, false, []string{cut + "x", "no such file"}},
 		{"another architecture", func(c *configs.Config) { c.Name, c.Backbone.Name = "f", "vit_base_patch14_dinov2" }, false, []string{"vit_small_patch14_dinov2", "vit_base_patch14_dinov2"}},
 		{"output is a file", func(c *configs.Config) { c.Output = readOnly }, false, []string{readOnly}},
 		{"no CUDA", func(c *configs.Config) { c.Name, c.Device = "g", "cuda:9" }, false, []string{"cuda:9"}},

@@ -27,7 +27,7 @@ func evalCommand() *cli.Command {
 		Name:  "eval",
 		Usage: "evaluate a model; prints the metrics and leaves results.json, scores.jsonl and pictures in the run folder",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Required: true, Usage: "checkpoint, or bare trainable weights together with -c (`FILE`)"},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint, or bare trainable weights together with -c (`FILE`)"},
 			configFlag, setFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` of the results instead of the run folder"},
 			&cli.StringFlag{Name: "format", Value: "table", Usage: "of the metrics on stdout: " + report.Formats},
@@ -40,6 +40,9 @@ func evaluate(c *cli.Context) error {
 	format := c.String("format")
 	if err := report.Table(io.Discard, report.Results{}, format); err != nil {
 		return usageError{err}
+	}
+	if c.String("model") == "" {
+		return usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
 	}
 	f, err := checkpoint.Open(c.String("model"))
 	if err != nil {
@@ -100,7 +103,7 @@ func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	if err != nil {
 		return configs.Config{}, err
 	}
-	cfg, err := configs.Parse(f.Path, text, sets(c)...)
+	cfg, err := configs.Parse(f.Path, text, c.StringSlice("set")...)
 	if err != nil {
 		return cfg, usageError{err}
 	}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -47,11 +49,13 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	app := &cli.App{
-		Name:           "mvag-torch",
-		Usage:          "multi-view industrial anomaly detection: train, evaluate, explain",
-		Version:        version,
-		ExitErrHandler: func(*cli.Context, error) {},
-		Commands:       []*cli.Command{trainCommand(), evalCommand(), datasetCommand(), backboneCommand(), configCommand()},
+		Name:    "mvag-torch",
+		Usage:   "multi-view industrial anomaly detection: train, evaluate, explain",
+		Version: version,
+		// A comma in --set belongs to the value.
+		DisableSliceFlagSeparator: true,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		Commands:                  []*cli.Command{trainCommand(), evalCommand(), datasetCommand(), backboneCommand(), configCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usageError{fmt.Errorf("have no command %q; see mvag-torch --help", c.Args().First())}
@@ -61,7 +65,48 @@ func run(ctx context.Context, args []string) error {
 	}
 	strict(app.Commands)
 	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
-	return app.RunContext(ctx, args)
+	return app.RunContext(ctx, flagsFirst(app.Commands, args))
+}
+
+// flagsFirst moves the flags of a command before its arguments, since the cli
+// package stops reading flags at the first argument.
+func flagsFirst(commands []*cli.Command, args []string) []string {
+	var flags []cli.Flag
+	i := 1
+	for ; i < len(args); i++ {
+		at := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.Name == args[i] })
+		if at < 0 {
+			break
+		}
+		flags, commands = commands[at].Flags, commands[at].Subcommands
+	}
+	ordered, rest := slices.Clone(args[:i]), []string(nil)
+	for ; i < len(args); i++ {
+		name := strings.TrimLeft(args[i], "-")
+		switch {
+		case args[i] == "--":
+			return append(append(ordered, rest...), args[i:]...)
+		case name == args[i] || name == "":
+			rest = append(rest, args[i])
+		default:
+			ordered = append(ordered, args[i])
+			if takesValue(flags, name) && i+1 < len(args) {
+				i++
+				ordered = append(ordered, args[i])
+			}
+		}
+	}
+	return append(ordered, rest...)
+}
+
+// takesValue reports whether the flag's value is the next argument.
+func takesValue(flags []cli.Flag, name string) bool {
+	for _, f := range flags {
+		if d, ok := f.(cli.DocGenerationFlag); ok && d.TakesValue() && slices.Contains(f.Names(), name) {
+			return true
+		}
+	}
+	return false
 }
 
 // strict makes wrong flags and stray arguments usage errors of one line.
@@ -105,15 +150,12 @@ var (
 	setFlag    = &cli.StringSliceFlag{Name: "set", Usage: "override a setting, as in --set train.iterations=200 (`PATH=VALUE`)"}
 )
 
-// sets returns the values of --set; a comma belongs to the value.
-func sets(c *cli.Context) []string { return c.StringSlice("set") }
-
 // loadConfig reads and validates the configuration of the flags.
 func loadConfig(c *cli.Context) (configs.Config, error) {
 	if c.String("config") == "" {
 		return configs.Config{}, usageError{fmt.Errorf("%s: have no configuration, want -c FILE or one of %q", c.Command.HelpName, configs.Names())}
 	}
-	cfg, err := configs.Load(c.String("config"), sets(c)...)
+	cfg, err := configs.Load(c.String("config"), c.StringSlice("set")...)
 	if err != nil {
 		return cfg, usageError{err}
 	}

@@ -48,7 +48,7 @@ func (s *trainSink) Begin(b train.Begin) {
 	fmt.Fprintf(os.Stderr, "training on %s: %d pictures of %d objects, %d classes; %.1f million trainable numbers; run folder %s\n",
 		b.Device, b.Pictures, b.Objects, b.Classes, float64(b.Params)/1e6, b.Folder)
 	if b.Missing > 0 {
-		fmt.Fprintf(os.Stderr, "%d pictures are missing from the index; their views are left out\n", b.Missing)
+		fmt.Fprintf(os.Stderr, "the index lacks %d pictures, which are left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}
 	if b.Start > 0 {
 		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)
