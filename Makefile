@@ -19,7 +19,7 @@ quickstart: build ## fetch a backbone, render a small data set, train on it and 
 	mkdir -p backbones
 	onnx=$$(third_party/quickstart_backbone.sh); bin/mvag-torch backbone convert "$$onnx" $(BACKBONE)
 	bin/mvag-torch dataset demo data/demo
-	bin/mvag-torch train -c quickstart
+	bin/mvag-torch train -c quickstart --resume
 	bin/mvag-torch eval -m runs/quickstart/checkpoint.safetensors
 
 test: libtorch ## run all tests
