@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/model"
-	"mvag-torch/train/schedule"
 )
 
 // loop takes the remaining steps.
@@ -27,7 +24,6 @@ func (r *run) loop(s *tensor.Scope) error {
 		every = 1 // reading back costs nothing there
 	}
 	r.ring = tensor.Zeros(s, r.device, tensor.Float, int64(every), 2)
-	r.views = model.NewViews(s, r.device, cfg.Train.Objects, cfg.Data.Views, nil)
 	r.begin()
 	if r.done >= cfg.Train.Iterations {
 		return nil
@@ -49,8 +45,8 @@ func (r *run) loop(s *tensor.Scope) error {
 			return r.stop(err)
 		}
 		clock.waited += time.Since(wait)
-		lr := schedule.LR(r.done, cfg.Train.Warmup, cfg.Train.Iterations, cfg.Train.LR, cfg.Train.LRFinal)
-		s.Local(func(s *tensor.Scope) *tensor.Tensor { r.step(s, batch, lr); return nil })
+		lr := r.stepper.LR(r.done)
+		s.Local(func(s *tensor.Scope) *tensor.Tensor { r.step(s, batch); return nil })
 		loader.Recycle(batch)
 		if len(r.pending) == every {
 			if err := r.flush(); err != nil {
@@ -82,7 +78,7 @@ func (r *run) begin() {
 			}
 		}
 	}
-	for _, p := range r.model.Params {
+	for _, p := range r.stepper.Model.Params {
 		b.Params += p.Value.Numel()
 	}
 	r.sink.Begin(b)
@@ -101,42 +97,14 @@ func (r *run) stop(cause error) error {
 	return cause
 }
 
-// step is one iteration: forward, losses, backward, update. Nothing waits for
-// the device.
-func (r *run) step(s *tensor.Scope, batch *dataset.Batch, lr float64) {
-	cfg, it := r.cfg, r.done
-	side := int64(cfg.Data.Crop)
-	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
-	features := r.model.Encode(s, r.model.Normalize(s, pixels))
-	views := r.views
-	if slices.Contains(batch.Present, false) {
-		views = model.NewViews(s, r.device, len(batch.Objects), batch.Views, batch.Present)
-	}
-	x := r.model.Bottleneck.Forward(s, features.Mean, true)
-	if scale := r.jitter(s, it); scale > 0 {
-		x = model.Jitter(s, x, x.RandnLike(s), scale)
-	}
-	easy := schedule.EasyFraction(it, cfg.Train.HardWarmup, cfg.Train.HardFraction)
-	loss := NewLoss(s, features.Targets, r.model.Decode(s, x, views), views, easy, cfg.Train.EasyScale)
-	loss.Total.Backward()
-	norm := r.optimizer.Step(s, lr)
-
+// step takes the next step and keeps its loss and gradient norm on the device.
+func (r *run) step(s *tensor.Scope, batch *dataset.Batch) {
+	loss, norm := r.stepper.Step(s, batch, r.done)
 	tensor.NoGrad(func() {
-		row := r.ring.Select(s, 0, int64(len(r.pending)))
-		row.CopyFrom(tensor.Stack(s, 0, loss.Total.Detach(s), norm))
+		r.ring.Select(s, 0, int64(len(r.pending))).CopyFrom(tensor.Stack(s, 0, loss, norm))
 	})
-	r.pending = append(r.pending, record{Iteration: it, LR: lr})
+	r.pending = append(r.pending, record{Iteration: r.done, LR: r.stepper.LR(r.done)})
 	r.done++
-}
-
-// jitter draws whether this step is jittered and returns its scale, or 0. The
-// draw is on the host and costs no synchronisation.
-func (r *run) jitter(s *tensor.Scope, it int) float64 {
-	j, total := r.cfg.Model.Jitter, r.cfg.Train.Iterations
-	if !j.Enabled || tensor.Rand(s, tensor.CPU, 1).Item() > schedule.Linear(it, total, j.Prob[0], j.Prob[1]) {
-		return 0
-	}
-	return schedule.Linear(it, total, j.Scale[0], j.Scale[1])
 }
 
 // flush reads back the pending losses and writes them to the journal. A loss

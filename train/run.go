@@ -58,11 +58,12 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 			tensor.SetThreads(cfg.Threads)
 		}
 		tensor.Seed(cfg.Seed)
-		if r.model, err = model.New(s, device, cfg, arch, backbone); err != nil {
+		m, err := model.New(s, device, cfg, arch, backbone)
+		if err != nil {
 			return fmt.Errorf("backbone: %s: %w", cfg.Backbone.Weights, err)
 		}
 		backbone = nil // its memory is the model's now
-		r.optimizer = NewOptimizer(s, r.model.Params, cfg.Train)
+		r.stepper = NewStepper(s, cfg, m)
 		if earlier != nil {
 			if err := r.restore(earlier); err != nil {
 				return err
@@ -82,13 +83,11 @@ type run struct {
 	hash   string // of the backbone's file
 	path   string // of the checkpoint
 
-	model     *model.Model
-	optimizer *Optimizer
-	journal   *journal
-	done      int // steps taken
-	saved     int // steps in the checkpoint on disk; -1 without one
+	stepper *Stepper
+	journal *journal
+	done    int // steps taken
+	saved   int // steps in the checkpoint on disk; -1 without one
 
-	views   *model.Views   // of batches without missing pictures
 	ring    *tensor.Tensor // loss and gradient norm of steps not yet read back [k, 2]
 	pending []record       // the same steps, without those two numbers
 	loss    float64        // latest read back

@@ -12,10 +12,10 @@ import (
 func (r *run) restore(f *checkpoint.File) error {
 	trained, err := f.Weights()
 	if err == nil {
-		err = r.model.Params.Load(trained)
+		err = r.stepper.Model.Params.Load(trained)
 	}
 	if err == nil {
-		err = r.optimizer.restore(f, r.model.Params)
+		err = r.stepper.Optimizer.restore(f, r.stepper.Model.Params)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Path, err)
@@ -53,11 +53,11 @@ func (r *run) save() error {
 	add := func(name string, t *tensor.Tensor) {
 		tensors = append(tensors, safetensors.Float32(name, t.Shape(), t.Floats()))
 	}
-	for i, p := range r.model.Params {
+	for i, p := range r.stepper.Model.Params {
 		add(p.Name, p.Value)
-		add(checkpoint.Optimizer+"m."+p.Name, r.optimizer.m[i])
-		add(checkpoint.Optimizer+"v."+p.Name, r.optimizer.v[i])
-		add(checkpoint.Optimizer+"vmax."+p.Name, r.optimizer.vmax[i])
+		add(checkpoint.Optimizer+"m."+p.Name, r.stepper.Optimizer.m[i])
+		add(checkpoint.Optimizer+"v."+p.Name, r.stepper.Optimizer.v[i])
+		add(checkpoint.Optimizer+"vmax."+p.Name, r.stepper.Optimizer.vmax[i])
 	}
 	for name, device := range r.generators() {
 		state, err := tensor.RNGState(device)

@@ -1,0 +1,64 @@
+package train
+
+import (
+	"slices"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/train/schedule"
+)
+
+// Stepper takes optimisation steps.
+type Stepper struct {
+	Model     *model.Model
+	Optimizer *Optimizer
+
+	cfg   configs.Config
+	views *model.Views // of batches without missing pictures
+}
+
+// NewStepper prepares the first step; what it needs lives in s.
+func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model) *Stepper {
+	return &Stepper{m, NewOptimizer(s, m.Params, cfg.Train), cfg,
+		model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil)}
+}
+
+// Step takes the step of iteration it on a batch: forward, losses, backward,
+// update. It returns the total loss before the update and the gradient norm
+// before clipping, scalars on the device; nothing waits for the device.
+func (t *Stepper) Step(s *tensor.Scope, batch *dataset.Batch, it int) (loss, norm *tensor.Tensor) {
+	cfg := t.cfg.Train
+	side := int64(t.cfg.Data.Crop)
+	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
+	features := t.Model.Encode(s, t.Model.Normalize(s, pixels))
+	views := t.views
+	if slices.Contains(batch.Present, false) {
+		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
+	}
+	x := t.Model.Bottleneck.Forward(s, features.Mean, true)
+	if scale := t.jitter(s, it); scale > 0 {
+		x = model.Jitter(s, x, x.RandnLike(s), scale)
+	}
+	easy := schedule.EasyFraction(it, cfg.HardWarmup, cfg.HardFraction)
+	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, cfg.EasyScale)
+	l.Total.Backward()
+	return l.Total.Detach(s), t.Optimizer.Step(s, t.LR(it))
+}
+
+// LR is the learning rate of iteration it.
+func (t *Stepper) LR(it int) float64 {
+	cfg := t.cfg.Train
+	return schedule.LR(it, cfg.Warmup, cfg.Iterations, cfg.LR, cfg.LRFinal)
+}
+
+// jitter draws whether this step is jittered and returns its scale, or 0. The
+// draw is on the host and costs no synchronisation.
+func (t *Stepper) jitter(s *tensor.Scope, it int) float64 {
+	j, total := t.cfg.Model.Jitter, t.cfg.Train.Iterations
+	if !j.Enabled || tensor.Rand(s, tensor.CPU, 1).Item() > schedule.Linear(it, total, j.Prob[0], j.Prob[1]) {
+		return 0
+	}
+	return schedule.Linear(it, total, j.Scale[0], j.Scale[1])
+}
