@@ -22,10 +22,10 @@ type Encoder struct {
 	blocks   []encoderBlock
 }
 
+// encoderBlock has its LayerScale folded into the last layer of each branch.
 type encoderBlock struct {
 	norm1, norm2 LayerNorm
 	attn         selfAttention
-	ls1, ls2     *tensor.Tensor // LayerScale [C]
 	mlp          MLP
 }
 
@@ -59,16 +59,30 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 			norm1: newLayerNorm(b.Sub("norm1"), dim, encoderEps),
 			attn: selfAttention{
 				qkv:   newLinear(b.Sub("attn").Sub("qkv"), dim, 3*dim),
-				proj:  newLinear(b.Sub("attn").Sub("proj"), dim, dim),
+				proj:  scaledLinear(s, d, source, b.Sub("attn").Sub("proj"), b.Sub("ls1")),
 				heads: int64(arch.Heads),
 			},
-			ls1:   b.Tensor("ls1.gamma", nil),
 			norm2: newLayerNorm(b.Sub("norm2"), dim, encoderEps),
-			mlp:   newMLP(b.Sub("mlp"), dim),
-			ls2:   b.Tensor("ls2.gamma", nil),
+			mlp: MLP{
+				FC1: newLinear(b.Sub("mlp").Sub("fc1"), dim, 4*dim),
+				FC2: scaledLinear(s, d, source, b.Sub("mlp").Sub("fc2"), b.Sub("ls2")),
+			},
 		})
 	}
 	return e, nil
+}
+
+// scaledLinear is the linear layer at path whose output is multiplied by the
+// gamma [C] at scale.
+func scaledLinear(s *tensor.Scope, d tensor.Device, source weights.Map, path, scale binder) Linear {
+	scaled := func(name string, gammaShape ...int64) *tensor.Tensor {
+		return s.Local(func(s *tensor.Scope) *tensor.Tensor {
+			w := frozen(s, d, source)
+			gamma := w.Tensor(scale.prefix+"gamma", nil)
+			return w.Tensor(path.prefix+name, nil).Mul(s, gamma.Reshape(s, gammaShape...))
+		})
+	}
+	return Linear{scaled("weight", -1, 1), scaled("bias", -1)}
 }
 
 // bindTokens prepares what is added to or put before the patch tokens. A
@@ -128,8 +142,8 @@ func (e *Encoder) embed(s *tensor.Scope, pictures *tensor.Tensor) *tensor.Tensor
 
 // forward maps [B, N, C] to [B, N, C].
 func (b *encoderBlock) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	x = b.attn.forward(s, b.norm1.Forward(s, x)).Mul(s, b.ls1).AddInPlace(s, x)
-	return b.mlp.Forward(s, b.norm2.Forward(s, x)).Mul(s, b.ls2).AddInPlace(s, x)
+	x = b.attn.forward(s, b.norm1.Forward(s, x)).AddInPlace(s, x)
+	return b.mlp.Forward(s, b.norm2.Forward(s, x)).AddInPlace(s, x)
 }
 
 // forward maps [B, N, C] to [B, N, C].

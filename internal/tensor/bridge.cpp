@@ -1,13 +1,11 @@
 #include "bridge.h"
+#include "handles.h"
 
-#include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <filesystem>
 #include <malloc.h>
 #include <string>
-#include <vector>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
@@ -17,36 +15,7 @@
 
 #include "_cgo_export.h"
 
-using torch::Tensor;
-
 namespace {
-
-Tensor &as_tensor(handle h) { return *static_cast<Tensor *>(h); }
-handle give(Tensor t) { return new Tensor(std::move(t)); }
-
-// The message of a LibTorch error without its C++ backtrace, one line.
-char *message(const std::exception &e) {
-  auto *torch_error = dynamic_cast<const c10::Error *>(&e);
-  std::string text =
-      torch_error ? torch_error->what_without_backtrace() : e.what();
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
-    text.pop_back();
-  for (char &c : text)
-    if (c == '\n')
-      c = ' ';
-  return strdup(text.c_str());
-}
-
-template <class F> char *guarded(F f) {
-  try {
-    f();
-    return nullptr;
-  } catch (const std::exception &e) {
-    return message(e);
-  } catch (...) {
-    return strdup("unknown C++ exception");
-  }
-}
 
 // gotch's convention: -1 is the CPU, n >= 0 the CUDA device n.
 torch::Device as_device(int d) {
@@ -57,14 +26,6 @@ torch::Device as_device(int d) {
 at::Generator generator(int device) {
   return device < 0 ? at::detail::getDefaultCPUGenerator()
                     : at::globalContext().defaultGenerator(as_device(device));
-}
-
-std::vector<Tensor> list(handle *h, int n) {
-  std::vector<Tensor> out;
-  out.reserve(n);
-  for (int i = 0; i < n; i++)
-    out.push_back(as_tensor(h[i]));
-  return out;
 }
 
 // Identity forward; backward multiplies the gradient by factor.
@@ -227,49 +188,5 @@ char *mvag_jit_load(const char *path, uintptr_t visitor) {
     for (const auto &b : module.named_buffers())
       mvagVisitTensor(visitor, const_cast<char *>(b.name.c_str()),
                       give(b.value.detach()));
-  });
-}
-
-char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
-                        handle *vmax, int n, mvag_adamw o) {
-  return guarded([&] {
-    torch::NoGradGuard no_grad;
-    std::vector<handle> hp, hm, hv, hx;
-    std::vector<Tensor> g;
-    for (int i = 0; i < n; i++) {
-      const Tensor &grad = as_tensor(params[i]).grad();
-      if (!grad.defined()) // no update, no decay, no share in the norm
-        continue;
-      hp.push_back(params[i]), hm.push_back(m[i]), hv.push_back(v[i]);
-      hx.push_back(vmax[i]), g.push_back(grad);
-    }
-    TORCH_CHECK(!g.empty(), "no parameter has a gradient");
-    int k = static_cast<int>(g.size());
-    auto p = list(hp.data(), k), mm = list(hm.data(), k),
-         vv = list(hv.data(), k), vx = list(hx.data(), k);
-
-    Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(g, 2)));
-    at::_foreach_mul_(g, (o.clip / (total + 1e-6)).clamp_max(1.0));
-
-    at::_foreach_mul_(p, 1 - o.lr * o.weight_decay);
-    at::_foreach_mul_(mm, o.beta1);
-    at::_foreach_add_(mm, g, 1 - o.beta1);
-    at::_foreach_mul_(vv, o.beta2);
-    at::_foreach_addcmul_(vv, g, g, 1 - o.beta2);
-    at::_foreach_maximum_(vx, vv);
-
-    auto d = at::_foreach_sqrt(vx);
-    at::_foreach_div_(d, std::sqrt(1 - std::pow(o.beta2, o.step)));
-    at::_foreach_add_(d, o.eps);
-    auto rms = at::_foreach_norm(at::_foreach_div(g, d), 2);
-    double rate = o.lr / (1 - std::pow(o.beta1, o.step));
-    auto update = at::_foreach_div(mm, d);
-    for (int i = 0; i < k; i++) {
-      Tensor rho =
-          (rms[i] / std::sqrt(static_cast<double>(g[i].numel()))).clamp_min(1.0);
-      update[i].mul_(rate / rho);
-    }
-    at::_foreach_sub_(p, update);
-    *norm = give(total);
   });
 }

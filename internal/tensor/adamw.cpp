@@ -1,0 +1,149 @@
+// One step of StableAdamW with amsgrad (see StableAdamW in run.go), in few passes:
+// foreach kernels on CUDA, two loops over each tensor on the CPU.
+#include "bridge.h"
+#include "handles.h"
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include <ATen/Parallel.h>
+
+namespace {
+
+struct Lists {
+  std::vector<Tensor> p, g, m, v, vmax;
+};
+
+// Those parameters that have a gradient: the others get no update, no decay
+// and no share in the norm.
+Lists with_gradient(handle *params, handle *m, handle *v, handle *vmax, int n) {
+  Lists l;
+  for (int i = 0; i < n; i++) {
+    const Tensor &grad = as_tensor(params[i]).grad();
+    if (!grad.defined())
+      continue;
+    l.p.push_back(as_tensor(params[i])), l.g.push_back(grad);
+    l.m.push_back(as_tensor(m[i])), l.v.push_back(as_tensor(v[i]));
+    l.vmax.push_back(as_tensor(vmax[i]));
+  }
+  TORCH_CHECK(!l.g.empty(), "no parameter has a gradient");
+  return l;
+}
+
+struct Constants {
+  float b1, b2, rest1, rest2, eps, bias2, decay, rate; // rest1 is 1 - beta1
+  explicit Constants(const mvag_adamw &o)
+      : b1(o.beta1), b2(o.beta2), rest1(1 - o.beta1), rest2(1 - o.beta2),
+        eps(o.eps),
+        bias2(std::sqrt(1 - std::pow(o.beta2, o.step))),
+        decay(1 - o.lr * o.weight_decay),
+        rate(o.lr / (1 - std::pow(o.beta1, o.step))) {}
+};
+
+// Sums are taken over chunks of this size, in lanes, whatever the number of
+// threads: the result depends on the numbers alone.
+constexpr int64_t chunk = 16384;
+constexpr int lanes = 16;
+
+// Updates the moments of one chunk; returns the sum of (g/d)².
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+double moments(const float *__restrict__ g, float *__restrict__ m,
+               float *__restrict__ v, float *__restrict__ x, int64_t n,
+               float scale, Constants c) {
+  float sum[lanes] = {};
+  auto one = [&](int64_t i, int lane) {
+    float gi = g[i] * scale;
+    m[i] = c.b1 * m[i] + c.rest1 * gi;
+    v[i] = c.b2 * v[i] + c.rest2 * gi * gi;
+    x[i] = x[i] < v[i] ? v[i] : x[i];
+    float r = gi / (__builtin_sqrtf(x[i]) / c.bias2 + c.eps);
+    sum[lane] += r * r;
+  };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int lane = 0; lane < lanes; lane++)
+      one(i + lane, lane);
+  for (; i < n; i++)
+    one(i, 0);
+  double total = 0;
+  for (float s : sum)
+    total += s;
+  return total;
+}
+
+// Decays and moves one chunk of a parameter.
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+void move(float *__restrict__ p, const float *__restrict__ m,
+          const float *__restrict__ x, int64_t n, float rate, Constants c) {
+  for (int64_t i = 0; i < n; i++)
+    p[i] = c.decay * p[i] -
+           rate * (m[i] / (__builtin_sqrtf(x[i]) / c.bias2 + c.eps));
+}
+
+void update_cpu(Tensor &p, const Tensor &grad, Tensor &m, Tensor &v,
+                Tensor &vmax, float scale, Constants c) {
+  Tensor g = grad.contiguous();
+  int64_t n = p.numel(), chunks = (n + chunk - 1) / chunk;
+  float *pp = p.data_ptr<float>(), *pm = m.data_ptr<float>(),
+        *pv = v.data_ptr<float>(), *px = vmax.data_ptr<float>();
+  const float *pg = g.data_ptr<float>();
+  std::vector<double> sums(chunks);
+  auto each = [&](auto work) {
+    at::parallel_for(0, chunks, 1, [&](int64_t from, int64_t to) {
+      for (int64_t k = from; k < to; k++)
+        work(k, k * chunk, std::min(chunk, n - k * chunk));
+    });
+  };
+  each([&](int64_t k, int64_t at, int64_t len) {
+    sums[k] = moments(pg + at, pm + at, pv + at, px + at, len, scale, c);
+  });
+  double total = 0;
+  for (double s : sums)
+    total += s;
+  float rho = std::max(1.0, std::sqrt(total / static_cast<double>(n)));
+  each([&](int64_t, int64_t at, int64_t len) {
+    move(pp + at, pm + at, px + at, len, c.rate / rho, c);
+  });
+}
+
+void update_foreach(Lists &l, const mvag_adamw &o, const Tensor &scale) {
+  Constants c(o);
+  at::_foreach_mul_(l.g, scale);
+  at::_foreach_mul_(l.p, 1 - o.lr * o.weight_decay);
+  at::_foreach_mul_(l.m, o.beta1);
+  at::_foreach_add_(l.m, l.g, 1 - o.beta1);
+  at::_foreach_mul_(l.v, o.beta2);
+  at::_foreach_addcmul_(l.v, l.g, l.g, 1 - o.beta2);
+  at::_foreach_maximum_(l.vmax, l.v);
+  auto d = at::_foreach_sqrt(l.vmax);
+  at::_foreach_div_(d, static_cast<double>(c.bias2));
+  at::_foreach_add_(d, o.eps);
+  auto rms = at::_foreach_norm(at::_foreach_div(l.g, d), 2);
+  auto step = at::_foreach_div(l.m, d);
+  for (size_t i = 0; i < step.size(); i++) {
+    Tensor rho = rms[i] / std::sqrt(static_cast<double>(l.g[i].numel()));
+    step[i].mul_(c.rate / rho.clamp_min(1.0));
+  }
+  at::_foreach_sub_(l.p, step);
+}
+
+} // namespace
+
+char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
+                        handle *vmax, int n, mvag_adamw o) {
+  return guarded([&] {
+    torch::NoGradGuard no_grad;
+    Lists l = with_gradient(params, m, v, vmax, n);
+    Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(l.g, 2)));
+    Tensor scale = (o.clip / (total + 1e-6)).clamp_max(1.0);
+    if (total.is_cpu()) {
+      float s = scale.item<float>();
+      for (size_t i = 0; i < l.p.size(); i++)
+        update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, Constants(o));
+    } else {
+      update_foreach(l, o, scale);
+    }
+    *norm = give(total);
+  });
+}

@@ -1,0 +1,39 @@
+// How the bridge's C++ files turn handles into tensors and exceptions into
+// messages.
+#pragma once
+#include "bridge.h"
+
+#include <cctype>
+#include <cstring>
+#include <string>
+
+#include <torch/torch.h>
+
+using torch::Tensor;
+
+inline Tensor &as_tensor(handle h) { return *static_cast<Tensor *>(h); }
+inline handle give(Tensor t) { return new Tensor(std::move(t)); }
+
+// The message of a LibTorch error without its C++ backtrace, one line.
+inline char *message(const std::exception &e) {
+  auto *torch_error = dynamic_cast<const c10::Error *>(&e);
+  std::string text =
+      torch_error ? torch_error->what_without_backtrace() : e.what();
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
+    text.pop_back();
+  for (char &c : text)
+    if (c == '\n')
+      c = ' ';
+  return strdup(text.c_str());
+}
+
+template <class F> char *guarded(F f) {
+  try {
+    f();
+    return nullptr;
+  } catch (const std::exception &e) {
+    return message(e);
+  } catch (...) {
+    return strdup("unknown C++ exception");
+  }
+}
