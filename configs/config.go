@@ -19,6 +19,8 @@ type Config struct {
 	Device string `yaml:"device"`
 	// Threads is the number of CPU threads of LibTorch; 0 leaves the choice to LibTorch.
 	Threads int `yaml:"threads"`
+	// Precision is that of matrix products: "fp32", "tf32" or "bf16".
+	Precision string `yaml:"precision"`
 
 	Backbone Backbone `yaml:"backbone"`
 	Data     Data     `yaml:"data"`

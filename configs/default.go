@@ -5,10 +5,11 @@ package configs
 // with a DINOv2 ViT-B/14. It is valid, and what a YAML file leaves out.
 func Default() Config {
 	return Config{
-		Name:   "realiad",
-		Output: "runs",
-		Seed:   1,
-		Device: "auto",
+		Name:      "realiad",
+		Output:    "runs",
+		Seed:      1,
+		Precision: "fp32",
+		Device:    "auto",
 		Backbone: Backbone{
 			Name:    "vit_base_patch14_reg4_dinov2.lvd142m",
 			Weights: "backbones/vit_base_patch14_reg4_dinov2.lvd142m.pt",

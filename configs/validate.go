@@ -49,6 +49,7 @@ func (k *checker) run(c *Config) {
 	k.check(c.Seed >= 0, "seed", c.Seed, "at least 0")
 	k.check(device.MatchString(c.Device), "device", c.Device, "auto, cpu, cuda or cuda:N")
 	k.between("threads", c.Threads, 0, maxQueue)
+	k.check(slices.Contains([]string{"fp32", "tf32", "bf16"}, c.Precision), "precision", c.Precision, "fp32, tf32 or bf16")
 }
 
 func (k *checker) backbone(b *Backbone) {

@@ -49,7 +49,7 @@ func (a *Attention) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor
 // It maps [B, N, C] to [B, N, C].
 func (a *Attention) own(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	q, k, v := splitHeads(s, a.QKV.Forward(s, x), a.heads) // [B, H, N, D]
-	q, k = phi(s, q), phi(s, k)
+	q, k, v = phi(s, q), phi(s, k), v.To(s, tensor.Float)
 	if a.near != nil {
 		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0) // [B, H, N, N]
 		sum := pairs.Sum(s, true, -1).AddScalar(s, a.opt.Eps)                 // [B, H, N, 1]
@@ -61,8 +61,10 @@ func (a *Attention) own(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return mergeHeads(s, q.Matmul(s, kv).Div(s, sum)) // [B, N, C]
 }
 
-// phi is the feature map elu(t) + 1.
-func phi(s *tensor.Scope, t *tensor.Tensor) *tensor.Tensor { return t.Elu(s).AddScalar(s, 1) }
+// phi is the feature map elu(t) + 1, in float32.
+func phi(s *tensor.Scope, t *tensor.Tensor) *tensor.Tensor {
+	return t.To(s, tensor.Float).Elu(s).AddScalar(s, 1)
+}
 
 // across is what each view gathers from the other views of its object: the
 // weighted sum over key views i of q_j·(Σ k_i⊗v_i) / (q_j·Σ k_i) on the kept
@@ -91,7 +93,7 @@ func (a *Attention) across(s *tensor.Scope, y *tensor.Tensor, v *Views) *tensor.
 func (a *Attention) splitViews(s *tensor.Scope, y *tensor.Tensor, v *Views) (q, k, val *tensor.Tensor) {
 	n, d := y.Dim(1), y.Dim(2)/a.heads
 	qkv := a.QKV.Forward(s, y).Reshape(s, v.Objects, v.Count, n, 3, a.heads, d).Permute(s, 3, 0, 4, 1, 2, 5)
-	return phi(s, qkv.Select(s, 0, 0)), phi(s, qkv.Select(s, 0, 1)), qkv.Select(s, 0, 2)
+	return phi(s, qkv.Select(s, 0, 0)), phi(s, qkv.Select(s, 0, 1)), qkv.Select(s, 0, 2).To(s, tensor.Float)
 }
 
 // similarity is z = q_j·Σ k_i for each token of each query view j and each key

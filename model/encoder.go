@@ -37,8 +37,9 @@ type selfAttention struct {
 const encoderEps = 1e-6
 
 // NewEncoder builds the encoder for square pictures of the given side in
-// pixels. Its tensors live in s on device d.
-func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, side int) (*Encoder, error) {
+// pixels; its linear layers and attention compute in the given type. Its
+// tensors live in s on device d.
+func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, side int, compute tensor.DType) (*Encoder, error) {
 	if side%arch.Patch != 0 {
 		return nil, fmt.Errorf("crop: have %d pixels, want a multiple of the patch (%d)", side, arch.Patch)
 	}
@@ -50,8 +51,8 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 		return nil, err
 	}
 	e := &Encoder{Arch: arch, Layers: layers, Grid: int64(side / arch.Patch)}
-	w, dim := frozen(s, d, source), int64(arch.Dim)
-	e.patches = Linear{w.Tensor("patch_embed.proj.weight", nil), w.Tensor("patch_embed.proj.bias", nil)}
+	w, dim := frozen(s, d, source, compute), int64(arch.Dim)
+	e.patches = Linear{Weight: w.Tensor("patch_embed.proj.weight", nil), Bias: w.Tensor("patch_embed.proj.bias", nil)}
 	e.bindTokens(s, w, dim)
 	for i := range last + 1 {
 		b := w.Sub("blocks").At(i)
@@ -77,12 +78,12 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 func scaledLinear(s *tensor.Scope, d tensor.Device, source weights.Map, path, scale binder) Linear {
 	scaled := func(name string, gammaShape ...int64) *tensor.Tensor {
 		return s.Local(func(s *tensor.Scope) *tensor.Tensor {
-			w := frozen(s, d, source)
+			w := frozen(s, d, source, path.compute)
 			gamma := w.Tensor(scale.prefix+"gamma", nil)
 			return w.Tensor(path.prefix+name, nil).Mul(s, gamma.Reshape(s, gammaShape...))
 		})
 	}
-	return Linear{scaled("weight", -1, 1), scaled("bias", -1)}
+	return Linear{scaled("weight", -1, 1), scaled("bias", -1), path.compute}
 }
 
 // bindTokens prepares what is added to or put before the patch tokens. A
@@ -142,8 +143,8 @@ func (e *Encoder) embed(s *tensor.Scope, pictures *tensor.Tensor) *tensor.Tensor
 
 // forward maps [B, N, C] to [B, N, C].
 func (b *encoderBlock) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	x = b.attn.forward(s, b.norm1.Forward(s, x)).AddInPlace(s, x)
-	return b.mlp.Forward(s, b.norm2.Forward(s, x)).AddInPlace(s, x)
+	x = x.Add(s, b.attn.forward(s, b.norm1.Forward(s, x)))
+	return x.Add(s, b.mlp.Forward(s, b.norm2.Forward(s, x)))
 }
 
 // forward maps [B, N, C] to [B, N, C].

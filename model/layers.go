@@ -2,19 +2,26 @@ package model
 
 import "mvag-torch/internal/tensor"
 
-// Linear is x·Wᵀ + b over the last dimension.
-type Linear struct{ Weight, Bias *tensor.Tensor }
+// Linear is x·Wᵀ + b over the last dimension, computed in the type Compute.
+type Linear struct {
+	Weight, Bias *tensor.Tensor
+	Compute      tensor.DType
+}
 
 func newLinear(w binder, in, out int64) Linear {
 	return Linear{
-		Weight: w.Tensor("weight", truncNormal(initStd), out, in),
-		Bias:   w.Tensor("bias", constant(0), out),
+		Weight:  w.Tensor("weight", truncNormal(initStd), out, in),
+		Bias:    w.Tensor("bias", constant(0), out),
+		Compute: w.compute,
 	}
 }
 
-// Forward maps [..., in] to [..., out].
+// Forward maps [..., in] to [..., out] of type Compute.
 func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	return x.Linear(s, l.Weight, l.Bias)
+	if l.Compute == tensor.Float {
+		return x.Linear(s, l.Weight, l.Bias)
+	}
+	return x.To(s, l.Compute).Linear(s, l.Weight.To(s, l.Compute), l.Bias.To(s, l.Compute))
 }
 
 // LayerNorm normalises the last dimension.

@@ -37,7 +37,11 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 		return nil, err
 	}
 	m := &Model{Device: d, fuse: fuse}
-	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop); err != nil {
+	compute := tensor.Float
+	if cfg.Precision == "bf16" {
+		compute = tensor.BFloat16
+	}
+	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop, compute); err != nil {
 		return nil, err
 	}
 	m.mean = tensor.FromFloats(s, d, dataset.Mean[:], 1, 3, 1, 1)
@@ -46,7 +50,7 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 	if cfg.Model.NeighborMask > 0 {
 		near = neighborMask(s, d, cfg.Model.NeighborMask, int64(1+arch.Registers), m.Encoder.Grid)
 	}
-	w, dim := trainable(s, d, cfg.Seed, &m.Params), int64(arch.Dim)
+	w, dim := trainable(s, d, cfg.Seed, compute, &m.Params), int64(arch.Dim)
 	bottleneck := newMLP(w.Sub("bottleneck"), dim)
 	m.Bottleneck = Bottleneck{bottleneck.FC1, bottleneck.FC2, cfg.Model.Dropout}
 	m.Decoder = newDecoder(w.Sub("decoder"), cfg.Model.DecoderDepth, dim, int64(arch.Heads), int64(cfg.Data.Views), AttentionOptions{

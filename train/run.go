@@ -57,6 +57,9 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 		if cfg.Threads > 0 {
 			tensor.SetThreads(cfg.Threads)
 		}
+		if err := tensor.SetMatmulPrecision(cfg.Precision == "tf32"); err != nil {
+			return err
+		}
 		tensor.Seed(cfg.Seed)
 		m, err := model.New(s, device, cfg, arch, backbone)
 		if err != nil {

@@ -91,6 +91,9 @@ func timeSteps(cfg configs.Config, training bool, steps int) (seconds []float64,
 		if cfg.Threads > 0 {
 			tensor.SetThreads(cfg.Threads)
 		}
+		if err := tensor.SetMatmulPrecision(cfg.Precision == "tf32"); err != nil {
+			return err
+		}
 		m, err := model.New(s, d, cfg, arch, backbone)
 		if err != nil {
 			return err

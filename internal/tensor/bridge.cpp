@@ -129,6 +129,13 @@ char *mvag_scale_grad(handle *out, handle x, handle factor) {
       [&] { *out = give(ScaleGrad::apply(as_tensor(x), as_tensor(factor))); });
 }
 
+char *mvag_set_matmul_precision(const char *precision) {
+  return guarded([&] {
+    at::globalContext().setFloat32MatmulPrecision(precision);
+    at::globalContext().setAllowTF32CuDNN(std::strcmp(precision, "highest") != 0);
+  });
+}
+
 void mvag_seed(int64_t seed) { torch::manual_seed(seed); }
 
 char *mvag_rng_state(handle *out, int device) {

@@ -30,6 +30,9 @@ char *mvag_clear_grads(handle *params, int n);
 char *mvag_backward(handle loss);
 char *mvag_scale_grad(handle *out, handle x, handle factor);
 
+// Precision of float32 matrix products: highest, high or medium.
+char *mvag_set_matmul_precision(const char *precision);
+
 // Random numbers, threads, devices.
 void mvag_seed(int64_t seed);
 char *mvag_rng_state(handle *out, int device);
