@@ -48,13 +48,6 @@ func (x *Tensor) RandnLike(s *Scope) *Tensor {
 	return out.done("randn_like", x)
 }
 
-// Alias returns another handle of x in s, for a result that must not be moved.
-func (x *Tensor) Alias(s *Scope) *Tensor {
-	out := s.slot()
-	out.c = libtch.AtShallowClone(x.c)
-	return out.done("alias", x)
-}
-
 func (x *Tensor) Detach(s *Scope) *Tensor {
 	out := s.slot()
 	libtch.AtgDetach(&out.c, x.c)
@@ -127,12 +120,6 @@ func (x *Tensor) MulScalar(s *Scope, v float64) *Tensor {
 	return out.done("mul", x)
 }
 
-func (x *Tensor) ClampMin(s *Scope, v float64) *Tensor {
-	out := s.slot()
-	scalar(v, func(c libtch.Cscalar) { libtch.AtgClampMin(&out.c, x.c, c) })
-	return out.done("clamp_min", x)
-}
-
 func (x *Tensor) Neg(s *Scope) *Tensor {
 	out := s.slot()
 	libtch.AtgNeg(&out.c, x.c)
@@ -143,13 +130,6 @@ func (x *Tensor) Square(s *Scope) *Tensor {
 	out := s.slot()
 	libtch.AtgSquare(&out.c, x.c)
 	return out.done("square", x)
-}
-
-// AddInPlace adds y to x.
-func (x *Tensor) AddInPlace(s *Scope, y *Tensor) *Tensor {
-	out := s.slot()
-	libtch.AtgAdd_(&out.c, x.c, y.c)
-	return out.done("add_", x, y)
 }
 
 // Comparison and choice.
@@ -253,12 +233,6 @@ func (x *Tensor) Narrow(s *Scope, dim, start, length int64) *Tensor {
 	return out.done("narrow", x)
 }
 
-func (x *Tensor) Contiguous(s *Scope) *Tensor {
-	out := s.slot()
-	libtch.AtgContiguous(&out.c, x.c)
-	return out.done("contiguous", x)
-}
-
 // Cat joins tensors along dim.
 func Cat(s *Scope, dim int64, xs ...*Tensor) *Tensor {
 	out := s.slot()
@@ -301,15 +275,6 @@ func (x *Tensor) Norm(s *Scope, dim int64) *Tensor {
 	dims, n := s.sizes([]int64{dim})
 	scalar(2, func(p libtch.Cscalar) { libtch.AtgNormScalaroptDim(&out.c, x.c, p, dims, n, 1) })
 	return out.done("norm", x)
-}
-
-// AllFinite is a boolean scalar: no NaN and no infinity in x.
-func (x *Tensor) AllFinite(s *Scope) *Tensor {
-	finite, out := s.slot(), s.slot()
-	libtch.AtgIsfinite(&finite.c, x.c)
-	finite.done("isfinite", x)
-	libtch.AtgAll(&out.c, finite.c)
-	return out.done("all", x)
 }
 
 // pair returns two slots whose handles are adjacent, as libtch wants them for
