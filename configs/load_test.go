@@ -13,7 +13,7 @@ import (
 
 func TestNames(t *testing.T) {
 	names := Names()
-	for _, want := range []string{"quickstart", "realiad"} {
+	for _, want := range []string{"mvtec", "quickstart", "realiad", "visa"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("have %q, want %q among them", names, want)
 		}
@@ -177,7 +177,7 @@ func TestLoadErrors(t *testing.T) {
 		name, file, want string
 		missing          bool
 	}{
-		{"unknown name", "realiat", `config: have "realiat", want a YAML file or an embedded configuration (quickstart, realiad)`, true},
+		{"unknown name", "realiat", `config: have "realiat", want a YAML file or an embedded configuration (mvtec, quickstart, realiad, visa)`, true},
 		{"no such file", "a/realiad.yaml", `config: have "a/realiad.yaml", want a YAML file or an embedded`, true},
 		{"empty", "", `config: have "", want a YAML file or an embedded`, true},
 		{"folder", "folder", "folder: have a folder, want a YAML file or an embedded", false},

@@ -12,12 +12,12 @@ const (
 	transposed = 5
 )
 
-// orientation returns the EXIF orientation of a JPEG file, 1 to 8. It is 1
+// orientation returns the EXIF orientation of a JPEG or TIFF file, 1 to 8. It is 1
 // where there is none or it cannot be read: the picture itself is then the
 // best guess, as in other programs.
 func orientation(data []byte) int {
 	if !bytes.HasPrefix(data, []byte("\xff\xd8")) {
-		return upright
+		return tiffOrientation(data)
 	}
 	const app1, startOfScan = 0xe1, 0xda
 	for data = data[2:]; len(data) >= 4 && data[0] == 0xff; {

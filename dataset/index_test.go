@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"mvag-torch/configs"
 )
 
 const smallIndex = `{"meta": {"prefix": "gear/", "normal_class": "OK", "pre_transform": false},
@@ -101,7 +103,7 @@ func FuzzIndex(f *testing.F) {
 		}
 		// What the reader makes of it has a place for every camera.
 		set := new(Set)
-		if set.addRealIAD(data, "gear", 5, anywhere) != nil {
+		if set.addRealIAD(data, "gear", configs.Data{Views: 5}, anywhere) != nil {
 			return
 		}
 		for _, o := range set.Train {

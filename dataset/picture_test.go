@@ -149,7 +149,7 @@ func TestPictureErrors(t *testing.T) {
 		phrases []string
 	}{
 		{"empty", nil, []string{"the file is empty"}},
-		{"text", []byte("hello"), []string{"neither a JPEG nor a PNG"}},
+		{"text", []byte("hello"), []string{"not a JPEG, PNG, BMP, TIFF or WebP"}},
 		{"truncated JPEG", photo[:len(photo)/2], []string{"truncated JPEG"}},
 		{"JPEG without its end", photo[:len(photo)-2], []string{"truncated JPEG"}},
 		{"JPEG header only", photo[:20], []string{"truncated JPEG"}},
