@@ -60,11 +60,11 @@ type codec struct {
 	// packed is a number of pixels that one byte of a file cannot exceed: a
 	// JPEG block of 8 x 8 pixels takes a bit or more in its first scan (twice
 	// that, for chroma-only oddities), deflate packs at most 1032 bytes of
-	// eight one-bit pixels into one; LZW and fax codes in a TIFF are kept to
-	// that, too. A BMP is not packed.
+	// eight one-bit pixels into one; LZW in a TIFF is kept to that, too. A BMP
+	// is not packed.
 	packed int
 	// free is a number of pixels taken whatever the size of the file: a flat
-	// WebP or fax of any size takes some bytes only.
+	// WebP of any size takes some bytes only.
 	free int
 	// raster reads what decode returns.
 	raster func(image.Image) (raster, error)
@@ -74,8 +74,8 @@ var codecs = []codec{
 	{"JPEG", "\xff\xd8\xff", "\xff\xd9", jpeg.DecodeConfig, jpeg.Decode, 1 << 10, 0, newRaster},
 	{"PNG", "\x89PNG\r\n\x1a\n", "IEND", png.DecodeConfig, png.Decode, 1032 * 8, 0, newRaster},
 	{"BMP", "BM", "", bmp.DecodeConfig, bmp.Decode, 8, 0, newRaster},
-	{"TIFF", "II*\x00", "", tiff.DecodeConfig, tiff.Decode, 1032 * 8, 1 << 24, newRaster},
-	{"TIFF", "MM\x00*", "", tiff.DecodeConfig, tiff.Decode, 1032 * 8, 1 << 24, newRaster},
+	{"TIFF", "II*\x00", "", tiff.DecodeConfig, tiff.Decode, 1032 * 8, 0, newRaster},
+	{"TIFF", "MM\x00*", "", tiff.DecodeConfig, tiff.Decode, 1032 * 8, 0, newRaster},
 	{"WebP", "RIFF????WEBPVP8", "", webp.DecodeConfig, webp.Decode, 1 << 10, 1 << 24, webpRaster},
 }
 
@@ -109,7 +109,9 @@ func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 		return 0, 0, c.fail(data, err)
 	}
 	w, h = config.Width, config.Height
-	switch {
+	switch compression, _ := tiffShort(data, 259); {
+	case compression >= 2 && compression <= 4: // its decoder mixes black and white up where 0 is black
+		err = errors.New("TIFF: have fax compression, want another")
 	case w < 1 || h < 1:
 		err = fmt.Errorf("have %dx%d pixels, want at least 1x1", w, h)
 	case w > maxSide || h > maxSide:

@@ -225,7 +225,7 @@ func FuzzPicture(f *testing.F) {
 	f.Add(withOrientation(jpegBytes(f, texture(6, 9)), binary.BigEndian, 6))
 	f.Add(lie(f, 60, 60))
 	f.Add(lieJPEG(f, 60, 60))
-	for _, name := range chromaPictures(f) {
+	for _, name := range append(chromaPictures(f), kinds(f)...) {
 		data, err := readFile(name, nil)
 		if err != nil {
 			f.Fatal(err)
