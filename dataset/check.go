@@ -45,14 +45,14 @@ var findings = []struct {
 	words string
 	fatal bool
 }{
-	{MissingViews, "views have no picture", false},
-	{Contaminated, "training pictures are defective", false},
-	{NoMask, "defective pictures have no mask (pixel metrics of the class are n/a)", false},
-	{Unreadable, "files cannot be read", true},
-	{MaskSize, "masks have another size than their pictures", true},
-	{EmptyMask, "masks are empty", false},
-	{Cropped, "defects are lost by resize and crop", false},
-	{TrainTestTwins, "test pictures are training pictures, byte for byte", false},
+	{MissingViews, "views without a picture", false},
+	{Contaminated, "defective training pictures", false},
+	{NoMask, "defective pictures without a mask (pixel metrics of the class are n/a)", false},
+	{Unreadable, "files that cannot be read", true},
+	{MaskSize, "masks of another size than their pictures", true},
+	{EmptyMask, "empty masks", false},
+	{Cropped, "defects lost by resize and crop", false},
+	{TrainTestTwins, "test pictures that are training pictures, byte for byte", false},
 }
 
 // Counts are the numbers of a class or of the whole set.
@@ -346,7 +346,7 @@ func (c *check) faults(set *Set) {
 	for _, class := range c.report.Classes {
 		for _, f := range findings {
 			if lines := class.Findings[f.kind]; f.fatal && len(lines) > 0 {
-				faults = append(faults, fmt.Sprintf("class %q: %d %s; the first: %s", class.Class, len(lines), f.words, lines[0]))
+				faults = append(faults, fmt.Sprintf("class %q: %s: %d; the first: %s", class.Class, f.words, len(lines), lines[0]))
 			}
 		}
 	}

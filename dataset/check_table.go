@@ -31,7 +31,7 @@ func (r *SetCheck) Table(w io.Writer) error {
 	for _, class := range r.Classes {
 		for _, f := range findings {
 			if lines := class.Findings[f.kind]; len(lines) > 0 {
-				fmt.Fprintf(&out, "%s: %s %s; the first: %s\n", class.Class, thousands(len(lines)), f.words, lines[0])
+				fmt.Fprintf(&out, "%s: %s: %s; the first: %s\n", class.Class, f.words, thousands(len(lines)), lines[0])
 			}
 		}
 	}

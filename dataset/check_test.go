@@ -105,7 +105,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("have findings %v besides", cup.Findings)
 	}
 	faults := strings.Join(have.Faults, "\n")
-	for _, want := range []string{`no training pictures of class "ax"`, `class "cup": 2 files cannot be read; the first: `, `class "cup": 1 masks have another size`} {
+	for _, want := range []string{`no training pictures of class "ax"`, `class "cup": files that cannot be read: 2; the first: `, `class "cup": masks of another size than their pictures: 1`} {
 		if !strings.Contains(faults, want) {
 			t.Errorf("have faults %q, want %q among them", faults, want)
 		}
@@ -129,8 +129,8 @@ func TestCheckTable(t *testing.T) {
 	if err := found.Table(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"cut:3 dent:3", "16x16:10", "cup: 2 files cannot be read; the first: ", "total",
-		"cup: 1 views have no picture; the first: cup/2: no picture of camera C2",
+	for _, want := range []string{"cut:3 dent:3", "16x16:10", "cup: files that cannot be read: 2; the first: ", "total",
+		"cup: views without a picture: 1; the first: cup/2: no picture of camera C2",
 		"12 pictures, 3 train, 9 test, 6 defective, 7 objects, 2 classes\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("have\n%swant %q in it", out.String(), want)
