@@ -91,6 +91,27 @@ func TestQuickstart(t *testing.T) {
 	}
 }
 
+// The sets of one view differ from the default in the data, and as Dinomaly
+// trains on them: 10,000 iterations of 16 pictures.
+func TestOneView(t *testing.T) {
+	for name, data := range map[string]func(*Data){
+		"mvtec": func(d *Data) { d.Format, d.Root = "mvtec", "data/mvtec" },
+		"visa":  func(d *Data) { d.Format, d.Root, d.Table = "visa", "data/VisA", "split_csv/1cls.csv" },
+	} {
+		have, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Default()
+		want.Name, want.Data.Views = name, 1
+		data(&want.Data)
+		want.Train.Iterations, want.Train.Objects, want.Eval.Objects = 10000, 16, 16
+		if !reflect.DeepEqual(have, want) {
+			t.Errorf("%s: have %+v\nwant %+v", name, have, want)
+		}
+	}
+}
+
 func TestEmptyDocuments(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":       "",

@@ -153,6 +153,20 @@ func TestKindsRefused(t *testing.T) {
 	}
 }
 
+// TestStraight: colours stored multiplied by alpha are divided by it.
+func TestStraight(t *testing.T) {
+	eight := &image.RGBA{Rect: image.Rect(0, 0, 2, 1), Stride: 8, Pix: []uint8{100, 50, 0, 128, 1, 2, 3, 255}}
+	sixteen := image.NewRGBA64(eight.Rect)
+	for x := range 2 {
+		sixteen.Set(x, 0, eight.At(x, 0))
+	}
+	for _, img := range []image.Image{eight, sixteen} {
+		if have, want := rasterOf(t, img).pixels(), []uint8{199, 99, 0, 1, 2, 3}; !bytes.Equal(have, want) {
+			t.Errorf("%T: have %v, want %v", img, have, want)
+		}
+	}
+}
+
 // TestPart: the parts of a strip are its columns, for pictures and masks.
 func TestPart(t *testing.T) {
 	dir := t.TempDir()
