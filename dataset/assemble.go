@@ -21,8 +21,8 @@ type shot struct {
 	View
 }
 
-// source is what a reader made of one class.
-type source struct {
+// listing is what a reader made of one class.
+type listing struct {
 	class string
 	index string // its file or folder, for messages
 	shots []shot
@@ -30,13 +30,13 @@ type source struct {
 
 // assemble groups pictures into objects of that many views, in order of
 // appearance.
-func assemble(sources []source, views int) (*Set, error) {
-	place, err := places(sources, views)
+func assemble(listings []listing, views int) (*Set, error) {
+	place, err := places(listings, views)
 	if err != nil {
 		return nil, err
 	}
 	set := new(Set)
-	for _, s := range sources {
+	for _, s := range listings {
 		train, test, err := s.objects(place, views)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", printable(s.index), err)
@@ -51,7 +51,7 @@ func assemble(sources []source, views int) (*Set, error) {
 
 // objects groups the pictures of one class; place gives the 0-based camera of
 // a name.
-func (s source) objects(place map[string]int, views int) (train, test []Object, err error) {
+func (s listing) objects(place map[string]int, views int) (train, test []Object, err error) {
 	if len(s.shots) == 0 {
 		return nil, nil, fmt.Errorf("no pictures of class %q", s.class)
 	}
@@ -93,9 +93,9 @@ func (s source) objects(place map[string]int, views int) (train, test []Object, 
 // places numbers the cameras of a set from 0. Names that are numbers from 1 to
 // views are those cameras; other names are numbered in order, 2 before 10, and
 // must then be as many as views.
-func places(sources []source, views int) (map[string]int, error) {
+func places(listings []listing, views int) (map[string]int, error) {
 	numbers, place := true, map[string]int{}
-	for _, s := range sources {
+	for _, s := range listings {
 		for _, shot := range s.shots {
 			n, err := strconv.Atoi(shot.camera)
 			numbers = numbers && err == nil && n >= 1 && n <= views
@@ -137,7 +137,7 @@ func natural(a, b string) int {
 
 // probe looks for the first picture of each split and the first mask: enough to
 // notice a wrong root before hours of training.
-func (s source) probe() error {
+func (s listing) probe() error {
 	var train, test, mask bool
 	for _, shot := range s.shots {
 		seen := &train

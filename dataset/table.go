@@ -213,15 +213,15 @@ func (t *table) set(cfg configs.Data, probe bool, read func(row) (shot, error)) 
 	if err != nil {
 		return nil, err
 	}
-	var sources []source
+	var listings []listing
 	for _, class := range classes {
-		s := source{class, t.file, shots[class]}
+		s := listing{class, t.file, shots[class]}
 		if probe {
 			if err := s.probe(); err != nil {
 				return nil, err
 			}
 		}
-		sources = append(sources, s)
+		listings = append(listings, s)
 	}
-	return assemble(sources, cfg.Views)
+	return assemble(listings, cfg.Views)
 }

@@ -103,15 +103,15 @@ func readClasses(cfg configs.Data, folders map[string]string, read func(class, d
 	if err != nil {
 		return nil, err
 	}
-	var sources []source
+	var listings []listing
 	for _, class := range classes {
 		shots, err := read(class, folders[class])
 		if err != nil {
 			return nil, err
 		}
-		sources = append(sources, source{class, folders[class], shots})
+		listings = append(listings, listing{class, folders[class], shots})
 	}
-	return assemble(sources, cfg.Views)
+	return assemble(listings, cfg.Views)
 }
 
 // isGood reports whether a folder or label is one of good pictures.
