@@ -47,14 +47,30 @@ type Backbone struct {
 
 // Data is where the pictures are and what becomes of them before the model.
 type Data struct {
-	// Format is the layout on disk: "realiad".
+	// Format is the layout on disk: "realiad", "realiad_variety", "mvtec",
+	// "visa", "manta", "folder" or "table" (docs/datasets.md).
 	Format string `yaml:"format"`
-	// Root is the folder that holds Index and Images.
+	// Root is the folder that holds everything.
 	Root string `yaml:"root"`
 	// Index is the folder of index files below Root: realiad_jsons.
 	Index string `yaml:"index"`
 	// Images is the folder of pictures below Root: realiad_1024.
 	Images string `yaml:"images"`
+	// Table is a CSV file below Root that lists the pictures: of format table,
+	// and of format visa that of its authors, else "".
+	Table string `yaml:"table"`
+	// Pattern is what the names of an object's pictures have in common, as
+	// {object}_{camera}.jpg; "" makes every picture an object. Formats folder
+	// and mvtec.
+	Pattern string `yaml:"pattern"`
+	// Good, Bad and Masks are folders of a class in format folder; Bad and
+	// Masks may be "".
+	Good  string `yaml:"good"`
+	Bad   string `yaml:"bad"`
+	Masks string `yaml:"masks"`
+	// Holdout is the share of the good objects of format folder that are kept
+	// for testing.
+	Holdout float64 `yaml:"holdout"`
 	// Classes are the classes used, in this order; empty means all, by name.
 	Classes []string `yaml:"classes,flow"`
 	// Views is the number of cameras.
@@ -63,7 +79,7 @@ type Data struct {
 	// Resize x Resize, then the Crop x Crop centre is kept.
 	Resize int `yaml:"resize"`
 	Crop   int `yaml:"crop"`
-	// Exif applies the EXIF orientation of JPEG pictures.
+	// Exif applies the EXIF orientation of JPEG and TIFF pictures.
 	Exif bool `yaml:"exif"`
 	// Workers is the number of decoding goroutines; 0 means one a CPU.
 	Workers int `yaml:"workers"`

@@ -19,6 +19,8 @@ func Default() Config {
 			Root:     "data/Real-IAD",
 			Index:    "realiad_jsons",
 			Images:   "realiad_1024",
+			Good:     "good",
+			Holdout:  0.2,
 			Views:    5,
 			Resize:   448,
 			Crop:     392,

@@ -13,7 +13,7 @@ import (
 
 func TestNames(t *testing.T) {
 	names := Names()
-	for _, want := range []string{"quickstart", "realiad"} {
+	for _, want := range []string{"mvtec", "quickstart", "realiad", "visa"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("have %q, want %q among them", names, want)
 		}
@@ -88,6 +88,27 @@ func TestQuickstart(t *testing.T) {
 	want.Train.LogEvery, want.Train.CheckpointEvery = 10, 50
 	if !reflect.DeepEqual(have, want) {
 		t.Errorf("have %+v\nwant %+v", have, want)
+	}
+}
+
+// The sets of one view differ from the default in the data, and as Dinomaly
+// trains on them: 10,000 iterations of 16 pictures.
+func TestOneView(t *testing.T) {
+	for name, data := range map[string]func(*Data){
+		"mvtec": func(d *Data) { d.Format, d.Root = "mvtec", "data/mvtec" },
+		"visa":  func(d *Data) { d.Format, d.Root, d.Table = "visa", "data/VisA", "split_csv/1cls.csv" },
+	} {
+		have, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Default()
+		want.Name, want.Data.Views = name, 1
+		data(&want.Data)
+		want.Train.Iterations, want.Train.Objects, want.Eval.Objects = 10000, 16, 16
+		if !reflect.DeepEqual(have, want) {
+			t.Errorf("%s: have %+v\nwant %+v", name, have, want)
+		}
 	}
 }
 
@@ -177,7 +198,7 @@ func TestLoadErrors(t *testing.T) {
 		name, file, want string
 		missing          bool
 	}{
-		{"unknown name", "realiat", `config: have "realiat", want a YAML file or an embedded configuration (quickstart, realiad)`, true},
+		{"unknown name", "realiat", `config: have "realiat", want a YAML file or an embedded configuration (mvtec, quickstart, realiad, visa)`, true},
 		{"no such file", "a/realiad.yaml", `config: have "a/realiad.yaml", want a YAML file or an embedded`, true},
 		{"empty", "", `config: have "", want a YAML file or an embedded`, true},
 		{"folder", "folder", "folder: have a folder, want a YAML file or an embedded", false},

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"regexp"
@@ -94,10 +95,11 @@ func (b *Backbone) numLayers() int {
 }
 
 func (k *checker) data(d *Data) {
-	k.among("data.format", d.Format, "realiad")
+	k.among("data.format", d.Format, "realiad", "realiad_variety", "mvtec", "visa", "manta", "folder", "table")
 	k.text("data.root", d.Root)
 	k.below("data.index", d.Index)
 	k.below("data.images", d.Images)
+	k.layout(d)
 	for i, class := range d.Classes {
 		k.name(fmt.Sprintf("data.classes[%d]", i), class)
 		if first := slices.Index(d.Classes, class); first < i {
@@ -110,6 +112,23 @@ func (k *checker) data(d *Data) {
 	k.check(d.Crop > 0 && d.Crop%patch == 0, "data.crop", d.Crop, fmt.Sprintf("a multiple of the patch (%d)", patch))
 	k.between("data.workers", d.Workers, 0, maxQueue)
 	k.between("data.prefetch", d.Prefetch, 1, maxQueue)
+}
+
+// layout checks the keys of single formats.
+func (k *checker) layout(d *Data) {
+	k.below("data.good", d.Good)
+	for _, p := range [][2]string{{"data.table", d.Table}, {"data.bad", d.Bad}, {"data.masks", d.Masks}} {
+		if p[1] != "" {
+			k.below(p[0], p[1])
+		}
+	}
+	if d.Pattern != "" && k.text("data.pattern", d.Pattern) {
+		rest := strings.Replace(strings.Replace(d.Pattern, "{object}", "o", 1), "{camera}", "c", 1)
+		k.check(strings.Contains(d.Pattern, "{object}") && !strings.ContainsAny(rest, "{}") && fs.ValidPath(rest),
+			"data.pattern", d.Pattern, "{object} once and {camera} at most once, as {object}_{camera}.jpg")
+	}
+	k.check(d.Holdout >= 0 && d.Holdout < 1, "data.holdout", d.Holdout, "at least 0, less than 1")
+	k.check(d.Format != "table" || d.Table != "", "data.table", d.Table, "a CSV file below data.root with data.format table")
 }
 
 func (k *checker) model(c *Config) {

@@ -32,6 +32,13 @@ type View struct {
 	Path   string // the picture file, "" where this camera's picture is missing
 	Mask   string // the mask file, "" where there is none
 	Code   string // the defect code, "" where the picture is good
+	// Part of Parts: the file is a strip of Parts pictures of equal width side
+	// by side, its mask likewise, and this is number Part, from 0. Parts is 0
+	// where the file is the picture.
+	Part, Parts int
+	// MaskNumbers says that the mask holds numbers of defect classes: any value
+	// but 0 is a defect, and taken as 255 before resizing.
+	MaskNumbers bool
 }
 
 // Present reports whether there is a picture.
@@ -60,7 +67,7 @@ type MissingView struct {
 
 // String returns the line that reports m.
 func (m MissingView) String() string {
-	return fmt.Sprintf("%s: no picture of camera C%d", m.Object, m.Camera+1)
+	return fmt.Sprintf("%s: no picture of camera C%d", printable(m.Object), m.Camera+1)
 }
 
 // Set is an opened data set.
@@ -70,7 +77,7 @@ type Set struct {
 	Test    []Object
 	Missing []MissingView // the views without a picture, training objects first in each class
 
-	index []string // the index file of each class
+	index []string // the index file or folder of each class
 }
 
 // CheckTrain returns an error that names the first class without a training
@@ -82,29 +89,43 @@ func (s *Set) CheckTrain() error {
 	}
 	for i, class := range s.Classes {
 		if !trained[class] {
-			return fmt.Errorf("%s: no training pictures of class %q", s.index[i], class)
+			return fmt.Errorf("%s: no training pictures of class %q", printable(s.index[i]), class)
 		}
 	}
 	return nil
 }
 
-// readers are the formats by their name in data.format.
-var readers = map[string]func(configs.Data) (*Set, error){
-	"realiad": openRealIAD,
+// readers are the formats by their name in data.format. Where probe is set, a
+// reader of an index makes sure that the first pictures and the first mask of
+// every class are where the index says; other files are met when they are
+// decoded.
+var readers = map[string]func(cfg configs.Data, probe bool) (*Set, error){
+	"folder":          openFolder,
+	"manta":           openManta,
+	"mvtec":           openMVTec,
+	"realiad":         openRealIAD,
+	"realiad_variety": openRealIAD,
+	"table":           openTable,
+	"visa":            openVisA,
 }
 
-// Open reads the index files of a data set and checks that the first pictures
-// and the first mask of every class are where the index says. Other files are
-// met when they are decoded. Errors are one line that names the setting, file
-// or entry at fault.
-func Open(cfg configs.Data) (*Set, error) {
-	open := readers[cfg.Format]
-	if open == nil {
+// Open reads the index of a data set and probes its pictures. Errors are one
+// line that names the setting, file or entry at fault.
+func Open(cfg configs.Data) (*Set, error) { return open(cfg, true) }
+
+// OpenIndex is Open for a set whose pictures may be elsewhere: it looks at none
+// of the files that index files and tables name. Formats without an index need
+// their folders, of which no file is opened.
+func OpenIndex(cfg configs.Data) (*Set, error) { return open(cfg, false) }
+
+func open(cfg configs.Data, probe bool) (*Set, error) {
+	read := readers[cfg.Format]
+	if read == nil {
 		known := slices.Sorted(maps.Keys(readers))
 		return nil, fmt.Errorf("data.format: have %q, want %s", cfg.Format, strings.Join(known, ", "))
 	}
 	if cfg.Views < 1 {
 		return nil, fmt.Errorf("data.views: have %d, want at least 1", cfg.Views)
 	}
-	return open(cfg)
+	return read(cfg, probe)
 }

@@ -12,12 +12,12 @@ const (
 	transposed = 5
 )
 
-// orientation returns the EXIF orientation of a JPEG file, 1 to 8. It is 1
+// orientation returns the EXIF orientation of a JPEG or TIFF file, 1 to 8. It is 1
 // where there is none or it cannot be read: the picture itself is then the
 // best guess, as in other programs.
 func orientation(data []byte) int {
 	if !bytes.HasPrefix(data, []byte("\xff\xd8")) {
-		return upright
+		return tiffOrientation(data)
 	}
 	const app1, startOfScan = 0xe1, 0xda
 	for data = data[2:]; len(data) >= 4 && data[0] == 0xff; {
@@ -37,8 +37,17 @@ func orientation(data []byte) int {
 	return upright
 }
 
-// tiffOrientation looks the tag up in the first directory of a TIFF structure.
+// tiffOrientation looks the orientation up in a TIFF structure.
 func tiffOrientation(tiff []byte) int {
+	if o, ok := tiffShort(tiff, 0x0112); ok && upright <= o && o <= 8 {
+		return o
+	}
+	return upright
+}
+
+// tiffShort returns the 16-bit number of a tag in the first directory of a TIFF
+// structure.
+func tiffShort(tiff []byte, tag uint16) (value int, ok bool) {
 	var order binary.ByteOrder
 	switch {
 	case bytes.HasPrefix(tiff, []byte("II*\x00")):
@@ -46,28 +55,24 @@ func tiffOrientation(tiff []byte) int {
 	case bytes.HasPrefix(tiff, []byte("MM\x00*")):
 		order = binary.BigEndian
 	default:
-		return upright
+		return 0, false
 	}
 	if len(tiff) < 8 {
-		return upright
+		return 0, false
 	}
 	at := int64(order.Uint32(tiff[4:]))
 	if at+2 > int64(len(tiff)) {
-		return upright
+		return 0, false
 	}
 	entries := int(order.Uint16(tiff[at:]))
-	const entrySize, tag, short = 12, 0x0112, 3
+	const entrySize, short = 12, 3
 	for fields := tiff[at+2:]; entries > 0 && len(fields) >= entrySize; entries-- {
 		if order.Uint16(fields) == tag {
-			o := int(order.Uint16(fields[8:]))
-			if order.Uint16(fields[2:]) == short && upright <= o && o <= 8 {
-				return o
-			}
-			break
+			return int(order.Uint16(fields[8:])), order.Uint16(fields[2:]) == short
 		}
 		fields = fields[entrySize:]
 	}
-	return upright
+	return 0, false
 }
 
 // oriented returns r turned upright from EXIF orientation o.

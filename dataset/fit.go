@@ -18,7 +18,7 @@ const (
 // then the Crop x Crop centre (model.md sections 6 and 7).
 type Fit struct {
 	Resize, Crop int
-	Exif         bool // turn JPEG pictures by their EXIF orientation
+	Exif         bool // turn JPEG and TIFF pictures by their EXIF orientation
 }
 
 func (f Fit) check() error {
@@ -46,29 +46,46 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Picture decodes the JPEG or PNG file at path and writes the fitted picture
-// into dst as planes of red, green and blue, [3, Crop, Crop]. Errors name the
-// file. It is safe for concurrent use.
+// Picture decodes the file at path and writes the fitted picture into dst as
+// planes of red, green and blue, [3, Crop, Crop]. Errors name the file. It is
+// safe for concurrent use.
 func (f Fit) Picture(path string, dst []uint8) error {
+	return f.View(View{Path: path}, dst)
+}
+
+// View is Picture for a view, which may be a part of its file.
+func (f Fit) View(v View, dst []uint8) error {
 	if err := f.check(); err != nil {
 		return err
 	}
 	if want := 3 * f.Crop * f.Crop; len(dst) != want {
-		return fmt.Errorf("%s: have room for %d values, want %d", path, len(dst), want)
+		return fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	data, err := readFile(path, s.file)
+	r, err := f.read(s, v.Path, v)
 	if err != nil {
 		return err
 	}
-	s.file = data
-	r, err := decode(data, f.Exif, maxPixels)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
 	f.picture(s, r, dst)
 	return nil
+}
+
+// read decodes a file of v, its picture or its mask, and takes its part.
+func (f Fit) read(s *scratch, path string, v View) (raster, error) {
+	data, err := readFile(path, s.file)
+	if err != nil {
+		return raster{}, err
+	}
+	s.file = data
+	r, err := decode(data, f.Exif, maxPixels)
+	if err == nil {
+		r, err = r.part(v)
+	}
+	if err != nil {
+		return raster{}, fmt.Errorf("%s: %w", printable(path), err)
+	}
+	return r, nil
 }
 
 func (f Fit) picture(s *scratch, r raster, dst []uint8) {
@@ -89,58 +106,88 @@ func (f Fit) Mask(v View, rule string, size int) ([]bool, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	var above uint8
-	switch rule {
-	case MaskGT0:
-		above = 0
-	case MaskGT05:
-		above = 127
-	default:
-		return nil, fmt.Errorf("eval.mask_rule: have %q, want %q or %q", rule, MaskGT0, MaskGT05)
-	}
-	if size < 1 || size > maxSide {
-		return nil, fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
+	above, err := checkRule(rule, size)
+	if err != nil {
+		return nil, err
 	}
 	if !v.Defective() {
 		return make([]bool, size*size), nil
 	}
 	if v.Mask == "" {
-		return nil, fmt.Errorf("%s: defective picture without a mask", v.Path)
+		return nil, fmt.Errorf("%s: defective picture without a mask", printable(v.Path))
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	r, err := f.readMask(s, v)
+	w, h, err := f.size(s, v)
 	if err != nil {
 		return nil, err
 	}
-	s.plane = slices.Grow(s.plane[:0], f.Crop*f.Crop)[:f.Crop*f.Crop]
-	s.resize(r, f.Resize, f.offset(), f.Crop, s.plane)
-	return nearest(s.plane, f.Crop, size, above), nil
+	r, err := f.readMask(s, v, w, h)
+	if err != nil {
+		return nil, err
+	}
+	return f.mask(s, r, size, above), nil
 }
 
-// readMask decodes the mask of v and compares its size with the picture's.
-func (f Fit) readMask(s *scratch, v View) (raster, error) {
+// checkRule returns the value that defective pixels exceed.
+func checkRule(rule string, size int) (above uint8, err error) {
+	if size < 1 || size > maxSide {
+		return 0, fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
+	}
+	switch rule {
+	case MaskGT0:
+		return 0, nil
+	case MaskGT05:
+		return 127, nil
+	}
+	return 0, fmt.Errorf("eval.mask_rule: have %q, want %q or %q", rule, MaskGT0, MaskGT05)
+}
+
+// mask fits a mask and compares it with the rule's value.
+func (f Fit) mask(s *scratch, r raster, size int, above uint8) []bool {
+	s.plane = slices.Grow(s.plane[:0], f.Crop*f.Crop)[:f.Crop*f.Crop]
+	s.resize(r, f.Resize, f.offset(), f.Crop, s.plane)
+	return nearest(s.plane, f.Crop, size, above)
+}
+
+// size returns the size of the picture of v from its header.
+func (f Fit) size(s *scratch, v View) (w, h int, err error) {
 	data, err := readFile(v.Path, s.file)
 	if err != nil {
-		return raster{}, err
+		return 0, 0, err
 	}
 	s.file = data
-	w, h, err := pictureSize(data, f.Exif)
-	if err != nil {
-		return raster{}, fmt.Errorf("%s: %w", v.Path, err)
+	if w, h, err = pictureSize(data, f.Exif); err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", printable(v.Path), err)
 	}
-	if data, err = readFile(v.Mask, s.file); err != nil {
+	return w / max(v.Parts, 1), h, nil
+}
+
+// sizeError is a mask of another size than its picture.
+type sizeError struct {
+	v                          View
+	haveW, haveH, wantW, wantH int
+}
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("%s: have %dx%d pixels, want %dx%d as its picture %s",
+		printable(e.v.Mask), e.haveW, e.haveH, e.wantW, e.wantH, printable(e.v.Path))
+}
+
+// readMask decodes the mask of v, whose picture has w x h pixels.
+func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
+	r, err := f.read(s, v.Mask, v)
+	if err != nil {
 		return raster{}, err
 	}
-	s.file = data
-	r, err := decode(data, f.Exif, maxPixels)
-	if err == nil && (r.w != w || r.h != h) {
-		err = fmt.Errorf("have %dx%d pixels, want %dx%d as its picture %s", r.w, r.h, w, h, v.Path)
+	if r.w != w || r.h != h {
+		return raster{}, &sizeError{v, r.w, r.h, w, h}
 	}
-	if err != nil {
-		return raster{}, fmt.Errorf("%s: %w", v.Mask, err)
+	r = r.gray()
+	if v.MaskNumbers {
+		r = r.nonZero()
 	}
-	return r.gray(), nil
+	return r, nil
 }
 
 // nearest samples an n x n plane at size x size pixels and compares. The index

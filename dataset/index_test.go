@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"mvag-torch/configs"
 )
 
 const smallIndex = `{"meta": {"prefix": "gear/", "normal_class": "OK", "pre_transform": false},
@@ -100,13 +102,10 @@ func FuzzIndex(f *testing.F) {
 			t.Errorf("have %+v, want %+v", again, idx)
 		}
 		// What the reader makes of it has a place for every camera.
-		set := new(Set)
-		if set.addRealIAD(data, "gear", 5, anywhere) != nil {
-			return
-		}
-		for _, o := range set.Train {
-			if len(o.Views) != 5 {
-				t.Errorf("%s: have %d views, want 5", o.ID, len(o.Views))
+		for _, format := range []string{"realiad", "realiad_variety"} {
+			set := &Set{Classes: []string{"gear"}}
+			if set.addRealIAD(data, "gear", configs.Data{Format: format, Views: 5}, anywhere) == nil {
+				sound(t, set, "pics", 5)
 			}
 		}
 	})

@@ -17,15 +17,17 @@ func layout(cfg configs.Data) string {
 	return fmt.Sprintf("want <root>/%s/<class>.json and <root>/%s/<class>/OK/S0001/...", cfg.Index, cfg.Images)
 }
 
-func wantFolder(key, dir string, cfg configs.Data) error {
+// wantFolder returns an error that names the setting and the layout wanted
+// unless dir is a folder.
+func wantFolder(key, dir, layout string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s: no folder %q; %s", key, dir, layout(cfg))
+		return fmt.Errorf("%s: no folder %q; %s", key, dir, layout)
 	case err != nil:
 		return fmt.Errorf("%s: %w", key, err)
 	case !info.IsDir():
-		return fmt.Errorf("%s: %q is not a folder; %s", key, dir, layout(cfg))
+		return fmt.Errorf("%s: %q is not a folder; %s", key, dir, layout)
 	}
 	return nil
 }
@@ -33,7 +35,7 @@ func wantFolder(key, dir string, cfg configs.Data) error {
 // findIndex returns the folder of the index files and the classes it has.
 func findIndex(cfg configs.Data) (dir string, classes []string, err error) {
 	plain := filepath.Join(cfg.Root, cfg.Index)
-	if err := wantFolder("data.index", plain, cfg); err != nil {
+	if err := wantFolder("data.index", plain, layout(cfg)); err != nil {
 		return "", nil, err
 	}
 	for _, dir := range []string{plain, filepath.Join(plain, filepath.Base(cfg.Index))} {
@@ -61,8 +63,8 @@ func chooseClasses(dir string, found, asked []string) ([]string, error) {
 	}
 	for i, class := range asked {
 		if !slices.Contains(found, class) {
-			return nil, fmt.Errorf("data.classes: %q has no index file in %q, which has %s",
-				class, dir, strings.Join(found, ", "))
+			return nil, fmt.Errorf("data.classes: have %q, want classes of %q, which has %s",
+				class, dir, printable(strings.Join(found, ", ")))
 		}
 		if slices.Contains(asked[:i], class) {
 			return nil, fmt.Errorf("data.classes: have %q twice, want it once", class)

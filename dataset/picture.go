@@ -10,6 +10,10 @@ import (
 	"io"
 	"os"
 	"slices"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
 )
 
 // Limits on what is read, so that a damaged or hostile file costs no more
@@ -26,22 +30,22 @@ func readFile(name string, buf []byte) ([]byte, error) {
 	info, err := os.Stat(name) // before Open, which waits at a named pipe
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, oneLine(err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", name)
+		return nil, fmt.Errorf("%s: not a regular file", printable(name))
 	case info.Size() == 0:
-		return nil, fmt.Errorf("%s: the file is empty", name)
+		return nil, fmt.Errorf("%s: the file is empty", printable(name))
 	case info.Size() > maxFileBytes:
-		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", name, info.Size(), maxFileBytes)
+		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", printable(name), info.Size(), maxFileBytes)
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, oneLine(err)
 	}
 	defer f.Close()
 	buf = slices.Grow(buf[:0], int(info.Size()))[:info.Size()]
 	if _, err := io.ReadFull(f, buf); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", printable(name), err)
 	}
 	return buf, nil
 }
@@ -49,29 +53,52 @@ func readFile(name string, buf []byte) ([]byte, error) {
 // codec is a picture format.
 type codec struct {
 	name   string
-	magic  string
-	end    string // marker at the end of a whole file
+	magic  string // how files begin, "?" for any byte
+	end    string // marker at the end of a whole file, "" where there is none
 	config func(io.Reader) (image.Config, error)
 	decode func(io.Reader) (image.Image, error)
 	// packed is a number of pixels that one byte of a file cannot exceed: a
 	// JPEG block of 8 x 8 pixels takes a bit or more in its first scan (twice
 	// that, for chroma-only oddities), deflate packs at most 1032 bytes of
-	// eight one-bit pixels into one.
+	// eight one-bit pixels into one; LZW in a TIFF is kept to that, too. A BMP
+	// is not packed.
 	packed int
+	// free is a number of pixels taken whatever the size of the file: a flat
+	// WebP of any size takes some bytes only.
+	free int
+	// raster reads what decode returns.
+	raster func(image.Image) (raster, error)
 }
 
 var codecs = []codec{
-	{"JPEG", "\xff\xd8\xff", "\xff\xd9", jpeg.DecodeConfig, jpeg.Decode, 1 << 10},
-	{"PNG", "\x89PNG\r\n\x1a\n", "IEND", png.DecodeConfig, png.Decode, 1032 * 8},
+	{"JPEG", "\xff\xd8\xff", "\xff\xd9", jpeg.DecodeConfig, jpeg.Decode, 1 << 10, 0, newRaster},
+	{"PNG", "\x89PNG\r\n\x1a\n", "IEND", png.DecodeConfig, png.Decode, 1032 * 8, 0, newRaster},
+	{"BMP", "BM", "", bmp.DecodeConfig, bmp.Decode, 8, 0, newRaster},
+	{"TIFF", "II*\x00", "", tiff.DecodeConfig, tiff.Decode, 1032 * 8, 0, newRaster},
+	{"TIFF", "MM\x00*", "", tiff.DecodeConfig, tiff.Decode, 1032 * 8, 0, newRaster},
+	{"WebP", "RIFF????WEBPVP8", "", webp.DecodeConfig, webp.Decode, 1 << 10, 1 << 24, webpRaster},
+}
+
+// begins reports whether data begins as the files of the format do.
+func (c *codec) begins(data []byte) bool {
+	if len(data) < len(c.magic) {
+		return false
+	}
+	for i := range len(c.magic) {
+		if c.magic[i] != '?' && c.magic[i] != data[i] {
+			return false
+		}
+	}
+	return true
 }
 
 func codecOf(data []byte) (*codec, error) {
 	for i := range codecs {
-		if bytes.HasPrefix(data, []byte(codecs[i].magic)) {
+		if codecs[i].begins(data) {
 			return &codecs[i], nil
 		}
 	}
-	return nil, errors.New("neither a JPEG nor a PNG picture")
+	return nil, errors.New("not a JPEG, PNG, BMP, TIFF or WebP picture")
 }
 
 // size reads the header of a picture and refuses a size that the file cannot
@@ -82,14 +109,16 @@ func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 		return 0, 0, c.fail(data, err)
 	}
 	w, h = config.Width, config.Height
-	switch {
+	switch compression, _ := tiffShort(data, 259); {
+	case compression >= 2 && compression <= 4: // its decoder mixes black and white up where 0 is black
+		err = errors.New("TIFF: have fax compression, want another")
 	case w < 1 || h < 1:
 		err = fmt.Errorf("have %dx%d pixels, want at least 1x1", w, h)
 	case w > maxSide || h > maxSide:
 		err = fmt.Errorf("have %dx%d pixels, want sides of at most %d", w, h, maxSide)
 	case w*h > limit:
 		err = fmt.Errorf("have %dx%d pixels, want at most %d together", w, h, limit)
-	case w*h > c.packed*len(data):
+	case w*h > max(c.packed*len(data), c.free):
 		err = fmt.Errorf("the header says %dx%d pixels, more than %d bytes can hold", w, h, len(data))
 	}
 	return w, h, err
@@ -106,7 +135,7 @@ func (c *codec) fail(data []byte, err error) error {
 	return fmt.Errorf("%s: %w", c.name, err)
 }
 
-// decode decodes a JPEG or PNG picture of at most limit pixels, turned by its
+// decode decodes a picture of at most limit pixels, turned by its
 // EXIF orientation where exif is set.
 func decode(data []byte, exif bool, limit int) (raster, error) {
 	c, err := codecOf(data)
@@ -120,7 +149,7 @@ func decode(data []byte, exif bool, limit int) (raster, error) {
 	if err != nil {
 		return raster{}, c.fail(data, err)
 	}
-	r, err := newRaster(img)
+	r, err := c.raster(img)
 	if err == nil && exif {
 		r = r.oriented(orientation(data))
 	}

@@ -149,7 +149,7 @@ func TestPictureErrors(t *testing.T) {
 		phrases []string
 	}{
 		{"empty", nil, []string{"the file is empty"}},
-		{"text", []byte("hello"), []string{"neither a JPEG nor a PNG"}},
+		{"text", []byte("hello"), []string{"not a JPEG, PNG, BMP, TIFF or WebP"}},
 		{"truncated JPEG", photo[:len(photo)/2], []string{"truncated JPEG"}},
 		{"JPEG without its end", photo[:len(photo)-2], []string{"truncated JPEG"}},
 		{"JPEG header only", photo[:20], []string{"truncated JPEG"}},
@@ -225,7 +225,7 @@ func FuzzPicture(f *testing.F) {
 	f.Add(withOrientation(jpegBytes(f, texture(6, 9)), binary.BigEndian, 6))
 	f.Add(lie(f, 60, 60))
 	f.Add(lieJPEG(f, 60, 60))
-	for _, name := range chromaPictures(f) {
+	for _, name := range append(chromaPictures(f), kinds(f)...) {
 		data, err := readFile(name, nil)
 		if err != nil {
 			f.Fatal(err)

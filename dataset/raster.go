@@ -14,10 +14,9 @@ type raster struct {
 	row func(dst []uint8, x0, x1, y int)
 }
 
-// newRaster takes what the JPEG and PNG decoders of the standard library
-// return and reads it as Pillow's convert('RGB') does (model.md section 7):
-// alpha is dropped, never multiplied in, and 16-bit samples give their high
-// byte.
+// newRaster takes what the decoders of JPEG, PNG, BMP and TIFF return and reads
+// it as Pillow's convert('RGB') does (model.md section 7): alpha is dropped,
+// never multiplied in, and 16-bit samples give their high byte.
 func newRaster(img image.Image) (raster, error) {
 	b := img.Bounds()
 	r := raster{w: b.Dx(), h: b.Dy(), channels: 3}
@@ -26,12 +25,18 @@ func newRaster(img image.Image) (raster, error) {
 		r.channels, r.row = 1, everyByte(img.Pix, img.Stride, 1, 0)
 	case *image.Gray16:
 		r.channels, r.row = 1, everyByte(img.Pix, img.Stride, 2, 0)
-	case *image.RGBA: // opaque: the decoders give NRGBA where there is alpha
+	case *image.RGBA:
 		r.row = everyByte(img.Pix, img.Stride, 4, 0, 1, 2)
+		if !img.Opaque() { // a TIFF with colours that alpha is multiplied into
+			r.row = straightRows(img)
+		}
 	case *image.NRGBA:
 		r.row = everyByte(img.Pix, img.Stride, 4, 0, 1, 2)
 	case *image.RGBA64:
 		r.row = everyByte(img.Pix, img.Stride, 8, 0, 2, 4)
+		if !img.Opaque() {
+			r.row = straightRows(img)
+		}
 	case *image.NRGBA64:
 		r.row = everyByte(img.Pix, img.Stride, 8, 0, 2, 4)
 	case *image.Paletted:
@@ -66,6 +71,17 @@ func everyByte(pix []uint8, stride, size int, offsets ...int) func([]uint8, int,
 	}
 }
 
+// straightRows divides colours by their alpha.
+func straightRows(img image.Image) func([]uint8, int, int, int) {
+	b := img.Bounds()
+	return func(dst []uint8, x0, x1, y int) {
+		for i := range x1 - x0 {
+			c := color.NRGBAModel.Convert(img.At(b.Min.X+x0+i, b.Min.Y+y)).(color.NRGBA)
+			dst[3*i], dst[3*i+1], dst[3*i+2] = c.R, c.G, c.B
+		}
+	}
+}
+
 func palettedRows(img *image.Paletted) func([]uint8, int, int, int) {
 	var table [256][3]uint8
 	for i, c := range img.Palette {
@@ -93,6 +109,35 @@ func cmykRows(img *image.CMYK) func([]uint8, int, int, int) {
 			}
 		}
 	}
+}
+
+// part returns the columns of r that v is.
+func (r raster) part(v View) (raster, error) {
+	if v.Parts == 0 {
+		return r, nil
+	}
+	if r.w%v.Parts != 0 {
+		return raster{}, fmt.Errorf("have a strip %d pixels wide, want a multiple of its %d pictures (data.views)", r.w, v.Parts)
+	}
+	row, width := r.row, r.w/v.Parts
+	from := v.Part * width
+	r.w = width
+	r.row = func(dst []uint8, x0, x1, y int) { row(dst, from+x0, from+x1, y) }
+	return r, nil
+}
+
+// nonZero makes 255 of every value but 0 of a gray raster.
+func (r raster) nonZero() raster {
+	row := r.row
+	r.row = func(dst []uint8, x0, x1, y int) {
+		row(dst, x0, x1, y)
+		for i, v := range dst[:x1-x0] {
+			if v != 0 {
+				dst[i] = 255
+			}
+		}
+	}
+	return r
 }
 
 // gray returns r with one channel, weighted as Pillow's convert('L').

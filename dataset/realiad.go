@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,12 +17,19 @@ import (
 // <root>/<images>/<prefix><image_path>. The archives of the original unpack
 // with a doubled folder, so <root>/<index>/<index> and <root>/<images>/<class>
 // are taken where the plain ones do not hold the files.
-func openRealIAD(cfg configs.Data) (*Set, error) {
-	if err := wantFolder("data.root", cfg.Root, cfg); err != nil {
+//
+// Defective training pictures are legal: the index files realiad_jsons_fuiad_*
+// have them. Every defective entry has a mask, except in Real-IAD Variety
+// (format realiad_variety), where it may be null.
+func openRealIAD(cfg configs.Data, probe bool) (*Set, error) {
+	if err := wantFolder("data.root", cfg.Root, layout(cfg)); err != nil {
 		return nil, err
 	}
 	images := filepath.Join(cfg.Root, cfg.Images)
-	if err := wantFolder("data.images", images, cfg); err != nil {
+	if !probe {
+		return readRealIAD(cfg, func(string, *index) (string, error) { return images, nil })
+	}
+	if err := wantFolder("data.images", images, layout(cfg)); err != nil {
 		return nil, err
 	}
 	return readRealIAD(cfg, func(class string, idx *index) (string, error) {
@@ -47,7 +55,7 @@ func readRealIAD(cfg configs.Data, locate func(class string, idx *index) (string
 		if err != nil {
 			return nil, err
 		}
-		if err := set.addRealIAD(data, class, cfg.Views, locate); err != nil {
+		if err := set.addRealIAD(data, class, cfg, locate); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		set.index = append(set.index, file)
@@ -56,12 +64,12 @@ func readRealIAD(cfg configs.Data, locate func(class string, idx *index) (string
 }
 
 // addRealIAD appends the objects of one index file.
-func (s *Set) addRealIAD(data []byte, class string, views int, locate func(string, *index) (string, error)) error {
+func (s *Set) addRealIAD(data []byte, class string, cfg configs.Data, locate func(string, *index) (string, error)) error {
 	idx, err := parseIndex(data)
 	if err != nil {
 		return err
 	}
-	if err := idx.check(class); err != nil {
+	if err := idx.check(class, cfg.Format == "realiad_variety"); err != nil {
 		return err
 	}
 	base, err := locate(class, idx)
@@ -69,7 +77,7 @@ func (s *Set) addRealIAD(data []byte, class string, views int, locate func(strin
 		return err
 	}
 	g := grouper{class: class, base: filepath.Join(base, idx.Meta.Prefix), normal: idx.Meta.NormalClass,
-		views: views, split: map[string]string{}}
+		views: cfg.Views, split: map[string]string{}}
 	train, err := g.group("train", idx.Train)
 	if err != nil {
 		return err
@@ -84,8 +92,9 @@ func (s *Set) addRealIAD(data []byte, class string, views int, locate func(strin
 	return nil
 }
 
-// check refuses what would mislabel pictures or leave the root, entry by entry.
-func (idx *index) check(class string) error {
+// check refuses what would mislabel pictures or leave the root, entry by entry;
+// maskless says that defective pictures may lack a mask.
+func (idx *index) check(class string, maskless bool) error {
 	if idx.Meta.NormalClass == "" {
 		return errors.New(`meta.normal_class: have none, want the anomaly_class of good pictures ("OK")`)
 	}
@@ -100,7 +109,7 @@ func (idx *index) check(class string) error {
 		entries []indexEntry
 	}{{"train", idx.Train}, {"test", idx.Test}} {
 		for i, e := range split.entries {
-			if err := e.check(class, idx.Meta.NormalClass); err != nil {
+			if err := e.check(class, idx.Meta.NormalClass, maskless); err != nil {
 				return fmt.Errorf("%s[%d]: %w", split.name, i, err)
 			}
 		}
@@ -108,7 +117,7 @@ func (idx *index) check(class string) error {
 	return nil
 }
 
-func (e indexEntry) check(class, normal string) error {
+func (e indexEntry) check(class, normal string, maskless bool) error {
 	mask := e.mask()
 	switch {
 	case e.Category != class:
@@ -121,8 +130,8 @@ func (e indexEntry) check(class, normal string) error {
 		return fmt.Errorf("image_path: have %q, which leaves the folder of the class", e.ImagePath)
 	case mask != "" && !filepath.IsLocal(mask):
 		return fmt.Errorf("mask_path: have %q, which leaves the folder of the class", mask)
-	case e.AnomalyClass != normal && mask == "":
-		return fmt.Errorf("mask_path: have none for %q with anomaly_class %q, want a mask", e.ImagePath, e.AnomalyClass)
+	case e.AnomalyClass != normal && mask == "" && !maskless:
+		return fmt.Errorf("mask_path: have none for %q with anomaly_class %q, want a mask (data.format realiad_variety needs none)", e.ImagePath, e.AnomalyClass)
 	case e.AnomalyClass == normal && mask != "":
 		return fmt.Errorf("mask_path: have %q for %q with anomaly_class %q, want null", mask, e.ImagePath, normal)
 	}
@@ -189,19 +198,21 @@ func (g *grouper) put(o *Object, e indexEntry) error {
 	v.Path = file
 	if e.AnomalyClass != g.normal {
 		v.Code = e.AnomalyClass
-		v.Mask = filepath.Join(g.base, e.mask())
+		if mask := e.mask(); mask != "" {
+			v.Mask = filepath.Join(g.base, mask)
+		}
 	}
 	return nil
 }
 
 // cameraOf returns the 1-based camera of a picture: the field before the last
-// of its name, as in gear_0001_NG_AK_C3_20261124120000.jpg. Fields may be
-// empty; some names have a double underscore.
+// of its name, as in gear_0001_NG_AK_C3_20261124120000.jpg, or the last, where
+// there is no time. Fields may be empty; some names have a double underscore.
 func cameraOf(name string) (int, error) {
 	base := path.Base(name)
 	fields := strings.Split(strings.TrimSuffix(base, path.Ext(base)), "_")
-	if len(fields) >= 2 {
-		digits, ok := strings.CutPrefix(fields[len(fields)-2], "C")
+	for _, field := range slices.Backward(fields[max(1, len(fields)-2):]) {
+		digits, ok := strings.CutPrefix(field, "C")
 		camera, err := strconv.ParseUint(digits, 10, 31)
 		if ok && err == nil {
 			return int(camera), nil

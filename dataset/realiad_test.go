@@ -233,7 +233,7 @@ func TestOpenBadConfig(t *testing.T) {
 		edit    func(cfg *configs.Data)
 		phrases []string
 	}{
-		{"format", func(c *configs.Data) { c.Format = "mvtec3" }, []string{`data.format: have "mvtec3", want realiad`}},
+		{"format", func(c *configs.Data) { c.Format = "mvtec3" }, []string{`data.format: have "mvtec3", want folder, manta, mvtec, realiad, realiad_variety, table, visa`}},
 		{"views", func(c *configs.Data) { c.Views = 0 }, []string{"data.views: have 0"}},
 		{"root", func(c *configs.Data) { c.Root += "/nowhere" },
 			[]string{"data.root: no folder", "nowhere", "want <root>/jsons/<class>.json and <root>/pics/<class>/OK"}},
@@ -244,8 +244,8 @@ func TestOpenBadConfig(t *testing.T) {
 		{"wrong images", func(c *configs.Data) { c.Images = "jsons" },
 			[]string{"gear.json: no file", "gear_0001_OK_C1_1.png", "want <root>/<images>/<meta.prefix><image_path>"}},
 		{"class", func(c *configs.Data) { c.Classes = []string{"gear", "nut"} },
-			[]string{`data.classes: "nut" has no index file`, "which has gear"}},
-		{"class leaving the folder", func(c *configs.Data) { c.Classes = []string{"../jsons/gear"} }, []string{"has no index file"}},
+			[]string{`data.classes: have "nut", want classes of`, "which has gear"}},
+		{"class leaving the folder", func(c *configs.Data) { c.Classes = []string{"../jsons/gear"} }, []string{"data.classes: have"}},
 		{"class twice", func(c *configs.Data) { c.Classes = []string{"gear", "gear"} }, []string{`have "gear" twice`}},
 		{"too few views", func(c *configs.Data) { c.Views = 1 }, []string{"gear.json: train[1]", "unknown camera C2, want C1..C1"}},
 	} {

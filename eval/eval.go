@@ -106,6 +106,7 @@ type tally struct {
 	pixels          metric.Pixels
 	pictures, parts []float32 // scores of pictures and of objects (max)
 	bad, badParts   []bool
+	maskless        bool // a defective picture has no mask: pixel metrics are undefined
 }
 
 func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) error {
@@ -155,7 +156,10 @@ func (r *run) object(t *tally, object *dataset.Object, maps []float32) error {
 		scores := maps[j*size*size : (j+1)*size*size]
 		present = append(present, scores)
 		var mask []bool
-		if view.Defective() {
+		if view.Defective() && view.Mask == "" {
+			t.maskless = true
+			t.class.Defective++
+		} else if view.Defective() {
 			var err error
 			if mask, err = r.fit().Mask(view, r.cfg.Eval.MaskRule, size); err != nil {
 				return err
@@ -191,6 +195,10 @@ func (r *run) finish(t *tally) error {
 	pixels, err := t.pixels.Rank(r.cfg.Eval.AuproLimit)
 	if err != nil {
 		return err
+	}
+	if t.maskless {
+		nan := math.NaN()
+		pixels.Ranking, pixels.AUPRO = metric.Ranking{AUROC: nan, AP: nan, F1max: nan}, nan
 	}
 	t.class.Masks = pixels.Masks
 	t.class.Values = metric.NewValues(pictures, pixels, parts)

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
+	"mvag-torch/dataset"
 	"mvag-torch/dataset/demo"
 )
 
@@ -26,23 +28,23 @@ func datasetCommand() *cli.Command {
 				&cli.Int64Flag{Name: "seed", Value: 1, Usage: "another seed, other objects"},
 			},
 			Action: renderDemo,
+		}, {
+			Name:  "check",
+			Usage: "read a whole data set and report what is in it and what is wrong; exit code 1 where training or evaluation would stop",
+			Flags: []cli.Flag{
+				configFlag, setFlag,
+				&cli.BoolFlag{Name: "json", Usage: "print JSON, with every file found wrong"},
+				&cli.BoolFlag{Name: "index", Usage: "count what the index says, without reading pictures"},
+			},
+			Action: checkDataset,
 		}},
 	}
 }
 
 func renderDemo(c *cli.Context) error {
-	var bar *progressbar.ProgressBar
-	progress := func(done, total int) {
-		if bar == nil {
-			bar = newBar(total, 0, "pictures")
-		}
-		if bar != nil {
-			_ = bar.Set(done)
-		}
-	}
 	summary, err := demo.Render(c.Context, demo.Options{
 		Out: c.Args().First(), Size: c.Int("size"), Train: c.Int("train"), Good: c.Int("good"), Bad: c.Int("bad"), Seed: c.Int64("seed"),
-	}, progress)
+	}, pictureBar())
 	if err != nil {
 		return err
 	}
@@ -54,4 +56,52 @@ func renderDemo(c *cli.Context) error {
 			class.Name, class.Objects, class.Pictures, class.Defective, class.Hidden)
 	}
 	return nil
+}
+
+// pictureBar returns a function that shows progress on a terminal.
+func pictureBar() func(done, total int) {
+	var bar *progressbar.ProgressBar
+	return func(done, total int) {
+		if bar == nil {
+			bar = newBar(total, 0, "pictures")
+		}
+		if bar != nil {
+			_ = bar.Set(done)
+		}
+	}
+}
+
+func checkDataset(c *cli.Context) error {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	open := dataset.Open
+	if c.Bool("index") {
+		open = dataset.OpenIndex
+	}
+	set, err := open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	fit := dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif}
+	found, err := dataset.Check(c.Context, set, fit, dataset.CheckOptions{
+		MaskRule: cfg.Eval.MaskRule, MapSize: cfg.Eval.MapSize, Objects: cfg.Train.Objects,
+		Workers: cfg.Data.Workers, IndexOnly: c.Bool("index"), Progress: pictureBar(),
+	})
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		e := json.NewEncoder(os.Stdout)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		err = e.Encode(found)
+	} else {
+		err = found.Table(os.Stdout)
+	}
+	if err == nil && len(found.Faults) > 0 {
+		err = fmt.Errorf("%s: training or evaluation would stop (%d faults): %s", cfg.Data.Root, len(found.Faults), found.Faults[0])
+	}
+	return err
 }

@@ -76,7 +76,7 @@ func Sheet(rows []Row, fit dataset.Fit, size int, scale Scale) (*image.RGBA, err
 func shown(view dataset.View, fit dataset.Fit, size int) ([]color.RGBA, error) {
 	fit.Resize, fit.Crop = (fit.Resize*size+fit.Crop/2)/fit.Crop, size
 	planes := make([]uint8, 3*size*size)
-	if err := fit.Picture(view.Path, planes); err != nil {
+	if err := fit.View(view, planes); err != nil {
 		return nil, err
 	}
 	n := size * size

@@ -1,0 +1,354 @@
+package dataset
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// CheckOptions are what Check needs besides the set and its fit.
+type CheckOptions struct {
+	MaskRule string // of evaluation
+	MapSize  int    // of evaluation, in pixels
+	Objects  int    // in a training batch
+	Workers  int    // goroutines; 0 means one a CPU
+	// IndexOnly leaves pictures and masks unread.
+	IndexOnly bool
+	// Progress, where it is not nil, is called as pictures have been read, by
+	// one goroutine at a time.
+	Progress func(done, total int)
+}
+
+// Finding is a kind of what Check finds besides counts.
+type Finding string
+
+// The findings, in the order of tables.
+const (
+	MissingViews   Finding = "missing_views"    // cameras without a picture of an object
+	Contaminated   Finding = "contaminated"     // defective training pictures
+	NoMask         Finding = "no_mask"          // defective pictures without a mask
+	Unreadable     Finding = "unreadable"       // pictures and masks that cannot be read
+	MaskSize       Finding = "mask_size"        // masks of another size than their pictures
+	EmptyMask      Finding = "empty_mask"       // masks without a defective pixel
+	Cropped        Finding = "cropped"          // masks of which resize and crop leave nothing
+	TrainTestTwins Finding = "train_test_twins" // test pictures that are training pictures, byte for byte
+)
+
+// findings lists the kinds with their words in a table, and says which stop
+// training or evaluation.
+var findings = []struct {
+	kind  Finding
+	words string
+	fatal bool
+}{
+	{MissingViews, "views without a picture", false},
+	{Contaminated, "defective training pictures", false},
+	{NoMask, "defective pictures without a mask (pixel metrics of the class are n/a)", false},
+	{Unreadable, "files that cannot be read", true},
+	{MaskSize, "masks of another size than their pictures", true},
+	{EmptyMask, "empty masks", false},
+	{Cropped, "defects lost by resize and crop", false},
+	{TrainTestTwins, "test pictures that are training pictures, byte for byte", false},
+}
+
+// Counts are the numbers of a class or of the whole set.
+type Counts struct {
+	Objects          int            `json:"objects"`
+	TrainObjects     int            `json:"train_objects"`
+	TestObjects      int            `json:"test_objects"`
+	DefectiveObjects int            `json:"defective_objects"`
+	Pictures         int            `json:"pictures"`
+	TrainPictures    int            `json:"train_pictures"`
+	TestPictures     int            `json:"test_pictures"`
+	Good             int            `json:"good_pictures"`
+	Defective        int            `json:"defective_pictures"`
+	Views            int            `json:"views"`   // cameras of an object
+	Codes            map[string]int `json:"defects"` // pictures by defect code
+	Sizes            map[string]int `json:"sizes"`   // pictures by "width x height"
+}
+
+// ClassCheck is what Check says of one class; findings are lines that name the
+// file or object.
+type ClassCheck struct {
+	Class string `json:"class"`
+	Counts
+	Findings map[Finding][]string `json:"findings"`
+}
+
+// SetCheck is what Check says of a set.
+type SetCheck struct {
+	Classes   []ClassCheck `json:"classes"`
+	Total     Counts       `json:"total"`
+	IndexOnly bool         `json:"index_only"`
+	// Faults are why training, or the evaluation after it, would stop.
+	Faults []string `json:"faults"`
+}
+
+// Check reads all pictures and masks of a set, in parallel, and counts what
+// there is and what is wrong with it. Its error is that of the context or of
+// the options; faults of the set are in the result.
+func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
+	if err := fit.check(); err != nil {
+		return nil, err
+	}
+	above, err := checkRule(opt.MaskRule, opt.MapSize)
+	if err != nil {
+		return nil, err
+	}
+	c := &check{fit: fit, opt: opt, above: above, report: &SetCheck{IndexOnly: opt.IndexOnly}}
+	byClass := map[string]*ClassCheck{}
+	c.report.Classes = make([]ClassCheck, len(set.Classes))
+	for i, class := range set.Classes {
+		c.report.Classes[i] = ClassCheck{Class: class, Findings: map[Finding][]string{},
+			Counts: Counts{Codes: map[string]int{}, Sizes: map[string]int{}}}
+		byClass[class] = &c.report.Classes[i]
+	}
+	for _, split := range []struct {
+		objects []Object
+		train   bool
+	}{{set.Train, true}, {set.Test, false}} {
+		for i := range split.objects {
+			o := &split.objects[i]
+			byClass[o.Class].count(o, split.train)
+			c.work = append(c.work, work{object: o, class: byClass[o.Class], train: split.train})
+		}
+	}
+	if !opt.IndexOnly {
+		if err := c.read(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c.finish(set)
+	return c.report, nil
+}
+
+// count enters what the index says of an object.
+func (c *ClassCheck) count(o *Object, train bool) {
+	c.Objects++
+	c.Views = len(o.Views)
+	if o.Defective() {
+		c.DefectiveObjects++
+	}
+	objects, pictures := &c.TestObjects, &c.TestPictures
+	if train {
+		objects, pictures = &c.TrainObjects, &c.TrainPictures
+	}
+	*objects++
+	for _, v := range o.Views {
+		if !v.Present() {
+			c.add(MissingViews, MissingView{o.ID, v.Camera}.String())
+			continue
+		}
+		c.Pictures++
+		*pictures++
+		if !v.Defective() {
+			c.Good++
+			continue
+		}
+		c.Defective++
+		c.Codes[v.Code]++
+		if train {
+			c.add(Contaminated, printable(v.Path))
+		}
+		if v.Mask == "" {
+			c.add(NoMask, printable(v.Path))
+		}
+	}
+}
+
+func (c *ClassCheck) add(kind Finding, line string) {
+	c.Findings[kind] = append(c.Findings[kind], line)
+}
+
+// check is a check under way.
+type check struct {
+	fit    Fit
+	opt    CheckOptions
+	above  uint8
+	work   []work
+	report *SetCheck
+}
+
+// work is one object and what its pictures turned out to be.
+type work struct {
+	object *Object
+	class  *ClassCheck
+	train  bool
+	views  []viewCheck // of the views present
+}
+
+// viewCheck is one picture as read.
+type viewCheck struct {
+	path, size string
+	hash       [sha256.Size]byte
+	kind       Finding // "" where nothing is wrong
+	line       string
+}
+
+// read reads the pictures of all objects.
+func (c *check) read(ctx context.Context) error {
+	workers := c.opt.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	total, done := 0, 0
+	for i := range c.work {
+		for _, v := range c.work[i].object.Views {
+			if v.Present() {
+				total++
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	todo := make(chan *work)
+	for range workers {
+		wg.Go(func() {
+			for w := range todo {
+				c.object(w)
+				mu.Lock()
+				done += len(w.views)
+				if c.opt.Progress != nil {
+					c.opt.Progress(done, total)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	var err error
+	for i := range c.work {
+		select {
+		case todo <- &c.work[i]:
+			continue
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		break
+	}
+	close(todo)
+	wg.Wait()
+	return err
+}
+
+// object reads the pictures and masks of one object.
+func (c *check) object(w *work) {
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	for _, v := range w.object.Views {
+		if v.Present() {
+			w.views = append(w.views, c.view(s, v))
+		}
+	}
+}
+
+// view decodes a picture and its mask.
+func (c *check) view(s *scratch, v View) viewCheck {
+	found := viewCheck{path: v.Path}
+	r, err := c.fit.read(s, v.Path, v)
+	if err != nil {
+		found.kind, found.line = Unreadable, err.Error()
+		return found
+	}
+	found.hash = sha256.Sum256(s.file) // read left the file there
+	found.size = fmt.Sprintf("%dx%d", r.w, r.h)
+	if v.Mask == "" {
+		return found
+	}
+	mask, err := c.fit.readMask(s, v, r.w, r.h)
+	var size *sizeError
+	switch {
+	case errors.As(err, &size):
+		found.kind, found.line = MaskSize, err.Error()
+	case err != nil:
+		found.kind, found.line = Unreadable, err.Error()
+	case empty(mask):
+		found.kind, found.line = EmptyMask, printable(v.Mask)
+	case !slices.Contains(c.fit.mask(s, mask, c.opt.MapSize, c.above), true):
+		found.kind, found.line = Cropped, printable(v.Mask)
+	}
+	return found
+}
+
+// empty reports whether all values of a gray raster are 0.
+func empty(r raster) bool {
+	line := make([]uint8, r.w)
+	for y := range r.h {
+		r.row(line, 0, r.w, y)
+		if slices.ContainsFunc(line, func(v uint8) bool { return v != 0 }) {
+			return false
+		}
+	}
+	return true
+}
+
+// finish enters what was read into the classes, in order, and sums up.
+func (c *check) finish(set *Set) {
+	trained := map[[sha256.Size]byte]string{}
+	for i := range c.work {
+		w := &c.work[i]
+		for j, v := range w.views {
+			if v.kind != "" {
+				w.class.add(v.kind, v.line)
+			}
+			if v.size == "" {
+				continue
+			}
+			w.class.Sizes[v.size]++
+			twin, ok := trained[v.hash]
+			switch {
+			case w.train && !ok:
+				trained[v.hash] = v.path
+			case !w.train && ok && (j == 0 || w.views[j-1].path != v.path): // parts of a strip are one file
+				w.class.add(TrainTestTwins, printable(v.path)+" = "+printable(twin))
+			}
+		}
+	}
+	t := &c.report.Total
+	t.Codes, t.Sizes = map[string]int{}, map[string]int{}
+	for i := range c.report.Classes {
+		t.sum(c.report.Classes[i].Counts)
+	}
+	c.faults(set)
+}
+
+// sum adds the counts of a class.
+func (t *Counts) sum(c Counts) {
+	t.Objects += c.Objects
+	t.TrainObjects += c.TrainObjects
+	t.TestObjects += c.TestObjects
+	t.DefectiveObjects += c.DefectiveObjects
+	t.Pictures += c.Pictures
+	t.TrainPictures += c.TrainPictures
+	t.TestPictures += c.TestPictures
+	t.Good += c.Good
+	t.Defective += c.Defective
+	t.Views = max(t.Views, c.Views)
+	for code, n := range c.Codes {
+		t.Codes[code] += n
+	}
+	for size, n := range c.Sizes {
+		t.Sizes[size] += n
+	}
+}
+
+// faults lists why training, or the evaluation after it, would stop.
+func (c *check) faults(set *Set) {
+	faults := []string{}
+	if err := set.CheckTrain(); err != nil {
+		faults = append(faults, err.Error())
+	} else if n := len(set.Train); n < c.opt.Objects {
+		faults = append(faults, fmt.Sprintf("train.objects: have a batch of %d, want at most the %d training objects", c.opt.Objects, n))
+	}
+	for _, class := range c.report.Classes {
+		for _, f := range findings {
+			if lines := class.Findings[f.kind]; f.fatal && len(lines) > 0 {
+				faults = append(faults, fmt.Sprintf("class %q: %s: %d; the first: %s", class.Class, f.words, len(lines), lines[0]))
+			}
+		}
+	}
+	c.report.Faults = faults
+}

@@ -1,0 +1,78 @@
+package dataset
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// Table prints a row for each class and their sum, then the findings, each
+// with the first file or object, then the totals in a line.
+func (r *SetCheck) Table(w io.Writer) error {
+	var out bytes.Buffer
+	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "class\tobjects\ttrain\ttest\tbad\tviews\tpictures\ttrain\ttest\tgood\tbad\tdefects\tsizes")
+	for _, class := range r.Classes {
+		class.line(t, class.Class)
+	}
+	if len(r.Classes) > 1 {
+		r.Total.line(t, "total")
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	out.WriteByte('\n')
+	for _, class := range r.Classes {
+		for _, f := range findings {
+			if lines := class.Findings[f.kind]; len(lines) > 0 {
+				fmt.Fprintf(&out, "%s: %s: %s; the first: %s\n", class.Class, f.words, thousands(len(lines)), lines[0])
+			}
+		}
+	}
+	n := r.Total
+	fmt.Fprintf(&out, "%s pictures, %s train, %s test, %s defective, %s objects, %d classes\n", thousands(n.Pictures),
+		thousands(n.TrainPictures), thousands(n.TestPictures), thousands(n.Defective), thousands(n.Objects), len(r.Classes))
+	if r.IndexOnly {
+		out.WriteString("the index only: no picture was read\n")
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// line prints one row.
+func (c *Counts) line(w io.Writer, name string) {
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", name, c.Objects, c.TrainObjects, c.TestObjects,
+		c.DefectiveObjects, c.Views, c.Pictures, c.TrainPictures, c.TestPictures, c.Good, c.Defective,
+		tally(c.Codes, strings.Compare), tally(c.Sizes, func(a, b string) int { return cmp.Compare(c.Sizes[b], c.Sizes[a]) }))
+}
+
+// tally lists counts by name, the first four by order.
+func tally(counts map[string]int, order func(a, b string) int) string {
+	const most = 4
+	names := slices.Sorted(maps.Keys(counts))
+	slices.SortStableFunc(names, order)
+	var parts []string
+	for i, name := range names {
+		if i == most && len(names) > most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(names)-most))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s:%d", printable(name), counts[name]))
+	}
+	return cmp.Or(strings.Join(parts, " "), "-")
+}
+
+// thousands writes a number with commas.
+func thousands(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
