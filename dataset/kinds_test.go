@@ -153,6 +153,24 @@ func TestKindsRefused(t *testing.T) {
 	}
 }
 
+// TestLoaderParts: what a loader gives of a strip is its parts.
+func TestLoaderParts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.png")
+	img := texture(12, 6)
+	writeFile(t, file, pngBytes(t, img))
+	object := Object{ID: "a", Views: []View{{Path: file, Parts: 2}, {Path: file, Camera: 1, Part: 1, Parts: 2}}}
+	l := evaluate(t, []Object{object}, LoaderOptions{Fit: Fit{Resize: 6, Crop: 6}, Objects: 1, Prefetch: 1})
+	defer l.Close()
+	b, err := l.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(planes(img.SubImage(image.Rect(0, 0, 6, 6))), planes(img.SubImage(image.Rect(6, 0, 12, 6)))...)
+	if !bytes.Equal(b.Pixels, want) {
+		t.Error("the pictures are not the parts of the strip")
+	}
+}
+
 // TestStraight: colours stored multiplied by alpha are divided by it.
 func TestStraight(t *testing.T) {
 	eight := &image.RGBA{Rect: image.Rect(0, 0, 2, 1), Stride: 8, Pix: []uint8{100, 50, 0, 128, 1, 2, 3, 255}}

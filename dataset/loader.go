@@ -83,7 +83,7 @@ type pending struct {
 type task struct {
 	*pending
 	i    int
-	path string
+	view View
 	dst  []uint8 // [3, Crop, Crop]
 }
 
@@ -247,7 +247,7 @@ func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 			continue
 		}
 		p.batch.Present[i] = true
-		tasks = append(tasks, task{pending: p, i: i, path: v.Path, dst: dst})
+		tasks = append(tasks, task{pending: p, i: i, view: v, dst: dst})
 	}
 	if len(tasks) == 0 {
 		close(p.done)
@@ -270,7 +270,7 @@ func (l *Loader) pixels(n int) []uint8 {
 
 func (l *Loader) work() {
 	for t := range l.tasks {
-		t.errs[t.i] = l.opt.Fit.Picture(t.path, t.dst)
+		t.errs[t.i] = l.opt.Fit.View(t.view, t.dst)
 		if t.left.Add(-1) == 0 {
 			close(t.done)
 		}
