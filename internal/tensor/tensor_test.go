@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"mvag-torch/internal/libtorch"
 )
 
 // must runs f on the LibTorch thread and fails the test on an error.
@@ -190,8 +192,7 @@ func TestPickDevice(t *testing.T) {
 
 func TestCompareVersion(t *testing.T) {
 	dir := t.TempDir()
-	lib := filepath.Join(dir, "lib")
-	if err := compareVersion(lib, "2.11.0"); err != nil {
+	if err := compareVersion(dir, "2.11.0"); err != nil {
 		t.Errorf("no version.py: %v", err)
 	}
 	write := func(v string) {
@@ -200,15 +201,18 @@ func TestCompareVersion(t *testing.T) {
 		}
 	}
 	write("2.11.0+cu130")
-	if err := compareVersion(lib, "2.11.0"); err != nil {
+	if err := compareVersion(dir, "2.11.0"); err != nil {
 		t.Error(err)
 	}
 	write("2.6.0+cpu")
-	if err := compareVersion(lib, "2.11.0"); err == nil || !strings.Contains(err.Error(), "have 2.6.0") || !strings.Contains(err.Error(), "want 2.11.0") {
+	if err := compareVersion(dir, "2.11.0"); err == nil || !strings.Contains(err.Error(), "have 2.6.0") || !strings.Contains(err.Error(), "want 2.11.0") {
 		t.Errorf("have %v", err)
 	}
 	if err := CheckVersion(); err != nil {
 		t.Error(err)
+	}
+	if _, built := Library(); built != libtorch.Version {
+		t.Errorf("built with LibTorch %s, want %s", built, libtorch.Version)
 	}
 }
 

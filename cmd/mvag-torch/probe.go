@@ -1,0 +1,188 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/configs"
+	"mvag-torch/internal/doctor"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/weights"
+	"mvag-torch/train"
+)
+
+// probeCommand is what doctor runs in a process of its own: it reads a
+// configuration from stdin and prints a doctor.Probe as JSON.
+func probeCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "probe",
+		Hidden: true,
+		Usage:  "report on LibTorch to doctor",
+		Action: func(c *cli.Context) error {
+			text, err := io.ReadAll(os.Stdin)
+			if err != nil {
+				return err
+			}
+			cfg, err := configs.Parse("stdin", text)
+			if err != nil {
+				return usageError{err}
+			}
+			p, err := probe(cfg)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(os.Stdout).Encode(p)
+		},
+	}
+}
+
+func probe(cfg configs.Config) (p doctor.Probe, err error) {
+	arch, err := weights.ParseArch(cfg.Backbone.Name)
+	if err != nil {
+		return p, err
+	}
+	if cfg.Threads > 0 {
+		tensor.SetThreads(cfg.Threads)
+	}
+	p.LibTorch, p.Version = tensor.Library()
+	p.Threads = tensor.Threads()
+	p.CUDA.Driver = tensor.CUDADriver()
+	devices := []tensor.Device{tensor.CPU}
+	n, err := tensor.CUDADevices()
+	if err != nil {
+		p.CUDA.Error = err.Error()
+	}
+	for i := range n {
+		name, capability, free, total, err := tensor.DeviceInfo(tensor.Device(i))
+		if err != nil {
+			return p, err
+		}
+		p.CUDA.Devices = append(p.CUDA.Devices, doctor.Device{Name: name, Capability: capability, Free: free, Memory: total})
+	}
+	if d, err := tensor.PickDevice(cfg.Device); err == nil && d != tensor.CPU {
+		devices = append(devices, d)
+	} else if n > 0 {
+		devices = append(devices, 0)
+	}
+	for _, d := range devices {
+		s := doctor.Smoke{Device: d.String()}
+		if err := smoke(&s, d, doctor.SmokeConfig(cfg, arch, d == tensor.CPU), arch); err != nil {
+			s.Error = err.Error()
+		}
+		p.Smoke = append(p.Smoke, s)
+	}
+	if err := checkBackbone(cfg, arch); err != nil {
+		p.Backbone = err.Error()
+	}
+	return p, nil
+}
+
+// smoke takes three steps with random weights and pictures on d.
+func smoke(out *doctor.Smoke, d tensor.Device, cfg configs.Config, arch weights.Arch) error {
+	out.Crop, out.Objects = cfg.Data.Crop, cfg.Train.Objects
+	layers, _, err := model.Layers(cfg, arch)
+	if err != nil {
+		return err
+	}
+	backbone := arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
+	return tensor.Run(func(s *tensor.Scope) error {
+		m, err := model.New(s, d, cfg, arch, backbone)
+		if err != nil {
+			return err
+		}
+		backbone = nil
+		for _, p := range m.Params {
+			n := uint64(1)
+			for _, side := range p.Value.Shape() {
+				n *= uint64(side)
+			}
+			out.Trainable += n
+		}
+		if out.Still, _, err = use(d, true); err != nil {
+			return err
+		}
+		batch, stepper := randomBatch(cfg), train.NewStepper(s, cfg, m)
+		out.Seconds = math.Inf(1)
+		for i := range 3 {
+			start := time.Now()
+			var loss float64
+			s.Local(func(s *tensor.Scope) *tensor.Tensor {
+				total, _ := stepper.Step(s, batch, cfg.Train.HardWarmup/2+i)
+				loss = total.Item() // waits for the device
+				return nil
+			})
+			if math.IsNaN(loss) || math.IsInf(loss, 0) {
+				return fmt.Errorf("loss: have %v, want a number", loss)
+			}
+			out.Seconds = min(out.Seconds, time.Since(start).Seconds())
+		}
+		_, out.Peak, err = use(d, false)
+		return err
+	})
+}
+
+// use returns the bytes that are in use for d, and the most that were; reset
+// forgets, on the CPU, what was before.
+func use(d tensor.Device, reset bool) (now, peak uint64, err error) {
+	if d != tensor.CPU {
+		return tensor.DeviceUse(d)
+	}
+	if reset {
+		debug.FreeOSMemory()
+		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // see proc(5)
+			return 0, 0, err
+		}
+	}
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		n, err := strconv.ParseUint(fields[1], 10, 64)
+		switch fields[0] {
+		case "VmRSS:":
+			now = 1024 * n
+		case "VmHWM:":
+			peak = 1024 * n
+		default:
+			continue
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("/proc/self/status: %w", err)
+		}
+	}
+	return now, peak, nil
+}
+
+// checkBackbone reads the weights and compares them with the architecture.
+func checkBackbone(cfg configs.Config, arch weights.Arch) error {
+	m, err := model.LoadBackbone(cfg.Backbone.Weights)
+	if err != nil {
+		return err
+	}
+	layers, _, err := model.Layers(cfg, arch)
+	if err == nil {
+		err = arch.Check(m.Shapes(), layers[len(layers)-1])
+	}
+	if err == nil {
+		err = m.CheckFinite()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", cfg.Backbone.Weights, err)
+	}
+	return nil
+}

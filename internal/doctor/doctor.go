@@ -1,0 +1,173 @@
+// Package doctor examines an installation: LibTorch, the machine, and what a
+// configuration names. It says for each fault what to do about it, and
+// estimates what training will take.
+//
+// The package is pure Go, so that it can examine a machine without LibTorch.
+// What only a program with LibTorch can find out it gets from a [Probe].
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"mvag-torch/configs"
+	"mvag-torch/internal/libtorch"
+	"mvag-torch/model/weights"
+)
+
+// Status is the outcome of a check.
+type Status string
+
+// What works, what will do but should be known, and what will not work.
+const (
+	OK   Status = "ok"
+	Warn Status = "warn"
+	Fail Status = "fail"
+)
+
+// Check is one line of a report.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Detail string `json:"detail"`
+	Remedy string `json:"remedy,omitempty"` // what to do about it, "" if nothing
+}
+
+// Report is the outcome of an examination.
+type Report struct {
+	Version  string    `json:"version"` // of the program
+	Checks   []Check   `json:"checks"`
+	Estimate *Estimate `json:"estimate,omitempty"` // nil without a configuration or a step that worked
+}
+
+// Patient is what Examine looks at.
+type Patient struct {
+	Version string   // of the program
+	Config  string   // file or name of a configuration, "" for the machine alone
+	Sets    []string // settings that override it
+	// Fault is why LibTorch cannot be loaded, nil where it can.
+	Fault error
+	// Probe asks a program with LibTorch; it is not called if Fault is set.
+	Probe func(context.Context, configs.Config) (Probe, error)
+}
+
+// Examine makes all checks.
+func Examine(ctx context.Context, p Patient) Report {
+	r := Report{Version: p.Version}
+	cfg, arch, known := r.config(p)
+	probe := r.libtorch(ctx, p, cfg)
+	r.add(processor())
+	memory := available()
+	r.add(memory.check())
+	r.add(graphics(readDriver("/proc/driver/nvidia"), probe, cfg.Device))
+	if probe != nil {
+		for _, s := range probe.Smoke {
+			r.add(s.check())
+		}
+	}
+	if !known {
+		return r
+	}
+	r.add(backbone(cfg, probe))
+	r.add(data(ctx, cfg))
+	if probe != nil {
+		if e, ok := estimate(cfg, arch, probe); ok {
+			r.Estimate = &e
+			r.add(e.check(memory, probe))
+		}
+	}
+	r.add(disk(cfg, r.Estimate))
+	return r
+}
+
+// config reads the configuration; known is false where there is none or it is
+// not valid, and the published setting with a small encoder stands in.
+func (r *Report) config(p Patient) (cfg configs.Config, arch weights.Arch, known bool) {
+	standIn := configs.Default()
+	standIn.Backbone.Name = "vit_small_patch14_dinov2"
+	if p.Config != "" {
+		cfg, err := configs.Load(p.Config, p.Sets...)
+		if err == nil {
+			arch, err = weights.ParseArch(cfg.Backbone.Name)
+		}
+		if err == nil {
+			r.add(Check{"config", OK, p.Config, ""})
+			return cfg, arch, true
+		}
+		r.add(Check{"config", Fail, oneLine(err), "correct the setting; docs/format/config.md lists all"})
+	}
+	arch, _ = weights.ParseArch(standIn.Backbone.Name)
+	return standIn, arch, false
+}
+
+// libtorch reports on LibTorch and returns what the probe found, nil without.
+func (r *Report) libtorch(ctx context.Context, p Patient, cfg configs.Config) *Probe {
+	if p.Fault != nil {
+		detail, remedy, _ := strings.Cut(oneLine(p.Fault), "; ")
+		r.add(Check{"libtorch", Fail, strings.TrimPrefix(detail, "libtorch: "), remedy})
+		return nil
+	}
+	probe, err := p.Probe(ctx, cfg)
+	if err != nil {
+		r.add(Check{"libtorch", Fail, oneLine(err), "fetch LibTorch anew: remove its folder, run third_party/libtorch.sh"})
+		return nil
+	}
+	c := Check{"libtorch", OK, fmt.Sprintf("%s in %s, %d threads", probe.Version, probe.LibTorch, probe.Threads), ""}
+	if probe.Version != libtorch.Version {
+		c.Status, c.Detail = Fail, fmt.Sprintf("have %s in %s, want %s", probe.Version, probe.LibTorch, libtorch.Version)
+		c.Remedy = "run third_party/libtorch.sh, or correct LD_LIBRARY_PATH"
+	}
+	r.add(c)
+	return &probe
+}
+
+func (r *Report) add(c Check) { r.Checks = append(r.Checks, c) }
+
+// Err says how many checks failed; nil if none.
+func (r Report) Err() error {
+	failed := 0
+	for _, c := range r.Checks {
+		if c.Status == Fail {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("doctor: %d of %d checks failed", failed, len(r.Checks))
+}
+
+// Write writes the report to w as JSON or as text: a line a check, and its
+// remedy on the next.
+func (r Report) Write(w io.Writer, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	var b strings.Builder
+	for _, c := range r.Checks {
+		fmt.Fprintf(&b, "%-4s  %-10s %s\n", c.Status, c.Name, c.Detail)
+		if c.Remedy != "" {
+			fmt.Fprintf(&b, "%-4s  %-10s -> %s\n", "", "", c.Remedy)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// oneLine is the text of err with its lines joined.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
+
+// size is n bytes in a unit of fitting size.
+func size(n uint64) string {
+	if n < 1e9 {
+		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}

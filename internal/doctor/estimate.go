@@ -1,0 +1,117 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"mvag-torch/configs"
+	"mvag-torch/model/weights"
+)
+
+// Estimate is what training takes, from the steps that the probe made:
+//
+//	step   = smoke.Seconds · work(cfg) / work(smoke)
+//	memory = smoke.Still + moments + (smoke.Peak - smoke.Still - moments) · tokens(cfg) / tokens(smoke)
+//
+// with moments the 4 numbers that a gradient and the optimiser keep of each
+// trainable number. Decoding pictures is not in it: it goes on beside.
+type Estimate struct {
+	Device     string  `json:"device"`
+	Step       float64 `json:"step_seconds"`
+	Run        float64 `json:"run_seconds"`
+	Memory     uint64  `json:"memory_bytes"`     // of the device
+	Checkpoint uint64  `json:"checkpoint_bytes"` // of the file
+}
+
+// estimate scales the smoke step of the device that cfg names.
+func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (Estimate, bool) {
+	var smoke *Smoke
+	for i := range p.Smoke {
+		s := &p.Smoke[i]
+		if s.Error == "" && (s.Device == "cpu") == (cfg.Device == "cpu" || len(p.Smoke) == 1) {
+			smoke = s
+		}
+	}
+	if smoke == nil {
+		return Estimate{}, false
+	}
+	small := SmokeConfig(cfg, arch, smoke.Device == "cpu")
+	const number = 4 // bytes
+	moments := 4 * number * smoke.Trainable
+	var passing uint64
+	if still := smoke.Still + moments; smoke.Peak > still {
+		passing = smoke.Peak - still
+	}
+	e := Estimate{
+		Device: smoke.Device,
+		Step:   smoke.Seconds * work(cfg, arch) / work(small, arch),
+		Memory: smoke.Still + moments + uint64(float64(passing)*tokens(cfg, arch)/tokens(small, arch)),
+		// The trainable numbers and three moments of each.
+		Checkpoint: 4 * number * smoke.Trainable,
+	}
+	e.Run = e.Step * float64(cfg.Train.Iterations)
+	return e, true
+}
+
+// tokens counts the tokens of a batch, B·N.
+func tokens(cfg configs.Config, arch weights.Arch) float64 {
+	grid := cfg.Data.Crop / arch.Patch
+	return float64(cfg.Train.Objects * cfg.Data.Views * (grid*grid + 1 + arch.Registers))
+}
+
+// work counts the floating-point operations of a training step's matrix
+// products; backward takes twice what forward takes.
+func work(cfg configs.Config, arch weights.Arch) float64 {
+	layers := cfg.Backbone.Layers
+	if len(layers) == 0 {
+		layers = arch.DefaultLayers()
+	}
+	all, c, views := tokens(cfg, arch), float64(arch.Dim), float64(cfg.Data.Views)
+	d := c / float64(arch.Heads)
+	n := all / float64(cfg.Train.Objects) / views
+	const linears = 24 // 2·(3 + 1 + 4 + 4) for qkv, proj and the two layers of the MLP, each of C·C
+
+	encoder := float64(layers[len(layers)-1]+1)*all*(linears*c*c+4*n*c) + 2*all*3*float64(arch.Patch*arch.Patch)*c
+	bottleneck := 16 * all * c * c
+	own := 4 * c * d
+	if cfg.Model.NeighborMask > 0 {
+		own = 4 * n * c
+	}
+	across := 0.0
+	if views > 1 {
+		across = 6*c*c + 2*views*c + 2*views*c*d // qkv again, similarity, the sum over views
+	}
+	decoder := float64(cfg.Model.DecoderDepth) * all * (linears*c*c + own + across)
+	return encoder + 3*(bottleneck+decoder)
+}
+
+// check compares the estimate with what there is.
+func (e Estimate) check(host memory, p *Probe) Check {
+	c := Check{"estimate", OK, fmt.Sprintf("training on %s: %.2f s a step, %s in all; %s of memory; checkpoint %s",
+		e.Device, e.Step, duration(e.Run), size(e.Memory), size(e.Checkpoint)), ""}
+	total, free := host.total, host.free
+	if e.Device != "cpu" {
+		var index int
+		if _, err := fmt.Sscanf(strings.TrimPrefix(e.Device, "cuda:"), "%d", &index); err != nil || index >= len(p.CUDA.Devices) {
+			return c
+		}
+		total, free = p.CUDA.Devices[index].Memory, p.CUDA.Devices[index].Free
+	}
+	const smaller = "lower train.objects or data.crop, or take a smaller backbone"
+	switch {
+	case total > 0 && e.Memory > total:
+		c.Status, c.Remedy = Fail, fmt.Sprintf("have %s of memory: %s", size(total), smaller)
+	case total > 0 && e.Memory > free:
+		c.Status, c.Remedy = Warn, fmt.Sprintf("have %s of %s of memory free: end other programs, or %s", size(free), size(total), smaller)
+	}
+	return c
+}
+
+// duration is a time that people can read.
+func duration(seconds float64) string {
+	if seconds > 48*3600 {
+		return fmt.Sprintf("%.1f days", seconds/86400)
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+}
