@@ -40,7 +40,7 @@ var rank = map[string]int{
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"configs", "dataset", "eval/metric", "eval/picture", "eval/report", "model/checkpoint", "model/weights", "train/schedule",
+	"configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "model/checkpoint", "model/weights", "train/schedule",
 	"internal/golden", "internal/onnx", "internal/safetensors", "internal/testdata",
 }
 
