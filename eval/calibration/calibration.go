@@ -164,12 +164,14 @@ func Parse(text string) (*Calibration, error) {
 
 func (s Scale) check() error {
 	switch {
-	case !(s.Threshold > 0):
-		return fmt.Errorf("threshold: have %v, want more than 0", s.Threshold)
+	case !(s.Threshold > 0 && s.Threshold < 1e9):
+		return fmt.Errorf("threshold: have %v, want more than 0, less than 1e9", s.Threshold)
 	case !(s.Rate > 0 && s.Rate < 1):
 		return fmt.Errorf("rate: have %v, want between 0 and 1", s.Rate)
-	case !(s.Spread > 0):
-		return fmt.Errorf("spread: have %v, want more than 0", s.Spread)
+	case !(math.Abs(s.Center) < 100):
+		return fmt.Errorf("center: have %v, want between -100 and 100", s.Center)
+	case !(s.Spread >= minSpread && s.Spread < 1e9):
+		return fmt.Errorf("spread: have %v, want at least %v, less than 1e9", s.Spread, minSpread)
 	case !(s.Freedom >= 1 && s.Freedom <= maxFreedom):
 		return fmt.Errorf("freedom: have %v, want 1 to %d", s.Freedom, maxFreedom)
 	}

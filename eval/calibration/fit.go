@@ -180,21 +180,20 @@ func (s *Scale) spread(center, square float64, freedom, n int) {
 	s.Freedom = float64(min(freedom, maxFreedom))
 }
 
-// Value maps a score to [0, 1]: p0/(p0+p), p the chance of a higher good score
-// by a Student's t of its logarithm, p0 that of one above the threshold. So it
-// rises with the score (to within rounding), is 0.5 at the threshold, at the score of a middling
-// good object about twice the chance of a false alarm, and equal values are
-// equally rare among good objects of their class. A NaN stays one.
+// Value maps a score to [0, 1]: with p the chance of a higher good score, by a
+// Student's t of its logarithm, and p0 that of one above the threshold, the
+// odds of the value are those of p0 over those of p. So it rises with the score
+// (to within rounding) from 0 to 1, is 0.5 at the threshold and p0 at the score
+// of a middling good object, and equal values are equally rare among the good
+// objects of their class. A NaN stays one.
 func (s Scale) Value(score float64) float64 {
 	if math.IsNaN(score) {
 		return score
 	}
-	p0 := s.tail(s.Threshold)
-	return p0 / (p0 + s.tail(score))
-}
-
-func (s Scale) tail(score float64) float64 {
-	return distuv.StudentsT{Mu: s.Center, Sigma: s.Spread, Nu: s.Freedom}.Survival(logarithm(score))
+	good := distuv.StudentsT{Mu: s.Center, Sigma: s.Spread, Nu: s.Freedom}
+	at, limit := logarithm(score), logarithm(s.Threshold)
+	above := good.Survival(limit) * good.CDF(at)
+	return above / (above + good.CDF(limit)*good.Survival(at))
 }
 
 // Defective is the decision.
