@@ -42,7 +42,7 @@ var rank = map[string]int{
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "model/checkpoint", "model/weights", "train/schedule",
+	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "model/checkpoint", "model/weights", "train/schedule",
 	"internal/doctor", "internal/golden", "internal/libtorch", "internal/onnx", "internal/safetensors", "internal/testdata",
 }
 

@@ -134,6 +134,9 @@ type Train struct {
 	HardFraction float64 `yaml:"hard_fraction"`
 	HardWarmup   int     `yaml:"hard_warmup"`
 	EasyScale    float64 `yaml:"easy_scale"`
+	// Holdout is the share of the training objects of each class that are not
+	// trained on: the thresholds are calibrated with them.
+	Holdout float64 `yaml:"holdout"`
 	// LogEvery and CheckpointEvery are in steps.
 	LogEvery        int `yaml:"log_every"`
 	CheckpointEvery int `yaml:"checkpoint_every"`
@@ -153,6 +156,8 @@ type Eval struct {
 	MaskRule string `yaml:"mask_rule"`
 	// AuproLimit is the false-positive rate up to which AUPRO integrates.
 	AuproLimit float64 `yaml:"aupro_limit"`
+	// FalseAlarm is the rate of false alarms that thresholds are calibrated for.
+	FalseAlarm float64 `yaml:"false_alarm"`
 }
 
 // Blur is a Gaussian filter with zero padding.

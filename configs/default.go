@@ -2,7 +2,8 @@ package configs
 
 // Default returns the published setting of MVAG-FL on Real-IAD (model.md
 // sections 1 to 6): 50,000 iterations of 2 objects x 5 views at 392 pixels
-// with a DINOv2 ViT-B/14. It is valid, and what a YAML file leaves out.
+// with a DINOv2 ViT-B/14. The paper trains on all objects; here an eighth of
+// them is held out for thresholds. It is valid, and what a YAML file leaves out.
 func Default() Config {
 	return Config{
 		Name:      "realiad",
@@ -45,6 +46,7 @@ func Default() Config {
 			HardFraction:    0.8,
 			HardWarmup:      1000,
 			EasyScale:       0.1,
+			Holdout:         0.125,
 			LogEvery:        50,
 			CheckpointEvery: 1000,
 		},
@@ -55,6 +57,7 @@ func Default() Config {
 			Top:        0.01,
 			MaskRule:   "gt0",
 			AuproLimit: 0.3,
+			FalseAlarm: 0.01,
 		},
 	}
 }

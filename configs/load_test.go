@@ -84,7 +84,7 @@ func TestQuickstart(t *testing.T) {
 	want.Backbone.Weights = "backbones/quickstart_vits14.safetensors"
 	want.Data.Root, want.Data.Images = "data/demo", "realiad_demo"
 	want.Data.Resize, want.Data.Crop = 256, 224
-	want.Train.Iterations, want.Train.Warmup = 150, 30
+	want.Train.Iterations, want.Train.Warmup, want.Train.Holdout = 150, 30, 0
 	want.Train.LogEvery, want.Train.CheckpointEvery = 10, 50
 	if !reflect.DeepEqual(have, want) {
 		t.Errorf("have %+v\nwant %+v", have, want)

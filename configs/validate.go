@@ -160,6 +160,7 @@ func (k *checker) train(t *Train) {
 	k.share("train.hard_fraction", t.HardFraction)
 	k.atLeast("train.hard_warmup", t.HardWarmup, 1)
 	k.share("train.easy_scale", t.EasyScale)
+	k.check(t.Holdout >= 0 && t.Holdout < 1, "train.holdout", t.Holdout, "at least 0, less than 1")
 	k.atLeast("train.log_every", t.LogEvery, 1)
 	k.atLeast("train.checkpoint_every", t.CheckpointEvery, 1)
 }
@@ -176,6 +177,7 @@ func (k *checker) eval(e *Eval) {
 	}
 	k.among("eval.mask_rule", e.MaskRule, "gt0", "gt0.5")
 	k.check(e.AuproLimit > 0 && e.AuproLimit <= 1, "eval.aupro_limit", e.AuproLimit, "more than 0, at most 1")
+	k.check(e.FalseAlarm > 0 && e.FalseAlarm <= 0.5, "eval.false_alarm", e.FalseAlarm, "more than 0, at most 0.5")
 }
 
 // checker gathers faults. Comparisons are written so that NaN fails them.

@@ -20,7 +20,8 @@ const CheckpointName = "checkpoint.safetensors"
 // Folder is the run folder of a configuration.
 func Folder(cfg configs.Config) string { return filepath.Join(cfg.Output, cfg.Name) }
 
-// Run trains cfg on the training objects of data and leaves the run folder
+// Run trains cfg on the training objects of data, those held out excepted
+// (train.holdout, [dataset.Set.HoldOut]), and leaves the run folder
 // with config.yaml, train.jsonl and the checkpoint. A run folder that holds a
 // checkpoint is an error unless resume is set; then training goes on from it,
 // with the same results as if it had never stopped. When ctx ends, or a picture
@@ -29,6 +30,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 	if err := data.CheckTrain(); err != nil {
 		return err
 	}
+	data, _ = data.HoldOut(cfg.Train.Holdout, cfg.Seed)
 	device, err := tensor.PickDevice(cfg.Device)
 	if err != nil {
 		return err

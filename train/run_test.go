@@ -20,6 +20,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
 
@@ -40,19 +41,13 @@ var backboneFile = func() func(t *testing.T) string {
 			}
 			return path
 		}
-		if err := weights.WriteSafetensors(path, randomViT(4), nil); err != nil {
+		if err := weights.WriteSafetensors(path, modeltest.RandomViT(4, 2), nil); err != nil {
 			t.Fatal(err)
 		}
 		text, _ = os.ReadFile(path)
 		return path
 	}
 }()
-
-// randomViT is a ViT-S/14 of random weights, blocks 0 to last.
-func randomViT(last int) weights.Map {
-	arch, _ := weights.ParseArch("vit_small_patch14_dinov2")
-	return arch.Random(last, 2, 1)
-}
 
 // smallSet writes a Real-IAD set of one class with 5 good objects of 3 views;
 // object 2 lacks its third picture.
@@ -303,14 +298,14 @@ func TestRefusals(t *testing.T) {
 	if err := runOn(t.Context(), done, false, &watcher{}); err != nil {
 		t.Fatal(err)
 	}
-	nan := randomViT(4)
+	nan := modeltest.RandomViT(4, 2)
 	nan["blocks.2.mlp.fc1.bias"].Data[7] = float32(math.NaN())
 	nanFile := filepath.Join(t.TempDir(), "nan.safetensors")
 	otherFile := filepath.Join(t.TempDir(), "other.safetensors")
 	shortFile := filepath.Join(t.TempDir(), "short.safetensors")
-	other := randomViT(4)
+	other := modeltest.RandomViT(4, 2)
 	other["cls_token"].Data[0]++
-	for path, m := range map[string]weights.Map{nanFile: nan, otherFile: other, shortFile: randomViT(2)} {
+	for path, m := range map[string]weights.Map{nanFile: nan, otherFile: other, shortFile: modeltest.RandomViT(2, 2)} {
 		if err := weights.WriteSafetensors(path, m, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"mvag-torch/dataset"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
 
@@ -46,11 +47,7 @@ func TestOwnFolders(t *testing.T) {
 	for i := range 2 {
 		drawing(t, fmt.Sprintf("%s/bad/dent/%d.png", root, i), 60+i)
 	}
-	arch, err := weights.ParseArch("vit_small_patch14_dinov2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := weights.WriteSafetensors(backbone, arch.Random(3, 4, 1), nil); err != nil {
+	if err := weights.WriteSafetensors(backbone, modeltest.RandomViT(3, 4), nil); err != nil {
 		t.Fatal(err)
 	}
 	setting := []string{"-c", "quickstart"}

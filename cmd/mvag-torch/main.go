@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string) error {
 		// A comma in --set belongs to the value.
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {},
-		Commands: []*cli.Command{trainCommand(), evalCommand(), datasetCommand(), backboneCommand(), configCommand(), benchCommand(), doctorCommand(),
+		Commands: []*cli.Command{trainCommand(), evalCommand(), predictCommand(), calibrateCommand(), datasetCommand(), backboneCommand(), configCommand(), benchCommand(), doctorCommand(),
 			probeCommand(), completionCommand(), manCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -126,7 +126,7 @@ func strict(commands []*cli.Command) {
 			continue
 		}
 		command.Action = func(c *cli.Context) error {
-			if n := arguments(want); c.Args().Len() != n {
+			if n := arguments(want); c.Args().Len() != n && !(strings.Contains(want, "…") && (c.Args().Len() >= n || want[0] == '[')) {
 				return usageError{fmt.Errorf("%s: have %d arguments %q, want %d (%s)", c.Command.HelpName, c.Args().Len(), c.Args().Slice(), n, want)}
 			}
 			return action(c)
@@ -134,7 +134,8 @@ func strict(commands []*cli.Command) {
 	}
 }
 
-// arguments counts the words of a command's ArgsUsage.
+// arguments counts the words of a command's ArgsUsage. One with "…" stands for
+// one argument or more, in brackets for any number.
 func arguments(usage string) int {
 	n := 0
 	for i := range usage {

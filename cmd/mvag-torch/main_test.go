@@ -13,6 +13,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
 
@@ -88,11 +89,7 @@ func TestConfigPrintsAValidConfiguration(t *testing.T) {
 func TestFromNothingToATable(t *testing.T) {
 	dir := t.TempDir()
 	raw, backbone, demo := filepath.Join(dir, "raw.safetensors"), filepath.Join(dir, "b", "vits14.safetensors"), filepath.Join(dir, "demo")
-	arch, err := weights.ParseArch("vit_small_patch14_dinov2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := weights.WriteSafetensors(raw, arch.Random(3, 4, 1), nil); err != nil {
+	if err := weights.WriteSafetensors(raw, modeltest.RandomViT(3, 4), nil); err != nil {
 		t.Fatal(err)
 	}
 	must := func(args ...string) string {

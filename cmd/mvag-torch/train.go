@@ -30,7 +30,10 @@ func trainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery})
+			if err := train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery}); err != nil {
+				return err
+			}
+			return calibrateTrained(c.Context, cfg, data)
 		},
 	}
 }

@@ -111,15 +111,26 @@ var heat = [...][3]float32{
 // the less of the picture shows.
 func blend(pixel color.RGBA, t float32) color.RGBA {
 	gray := 0.299*float32(pixel.R) + 0.587*float32(pixel.G) + 0.114*float32(pixel.B)
-	at := t * float32(len(heat)-1)
+	share := 0.45 + 0.45*t
+	over := colour(t)
+	channel := func(c int) uint8 { return uint8(min(255, gray*(1-share)+over[c]*share+0.5)) }
+	return color.RGBA{channel(0), channel(1), channel(2), 255}
+}
+
+// colour is the place of t in heat.
+func colour(t float32) (c [3]float32) {
+	at := min(1, max(0, t)) * float32(len(heat)-1)
 	low := min(int(at), len(heat)-2)
 	rest := at - float32(low)
-	share := 0.45 + 0.45*t
-	channel := func(c int) uint8 {
-		hue := heat[low][c]*(1-rest) + heat[low+1][c]*rest
-		return uint8(min(255, gray*(1-share)+hue*share+0.5))
+	for i := range c {
+		c[i] = heat[low][i]*(1-rest) + heat[low+1][i]*rest
 	}
-	return color.RGBA{channel(0), channel(1), channel(2), 255}
+	return c
+}
+
+func hue(t float32) color.RGBA {
+	c := colour(t)
+	return color.RGBA{uint8(c[0] + 0.5), uint8(c[1] + 0.5), uint8(c[2] + 0.5), 255}
 }
 
 // Write writes a PNG file, which appears whole or not at all.

@@ -7,6 +7,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,10 @@ import (
 
 // Format is the value of the metadata key "format".
 const Format = "mvag-torch checkpoint 1"
+
+// CalibrationKey is the metadata key of the calibration, JSON of package
+// eval/calibration. A checkpoint has none before training is over.
+const CalibrationKey = "calibration"
 
 // Prefixes of the tensors that are not weights of the model.
 const (
@@ -84,8 +89,37 @@ func (f *File) readInfo(meta map[string]string) error {
 	if err != nil {
 		return err
 	}
+	if !strings.Contains(meta["config"], "holdout:") {
+		cfg.Train.Holdout = 0 // stored whole before there was this setting: all objects were trained on
+	}
 	f.Info = &Info{cfg, iteration, meta["backbone.sha256"]}
 	return nil
+}
+
+// Calibration returns the text of [CalibrationKey], "" where there is none.
+func (f *File) Calibration() string { return f.Metadata()[CalibrationKey] }
+
+// SetCalibration rewrites the file with another calibration; all else, tensor
+// by tensor, stays as it is. The new file appears whole or not at all. f stays
+// open on the old one.
+func (f *File) SetCalibration(text string) error {
+	if f.Info == nil {
+		return fmt.Errorf("%s: have bare weights, want a checkpoint", f.Path)
+	}
+	var tensors []safetensors.Tensor
+	for _, name := range f.Names() {
+		dtype, shape, _ := f.File.Info(name)
+		tensors = append(tensors, safetensors.Tensor{Name: name, DType: dtype, Shape: shape, Data: func(w io.Writer) error {
+			data, err := f.Bytes(name)
+			if err == nil {
+				_, err = w.Write(data)
+			}
+			return err
+		}})
+	}
+	meta := f.Metadata()
+	meta[CalibrationKey] = text
+	return safetensors.Write(f.Path, tensors, meta)
 }
 
 // Weights returns the trainable tensors.

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/dataset/collect"
+	"mvag-torch/eval"
+	"mvag-torch/eval/calibration"
+	"mvag-torch/eval/predict"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model/checkpoint"
+	"mvag-torch/train"
+)
+
+var (
+	checkpointFlag = &cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint (`FILE`)"}
+	patternFlag    = &cli.StringFlag{Name: "pattern", Usage: "how files are named, as in {object}_{camera} or {class}-{object}-*; by default Real-IAD's names, else single pictures"}
+	classFlag      = &cli.StringFlag{Name: "class", Usage: "class of all the pictures"}
+)
+
+func calibrateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "calibrate",
+		Usage:     "derive thresholds from good pictures that the model was not trained on, and store them in the checkpoint",
+		ArgsUsage: "[PATH…]",
+		Description: "PATH is a picture, a folder, a glob, a CSV table (path, object, camera, class), or - for paths from standard input.\n" +
+			"Without one, the training objects that the run held out (train.holdout) are taken; -c says where they are now.",
+		Flags: []cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag},
+		Action: func(c *cli.Context) error {
+			f, cfg, err := openTrained(c)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			good, source, err := goodObjects(c, cfg, f)
+			if err != nil {
+				return err
+			}
+			result, err := calibrate(c.Context, cfg, f, good, source)
+			if err != nil {
+				return err
+			}
+			return describe(os.Stdout, result)
+		},
+	}
+}
+
+// openTrained opens the checkpoint of -m and returns its configuration, or that
+// of -c, with --set applied. What decides scores has to be as it was trained.
+func openTrained(c *cli.Context) (*checkpoint.File, configs.Config, error) {
+	if c.String("model") == "" {
+		return nil, configs.Config{}, usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
+	}
+	f, err := checkpoint.Open(c.String("model"))
+	if err != nil {
+		return nil, configs.Config{}, err
+	}
+	cfg, err := trainedConfig(c, f)
+	if err != nil {
+		f.Close()
+		return nil, cfg, err
+	}
+	return f, cfg, nil
+}
+
+func trainedConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
+	if f.Info == nil {
+		return configs.Config{}, fmt.Errorf("%s: have bare weights, want a checkpoint", f.Path)
+	}
+	cfg, err := evalConfig(c, f)
+	if err != nil {
+		return cfg, err
+	}
+	if diff := configs.Diff(cfg, f.Info.Config, otherThanScores...); len(diff) > 0 {
+		return cfg, usageError{fmt.Errorf("%s as in %s", diff[0], f.Path)}
+	}
+	return cfg, nil
+}
+
+// otherThanScores are the settings that decide no score of a trained model.
+var otherThanScores = []string{
+	"name", "output", "seed", "device", "threads", "backbone.weights", "data.format", "data.root", "data.index", "data.images",
+	"data.classes", "data.workers", "data.prefetch", "train", "eval.objects", "eval.mask_rule", "eval.aupro_limit", "eval.false_alarm",
+}
+
+// goodObjects are those of the arguments, else those that training held out.
+func goodObjects(c *cli.Context, cfg configs.Config, f *checkpoint.File) ([]dataset.Object, string, error) {
+	if !c.Args().Present() {
+		trained := f.Info.Config
+		if trained.Train.Holdout == 0 {
+			return nil, "", usageError{fmt.Errorf("%s: have no held-out objects (train.holdout is 0), want PATH… of good pictures", f.Path)}
+		}
+		data, err := dataset.Open(cfg.Data)
+		if err != nil {
+			return nil, "", err
+		}
+		_, held := data.HoldOut(trained.Train.Holdout, trained.Seed)
+		return held, heldOut, nil
+	}
+	if c.IsSet("config") {
+		return nil, "", usageError{errors.New("have -c and PATH, want one of them")}
+	}
+	objects, rejected, err := collect.Objects(c.Args().Slice(), collect.Options{
+		Pattern: c.String("pattern"), Views: cfg.Data.Views, Class: c.String("class"), Classes: cfg.Data.Classes, Stdin: os.Stdin,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if len(rejected) > 0 {
+		return nil, "", fmt.Errorf("%s: %w", rejected[0].Path, rejected[0].Err)
+	}
+	return objects, "pictures given to calibrate", nil
+}
+
+const heldOut = "held-out training objects"
+
+// calibrate scores good objects with the model of f and stores the outcome
+// there.
+func calibrate(ctx context.Context, cfg configs.Config, f *checkpoint.File, good []dataset.Object, source string) (*calibration.Calibration, error) {
+	progress := newPredictBar(good, "calibrating")
+	var result *calibration.Calibration
+	err := tensor.Run(func(s *tensor.Scope) error {
+		m, _, err := eval.Load(s, cfg, f)
+		if err != nil {
+			return err
+		}
+		result, err = predict.Calibrate(ctx, cfg, m, good, source, progress)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	text, err := result.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return result, f.SetCalibration(text)
+}
+
+// newPredictBar returns what shows progress over the pictures of objects: a bar
+// on a terminal.
+func newPredictBar(objects []dataset.Object, title string) func(done int) {
+	total := 0
+	for i := range objects {
+		for _, v := range objects[i].Views {
+			if v.Present() {
+				total++
+			}
+		}
+	}
+	bar := (*progressbar.ProgressBar)(nil)
+	if total > 0 {
+		bar = newBar(total, 0, "pictures")
+	}
+	if bar == nil {
+		fmt.Fprintf(os.Stderr, "%s: %d pictures of %d objects\n", title, total, len(objects))
+		return func(int) {}
+	}
+	bar.Describe(title)
+	return func(done int) { _ = bar.Set(done) }
+}
+
+// calibrateTrained calibrates a finished run with what it held out.
+func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set) error {
+	path := filepath.Join(train.Folder(cfg), train.CheckpointName)
+	_, held := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
+	if len(held) < 2 {
+		fmt.Fprintf(os.Stderr, "no thresholds: %d training objects are held out (train.holdout), want at least 2; mvag-torch calibrate -m %s takes other good pictures\n",
+			len(held), path)
+		return nil
+	}
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	result, err := calibrate(ctx, cfg, f, held, heldOut)
+	if err != nil {
+		return fmt.Errorf("calibration: %w", err)
+	}
+	return describe(os.Stderr, result)
+}
+
+// describe prints a calibration: what it rests on and what it guarantees.
+func describe(w io.Writer, c *calibration.Calibration) error {
+	fmt.Fprintf(w, "calibrated with %d good objects (%d pictures), %s, for a false-alarm rate of %v\n", c.Objects, c.Pictures, c.Source, c.FalseAlarm)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "class\tobject\tpicture\tpixel\tbasis\tobjects\trate of objects at most\t95 % interval")
+	row := func(name string, get func(calibration.Level) calibration.Scale) {
+		o := get(c.Object)
+		fmt.Fprintf(t, "%s\t%.4f\t%.4f\t%.4f\t%s\t%d\t%.4f\t%.4f to %.4f\n", name,
+			o.Threshold, get(c.Image).Threshold, get(c.Pixel).Threshold, o.Basis, o.Objects, o.Rate, o.Interval[0], o.Interval[1])
+	}
+	for _, class := range c.ClassNames() {
+		row(class, func(l calibration.Level) calibration.Scale { return l.For(class) })
+	}
+	row("(any)", func(l calibration.Level) calibration.Scale { return l.Pooled })
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if pooled := c.Object.Pooled; pooled.Short(c.FalseAlarm) {
+		fmt.Fprintf(w, "%d objects are too few for a rate of %v: thresholds are the highest scores seen, and the rate that holds is 1/%d\n",
+			pooled.Objects, c.FalseAlarm, pooled.Objects+1)
+	}
+	return nil
+}
