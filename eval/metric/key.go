@@ -30,10 +30,9 @@ func toKeys(dst []uint32, scores []float32) int {
 	return -1
 }
 
-// positive packs the key of an anomalous pixel with the size of its region in
-// pixels. Sorted, equal scores lie together in an order that does not depend
-// on the pictures they came from.
-func positive(key uint32, size int) uint64 { return uint64(key)<<32 | uint64(size) }
+// pack joins a key, or the index of one, with the number of a region, so that
+// sorting sorts by key.
+func pack(key, region uint32) uint64 { return uint64(key)<<32 | uint64(region) }
 
-// unpack undoes positive.
-func unpack(p uint64) (key uint32, size int) { return uint32(p >> 32), int(uint32(p)) }
+// unpack undoes pack.
+func unpack(p uint64) (key, region uint32) { return uint32(p >> 32), uint32(p) }

@@ -99,7 +99,7 @@ func TestMAD(t *testing.T) {
 	if v := example(nan); !math.IsNaN(v[MAD]) {
 		t.Errorf("have %v, want NaN without AUPRO", v[MAD])
 	}
-	v := NewValues(Ranking{1, 1, 1, 0}, PixelRanking{Ranking: Ranking{1, 1, 1, 0}, AUPRO: 1}, Ranking{nan, nan, nan, nan})
+	v := NewValues(Ranking{1, 1, 1, 0, 1, 1}, PixelRanking{Ranking: Ranking{1, 1, 1, 0, 1, 1}, AUPRO: 1}, Ranking{nan, nan, nan, nan, nan, nan})
 	if v[MAD] != 1 {
 		t.Errorf("have %v, want 1: objects do not count", v[MAD])
 	}
