@@ -33,6 +33,7 @@ var rank = map[string]int{
 	"configs":              5,
 	"internal/tensor":      4,
 	"internal/golden":      3,
+	"internal/npy":         2,
 	"internal/onnx":        2,
 	"internal/safetensors": 1,
 	"internal/testdata":    0,
@@ -40,8 +41,8 @@ var rank = map[string]int{
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"configs", "dataset", "eval/metric", "eval/picture", "eval/report", "model/checkpoint", "model/weights", "train/schedule",
-	"internal/golden", "internal/onnx", "internal/safetensors", "internal/testdata",
+	"configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/checkpoint", "model/weights", "train/schedule",
+	"internal/golden", "internal/npy", "internal/onnx", "internal/safetensors", "internal/testdata",
 }
 
 const (

@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string) error {
 		// A comma in --set belongs to the value.
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {},
-		Commands:                  []*cli.Command{trainCommand(), evalCommand(), datasetCommand(), backboneCommand(), configCommand()},
+		Commands:                  []*cli.Command{trainCommand(), evalCommand(), metricsCommand(), datasetCommand(), backboneCommand(), configCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usageError{fmt.Errorf("have no command %q; see mvag-torch --help", c.Args().First())}

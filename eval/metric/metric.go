@@ -48,24 +48,37 @@ type Ranking struct {
 	AUPR float64
 }
 
-// Number is a value that may be undefined: NaN is null in JSON.
+// Number is a value that JSON may lack: NaN is null, infinities are the texts
+// "Infinity" and "-Infinity".
 type Number float64
 
-// MarshalJSON writes a number or null; an infinite value is an error.
+// MarshalJSON writes a number, null or a text.
 func (n Number) MarshalJSON() ([]byte, error) {
-	if math.IsNaN(float64(n)) {
+	switch v := float64(n); {
+	case math.IsNaN(v):
 		return []byte("null"), nil
+	case math.IsInf(v, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(v, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		return json.Marshal(v)
 	}
-	return json.Marshal(float64(n))
 }
 
-// UnmarshalJSON reads a number or null.
+// UnmarshalJSON reads what MarshalJSON writes.
 func (n *Number) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
+	switch string(data) {
+	case "null":
 		*n = Number(math.NaN())
-		return nil
+	case `"Infinity"`:
+		*n = Number(math.Inf(1))
+	case `"-Infinity"`:
+		*n = Number(math.Inf(-1))
+	default:
+		return json.Unmarshal(data, (*float64)(n))
 	}
-	return json.Unmarshal(data, (*float64)(n))
+	return nil
 }
 
 // Rank computes the ranking of pictures or objects: scores[i] belongs to a
