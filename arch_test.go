@@ -34,6 +34,7 @@ var rank = map[string]int{
 	"configs":              5,
 	"internal/tensor":      4,
 	"internal/golden":      3,
+	"internal/npy":         2,
 	"internal/onnx":        2,
 	"internal/safetensors": 1,
 	"internal/libtorch":    0,
@@ -42,8 +43,8 @@ var rank = map[string]int{
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "model/checkpoint", "model/weights", "train/schedule",
-	"internal/doctor", "internal/golden", "internal/libtorch", "internal/onnx", "internal/safetensors", "internal/testdata",
+	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/checkpoint", "model/weights", "train/schedule",
+	"internal/doctor", "internal/golden", "internal/libtorch", "internal/npy", "internal/onnx", "internal/safetensors", "internal/testdata",
 }
 
 const (

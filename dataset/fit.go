@@ -103,15 +103,23 @@ func (f Fit) picture(s *scratch, r raster, dst []uint8) {
 // another size than its picture is an error. A good view has the empty mask.
 // It is safe for concurrent use.
 func (f Fit) Mask(v View, rule string, size int) ([]bool, error) {
+	if rule != MaskGT0 && rule != MaskGT05 {
+		return nil, fmt.Errorf("eval.mask_rule: have %q, want %q or %q", rule, MaskGT0, MaskGT05)
+	}
+	masks, err := f.Masks(v, size)
+	return masks[rule], err
+}
+
+// Masks is Mask by both rules.
+func (f Fit) Masks(v View, size int) (map[string][]bool, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	above, err := checkRule(rule, size)
-	if err != nil {
-		return nil, err
+	if size < 1 || size > maxSide {
+		return nil, fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
 	}
 	if !v.Defective() {
-		return make([]bool, size*size), nil
+		return map[string][]bool{MaskGT0: make([]bool, size*size), MaskGT05: make([]bool, size*size)}, nil
 	}
 	if v.Mask == "" {
 		return nil, fmt.Errorf("%s: defective picture without a mask", printable(v.Path))
@@ -126,7 +134,7 @@ func (f Fit) Mask(v View, rule string, size int) ([]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.mask(s, r, size, above), nil
+	return map[string][]bool{MaskGT0: f.mask(s, r, size, 0), MaskGT05: f.mask(s, r, size, 127)}, nil
 }
 
 // checkRule returns the value that defective pixels exceed.

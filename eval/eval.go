@@ -1,7 +1,11 @@
 // Package eval runs a trained model over the test objects of a data set: one
 // anomaly map and score a picture, one score an object, and the metrics of
 // every class (model.md section 6). Its parts: eval/metric computes the
-// numbers, eval/report writes them.
+// numbers, eval/score gathers a class, eval/report writes the results.
+//
+// A class goes object by object, those with defects first, so that afterwards
+// the maps of good objects are counted and dropped. Pictures are decoded and
+// maps are scored by goroutines while the device computes the next batch.
 package eval
 
 import (
@@ -9,64 +13,77 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"slices"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/eval/metric"
 	"mvag-torch/eval/report"
+	"mvag-torch/eval/score"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 )
 
-// Score is the result of one picture; a line of scores.jsonl.
-type Score struct {
-	Class  string  `json:"class"`
-	Object string  `json:"object"`
-	Camera int     `json:"camera"` // from 1
-	Path   string  `json:"path"`
-	Code   string  `json:"defect"` // "" where the picture is good
-	Score  float64 `json:"score"`
-}
-
-// ObjectScore is the result of one object by both rules.
-type ObjectScore struct {
-	ID        string
-	Defective bool
-	Max       float64 // the highest score of its pictures
-	Pooled    float64 // mean of the highest pixels of all its maps together
-}
-
 // Outcome is an evaluation.
 type Outcome struct {
 	Results  report.Results
-	Pictures []Score
-	Objects  []ObjectScore
+	Pictures []score.Picture
+	Objects  []score.Object
 }
 
-// Sink follows an evaluation; its methods are called from the evaluating
-// thread.
+// Plan is what an evaluation is about to do.
+type Plan struct {
+	Classes, Pictures int
+	// Restored lists the classes that an interrupted evaluation had finished.
+	Restored []string
+	// Ignored says why results of an interrupted evaluation are not used; nil
+	// if there are none or they are.
+	Ignored error
+	// Memory is what scores of the largest class take at most, in bytes,
+	// besides the model; Largest is that class.
+	Memory  int64
+	Largest string
+	// Disk is the size of the maps that will be saved.
+	Disk int64
+}
+
+// Sink follows an evaluation. Its methods are called one at a time, Wants and
+// Map from any goroutine, the others from the evaluating thread.
 type Sink interface {
+	Begin(Plan)
 	// Batch is called after each batch: done of total pictures.
 	Batch(class string, done, total int)
+	// Wants says whether Map is to be called for the pictures of an object; the
+	// wanted objects of a class that was restored are run once more.
+	Wants(object *dataset.Object) bool
 	// Map hands over the map of a picture, [size, size], and its mask, nil
 	// where it is good. Both may be kept.
 	Map(v dataset.View, object *dataset.Object, scores []float32, mask []bool)
 }
 
+// Options of Run.
+type Options struct {
+	Sink Sink
+	// Partial is the folder where each finished class is left at once, to be
+	// found by the next Run after an interruption; "" for none. When the results
+	// are safe elsewhere, Forget empties it.
+	Partial string
+	// Maps is the folder of the maps, a file a class; "" for none.
+	Maps string
+}
+
 // Run evaluates m on the test objects of data, class after class. Errors name
 // the class and the picture.
-func Run(ctx context.Context, cfg configs.Config, m *model.Model, data *dataset.Set, protocol Protocol, sink Sink) (Outcome, error) {
-	out := Outcome{Results: report.Results{Protocol: protocol}}
-	total := 0
-	for i := range data.Test {
-		total += len(data.Test[i].Views)
+func Run(ctx context.Context, cfg configs.Config, m *model.Model, data *dataset.Set, protocol Protocol, opt Options) (Outcome, error) {
+	protocol.Test = fingerprint(data.Test)
+	r := &run{ctx: ctx, cfg: cfg, opt: opt, protocol: protocol, out: &Outcome{}}
+	plan := r.plan(data)
+	if plan.Pictures == 0 {
+		return Outcome{}, errors.New("no test pictures")
 	}
-	if total == 0 {
-		return out, errors.New("no test pictures")
-	}
+	r.total = plan.Pictures
+	opt.Sink.Begin(plan)
 	err := tensor.Run(func(s *tensor.Scope) error {
-		r := &run{ctx: ctx, cfg: cfg, sink: sink, predictor: NewPredictor(s, m, cfg), out: &out, total: total}
+		r.predictor = NewPredictor(s, m, cfg)
 		for _, class := range data.Classes {
 			objects := ofClass(data.Test, class)
 			if len(objects) == 0 {
@@ -78,7 +95,12 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Model, data *dataset.
 		}
 		return nil
 	})
-	return out, err
+	for _, c := range r.out.Results.Classes {
+		protocol.EmptyMasks += c.Defective - c.Masks
+	}
+	protocol.Excluded = r.out.Results.Excluded()
+	r.out.Results.Protocol = protocol
+	return *r.out, err
 }
 
 func ofClass(all []dataset.Object, class string) []dataset.Object {
@@ -94,114 +116,136 @@ func ofClass(all []dataset.Object, class string) []dataset.Object {
 type run struct {
 	ctx         context.Context
 	cfg         configs.Config
-	sink        Sink
+	opt         Options
+	protocol    Protocol
 	predictor   *Predictor
+	restored    map[string]score.Result
 	out         *Outcome
 	done, total int // pictures
 }
 
-// tally gathers the scores of one class.
-type tally struct {
-	class           report.Class
-	pixels          metric.Pixels
-	pictures, parts []float32 // scores of pictures and of objects (max)
-	bad, badParts   []bool
-	maskless        bool // a defective picture has no mask: pixel metrics are undefined
-}
-
-func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) error {
-	loader, err := dataset.NewEvalLoader(r.ctx, objects, dataset.LoaderOptions{
-		Fit: r.fit(), Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
-	})
-	if err != nil {
-		return err
-	}
-	defer loader.Close()
-	t := &tally{class: report.Class{Name: name, Objects: len(objects)}}
-	for {
-		batch, err := loader.Next()
-		if err == io.EOF {
-			return r.finish(t)
+// plan looks for what is left of an interrupted evaluation and adds up.
+func (r *run) plan(data *dataset.Set) Plan {
+	plan := Plan{}
+	r.restored, plan.Ignored = restore(r.opt.Partial, r.protocol)
+	size := r.cfg.Eval.MapSize * r.cfg.Eval.MapSize
+	for _, class := range data.Classes {
+		objects := ofClass(data.Test, class)
+		if len(objects) == 0 {
+			continue
 		}
-		if err != nil {
-			return err
-		}
-		var maps []float32
-		s.Local(func(s *tensor.Scope) *tensor.Tensor { maps = r.predictor.Maps(s, batch); return nil })
-		for i, object := range batch.Objects {
-			size := len(maps) / len(batch.Objects)
-			if err := r.object(t, object, maps[i*size:(i+1)*size]); err != nil {
-				return err
+		plan.Classes++
+		marked, all := 0, 0
+		for i := range objects {
+			n := pictures(&objects[i])
+			all += n
+			if objects[i].Defective() {
+				marked += n
 			}
 		}
-		r.done += len(batch.Present)
-		loader.Recycle(batch)
-		r.sink.Batch(name, r.done, r.total)
+		plan.Pictures += all
+		if _, ok := r.restored[class]; ok {
+			plan.Restored = append(plan.Restored, class)
+			continue
+		}
+		if r.opt.Maps != "" {
+			plan.Disk += int64(all) * int64(size) * 3 // float16 and bool
+		}
+		inFlight := int64(2*r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * int64(size) * 4
+		if need := score.Memory(marked, size, r.cfg.Data.Views) + inFlight; need > plan.Memory {
+			plan.Memory, plan.Largest = need, class
+		}
 	}
+	return plan
+}
+
+// pictures counts what is there of an object.
+func pictures(o *dataset.Object) int {
+	n := 0
+	for _, v := range o.Views {
+		if v.Present() {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *run) fit() dataset.Fit {
 	return dataset.Fit{Resize: r.cfg.Data.Resize, Crop: r.cfg.Data.Crop, Exif: r.cfg.Data.Exif}
 }
 
-// object enters the maps [V, size, size] of one object.
-func (r *run) object(t *tally, object *dataset.Object, maps []float32) error {
-	size := r.cfg.Eval.MapSize
-	result := ObjectScore{ID: object.ID, Defective: object.Defective(), Max: math.Inf(-1)}
-	var present [][]float32
-	for j, view := range object.Views {
-		if !view.Present() {
-			continue
+// class evaluates one class, or takes what was left of it.
+func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) error {
+	result, ok := r.restored[name]
+	if ok {
+		for i := range objects {
+			r.done += pictures(&objects[i])
 		}
-		scores := maps[j*size*size : (j+1)*size*size]
-		present = append(present, scores)
-		var mask []bool
-		if view.Defective() && view.Mask == "" {
-			t.maskless = true
-			t.class.Defective++
-		} else if view.Defective() {
-			var err error
-			if mask, err = r.fit().Mask(view, r.cfg.Eval.MaskRule, size); err != nil {
-				return err
-			}
-			t.class.Defective++
-		}
-		if err := t.pixels.Add(view.Path, scores, mask, size, size); err != nil {
+		if err := r.again(s, name, objects); err != nil {
 			return err
 		}
-		score := metric.TopMean(r.cfg.Eval.Top, scores)
-		result.Max = max(result.Max, score)
-		t.pictures, t.bad = append(t.pictures, float32(score)), append(t.bad, view.Defective())
-		t.class.Pictures++
-		r.out.Pictures = append(r.out.Pictures, Score{t.class.Name, object.ID, view.Camera + 1, view.Path, view.Code, score})
-		r.sink.Map(view, object, scores, mask)
+		r.opt.Sink.Batch(name, r.done, r.total)
+	} else {
+		in, err := newIngest(r, name, objects)
+		if err != nil {
+			return err
+		}
+		if result, err = in.evaluate(s); err != nil {
+			return err
+		}
+		if err := save(r.opt.Partial, r.protocol, result); err != nil {
+			return err
+		}
 	}
-	result.Pooled = metric.TopMean(r.cfg.Eval.Top, present...)
-	t.parts, t.badParts = append(t.parts, float32(result.Max)), append(t.badParts, result.Defective)
-	r.out.Objects = append(r.out.Objects, result)
+	r.out.Results.Classes = append(r.out.Results.Classes, result.Class)
+	r.out.Pictures = append(r.out.Pictures, result.Pictures...)
+	r.out.Objects = append(r.out.Objects, result.Objects...)
 	return nil
 }
 
-// finish computes the metrics of a class.
-func (r *run) finish(t *tally) error {
-	pictures, err := metric.Rank(t.pictures, t.bad)
+// predict runs objects in their order; each gets the maps [V, size, size] of
+// every object with its place in the list.
+func (r *run) predict(ctx context.Context, s *tensor.Scope, objects []dataset.Object, each func(i int, object *dataset.Object, maps []float32) error) error {
+	loader, err := dataset.NewEvalLoader(ctx, objects, dataset.LoaderOptions{
+		Fit: r.fit(), Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
+	})
 	if err != nil {
 		return err
 	}
-	parts, err := metric.Rank(t.parts, t.badParts)
-	if err != nil {
+	defer loader.Close()
+	for n := 0; ; {
+		batch, err := loader.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var maps []float32
+		s.Local(func(s *tensor.Scope) *tensor.Tensor { maps = r.predictor.Maps(s, batch); return nil })
+		size := len(maps) / len(batch.Objects)
+		for i, object := range batch.Objects {
+			if err := each(n, object, maps[i*size:(i+1)*size]); err != nil {
+				return err
+			}
+			n++
+		}
+		loader.Recycle(batch)
+	}
+}
+
+// again hands the maps of wanted objects to the sink.
+func (r *run) again(s *tensor.Scope, name string, objects []dataset.Object) error {
+	wanted := slices.DeleteFunc(slices.Clone(objects), func(o dataset.Object) bool { return !r.opt.Sink.Wants(&o) })
+	if len(wanted) == 0 {
+		return nil
+	}
+	in := &ingest{run: r, name: name}
+	return r.predict(r.ctx, s, wanted, func(_ int, object *dataset.Object, maps []float32) error {
+		views, err := in.views(object, maps)
+		if err == nil {
+			in.show(object, views)
+		}
 		return err
-	}
-	pixels, err := t.pixels.Rank(r.cfg.Eval.AuproLimit)
-	if err != nil {
-		return err
-	}
-	if t.maskless {
-		nan := math.NaN()
-		pixels.Ranking, pixels.AUPRO = metric.Ranking{AUROC: nan, AP: nan, F1max: nan}, nan
-	}
-	t.class.Masks = pixels.Masks
-	t.class.Values = metric.NewValues(pictures, pixels, parts)
-	r.out.Results.Classes = append(r.out.Results.Classes, t.class)
-	return nil
+	})
 }

@@ -19,7 +19,9 @@ import (
 // quiet is a sink for tests.
 type quiet struct{}
 
+func (quiet) Begin(Plan)                                           {}
 func (quiet) Batch(string, int, int)                               {}
+func (quiet) Wants(*dataset.Object) bool                           { return false }
 func (quiet) Map(dataset.View, *dataset.Object, []float32, []bool) {}
 
 // miniviewConfig is the setting of golden/miniview_s224.json.
@@ -68,7 +70,7 @@ func TestGoldenMiniview(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		out, err = Run(t.Context(), cfg, m, data, protocol, quiet{})
+		out, err = Run(t.Context(), cfg, m, data, protocol, Options{Sink: quiet{}})
 		return err
 	})
 	if err != nil {
@@ -108,13 +110,13 @@ func TestGoldenMiniview(t *testing.T) {
 	folder := func(class, id string) string { return strings.TrimPrefix(id, class+"/") }
 	for _, p := range out.Pictures {
 		views := want.Scores[p.Class][folder(p.Class, p.Object)].Views
-		relative(fmt.Sprintf("%s C%d", p.Object, p.Camera), p.Score, views[p.Camera-1])
+		relative(fmt.Sprintf("%s C%d", p.Object, p.Camera), float64(p.Score), views[p.Camera-1])
 	}
 	for _, o := range out.Objects {
 		class, _, _ := strings.Cut(o.ID, "/")
 		expected := want.Scores[class][folder(class, o.ID)]
-		relative(o.ID+" max", o.Max, expected.Max)
-		relative(o.ID+" pooled", o.Pooled, expected.Pooled)
+		relative(o.ID+" max", float64(o.Max), expected.Max)
+		relative(o.ID+" pooled", float64(o.Pooled), expected.Pooled)
 	}
 	t.Logf("%d pictures: metrics differ by at most %.4f, scores by at most %.2f %%", len(out.Pictures), worst, 100*worstScore)
 	if len(out.Pictures) != 680 {
@@ -135,7 +137,7 @@ func decoded(t *testing.T, out Outcome) (r struct {
 		t.Fatal(err)
 	}
 	for _, class := range r.Classes {
-		for _, count := range []string{"pictures", "defective", "objects", "masks"} {
+		for _, count := range []string{"pictures", "defective", "objects", "masks", "details"} {
 			delete(class, count)
 		}
 	}

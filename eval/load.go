@@ -55,5 +55,10 @@ func Load(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*model.Model
 	if err != nil {
 		return nil, Protocol{}, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	return m, NewProtocol(cfg, hash, iteration), nil
+	protocol := NewProtocol(cfg, hash, iteration)
+	protocol.Device = m.Device.String()
+	if protocol.Model, err = model.FileSHA256(f.Path); err != nil {
+		return nil, Protocol{}, err
+	}
+	return m, protocol, nil
 }

@@ -1,6 +1,15 @@
 package eval
 
-import "mvag-torch/configs"
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+)
 
 // Protocol is what decides the numbers besides the model: it stands at the
 // head of results.json.
@@ -22,16 +31,40 @@ type Protocol struct {
 	Iteration   *int    `json:"iteration"` // of the checkpoint; null for bare weights
 	Backbone    string  `json:"backbone"`
 	SHA256      string  `json:"backbone_sha256"`
+	Model       string  `json:"model_sha256"` // of the checkpoint file
+	Test        string  `json:"test_sha256"`  // of the list of test pictures
+	Device      string  `json:"device"`
+	Batch       int     `json:"batch_objects"` // moves no number beyond rounding
+	// EmptyMasks counts the pictures with a defect that the crop or the resize
+	// removed from the mask: they stay defective pictures of normal pixels.
+	// Excluded are the numbers that a class lacks and the means leave out.
+	EmptyMasks int                 `json:"empty_masks"`
+	Excluded   map[string][]string `json:"excluded"`
 }
 
 // NewProtocol describes an evaluation by cfg with the encoder weights of the
 // given SHA-256.
-func NewProtocol(cfg configs.Config, sha256 string, iteration *int) Protocol {
+func NewProtocol(cfg configs.Config, backbone string, iteration *int) Protocol {
 	return Protocol{
 		Data: cfg.Data.Format, Views: cfg.Data.Views, Resize: cfg.Data.Resize, Crop: cfg.Data.Crop,
 		MapSize: cfg.Eval.MapSize, BlurSize: cfg.Eval.Blur.Size, BlurSigma: cfg.Eval.Blur.Sigma,
 		MaskRule: cfg.Eval.MaskRule, ImageScore: "mean of the top fraction of map pixels", Top: cfg.Eval.Top,
 		ObjectScore: "max over views", AuproLimit: cfg.Eval.AuproLimit, ImageLabel: "data set",
-		Mean: "plain mean over classes", Iteration: iteration, Backbone: cfg.Backbone.Name, SHA256: sha256,
+		Mean: "plain mean over classes", Iteration: iteration, Backbone: cfg.Backbone.Name, SHA256: backbone,
+		Batch: cfg.Eval.Objects,
 	}
+}
+
+// fingerprint tells one list of test pictures from another, wherever they lie:
+// a SHA-256 of classes, objects, cameras, defect codes and file names.
+func fingerprint(objects []dataset.Object) string {
+	h := sha256.New()
+	for i := range objects {
+		o := &objects[i]
+		_, _ = io.WriteString(h, fmt.Sprintf("%q %q\n", o.Class, o.ID)) // a hash takes everything
+		for _, v := range o.Views {
+			_, _ = io.WriteString(h, fmt.Sprintf("%d %q %q\n", v.Camera, v.Code, path.Base(filepath.ToSlash(v.Path))))
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
 }

@@ -163,7 +163,8 @@ func checkScores(m *modeltest.Tiny, prefix string, maps []float32, present []boo
 			image[i] = float32(metric.TopMean(0.01, view))
 			best = max(best, image[i])
 		}
-		largest, pooled = append(largest, best), append(pooled, float32(metric.TopMean(0.01, views...)))
+		_, together := metric.Tops(0.01, views...)
+		largest, pooled = append(largest, best), append(pooled, float32(together))
 	}
 	m.CheckRows(prefix+"image", image, rows)
 	m.Check(prefix+"object_max", largest)

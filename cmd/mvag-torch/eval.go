@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +17,7 @@ import (
 	"mvag-torch/eval"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
+	"mvag-torch/eval/score"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/train"
@@ -25,11 +26,12 @@ import (
 func evalCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "eval",
-		Usage: "evaluate a model; prints the metrics and leaves results.json, scores.jsonl and pictures in the run folder",
+		Usage: "evaluate a model; prints the metrics and leaves results.json, scores and pictures in the run folder; goes on where an earlier one was stopped",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint, or bare trainable weights together with -c (`FILE`)"},
 			configFlag, setFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` of the results instead of the run folder"},
+			&cli.StringFlag{Name: "save-maps", Usage: "also leave the anomaly maps of every class in `FOLDER`, for mvag-torch metrics and NumPy"},
 			&cli.StringFlag{Name: "format", Value: "table", Usage: "of the metrics on stdout: " + report.Formats},
 		},
 		Action: evaluate,
@@ -65,13 +67,14 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	sink := &evalSink{album: picture.NewAlbum(data)}
+	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial"), Maps: c.String("save-maps")}
 	var outcome eval.Outcome
 	err = tensor.Run(func(s *tensor.Scope) error {
 		m, protocol, err := eval.Load(s, cfg, f)
 		if err != nil {
 			return err
 		}
-		outcome, err = eval.Run(c.Context, cfg, m, data, protocol, sink)
+		outcome, err = eval.Run(c.Context, cfg, m, data, protocol, opt)
 		return err
 	})
 	if err != nil {
@@ -79,6 +82,9 @@ func evaluate(c *cli.Context) error {
 	}
 	drawn, err := writeOutcome(folder, cfg, outcome, sink.album)
 	if err != nil {
+		return err
+	}
+	if err := eval.Forget(opt.Partial); err != nil {
 		return err
 	}
 	if err := report.Table(os.Stdout, outcome.Results, format); err != nil {
@@ -116,28 +122,28 @@ func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, album
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err
 	}
-	var lines []byte
-	for _, score := range outcome.Pictures {
-		line, err := json.Marshal(score)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", score.Path, err)
-		}
-		lines = append(append(lines, line...), '\n')
-	}
-	if err := os.WriteFile(filepath.Join(folder, "scores.jsonl"), lines, 0o644); err != nil {
+	if err := writeScores(folder, outcome.Pictures, outcome.Objects); err != nil {
 		return nil, err
 	}
 	fit := dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif}
 	return album.Write(filepath.Join(folder, "pictures"), fit, cfg.Eval.MapSize, scaleOf(outcome.Pictures))
 }
 
+// writeScores writes scores.jsonl and objects.jsonl.
+func writeScores(folder string, pictures []score.Picture, objects []score.Object) error {
+	return cmp.Or(
+		score.WriteLines(filepath.Join(folder, "scores.jsonl"), pictures),
+		score.WriteLines(filepath.Join(folder, "objects.jsonl"), objects),
+	)
+}
+
 // scaleOf spans the colours from the median score of good pictures to the
 // highest of all.
-func scaleOf(scores []eval.Score) picture.Scale {
+func scaleOf(scores []score.Picture) picture.Scale {
 	var good, all []float32
 	for _, s := range scores {
 		all = append(all, float32(s.Score))
-		if s.Code == "" {
+		if s.Label == 0 {
 			good = append(good, float32(s.Score))
 		}
 	}
@@ -155,6 +161,22 @@ type evalSink struct {
 	class string
 	album *picture.Album
 }
+
+func (s *evalSink) Begin(p eval.Plan) {
+	fmt.Fprintf(os.Stderr, "evaluating %d pictures of %d classes; the scores need up to %.1f GB of memory", p.Pictures, p.Classes, float64(p.Memory)/1e9)
+	if p.Disk > 0 {
+		fmt.Fprintf(os.Stderr, ", the maps %.1f GB of disk", float64(p.Disk)/1e9)
+	}
+	fmt.Fprintln(os.Stderr)
+	if p.Ignored != nil {
+		fmt.Fprintf(os.Stderr, "left aside: %v\n", p.Ignored)
+	}
+	if len(p.Restored) > 0 {
+		fmt.Fprintf(os.Stderr, "resumed: %s were finished\n", strings.Join(p.Restored, ", "))
+	}
+}
+
+func (s *evalSink) Wants(object *dataset.Object) bool { return s.album.Wants(object) }
 
 func (s *evalSink) Batch(class string, done, total int) {
 	if done == 0 || s.bar == nil && s.class == "" {

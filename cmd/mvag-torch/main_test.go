@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,8 +18,19 @@ import (
 	"mvag-torch/model/weights"
 )
 
+// commandVariable makes the test binary the program, with these arguments, so
+// that it can be killed.
+const commandVariable = "MVAG_TEST_COMMAND"
+
 func TestMain(m *testing.M) {
 	tensor.SetThreads(1) // small tensors
+	if args := os.Getenv(commandVariable); args != "" {
+		if err := run(context.Background(), strings.Split(args, "\n")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -139,6 +151,8 @@ func TestFromNothingToATable(t *testing.T) {
 		t.Errorf("scores.jsonl: have %d lines, want 45 (error %v)", strings.Count(string(scores), "\n"), err)
 	}
 
+	t.Run("resume", func(t *testing.T) { evalResumes(t, model, other) })
+	t.Run("maps", func(t *testing.T) { evalSavesMaps(t, dir, model, other) })
 	t.Run("refusals", func(t *testing.T) { evalRefusals(t, dir, model, raw) })
 }
 

@@ -56,7 +56,7 @@ func BenchmarkPixels(b *testing.B) {
 	add := func(b *testing.B, p *Pixels, anomalous bool) {
 		for i := range maps {
 			if (masks[i] != nil) == anomalous {
-				if err := p.Add(fmt.Sprint(i), maps[i], masks[i], 256, 256); err != nil {
+				if err := p.Add(Picture{Name: fmt.Sprint(i), Scores: maps[i], Mask: masks[i], Height: 256, Width: 256}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -79,11 +79,10 @@ func BenchmarkPixels(b *testing.B) {
 		r, _ := p.Rank(AUPROLimit)
 		share = float64(r.Anomalous) / float64(r.Anomalous+r.Normal)
 	})
-	report(b, "kept/add,rank,aupro200", func(p *Pixels) {
+	report(b, "kept/add,rank,summarize", func(p *Pixels) {
 		add(b, p, true)
 		add(b, p, false)
-		p.Rank(AUPROLimit)
-		p.AUPRO200()
+		p.Summarize(AUPROLimit)
 	})
 	report(b, "sealed/add,rank", func(p *Pixels) {
 		add(b, p, true)
@@ -103,7 +102,7 @@ func BenchmarkTopMean(b *testing.B) {
 	})
 	b.Run("object of 5", func(b *testing.B) {
 		for b.Loop() {
-			TopMean(0.01, maps...)
+			Tops(0.01, maps...)
 		}
 	})
 }

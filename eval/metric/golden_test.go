@@ -50,7 +50,7 @@ func TestGolden(t *testing.T) {
 	for _, c := range file.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			if c.Kind == "scores" {
-				r, err := Rank(c.Scores, labels(c.Labels))
+				r, err := Rank(c.Scores, bools(c.Labels))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -103,7 +103,7 @@ func compareExact(t *testing.T, name string, have float64, fraction string) {
 	}
 }
 
-func labels(in []int) []bool {
+func bools(in []int) []bool {
 	out := make([]bool, len(in))
 	for i, l := range in {
 		out[i] = l == 1
@@ -112,29 +112,29 @@ func labels(in []int) []bool {
 }
 
 // pictures of a case, inline or from its two .npy files in dir.
-func (c *goldenCase) pictures(t *testing.T, dir string) []picture {
+func (c *goldenCase) pictures(t *testing.T, dir string) []Picture {
 	t.Helper()
 	n, h, w := c.Shape[0], c.Shape[1], c.Shape[2]
-	out := make([]picture, n)
+	out := make([]Picture, n)
 	if c.MapsFile != "" {
 		maps := npy(t, filepath.Join(dir, c.MapsFile), "'<f4'", 4*n*h*w)
 		masks := npy(t, filepath.Join(dir, c.MasksFile), "'|u1'", n*h*w)
 		for i := range out {
-			out[i] = picture{"smooth", make([]float32, h*w), make([]bool, h*w), h, w}
+			out[i] = Picture{Name: "smooth", Scores: make([]float32, h*w), Mask: make([]bool, h*w), Height: h, Width: w}
 			for j := range h * w {
 				k := i*h*w + j
-				out[i].scores[j] = math.Float32frombits(binary.LittleEndian.Uint32(maps[4*k:]))
-				out[i].mask[j] = masks[k] != 0
+				out[i].Scores[j] = math.Float32frombits(binary.LittleEndian.Uint32(maps[4*k:]))
+				out[i].Mask[j] = masks[k] != 0
 			}
 		}
 		return out
 	}
 	for i := range out {
-		out[i] = picture{name: strconv.Itoa(i), height: h, width: w}
+		out[i] = Picture{Name: strconv.Itoa(i), Height: h, Width: w}
 		for y := range h {
-			out[i].scores = append(out[i].scores, c.Maps[i][y]...)
+			out[i].Scores = append(out[i].Scores, c.Maps[i][y]...)
 			for _, m := range c.Masks[i][y] {
-				out[i].mask = append(out[i].mask, m != 0)
+				out[i].Mask = append(out[i].Mask, m != 0)
 			}
 		}
 	}

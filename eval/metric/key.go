@@ -17,23 +17,25 @@ func value(key uint32) float32 {
 	return math.Float32frombits(key ^ (uint32(int32(^key)>>31) | 1<<31))
 }
 
-// toKeys stores the keys of scores in dst, which has their length. It returns
-// the index of the first NaN, or -1.
-func toKeys(dst []uint32, scores []float32) int {
+// toKeys stores the keys of scores in dst, which has their length, and returns
+// the lowest and the highest; or the index of the first NaN, else -1.
+func toKeys(dst []uint32, scores []float32) (low, high uint32, nan int) {
 	dst = dst[:len(scores)]
+	low = 1<<32 - 1
 	for i, s := range scores {
 		if s != s {
-			return i
+			return 0, 0, i
 		}
-		dst[i] = key(s)
+		k := key(s)
+		dst[i] = k
+		low, high = min(low, k), max(high, k)
 	}
-	return -1
+	return low, high, -1
 }
 
-// positive packs the key of an anomalous pixel with the size of its region in
-// pixels. Sorted, equal scores lie together in an order that does not depend
-// on the pictures they came from.
-func positive(key uint32, size int) uint64 { return uint64(key)<<32 | uint64(size) }
+// pack joins a key, or the index of one, with the number of a region, so that
+// sorting sorts by key.
+func pack(key, region uint32) uint64 { return uint64(key)<<32 | uint64(region) }
 
-// unpack undoes positive.
-func unpack(p uint64) (key uint32, size int) { return uint32(p >> 32), int(uint32(p)) }
+// unpack undoes pack.
+func unpack(p uint64) (key, region uint32) { return uint32(p >> 32), uint32(p) }

@@ -1,6 +1,7 @@
 // Package metric computes the exact numbers that anomaly detection is judged
 // by: AUROC, average precision and maximal F1 of pictures, objects and pixels,
-// and the per-region overlap AUPRO.
+// and the per-region overlap AUPRO; and beside them, under names of their own,
+// the numbers that other programs compute instead.
 //
 // Nothing is binned and no curve is built. All four depend on the normal
 // (negative) scores only through two counts at each distinct anomalous
@@ -12,12 +13,16 @@
 // positive, AUPRO a region and a negative. Infinite scores are ordered as
 // numbers are, -0 equals +0, and NaN is refused by name.
 //
-// Results are the same bits for any order of the input and any number of
-// processors: counts are integers, and the only inexact sums run over the
-// positives in sorted order.
+// Results are the same bits for any order of the input, any division into
+// shards and any number of processors: counts are integers, and the only
+// inexact sums run over the positives in sorted order.
 package metric
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+)
 
 // Ranking says how well scores put anomalous samples above normal ones.
 // Undefined values are NaN.
@@ -32,6 +37,48 @@ type Ranking struct {
 	F1max float64
 	// Threshold is the smallest score t for which "score >= t" reaches F1max.
 	Threshold float64
+
+	// For comparison with other programs only:
+
+	// F1Eps is the largest 2pr/(p+r+1e-7) of precision p and recall r, as in
+	// Dinomaly.
+	F1Eps float64
+	// AUPR is the area under precision over recall by the trapezoid rule, as in
+	// anomalib and, after binning, ADEval; it is not AP.
+	AUPR float64
+}
+
+// Number is a value that JSON may lack: NaN is null, infinities are the texts
+// "Infinity" and "-Infinity".
+type Number float64
+
+// MarshalJSON writes a number, null or a text.
+func (n Number) MarshalJSON() ([]byte, error) {
+	switch v := float64(n); {
+	case math.IsNaN(v):
+		return []byte("null"), nil
+	case math.IsInf(v, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(v, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		return json.Marshal(v)
+	}
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (n *Number) UnmarshalJSON(data []byte) error {
+	switch string(data) {
+	case "null":
+		*n = Number(math.NaN())
+	case `"Infinity"`:
+		*n = Number(math.Inf(1))
+	case `"-Infinity"`:
+		*n = Number(math.Inf(-1))
+	default:
+		return json.Unmarshal(data, (*float64)(n))
+	}
+	return nil
 }
 
 // Rank computes the ranking of pictures or objects: scores[i] belongs to a
@@ -42,19 +89,19 @@ func Rank(scores []float32, labels []bool) (Ranking, error) {
 		return Ranking{}, fmt.Errorf("labels: have %d, want %d as there are scores", len(labels), len(scores))
 	}
 	keys := make([]uint32, len(scores))
-	if i := toKeys(keys, scores); i >= 0 {
+	if _, _, i := toKeys(keys, scores); i >= 0 {
 		return Ranking{}, fmt.Errorf("score %d of %d: have NaN, want a number", i, len(scores))
 	}
 	var positives []uint64
-	var negatives []uint32
+	negatives := chunk{keys: make([]uint32, 0, len(keys))}
 	for i, k := range keys {
 		if labels[i] {
-			positives = append(positives, positive(k, 1))
+			positives = append(positives, pack(k, 0))
 		} else {
-			negatives = append(negatives, k)
+			negatives.keys = append(negatives.keys, k)
 		}
 	}
-	r := newRanks(positives)
-	r.count([][]uint32{negatives})
-	return r.ranking(), nil
+	r := newRanks(distinct(positives), 1)
+	r.countAll([]chunk{negatives})
+	return r.counts(allViews).evaluate(r.indexed(positives), nil, 0, nil).Ranking, nil
 }

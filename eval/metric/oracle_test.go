@@ -8,14 +8,6 @@ import (
 	"testing"
 )
 
-// picture is one map with its mask.
-type picture struct {
-	name          string
-	scores        []float32
-	mask          []bool
-	height, width int
-}
-
 // results are all numbers of a set of pictures, of the code or of the oracle.
 type results struct {
 	PixelRanking
@@ -23,34 +15,36 @@ type results struct {
 }
 
 // evaluate adds the pictures in the order given.
-func evaluate(t testing.TB, pictures []picture, limit float64) results {
+func evaluate(t testing.TB, pictures []Picture, limit float64) results {
 	t.Helper()
 	var p Pixels
 	addAll(t, &p, pictures)
-	r, err := p.Rank(limit)
+	s, err := p.Summarize(limit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := p.AUPRO200()
-	if err != nil {
-		t.Fatal(err)
+	if r, err := p.Rank(limit); err != nil || !same(results{PixelRanking: r}, results{PixelRanking: s.PixelRanking}) {
+		t.Fatalf("Rank: have %+v, %v, want %+v", r, err, s.PixelRanking)
 	}
-	return results{r, v}
+	if s.Compat.Slack != 0 {
+		t.Fatalf("slack: have %v, want 0 without Seal", s.Compat.Slack)
+	}
+	return results{s.PixelRanking, s.Compat.AUPRO200}
 }
 
-func addAll(t testing.TB, p *Pixels, pictures []picture) {
+func addAll(t testing.TB, p *Pixels, pictures []Picture) {
 	t.Helper()
 	for _, x := range pictures {
-		if err := p.Add(x.name, x.scores, x.mask, x.height, x.width); err != nil {
+		if err := p.Add(x); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 // anomalousFirst returns the pictures with anomalous pixels and the others.
-func anomalousFirst(pictures []picture) (anomalous, normal []picture) {
+func anomalousFirst(pictures []Picture) (anomalous, normal []Picture) {
 	for _, x := range pictures {
-		if slices.Contains(x.mask, true) {
+		if slices.Contains(x.Mask, true) || slices.Contains(x.Other, true) {
 			anomalous = append(anomalous, x)
 		} else {
 			normal = append(normal, x)
@@ -67,14 +61,14 @@ type sample struct {
 
 // oracle computes everything from the definitions, in rational arithmetic and
 // with every distinct score as a threshold. The limit of AUPRO is limit/10.
-func oracle(pictures []picture, limit int64) results {
+func oracle(pictures []Picture, limit int64) results {
 	var all []sample
 	var sizes []int64
 	masks := 0
 	for _, x := range pictures {
 		region := flood(x)
 		first := len(sizes)
-		for i, s := range x.scores {
+		for i, s := range x.Scores {
 			r := region[i]
 			if r >= 0 {
 				r += first
@@ -104,16 +98,16 @@ func oracle(pictures []picture, limit int64) results {
 }
 
 // flood numbers the 8-connected regions of a mask from 0; -1 is no region.
-func flood(x picture) []int {
-	region := slices.Repeat([]int{-1}, len(x.scores))
-	if x.mask == nil {
+func flood(x Picture) []int {
+	region := slices.Repeat([]int{-1}, len(x.Scores))
+	if x.Mask == nil {
 		return region
 	}
 	n := 0
 	var fill func(row, column int)
 	fill = func(row, column int) {
-		i := row*x.width + column
-		if row < 0 || column < 0 || row >= x.height || column >= x.width || !x.mask[i] || region[i] >= 0 {
+		i := row*x.Width + column
+		if row < 0 || column < 0 || row >= x.Height || column >= x.Width || !x.Mask[i] || region[i] >= 0 {
 			return
 		}
 		region[i] = n
@@ -121,14 +115,17 @@ func flood(x picture) []int {
 			fill(row+d/3-1, column+d%3-1)
 		}
 	}
-	for i := range x.mask {
-		if x.mask[i] && region[i] < 0 {
-			fill(i/x.width, i%x.width)
+	for i := range x.Mask {
+		if x.Mask[i] && region[i] < 0 {
+			fill(i/x.Width, i%x.Width)
 			n++
 		}
 	}
 	return region
 }
+
+// rat is a fraction.
+func rat(a, b int64) *big.Rat { return big.NewRat(a, b) }
 
 // descending lists the distinct scores from the highest.
 func descending(all []sample) []float32 {
@@ -145,7 +142,7 @@ func descending(all []sample) []float32 {
 
 func oracleRanking(all []sample, p, n int64) Ranking {
 	nan := math.NaN()
-	out := Ranking{nan, nan, nan, nan}
+	out := Ranking{nan, nan, nan, nan, nan, nan}
 	if p == 0 {
 		return out
 	}
@@ -182,7 +179,30 @@ func oracleRanking(all []sample, p, n int64) Ranking {
 	}
 	out.AP, _ = ap.Float64()
 	out.F1max, _ = best.Float64()
+	out.F1Eps, out.AUPR = oracleCurve(all, p)
 	return out
+}
+
+// oracleCurve walks scikit-learn's precision-recall curve, a point for every
+// score of any pixel, as Dinomaly and anomalib do.
+func oracleCurve(all []sample, p int64) (f1, area float64) {
+	lastRecall, lastPrecision := 0.0, 1.0
+	for _, t := range descending(all) {
+		var tp, predicted int64
+		for _, s := range all {
+			if s.score >= t {
+				predicted++
+				if s.region >= 0 {
+					tp++
+				}
+			}
+		}
+		recall, precision := float64(tp)/float64(p), float64(tp)/float64(predicted)
+		f1 = max(f1, 2*precision*recall/(precision+recall+1e-7))
+		area += (recall - lastRecall) * (precision + lastPrecision) / 2
+		lastRecall, lastPrecision = recall, precision
+	}
+	return f1, area
 }
 
 // curve returns the false-positive rate and the mean overlap at "found".
@@ -263,10 +283,10 @@ var levels = []float32{
 
 // random returns 1 to 3 pictures of 1 to 12 pixels in all, one score in two of
 // a small set.
-func random(rng *rand.Rand) []picture {
+func random(rng *rand.Rand) []Picture {
 	shapes := [][2]int{{1, 1}, {1, 3}, {2, 2}, {3, 2}, {3, 4}, {4, 3}, {2, 4}, {1, 4}}
 	share := rng.Float64()
-	var out []picture
+	var out []Picture
 	for left := 12; left > 0 && len(out) < 3; {
 		shape := shapes[rng.IntN(len(shapes))]
 		n := shape[0] * shape[1]
@@ -274,14 +294,14 @@ func random(rng *rand.Rand) []picture {
 			break
 		}
 		left -= n
-		x := picture{name: "random", height: shape[0], width: shape[1]}
+		x := Picture{Name: "random", Height: shape[0], Width: shape[1]}
 		for range n {
 			s := levels[rng.IntN(len(levels))]
 			if rng.IntN(2) == 0 {
 				s = float32(rng.NormFloat64())
 			}
-			x.scores = append(x.scores, s)
-			x.mask = append(x.mask, rng.Float64() < share)
+			x.Scores = append(x.Scores, s)
+			x.Mask = append(x.Mask, rng.Float64() < share)
 		}
 		out = append(out, x)
 	}
@@ -302,7 +322,7 @@ func check(t testing.TB, what string, have, want results, tolerance float64) {
 	}{
 		{"AUROC", have.AUROC, want.AUROC}, {"AP", have.AP, want.AP}, {"F1max", have.F1max, want.F1max},
 		{"Threshold", have.Threshold, want.Threshold}, {"AUPRO", have.AUPRO, want.AUPRO},
-		{"AUPRO200", have.aupro200, want.aupro200},
+		{"AUPRO200", have.aupro200, want.aupro200}, {"F1Eps", have.F1Eps, want.F1Eps}, {"AUPR", have.AUPR, want.AUPR},
 	} {
 		if !near(c.have, c.want, tolerance) {
 			t.Errorf("%s: %s: have %v, want %v", what, c.name, c.have, c.want)
@@ -331,15 +351,15 @@ func TestRankAgainstDefinitions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 11))
 	for range 3000 {
 		x := random(rng)[0]
-		have, err := Rank(x.scores, x.mask)
+		have, err := Rank(x.Scores, x.Mask)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := oracle([]picture{x}, 3)
+		want := oracle([]Picture{x}, 3)
 		check(t, "definitions", results{PixelRanking: PixelRanking{Ranking: have}},
 			results{PixelRanking: PixelRanking{Ranking: want.Ranking}}, 1e-12)
 		if t.Failed() {
-			t.Fatalf("scores %v, labels %v", x.scores, x.mask)
+			t.Fatalf("scores %v, labels %v", x.Scores, x.Mask)
 		}
 	}
 }
@@ -348,24 +368,24 @@ func FuzzPixels(f *testing.F) {
 	f.Add([]byte{0, 0, 128, 63, 1, 0, 0, 0, 0, 0, 0, 0, 0, 128, 0}, byte(3))
 	f.Add([]byte{0, 0, 192, 127, 1}, byte(1)) // NaN
 	f.Fuzz(func(t *testing.T, data []byte, width byte) {
-		x := picture{name: "fuzz", width: max(1, int(width)%5)}
+		x := Picture{Name: "fuzz", Width: max(1, int(width)%5)}
 		nan := false
-		for ; len(data) >= 5 && len(x.scores) < 40; data = data[5:] {
+		for ; len(data) >= 5 && len(x.Scores) < 40; data = data[5:] {
 			bits := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
-			x.scores = append(x.scores, math.Float32frombits(bits))
-			x.mask = append(x.mask, data[4]&1 == 1)
+			x.Scores = append(x.Scores, math.Float32frombits(bits))
+			x.Mask = append(x.Mask, data[4]&1 == 1)
 		}
-		x.height = len(x.scores) / x.width
-		x.scores, x.mask = x.scores[:x.height*x.width], x.mask[:x.height*x.width]
-		for _, s := range x.scores {
+		x.Height = len(x.Scores) / x.Width
+		x.Scores, x.Mask = x.Scores[:x.Height*x.Width], x.Mask[:x.Height*x.Width]
+		for _, s := range x.Scores {
 			nan = nan || s != s
 		}
 		var p Pixels
-		err := p.Add(x.name, x.scores, x.mask, x.height, x.width)
-		if bad := nan || x.height == 0; bad != (err != nil) {
+		err := p.Add(x)
+		if bad := nan || x.Height == 0; bad != (err != nil) {
 			t.Fatalf("%+v: have error %v", x, err)
 		} else if !bad {
-			check(t, "definitions", evaluate(t, []picture{x}, 0.3), oracle([]picture{x}, 3), 1e-12)
+			check(t, "definitions", evaluate(t, []Picture{x}, 0.3), oracle([]Picture{x}, 3), 1e-12)
 		}
 	})
 }

@@ -2,128 +2,327 @@ package metric
 
 import (
 	"fmt"
+	"math"
+	"runtime"
 	"slices"
+	"sync"
 )
 
 // AUPROLimit is the false-positive rate up to which AUPRO is customarily
 // integrated.
 const AUPROLimit = 0.3
 
+// Picture is one anomaly map and what is known of its picture. Scores and masks
+// are [Height, Width], row by row.
+type Picture struct {
+	Name          string // for errors
+	Height, Width int
+	Scores        []float32
+	Mask          []bool // the anomalous pixels; nil if there are none
+	// Other is Mask by another rule, for Summary.Other; all pictures with a Mask
+	// have it, or none.
+	Other []bool
+
+	View   int    // camera
+	Code   string // kind of defect
+	Object string // physical part
+}
+
 // Pixels gathers the anomaly maps of one class. The zero value is empty.
 //
-// There are two ways to use it, with the same results:
+// There are two ways to use it, with the same exact results:
 //
 //   - Add all pictures in any order. Scores are kept: 4 bytes for a normal
 //     pixel, 8 for an anomalous one.
 //   - Add the pictures with anomalous pixels, call Seal, then Add the others,
-//     which are counted and dropped: memory does not grow with them. Only
-//     AUPRO200 is lost, for its thresholds follow from the range of all scores.
+//     which are counted and dropped: memory does not grow with them.
 //
-// A Pixels must not be used by several goroutines at once; it starts its own.
+// Several goroutines may use it at once. Shards of a class are put together by
+// Merge; Bounds is the way for pictures that come in any order and cannot be
+// kept.
 type Pixels struct {
-	positives []uint64   // see positive
-	negatives [][]uint32 // keys, a slice for each picture; nil once sealed
-	masks     int        // pictures with anomalous pixels
-	regions   int
-	sealed    *ranks
-
-	keys []uint32 // scratch of Add: keys of one picture
-	runs regions  // scratch of Add: mask of one picture
+	mu          sync.Mutex
+	pictures    []origin // of the pictures with pixels in a mask
+	mask, other labels
+	lost        []uint32 // keys of the pixels in Mask only
+	gained      []uint32 // keys of the pixels in Other only
+	kept        []chunk  // normal pixels; nil once sealed
+	all, marked span     // of the keys of all pictures, of those with pixels in a mask
+	sealed      *ranks
+	fork        bool // positives are those of another Pixels
 }
 
-// PixelRanking is the ranking of all pixels of a class. Undefined values are
-// NaN.
-type PixelRanking struct {
-	Ranking
-	// AUPRO is the mean overlap with the 8-connected regions of each picture,
-	// averaged over false-positive rates from 0 to the limit (Bergmann et al.,
-	// The MVTec Anomaly Detection Dataset, IJCV 2021).
-	AUPRO float64
-	// Anomalous and Normal count pixels.
-	Anomalous, Normal int64
-	// Masks counts pictures with anomalous pixels, Regions their regions.
-	Masks, Regions int
+// span is a range of keys.
+type span struct {
+	Low, High uint32
+	Used      bool // there is a key
 }
 
-// Add takes one picture: scores and mask are [height, width], row by row, and
-// a nil mask means that no pixel is anomalous. Nothing is kept of the slices,
-// and nothing is changed if there is an error. Errors name the picture.
-func (p *Pixels) Add(name string, scores []float32, mask []bool, height, width int) error {
-	if height < 1 || width < 1 || len(scores) != height*width {
-		return fmt.Errorf("picture %q: map: have %d values, want %dx%d", name, len(scores), height, width)
+func (s *span) add(o span) {
+	switch {
+	case !o.Used:
+	case !s.Used:
+		*s = o
+	default:
+		s.Low, s.High = min(s.Low, o.Low), max(s.High, o.High)
 	}
-	if mask != nil && len(mask) != len(scores) {
-		return fmt.Errorf("picture %q: mask: have %d pixels, want %d (%dx%d) as the map has",
-			name, len(mask), len(scores), height, width)
+}
+
+// origin is what the results are broken down by.
+type origin struct {
+	View         int
+	Code, Object string
+}
+
+// labels are the anomalous pixels by one rule.
+type labels struct {
+	Positives []uint64 // key and number of the region, see pack
+	Regions   []region
+	Masks     int // pictures with anomalous pixels
+}
+
+type region struct{ Size, Picture uint32 }
+
+// chunk is a list of normal pixels of one view, as keys.
+type chunk struct {
+	view int
+	keys []uint32
+}
+
+// scratch is what Add needs for one picture.
+type scratch struct {
+	keys        []uint32
+	mask, other regions
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// Add takes one picture. Nothing is kept of its slices, and nothing is changed
+// if there is an error. Errors name the picture.
+func (p *Pixels) Add(x Picture) error {
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	scores, err := s.read(&x)
+	if err != nil {
+		return err
 	}
-	p.keys = slices.Grow(p.keys[:0], len(scores))[:len(scores)]
-	if i := toKeys(p.keys, scores); i >= 0 {
-		return fmt.Errorf("picture %q: score at row %d, column %d: have NaN, want a number", name, i/width, i%width)
+	masked, other := s.mask.find(x.Mask, x.Width), s.other.find(x.Other, x.Width)
+	if masked+other > 0 {
+		return p.keep(&x, s, masked, other, scores)
 	}
-	regions := p.runs.find(mask, width)
-	if p.sealed == nil {
-		p.keep(regions)
-		return nil
+	p.mu.Lock()
+	p.all.add(scores)
+	sealed := p.sealed
+	if sealed == nil {
+		p.kept = append(p.kept, chunk{x.View, slices.Clone(s.keys)})
 	}
-	if n := p.runs.pixels(); n > 0 {
-		return fmt.Errorf("picture %q: mask: have %d anomalous pixels after Seal, want none", name, n)
+	p.mu.Unlock()
+	if sealed != nil {
+		sealed.count(x.View, s.keys)
 	}
-	p.sealed.count(slices.Collect(slices.Chunk(p.keys, len(p.keys)/maxWorkers+1)))
 	return nil
 }
 
-// keep stores the picture in p.keys and p.runs.
-func (p *Pixels) keep(regions int) {
-	anomalous := p.runs.pixels()
-	negatives := make([]uint32, 0, len(p.keys)-anomalous)
-	p.positives = slices.Grow(p.positives, anomalous)
-	done := 0
-	for _, r := range p.runs {
-		negatives = append(negatives, p.keys[done:r.from]...)
-		for _, k := range p.keys[r.from:r.to] {
-			p.positives = append(p.positives, positive(k, r.size))
+// read checks a picture and turns its scores into keys.
+func (s *scratch) read(x *Picture) (span, error) {
+	n := x.Height * x.Width
+	if x.Height < 1 || x.Width < 1 || len(x.Scores) != n {
+		return span{}, fmt.Errorf("picture %q: map: have %d values, want %dx%d", x.Name, len(x.Scores), x.Height, x.Width)
+	}
+	for _, mask := range [][]bool{x.Mask, x.Other} {
+		if mask != nil && len(mask) != n {
+			return span{}, fmt.Errorf("picture %q: mask: have %d pixels, want %d (%dx%d) as the map has",
+				x.Name, len(mask), n, x.Height, x.Width)
 		}
+	}
+	s.keys = slices.Grow(s.keys[:0], n)[:n]
+	low, high, i := toKeys(s.keys, x.Scores)
+	if i >= 0 {
+		return span{}, fmt.Errorf("picture %q: score at row %d, column %d: have NaN, want a number", x.Name, i/x.Width, i%x.Width)
+	}
+	return span{low, high, true}, nil
+}
+
+// keep stores a picture with pixels in a mask.
+func (p *Pixels) keep(x *Picture, s *scratch, masked, other int, scores span) error {
+	negatives := make([]uint32, 0, len(s.keys)-s.mask.pixels())
+	done := 0
+	for _, r := range s.mask {
+		negatives = append(negatives, s.keys[done:r.from]...)
 		done = r.to
 	}
-	p.negatives = append(p.negatives, append(negatives, p.keys[done:]...))
-	p.regions += regions
-	if anomalous > 0 {
-		p.masks++
+	negatives = append(negatives, s.keys[done:]...)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sealed != nil {
+		return fmt.Errorf("picture %q: mask: have %d anomalous pixels after Seal, want none",
+			x.Name, max(s.mask.pixels(), s.other.pixels()))
+	}
+	p.all.add(scores)
+	p.marked.add(scores)
+	p.kept = append(p.kept, chunk{x.View, negatives})
+	number := uint32(len(p.pictures))
+	p.pictures = append(p.pictures, origin{x.View, x.Code, x.Object})
+	p.mask.add(s.keys, s.mask, masked, number)
+	if x.Other == nil {
+		return nil
+	}
+	p.other.add(s.keys, s.other, other, number)
+	for i, in := range x.Other {
+		switch masked := x.Mask != nil && x.Mask[i]; {
+		case masked && !in:
+			p.lost = append(p.lost, s.keys[i])
+		case in && !masked:
+			p.gained = append(p.gained, s.keys[i])
+		}
+	}
+	return nil
+}
+
+// add enters the runs of one picture.
+func (l *labels) add(keys []uint32, runs regions, n int, picture uint32) {
+	first := len(l.Regions)
+	l.Regions = append(l.Regions, make([]region, n)...)
+	l.Positives = slices.Grow(l.Positives, runs.pixels())
+	for _, r := range runs {
+		number := first + r.region
+		l.Regions[number] = region{uint32(r.size), picture}
+		for _, k := range keys[r.from:r.to] {
+			l.Positives = append(l.Positives, pack(k, uint32(number)))
+		}
+	}
+	if n > 0 {
+		l.Masks++
 	}
 }
 
 // Seal declares that all pictures with anomalous pixels have been added. Their
 // normal pixels are counted and dropped, as those of later pictures will be.
 func (p *Pixels) Seal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.sealed == nil {
-		p.sealed = p.rank()
-		p.negatives = nil
+		p.sealed = p.rank(p.grid())
+		p.kept = nil
 	}
 }
 
-// rank counts the normal pixels that are kept.
-func (p *Pixels) rank() *ranks {
-	r := newRanks(p.positives)
-	r.count(p.negatives)
+// rank counts the normal pixels that are kept around the anomalous ones and
+// around more edges.
+func (p *Pixels) rank(more []uint32) *ranks {
+	edges := slices.Concat(distinct(p.mask.Positives), more, p.gained)
+	slices.Sort(edges)
+	views := map[int]bool{}
+	for _, c := range p.kept {
+		views[c.view] = true
+	}
+	workers := runtime.GOMAXPROCS(0)
+	// Lanes cost memory; goroutines that count different views share none.
+	r := newRanks(slices.Clip(slices.Compact(edges)), max(1, workers/max(1, len(views))))
+	r.countAll(p.kept)
 	return r
 }
 
-// Rank evaluates the pixels added so far. Limit is that of AUPRO, above 0 and
-// at most 1. More pictures may follow.
-func (p *Pixels) Rank(limit float64) (PixelRanking, error) {
-	if !(limit > 0 && limit <= 1) {
-		return PixelRanking{}, fmt.Errorf("aupro limit: have %v, want above 0 and at most 1", limit)
+// gridBits bounds the edges that Seal adds for the sake of Compat to 2^16.
+const gridBits = 16
+
+// grid returns edges at equal distances between keys over the scores of the
+// pictures with pixels in a mask, in even steps of floating-point numbers, so
+// that few negatives lie between any two.
+func (p *Pixels) grid() []uint32 {
+	if !p.marked.Used {
+		return nil
 	}
-	r := p.sealed
-	if r == nil {
-		r = p.rank()
+	width := uint64(1)
+	low, high := uint64(p.marked.Low), uint64(p.marked.High)
+	for (high-low)/width >= 1<<gridBits {
+		width *= 2
 	}
-	return PixelRanking{
-		Ranking:   r.ranking(),
-		AUPRO:     r.aupro(p.regions, limit),
-		Anomalous: int64(len(p.positives)),
-		Normal:    r.negatives,
-		Masks:     p.masks,
-		Regions:   p.regions,
-	}, nil
+	var edges []uint32
+	for k := (low + width - 1) / width * width; k <= high; k += width {
+		edges = append(edges, uint32(k))
+	}
+	return edges
+}
+
+// Merge adds the pictures of a shard of the same class, which stays as it is.
+// The result has the same bits as if one Pixels had been given all pictures.
+// Once p is sealed, q must be a Fork of p, or hold no anomalous pixels.
+func (p *Pixels) Merge(q *Pixels) error {
+	if p == q {
+		return fmt.Errorf("merge: have a shard and itself, want two")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case p.sealed == nil && q.sealed != nil:
+		return fmt.Errorf("merge: have a sealed shard and one that is not, want both or neither")
+	case p.sealed != nil && q.sealed != nil && (!q.fork || !slices.Equal(p.sealed.keys, q.sealed.keys)):
+		return fmt.Errorf("merge: have a shard sealed by itself, want a fork of the other")
+	case p.sealed != nil && q.sealed == nil && len(q.pictures) > 0:
+		return fmt.Errorf("merge: have %d pictures with anomalous pixels after Seal, want none", len(q.pictures))
+	}
+	p.all.add(q.all)
+	p.marked.add(q.marked)
+	switch {
+	case q.sealed != nil:
+		p.sealed.merge(q.sealed)
+	case p.sealed != nil:
+		p.sealed.countAll(q.kept)
+	default:
+		p.kept = append(p.kept, q.kept...)
+		p.mask.merge(&q.mask, len(p.pictures))
+		p.other.merge(&q.other, len(p.pictures))
+		p.pictures = append(p.pictures, q.pictures...)
+		p.lost, p.gained = append(p.lost, q.lost...), append(p.gained, q.gained...)
+	}
+	return nil
+}
+
+// merge appends the labels of a shard whose pictures begin at first.
+func (l *labels) merge(q *labels, first int) {
+	regions := len(l.Regions)
+	for _, r := range q.Regions {
+		l.Regions = append(l.Regions, region{r.Size, r.Picture + uint32(first)})
+	}
+	for _, packed := range q.Positives {
+		l.Positives = append(l.Positives, packed+uint64(regions))
+	}
+	l.Masks += q.Masks
+}
+
+// Fork returns a Pixels, for another goroutine or machine, that counts normal
+// pictures around the anomalous pixels of p; Merge brings its counts back. P
+// must be sealed.
+func (p *Pixels) Fork() (*Pixels, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sealed == nil {
+		return nil, fmt.Errorf("fork: have a shard that is not sealed, want Seal first")
+	}
+	return &Pixels{sealed: newRanks(p.sealed.keys, p.sealed.spread), fork: true}, nil
+}
+
+// checkLimits checks the limits of AUPRO.
+func checkLimits(limits []float64) error {
+	for _, l := range limits {
+		if !(l > 0 && l <= 1) {
+			return fmt.Errorf("aupro limit: have %v, want above 0 and at most 1", l)
+		}
+	}
+	if len(limits) == 0 {
+		return fmt.Errorf("aupro limit: have none, want one at least")
+	}
+	return nil
+}
+
+// scoreRange is the lowest and the highest score; both NaN if there is none.
+func (p *Pixels) scoreRange() (low, high float64) {
+	if !p.all.Used {
+		return math.NaN(), math.NaN()
+	}
+	return float64(value(p.all.Low)), float64(value(p.all.High))
 }

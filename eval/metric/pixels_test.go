@@ -19,20 +19,21 @@ var (
 
 // tied returns pictures of 12x12 with few distinct scores, half of them without
 // anomalous pixels, and one without a mask.
-func tied(seed uint64, n, distinct int) []picture {
+func tied(seed uint64, n, distinct int) []Picture {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	out := make([]picture, n)
+	out := make([]Picture, n)
 	for i := range out {
-		out[i] = picture{fmt.Sprint(i), make([]float32, 144), make([]bool, 144), 12, 12}
+		out[i] = Picture{Name: fmt.Sprint(i), Scores: make([]float32, 144), Mask: make([]bool, 144), Height: 12, Width: 12,
+			View: i % 3, Code: string('A' + rune(i%4)), Object: fmt.Sprint(i / 3)}
 		for j := range 144 {
-			out[i].scores[j] = float32(rng.IntN(distinct)-distinct/3) / 7
+			out[i].Scores[j] = float32(rng.IntN(distinct)-distinct/3) / 7
 			if i%2 == 0 && rng.IntN(5) == 0 {
-				out[i].mask[j] = true
-				out[i].scores[j] += float32(rng.IntN(distinct)) / 14
+				out[i].Mask[j] = true
+				out[i].Scores[j] += float32(rng.IntN(distinct)) / 14
 			}
 		}
 	}
-	out[1].mask = nil
+	out[1].Mask = nil
 	return out
 }
 
@@ -76,9 +77,6 @@ func TestSealedGivesTheSameBits(t *testing.T) {
 			if err != nil || !same(results{PixelRanking: have}, results{PixelRanking: want.PixelRanking}) {
 				t.Fatalf("split %d: have %+v, %v, want %+v", split, have, err, want)
 			}
-			if _, err := p.AUPRO200(); err == nil || !strings.Contains(err.Error(), "after Seal") {
-				t.Fatalf("AUPRO200 after Seal: have %v, want an error", err)
-			}
 		}
 	}
 }
@@ -88,16 +86,12 @@ func TestRankMayBeAskedInBetween(t *testing.T) {
 	var p Pixels
 	for i, x := range pictures {
 		addAll(t, &p, pictures[i:i+1])
-		have, err := p.Rank(1)
+		have, err := p.Summarize(1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		aupro200, err := p.AUPRO200()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := evaluate(t, pictures[:i+1], 1); !same(results{have, aupro200}, want) {
-			t.Fatalf("after picture %s: have %+v, want %+v", x.name, have, want)
+		if want := evaluate(t, pictures[:i+1], 1); !same(results{have.PixelRanking, have.Compat.AUPRO200}, want) {
+			t.Fatalf("after picture %s: have %+v, want %+v", x.Name, have, want)
 		}
 	}
 }
@@ -107,14 +101,14 @@ func TestMonotoneMapsChangeNothing(t *testing.T) {
 	want := evaluate(t, pictures, AUPROLimit)
 	var distinct []float32
 	for _, x := range pictures {
-		distinct = append(distinct, x.scores...)
+		distinct = append(distinct, x.Scores...)
 	}
 	slices.Sort(distinct)
 	distinct = slices.Compact(distinct)
 	for _, x := range pictures {
-		for i, s := range x.scores {
+		for i, s := range x.Scores {
 			rank, _ := slices.BinarySearch(distinct, s)
-			x.scores[i] = float32(math.Exp(float64(rank)/20)) - 1e3
+			x.Scores[i] = float32(math.Exp(float64(rank)/20)) - 1e3
 		}
 	}
 	have := evaluate(t, pictures, AUPROLimit)
@@ -129,8 +123,8 @@ func TestReversedScoresReverseAUROC(t *testing.T) {
 	pictures := tied(8, 20, 30)
 	want := 1 - evaluate(t, pictures, AUPROLimit).AUROC
 	for _, x := range pictures {
-		for i := range x.scores {
-			x.scores[i] = -x.scores[i]
+		for i := range x.Scores {
+			x.Scores[i] = -x.Scores[i]
 		}
 	}
 	if have := evaluate(t, pictures, AUPROLimit).AUROC; !near(have, want, 1e-12) {
@@ -141,25 +135,25 @@ func TestReversedScoresReverseAUROC(t *testing.T) {
 // TestAUPROOfSinglePixels: with limit 1 and regions of one pixel each, AUPRO is
 // AUROC.
 func TestAUPROOfSinglePixels(t *testing.T) {
-	x := picture{"dots", make([]float32, 400), make([]bool, 400), 20, 20}
+	x := Picture{Name: "dots", Scores: make([]float32, 400), Mask: make([]bool, 400), Height: 20, Width: 20}
 	rng := rand.New(rand.NewPCG(9, 9))
-	for i := range x.scores {
-		x.scores[i] = float32(rng.IntN(50))
-		x.mask[i] = i/20%2 == 0 && i%20%2 == 0
+	for i := range x.Scores {
+		x.Scores[i] = float32(rng.IntN(50))
+		x.Mask[i] = i/20%2 == 0 && i%20%2 == 0
 	}
-	if r := evaluate(t, []picture{x}, 1); r.Regions != 100 || !near(r.AUPRO, r.AUROC, 1e-12) {
+	if r := evaluate(t, []Picture{x}, 1); r.Regions != 100 || !near(r.AUPRO, r.AUROC, 1e-12) {
 		t.Errorf("have %+v, want 100 regions and AUPRO = AUROC", r)
 	}
 }
 
 func TestEdgeCases(t *testing.T) {
-	one := func(scores []float32, mask ...bool) picture {
-		return picture{"edge", scores, mask, 1, len(scores)}
+	one := func(scores []float32, mask ...bool) Picture {
+		return Picture{Name: "edge", Scores: scores, Mask: mask, Height: 1, Width: len(scores)}
 	}
 	row := func(scores ...float32) []float32 { return scores }
 	cases := []struct {
 		name                                         string
-		picture                                      picture
+		picture                                      Picture
 		auroc, ap, f1max, threshold, aupro, aupro200 float64
 	}{
 		{"all tied", one(row(2, 2, 2, 2), true, false, false, false), .5, .25, .4, 2, .15, nan},
@@ -178,9 +172,9 @@ func TestEdgeCases(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			have := evaluate(t, []picture{c.picture}, AUPROLimit)
-			want := oracle([]picture{c.picture}, 3)
-			want.Ranking, want.AUPRO = Ranking{c.auroc, c.ap, c.f1max, c.threshold}, c.aupro
+			have := evaluate(t, []Picture{c.picture}, AUPROLimit)
+			want := oracle([]Picture{c.picture}, 3)
+			want.AUROC, want.AP, want.F1max, want.Threshold, want.AUPRO = c.auroc, c.ap, c.f1max, c.threshold, c.aupro
 			check(t, c.name, have, want, 1e-12)
 		})
 	}
@@ -189,8 +183,8 @@ func TestEdgeCases(t *testing.T) {
 		!math.IsNaN(r.F1max) || !math.IsNaN(r.AUPRO) {
 		t.Errorf("no pictures: have %+v, %v, want NaN", r, err)
 	}
-	if v, err := empty.AUPRO200(); err != nil || !math.IsNaN(v) {
-		t.Errorf("no pictures: have %v, %v, want NaN", v, err)
+	if s, err := empty.Summarize(AUPROLimit); err != nil || !math.IsNaN(s.Compat.AUPRO200) || !math.IsNaN(s.Compat.ADEval.AUROC) {
+		t.Errorf("no pictures: have %+v, %v, want NaN", s.Compat, err)
 	}
 }
 
@@ -198,11 +192,11 @@ func TestEdgeCases(t *testing.T) {
 // to 1 in floating point.
 func TestPerfectMapsAreNotAboveOne(t *testing.T) {
 	for size := 1; size < 300; size++ {
-		x := picture{"bar", make([]float32, 600), make([]bool, 600), 1, 600}
+		x := Picture{Name: "bar", Scores: make([]float32, 600), Mask: make([]bool, 600), Height: 1, Width: 600}
 		for i := range size {
-			x.scores[i], x.mask[i] = float32(i+1), true
+			x.Scores[i], x.Mask[i] = float32(i+1), true
 		}
-		r := evaluate(t, []picture{x}, AUPROLimit)
+		r := evaluate(t, []Picture{x}, AUPROLimit)
 		for _, v := range []float64{r.AUROC, r.AP, r.F1max, r.AUPRO} {
 			if v > 1 || !near(v, 1, 1e-12) {
 				t.Fatalf("size %d: have %+v, want 1", size, r)
@@ -215,9 +209,9 @@ func TestPerfectMapsAreNotAboveOne(t *testing.T) {
 // and 4 equal it, so its ramp goes from 0.1 to 0.5 and is cut at 0.3 in the
 // middle: a triangle of width 0.2 and height 0.5, divided by 0.3.
 func TestTieAcrossTheLimit(t *testing.T) {
-	x := picture{"tie", []float32{2, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1}, make([]bool, 11), 1, 11}
-	x.mask[0] = true
-	if r := evaluate(t, []picture{x}, 0.3); !near(r.AUPRO, 0.2*0.5/2/0.3, 1e-12) {
+	x := Picture{Name: "tie", Scores: []float32{2, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1}, Mask: make([]bool, 11), Height: 1, Width: 11}
+	x.Mask[0] = true
+	if r := evaluate(t, []Picture{x}, 0.3); !near(r.AUPRO, 0.2*0.5/2/0.3, 1e-12) {
 		t.Errorf("have %v, want %v", r.AUPRO, 0.2*0.5/2/0.3)
 	}
 }
@@ -228,8 +222,8 @@ func TestEmptyMaskEqualsNoMask(t *testing.T) {
 	pictures := tied(2, 6, 40)
 	want := evaluate(t, pictures, AUPROLimit)
 	for i := range pictures {
-		if !slices.Contains(pictures[i].mask, true) {
-			pictures[i].mask = nil
+		if !slices.Contains(pictures[i].Mask, true) {
+			pictures[i].Mask = nil
 		}
 	}
 	if have := evaluate(t, pictures, AUPROLimit); !same(have, want) || have.Masks != 3 {
@@ -260,7 +254,7 @@ func TestErrorsNameThePictureAndChangeNothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var p Pixels
 			addAll(t, &p, pictures)
-			err := p.Add("p", c.scores, c.mask, c.height, c.width)
+			err := p.Add(Picture{Name: "p", Scores: c.scores, Mask: c.mask, Height: c.height, Width: c.width})
 			if err == nil || err.Error() != c.want {
 				t.Errorf("have %v, want %s", err, c.want)
 			}
@@ -272,7 +266,7 @@ func TestErrorsNameThePictureAndChangeNothing(t *testing.T) {
 	}
 	var p Pixels
 	p.Seal()
-	err := p.Add("late", make([]float32, 4), []bool{true, false, true, true}, 2, 2)
+	err := p.Add(Picture{Name: "late", Scores: make([]float32, 4), Mask: []bool{true, false, true, true}, Height: 2, Width: 2})
 	if err == nil || err.Error() != `picture "late": mask: have 3 anomalous pixels after Seal, want none` {
 		t.Errorf("have %v, want an error that names the picture", err)
 	}
@@ -308,7 +302,7 @@ func TestMemory(t *testing.T) {
 	add := func() {
 		for i := range maps {
 			if p.sealed == nil || masks[i] == nil {
-				if err := p.Add("p", maps[i], masks[i], 256, 256); err != nil {
+				if err := p.Add(Picture{Name: "p", Scores: maps[i], Mask: masks[i], Height: 256, Width: 256}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -6,6 +6,7 @@ type run struct {
 	from, to int // pixels from..to-1
 	parent   int // a run of the same region; itself at the root
 	size     int // pixels of its region
+	region   int // number of its region, from 0
 }
 
 // regions is the list of runs of one mask, in order of position.
@@ -59,18 +60,21 @@ func (rs regions) root(i int) int {
 	return i
 }
 
-// measure gives each run the size of its region and counts the regions.
+// measure gives each run the size and the number of its region and counts the
+// regions.
 func (rs regions) measure() int {
-	for i := range rs {
-		rs[rs.root(i)].size += rs[i].to - rs[i].from
-	}
 	n := 0
 	for i := range rs {
 		root := rs.root(i)
-		rs[i].size = rs[root].size
+		rs[root].size += rs[i].to - rs[i].from
 		if root == i {
+			rs[i].region = n
 			n++
 		}
+	}
+	for i := range rs {
+		root := rs.root(i)
+		rs[i].size, rs[i].region = rs[root].size, rs[root].region
 	}
 	return n
 }

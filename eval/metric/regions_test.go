@@ -46,9 +46,9 @@ func TestRegions(t *testing.T) {
 }
 
 func TestTouchingPicturesAreTwoRegions(t *testing.T) {
-	a := picture{"a", []float32{1, 2, 3, 4}, []bool{false, false, true, true}, 2, 2}
-	b := picture{"b", []float32{1, 2, 3, 4}, []bool{true, true, false, false}, 2, 2}
-	if r := evaluate(t, []picture{a, b}, AUPROLimit); r.Regions != 2 || r.Masks != 2 {
+	a := Picture{Name: "a", Scores: []float32{1, 2, 3, 4}, Mask: []bool{false, false, true, true}, Height: 2, Width: 2}
+	b := Picture{Name: "b", Scores: []float32{1, 2, 3, 4}, Mask: []bool{true, true, false, false}, Height: 2, Width: 2}
+	if r := evaluate(t, []Picture{a, b}, AUPROLimit); r.Regions != 2 || r.Masks != 2 {
 		t.Errorf("have %+v, want 2 regions of 2 masks", r)
 	}
 }

@@ -41,8 +41,14 @@ func TestTopMean(t *testing.T) {
 		{"NaN in the second map", 0.1, [][]float32{{1, 2}, {nan32, 3}}, nan},
 	}
 	for _, c := range cases {
-		if have := TopMean(c.fraction, c.maps...); !near(have, c.want, 0) {
+		each, have := Tops(c.fraction, c.maps...)
+		if !near(have, c.want, 0) {
 			t.Errorf("%s: have %v, want %v", c.name, have, c.want)
+		}
+		for i, m := range c.maps {
+			if want := TopMean(c.fraction, m); !near(each[i].Mean, want, 0) && !math.IsNaN(have) {
+				t.Errorf("%s: map %d: have %v, want %v", c.name, i, each[i].Mean, want)
+			}
 		}
 	}
 }
@@ -72,17 +78,22 @@ func TestTopMeanAgainstSort(t *testing.T) {
 	if have, want := TopMean(0.01, maps[0]), mean(maps[0], 655); have != want {
 		t.Errorf("one map: have %v, want %v", have, want)
 	}
-	if have, want := TopMean(0.01, maps...), mean(all, 3276); have != want {
+	if have, want := pooled(0.01, maps...), mean(all, 3276); have != want {
 		t.Errorf("five maps: have %v, want %v", have, want)
 	}
-	want := TopMean(0.01, maps...)
+	want := pooled(0.01, maps...)
 	for _, m := range maps {
 		rng.Shuffle(len(m), func(i, j int) { m[i], m[j] = m[j], m[i] })
 	}
 	slices.Reverse(maps)
-	if have := TopMean(0.01, maps...); have != want {
+	if have := pooled(0.01, maps...); have != want {
 		t.Errorf("shuffled: have %v, want %v", have, want)
 	}
+}
+
+func pooled(fraction float64, maps ...[]float32) float64 {
+	_, v := Tops(fraction, maps...)
+	return v
 }
 
 func example(aupro float64) Values {
@@ -99,7 +110,7 @@ func TestMAD(t *testing.T) {
 	if v := example(nan); !math.IsNaN(v[MAD]) {
 		t.Errorf("have %v, want NaN without AUPRO", v[MAD])
 	}
-	v := NewValues(Ranking{1, 1, 1, 0}, PixelRanking{Ranking: Ranking{1, 1, 1, 0}, AUPRO: 1}, Ranking{nan, nan, nan, nan})
+	v := NewValues(Ranking{1, 1, 1, 0, 1, 1}, PixelRanking{Ranking: Ranking{1, 1, 1, 0, 1, 1}, AUPRO: 1}, Ranking{nan, nan, nan, nan, nan, nan})
 	if v[MAD] != 1 {
 		t.Errorf("have %v, want 1: objects do not count", v[MAD])
 	}

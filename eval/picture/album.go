@@ -61,9 +61,14 @@ func defects(object *dataset.Object) (code string, count int) {
 	return code, count
 }
 
+// Wants says whether an object was chosen.
+func (a *Album) Wants(object *dataset.Object) bool {
+	return slices.Contains(a.chosen[object.Class], object.ID)
+}
+
 // Add takes the map of one picture; it keeps those of the chosen objects.
 func (a *Album) Add(v dataset.View, object *dataset.Object, scores []float32, mask []bool) {
-	if !slices.Contains(a.chosen[object.Class], object.ID) {
+	if !a.Wants(object) {
 		return
 	}
 	if a.rows[object.ID] == nil {

@@ -14,7 +14,7 @@ import (
 func Write(path string, r Results) error {
 	data, err := encode(r)
 	if err == nil {
-		err = replace(path, data)
+		err = Replace(path, data)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -22,8 +22,9 @@ func Write(path string, r Results) error {
 	return nil
 }
 
-// replace writes a new file beside path, brings it to the disk and renames it.
-func replace(path string, data []byte) error {
+// Replace writes a file that appears whole or not at all: it writes a new one
+// beside path, brings it to the disk and renames it.
+func Replace(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return err

@@ -36,9 +36,9 @@ func example() Results {
 	return Results{
 		Protocol: protocol{Views: 5, Rule: "mask > 0 & \"crop\""},
 		Classes: []Class{
-			{"gear", metric.NewValues(ranking(1), pixels(ranking(0.75), 0.5), ranking(0.875)), 170, 56, 34, 55},
-			{"bottle_cap", metric.NewValues(ranking(0.5), pixels(none, undefined), ranking(0.25)), 10, 0, 2, 0},
-			{"änderung", metric.NewValues(ranking(0.25), pixels(ranking(0.3125), 0.0625), none), 15, 3, 3, 3},
+			{"gear", metric.NewValues(ranking(1), pixels(ranking(0.75), 0.5), ranking(0.875)), 170, 56, 34, 55, nil},
+			{"bottle_cap", metric.NewValues(ranking(0.5), pixels(none, undefined), ranking(0.25)), 10, 0, 2, 0, nil},
+			{"änderung", metric.NewValues(ranking(0.25), pixels(ranking(0.3125), 0.0625), none), 15, 3, 3, 3, nil},
 		},
 	}
 }
@@ -150,9 +150,9 @@ var errFull = errors.New("full")
 func (broken) Write([]byte) (int, error) { return 0, errFull }
 
 func TestTableErrors(t *testing.T) {
-	for _, format := range []string{"", "latex", "CSV"} {
+	for _, format := range []string{"", "tex", "CSV"} {
 		err := Table(&bytes.Buffer{}, example(), format)
-		if err == nil || !strings.HasSuffix(err.Error(), "want table, markdown, csv or json") ||
+		if err == nil || !strings.HasSuffix(err.Error(), "want table, markdown, latex, csv or json") ||
 			!strings.Contains(err.Error(), `"`+format+`"`) {
 			t.Errorf("%q: have %v, want the format and the list", format, err)
 		}

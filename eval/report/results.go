@@ -1,17 +1,21 @@
 // Package report holds the results of an evaluation, writes and reads them as
 // results.json, and prints them as a table.
 //
-// results.json is an object of three members: "protocol", whatever describes
+// results.json is an object of four members: "protocol", whatever describes
 // how the numbers came about; "classes", an object with one member for each
-// class in the order of evaluation; and "mean", the plain mean over classes.
+// class in the order of evaluation; "mean", the plain mean over classes; and
+// "compat", the means of the numbers computed as other programs do, which is
+// absent if the classes have no details.
 // Numbers are fractions under the names of metric.Name, null where undefined:
 //
 //	{
 //	  "protocol": {"views": 5, …},
 //	  "classes": {
-//	    "gear": {"I-AUROC": 0.97, …, "mAD": 0.83, "S-AUROC": 0.98, …, "pictures": 170, "defective": 56, "objects": 34, "masks": 56}
+//	    "gear": {"I-AUROC": 0.97, …, "mAD": 0.83, "S-AUROC": 0.98, …, "pictures": 170, "defective": 56, "objects": 34, "masks": 56,
+//	             "details": {"counts": {…}, "thresholds": {…}, "compat": {…}, "views": {…}, "defects": {…}}}
 //	  },
-//	  "mean": {"I-AUROC": 0.97, …}
+//	  "mean": {"I-AUROC": 0.97, …},
+//	  "compat": {"AUPRO (Dinomaly, 200 thresholds)": 0.86, …}
 //	}
 package report
 
@@ -40,6 +44,24 @@ type Class struct {
 	// labelled anomalous, and Masks those with anomalous pixels left in their
 	// mask after resizing and cropping.
 	Pictures, Defective, Objects, Masks int
+	// Details is nil in results that have none.
+	Details *Details
+}
+
+// Details are what a class has besides its headline numbers. Maps are written
+// in the order of their keys.
+type Details struct {
+	// Counts of pixels, regions and odd pictures.
+	Counts map[string]int64 `json:"counts"`
+	// Thresholds are the scores at which "score >= threshold" reaches F1max.
+	Thresholds map[string]metric.Number `json:"thresholds"`
+	// Compat are numbers by other rules than those of the protocol, under names
+	// that say which.
+	Compat map[string]metric.Number `json:"compat"`
+	// Views are the numbers of one camera's pictures by themselves, Defects
+	// those of one defect code among all that is good.
+	Views   map[string]metric.Values `json:"views"`
+	Defects map[string]metric.Values `json:"defects"`
 }
 
 // count is one of the integers of a class.
@@ -65,7 +87,47 @@ func (r Results) Mean() (mean metric.Values, skipped [metric.Count]int) {
 	return metric.Mean(values)
 }
 
-// MarshalJSON writes the three members described above.
+// Compat is the mean over classes of the numbers in Details.Compat, undefined
+// ones left out; nil if no class has details.
+func (r Results) Compat() map[string]metric.Number {
+	var totals map[string]metric.Number
+	counts := map[string]float64{}
+	for _, c := range r.Classes {
+		if c.Details == nil {
+			continue
+		}
+		if totals == nil {
+			totals = map[string]metric.Number{}
+		}
+		for name, v := range c.Details.Compat {
+			totals[name] += 0 // named, though undefined in all classes
+			if v == v {
+				totals[name] += v
+				counts[name]++
+			}
+		}
+	}
+	for name := range totals {
+		totals[name] /= metric.Number(counts[name]) // 0/0 is NaN
+	}
+	return totals
+}
+
+// Excluded lists the numbers that are undefined in a class and therefore left
+// out of the mean, by class.
+func (r Results) Excluded() map[string][]string {
+	out := map[string][]string{}
+	for _, c := range r.Classes {
+		for n, v := range c.Values {
+			if v != v {
+				out[c.Name] = append(out[c.Name], metric.Name(n).String())
+			}
+		}
+	}
+	return out
+}
+
+// MarshalJSON writes the members described above.
 func (r Results) MarshalJSON() ([]byte, error) {
 	protocol, err := marshal(r.Protocol)
 	if err != nil {
@@ -91,7 +153,15 @@ func (r Results) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mean: %w", err)
 	}
-	fmt.Fprintf(&out, `},"mean":%s}`, mean)
+	fmt.Fprintf(&out, `},"mean":%s`, mean)
+	if compat := r.Compat(); compat != nil {
+		text, err := marshal(compat)
+		if err != nil {
+			return nil, fmt.Errorf("compat: %w", err)
+		}
+		fmt.Fprintf(&out, `,"compat":%s`, text)
+	}
+	out.WriteByte('}')
 	return out.Bytes(), nil
 }
 
@@ -109,6 +179,13 @@ func (c *Class) marshalTo(out *bytes.Buffer) error {
 	for _, n := range c.counts() {
 		fmt.Fprintf(out, `,%q:%d`, n.name, *n.value)
 	}
+	if c.Details != nil {
+		details, err := marshal(c.Details)
+		if err != nil {
+			return fmt.Errorf("details: %w", err)
+		}
+		fmt.Fprintf(out, `,"details":%s`, details)
+	}
 	out.WriteByte('}')
 	return nil
 }
@@ -124,13 +201,15 @@ func marshal(v any) ([]byte, error) {
 
 // UnmarshalJSON reads what MarshalJSON writes. Members that are missing, named
 // twice or unknown, and numbers that are no fractions, are errors that name
-// them. The mean follows from the classes, so its values are not used.
+// them. The means follow from the classes, so their values are not used.
 func (r *Results) UnmarshalJSON(data []byte) error {
 	var read Results
 	var mean metric.Values
 	found := 0
 	err := object(data, func(name string, value json.RawMessage) error {
-		found++
+		if name != "compat" {
+			found++
+		}
 		switch name {
 		case "protocol":
 			read.Protocol = value
@@ -139,8 +218,10 @@ func (r *Results) UnmarshalJSON(data []byte) error {
 			return read.readClasses(value)
 		case "mean":
 			return mean.UnmarshalJSON(value)
+		case "compat":
+			return json.Unmarshal(value, &map[string]metric.Number{})
 		}
-		return fmt.Errorf("have an unknown name, want protocol, classes or mean")
+		return fmt.Errorf("have an unknown name, want protocol, classes, mean or compat")
 	})
 	if err != nil {
 		return err
@@ -182,6 +263,14 @@ func (c *Class) read(data []byte) error {
 			return fmt.Errorf("%s: have %.40q, want a count", n.name, value)
 		}
 		delete(members, n.name)
+	}
+	if value, ok := members["details"]; ok {
+		d := json.NewDecoder(bytes.NewReader(value))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&c.Details); err != nil {
+			return fmt.Errorf("details: %w", err)
+		}
+		delete(members, "details")
 	}
 	rest, err := json.Marshal(members)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -15,16 +16,21 @@ import (
 )
 
 // Formats lists the formats of Table, for messages and help texts.
-const Formats = "table, markdown, csv or json"
+const Formats = "table, markdown, latex, csv or json"
 
 // Table prints a row for each class and one for their mean; columns are the
 // names of metric.Name. The format is one of
 //
 //   - table: aligned text, in percent, "n/a" where undefined, with a line below
-//     if undefined values were left out of the mean;
+//     if undefined values were left out of the mean, and the means by the rules
+//     of other programs;
 //   - markdown: the same as a Markdown table;
+//   - latex: the table in percent, for \usepackage{booktabs};
 //   - csv: fractions with all digits, empty where undefined;
 //   - json: results.json.
+//
+// For the 30 classes of Real-IAD, table, markdown and latex add rows that others
+// have published.
 func Table(w io.Writer, r Results, format string) error {
 	var out []byte
 	var err error
@@ -33,6 +39,8 @@ func Table(w io.Writer, r Results, format string) error {
 		out = text(r)
 	case "markdown":
 		out = markdown(r)
+	case "latex":
+		out = latex(r)
 	case "csv":
 		out, err = commas(r)
 	case "json":
@@ -47,8 +55,8 @@ func Table(w io.Writer, r Results, format string) error {
 	return err
 }
 
-// rows returns the head, the classes and the mean as cells.
-func rows(r Results, cell func(float64) string) [][]string {
+// rows returns the head, the classes, the mean and further rows as cells.
+func rows(r Results, cell func(float64) string, more ...published) [][]string {
 	head := []string{"class"}
 	for n := range metric.Count {
 		head = append(head, n.String())
@@ -61,6 +69,9 @@ func rows(r Results, cell func(float64) string) [][]string {
 			row = append(row, cell(v))
 		}
 		out = append(out, row)
+	}
+	for _, p := range more {
+		out = append(out, append([]string{p.name}, p.cells()...))
 	}
 	return out
 }
@@ -93,8 +104,10 @@ func align(rows [][]string) {
 }
 
 func text(r Results) []byte {
-	cells := rows(r, percent)
+	published := others(r)
+	cells := rows(r, percent, published...)
 	align(cells)
+	mean := len(cells) - 1 - len(published)
 	var out bytes.Buffer
 	rule := ""
 	for i, row := range cells {
@@ -102,19 +115,40 @@ func text(r Results) []byte {
 		if i == 0 {
 			rule = strings.Repeat("-", utf8.RuneCountInString(line)) + "\n"
 		}
-		if i == 1 || i == len(cells)-1 && i > 1 {
+		if i == 1 || i == mean && i > 1 || i == mean+1 {
 			out.WriteString(rule)
 		}
 		out.WriteString(line + "\n")
 	}
-	if s := note(r); s != "" {
+	for _, s := range notes(r) {
 		out.WriteString(s + "\n")
+	}
+	if compat := compatRows(r); compat != nil {
+		out.WriteString("\nmeans by other rules\n")
+		align(compat)
+		for _, row := range compat {
+			out.WriteString(strings.Join(row, "  ") + "\n")
+		}
 	}
 	return out.Bytes()
 }
 
+// compatRows returns the means by other rules, name and value.
+func compatRows(r Results) [][]string {
+	var out [][]string
+	compat := r.Compat()
+	for _, name := range slices.Sorted(maps.Keys(compat)) {
+		cell := "n/a"
+		if v := float64(compat[name]); !math.IsNaN(v) {
+			cell = strconv.FormatFloat(100*v, 'f', 2, 64)
+		}
+		out = append(out, []string{name, cell})
+	}
+	return out
+}
+
 func markdown(r Results) []byte {
-	cells := rows(r, percent)
+	cells := rows(r, percent, others(r)...)
 	for _, row := range cells {
 		row[0] = strings.ReplaceAll(row[0], "|", `\|`)
 	}
@@ -135,8 +169,14 @@ func markdown(r Results) []byte {
 		}
 		out.WriteString("|\n")
 	}
-	if s := note(r); s != "" {
+	for _, s := range notes(r) {
 		out.WriteString("\n" + s + "\n")
+	}
+	if compat := compatRows(r); compat != nil {
+		out.WriteString("\n| means by other rules | % |\n|:--|--:|\n")
+		for _, row := range compat {
+			out.WriteString("| " + strings.Join(row, " | ") + " |\n")
+		}
 	}
 	return out.Bytes()
 }
@@ -150,6 +190,18 @@ func commas(r Results) ([]byte, error) {
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	}))
 	return out.Bytes(), err
+}
+
+// notes are the lines below a table.
+func notes(r Results) []string {
+	var out []string
+	if s := note(r); s != "" {
+		out = append(out, s)
+	}
+	if others(r) != nil {
+		out = append(out, publishedNote)
+	}
+	return out
 }
 
 // note says which numbers of how many classes the mean leaves out; it is empty

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mvag-torch/eval/report"
+)
+
+// partials counts the finished classes of an interrupted evaluation.
+func partials(t *testing.T, folder string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "partial", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// kill evaluates into folder in a process of its own and kills it in the second
+// class.
+func kill(t *testing.T, folder string, args ...string) {
+	t.Helper()
+	for range 10 {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), commandVariable+"="+strings.Join(append([]string{"mvag-torch"}, args...), "\n"))
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		over := make(chan struct{})
+		go func() { _ = c.Wait(); close(over) }()
+		for alive := true; alive && partials(t, folder) == 0; {
+			select {
+			case <-over:
+				alive = false
+			case <-time.After(time.Millisecond):
+			}
+		}
+		_ = c.Process.Kill() // it may be over
+		<-over
+		if partials(t, folder) == 1 {
+			return
+		}
+	}
+	t.Fatal("the evaluation was never killed in its second class")
+}
+
+// evalResumes kills an evaluation in class 2 of 3 and resumes: results and
+// scores are those of the folder want, byte for byte. Results of other settings
+// are left aside.
+func evalResumes(t *testing.T, model, want string) {
+	folder := filepath.Join(t.TempDir(), "run")
+	args := []string{"eval", "-m", model, "--format", "json", "-o", folder}
+	compare := func(when string) {
+		t.Helper()
+		for _, name := range []string{"results.json", "scores.jsonl", "objects.jsonl", "pictures/bottle_cap.png"} {
+			a, errA := os.ReadFile(filepath.Join(folder, name))
+			b, errB := os.ReadFile(filepath.Join(want, name))
+			if errA != nil || errB != nil || !bytes.Equal(a, b) {
+				t.Errorf("%s: %s: have %d bytes, want the %d of an evaluation that nobody killed (%v, %v)", when, name, len(a), len(b), errA, errB)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(folder, "partial")); !os.IsNotExist(err) {
+			t.Errorf("%s: partial results are left (%v)", when, err)
+		}
+	}
+	kill(t, folder, args...)
+	_, text := stderr(t, args...)
+	if !strings.Contains(text, "resumed: bottle_cap were finished") {
+		t.Errorf("have %q, want what was resumed", text)
+	}
+	compare("resumed")
+
+	kill(t, folder, append(args, "--set", "eval.top=0.02")...)
+	_, text = stderr(t, args...)
+	if !strings.Contains(text, "left aside: ") || !strings.Contains(text, "of another model, protocol or data set") {
+		t.Errorf("have %q, want what was left aside", text)
+	}
+	compare("after other settings")
+
+	if err := os.MkdirAll(filepath.Join(folder, "partial"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "partial", "gear.json"), []byte(`{"results": {"prot`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, text = stderr(t, args...); !strings.Contains(text, "left aside: ") || !strings.Contains(text, "gear.json") {
+		t.Errorf("have %q, want the broken file", text)
+	}
+	compare("after a broken file")
+}
+
+// stderr runs the program in this process and returns what it wrote on both.
+func stderr(t *testing.T, args ...string) (out, text string) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	saved := os.Stderr
+	os.Stderr = file
+	out, err = command(t, args...)
+	os.Stderr = saved
+	if err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	written, err := os.ReadFile(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, string(written)
+}
+
+// evalSavesMaps scores the saved maps again: as given, the scores of pictures
+// and so their metrics are those of the evaluation; pixels were rounded to half
+// precision.
+func evalSavesMaps(t *testing.T, dir, model, want string) {
+	maps := filepath.Join(dir, "maps")
+	if _, err := command(t, "eval", "-m", model, "-o", filepath.Join(dir, "again"), "--save-maps", maps); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "metrics", maps, "--format", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have report.Results
+	if err := json.Unmarshal([]byte(out), &have); err != nil {
+		t.Fatal(err)
+	}
+	expected, err := report.Read(filepath.Join(want, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(have.Classes) != 3 {
+		t.Fatalf("have %d classes, want 3", len(have.Classes))
+	}
+	for i, c := range have.Classes {
+		w := expected.Classes[i]
+		if c.Name != w.Name || c.Pictures != w.Pictures || c.Defective != w.Defective || c.Objects != w.Objects || c.Masks != w.Masks {
+			t.Errorf("have %+v, want %+v", c, w)
+		}
+		for n, v := range c.Values {
+			if math.Abs(v-w.Values[n]) > 0.005 {
+				t.Errorf("%s: number %d: have %v, want %v", c.Name, n, v, w.Values[n])
+			}
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package metric
+
+import (
+	"math"
+	"slices"
+)
+
+// Compat are pixel numbers as other programs compute them, to be compared with
+// what they print and for nothing else. NaN where undefined.
+//
+// All follow from counts at a few thresholds that depend on the range of all
+// scores, which is known only at the end. Without Seal they are exact. After
+// Seal, normal pixels have been counted between edges; at a threshold that is
+// none, the share below it is interpolated, and false-positive rates are off by
+// at most Slack.
+type Compat struct {
+	// AUPRO200 is what Dinomaly's compute_pro, over all pictures of a class, and
+	// the papers compared with it print as AUPRO. Thresholds are the 200 values
+	// t_k = min + k*(max-min)/200 of all scores, a pixel is found if its score is
+	// above t_k, points with a false-positive rate of 0.3 or more are left out,
+	// and the rates are divided by the largest that is left, wherever that lies;
+	// then the trapezoid rule. It is NaN with fewer than two points or a largest
+	// rate of 0.
+	AUPRO200 float64
+	// ADEval is what ADEval 1.1 computes with its 1000 bins of equal width from
+	// the lowest to the highest score.
+	ADEval BinnedRanking
+	Slack  float64
+}
+
+// BinnedRanking are ADEval's numbers: curves whose only points are the edges of
+// bins, integrated by the trapezoid rule. AUPRO is up to 0.3.
+type BinnedRanking struct{ AUROC, AUPR, AUPRO float64 }
+
+const (
+	dinomalySteps = 200
+	adevalBins    = 1000
+)
+
+// dinomalyCuts returns the lowest keys that are above the thresholds.
+func dinomalyCuts(low, high float64) []uint32 {
+	cuts := make([]uint32, dinomalySteps)
+	for k := range cuts {
+		cuts[k] = floorKey(low+float64(k)*(high-low)/dinomalySteps) + 1
+	}
+	return cuts
+}
+
+// adevalCuts returns the keys of the edges of the bins, computed in float32 as
+// NumPy does.
+func adevalCuts(low, high float64) []uint32 {
+	cuts := make([]uint32, adevalBins+1)
+	for k := range cuts {
+		share := float32(float64(k) * (1.0 / adevalBins))
+		if k == adevalBins {
+			share = 1
+		}
+		scaled := share * float32(high-low)
+		cuts[k] = key(scaled + float32(low))
+	}
+	slices.Sort(cuts)
+	return cuts
+}
+
+// cuts lists all of them, nil if the scores have no range.
+func (p *Pixels) cuts() []uint32 {
+	low, high := p.scoreRange()
+	if !(low < high) || math.IsInf(high-low, 0) {
+		return nil
+	}
+	return append(dinomalyCuts(low, high), adevalCuts(low, high)...)
+}
+
+// compat computes the numbers from the counts of all views.
+func (p *Pixels) compat(c *counts) Compat {
+	nan := math.NaN()
+	out := Compat{nan, BinnedRanking{nan, nan, nan}, 0}
+	low, high := p.scoreRange()
+	if c.total == 0 || !(low < high) || math.IsInf(high-low, 0) {
+		return out
+	}
+	w := walk{p: p, c: c}
+	dinomaly := w.points(dinomalyCuts(low, high))
+	out.AUPRO200 = aupro200(dinomaly, len(p.mask.Regions))
+	out.ADEval = adeval(w.points(adevalCuts(low, high)))
+	out.Slack = float64(w.slack) / float64(c.total)
+	return out
+}
+
+// point is what is found at a threshold.
+type point struct {
+	fpr       float64
+	tp, fp    int64
+	recall    float64
+	precision float64 // 1 where nothing is found
+	pro       float64
+}
+
+// walk computes points of curves.
+type walk struct {
+	p     *Pixels
+	c     *counts
+	slack int64 // negatives that may lie on the other side of a threshold
+}
+
+// points returns the points of ascending cuts, highest first: found is what has
+// the key of the cut or a higher one.
+func (w *walk) points(cuts []uint32) []point {
+	positives, regions := w.p.mask.Positives, w.p.mask.Regions
+	end := len(positives)
+	var overlap sum
+	var sizes []uint32
+	out := make([]point, 0, len(cuts))
+	for i := len(cuts) - 1; i >= 0; i-- {
+		sizes = sizes[:0]
+		for ; end > 0; end-- {
+			k, region := unpack(positives[end-1])
+			if k < cuts[i] {
+				break
+			}
+			sizes = append(sizes, regions[region].Size)
+		}
+		slices.Sort(sizes) // so that the sum does not depend on the order of pictures
+		for _, size := range sizes {
+			overlap.add(1 / float64(size))
+		}
+		tp, fp := int64(len(positives)-end), w.from(cuts[i])
+		x := point{
+			fpr: float64(fp) / float64(w.c.total), tp: tp, fp: fp, precision: 1,
+			recall: float64(tp) / float64(len(positives)), pro: overlap.value() / float64(len(regions)),
+		}
+		if tp+fp > 0 {
+			x.precision = float64(tp) / float64(tp+fp)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// from is the number of negatives with the key of the cut or a higher one. If
+// the cut is no edge, those between its neighbours are taken to be spread evenly.
+func (w *walk) from(cut uint32) int64 {
+	c := w.c
+	i, found := slices.BinarySearch(c.keys, cut)
+	// The negatives below edge i and above edge i-1 have keys from low to high-1.
+	var certain int64
+	low, high := uint64(w.p.all.Low), uint64(w.p.all.High)+1
+	between := c.total
+	if i < len(c.keys) {
+		certain, high = c.above[i]+c.equal[i], uint64(c.keys[i])
+	}
+	if found {
+		return certain
+	}
+	if i > 0 {
+		between, low = c.above[i-1], uint64(c.keys[i-1])+1
+	}
+	between -= certain
+	switch at := uint64(cut); {
+	case between == 0 || at >= high:
+		return certain
+	case at <= low:
+		return certain + between
+	default:
+		w.slack = max(w.slack, between)
+		return certain + int64(math.RoundToEven(float64(between)*(float64(high-at)/float64(high-low))))
+	}
+}
+
+// aupro200 is described at Compat.
+func aupro200(points []point, regions int) float64 {
+	if regions == 0 {
+		return math.NaN()
+	}
+	var area sum
+	var last point
+	n := 0
+	for _, x := range points {
+		if x.fpr >= 0.3 {
+			break
+		}
+		if n > 0 {
+			area.add((x.fpr - last.fpr) * (x.pro + last.pro) / 2)
+		}
+		last = x
+		n++
+	}
+	if n < 2 {
+		return math.NaN()
+	}
+	return min(1, area.value()/last.fpr) // 0/0 is NaN; rounding may pass 1
+}
+
+// adeval integrates three curves by the trapezoid rule.
+func adeval(points []point) BinnedRanking {
+	var auroc, aupr, aupro sum
+	for i := 1; i < len(points); i++ {
+		a, b := points[i-1], points[i]
+		auroc.add((b.fpr - a.fpr) * (a.recall + b.recall) / 2)
+		aupr.add((b.recall - a.recall) * (a.precision + b.precision) / 2)
+		switch limit := 0.3; {
+		case b.fpr <= limit:
+			aupro.add((b.fpr - a.fpr) * (a.pro + b.pro) / 2)
+		case a.fpr <= limit: // cut the segment at the limit
+			share := (limit - a.fpr) / (b.fpr - a.fpr)
+			aupro.add((limit - a.fpr) * (a.pro + a.pro + share*(b.pro-a.pro)) / 2)
+		}
+	}
+	return BinnedRanking{auroc.value(), aupr.value(), aupro.value() / 0.3}
+}
+
+// floorKey is the key of the largest float32 that is not above t.
+func floorKey(t float64) uint32 {
+	f := float32(t)
+	if float64(f) > t {
+		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	}
+	return key(f)
+}

@@ -1,0 +1,168 @@
+package metric
+
+import (
+	"slices"
+	"sync"
+)
+
+// PixelRanking is the ranking of all pixels of a class or of a part of it.
+// Undefined values are NaN.
+type PixelRanking struct {
+	Ranking
+	// AUPRO is the mean overlap with the 8-connected regions of each picture,
+	// averaged over false-positive rates from 0 to the first limit (Bergmann et
+	// al., The MVTec Anomaly Detection Dataset, IJCV 2021).
+	AUPRO float64
+	// AUPROs are the same for each limit asked for.
+	AUPROs []float64
+	// Anomalous and Normal count pixels.
+	Anomalous, Normal int64
+	// Masks counts pictures with anomalous pixels, Regions their regions.
+	Masks, Regions int
+}
+
+// Summary is everything that the pixels of a class tell.
+type Summary struct {
+	PixelRanking
+	// Views are the pictures of one camera by themselves.
+	Views map[int]PixelRanking
+	// Codes and Objects are the anomalous pixels of one kind of defect, or of
+	// one object, among all normal pixels of the class.
+	Codes   map[string]PixelRanking
+	Objects map[string]PixelRanking
+	// Other is the ranking by the other masks; nil if no picture had one.
+	Other *PixelRanking
+	// Compat are numbers as other programs compute them.
+	Compat Compat
+}
+
+// Rank evaluates the pixels added so far. Limits are those of AUPRO, above 0
+// and at most 1. More pictures may follow.
+func (p *Pixels) Rank(limits ...float64) (PixelRanking, error) {
+	if err := checkLimits(limits); err != nil {
+		return PixelRanking{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.sealed
+	if r == nil {
+		r = p.rank(nil)
+	}
+	return p.overall(r, r.counts(allViews), limits), nil
+}
+
+func (p *Pixels) overall(r *ranks, c *counts, limits []float64) PixelRanking {
+	out := c.evaluate(r.indexed(p.mask.Positives), p.mask.Regions, len(p.mask.Regions), limits)
+	out.Masks = p.mask.Masks
+	return out
+}
+
+// Summarize is Rank with all parts.
+func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
+	if err := checkLimits(limits); err != nil {
+		return Summary{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.sealed
+	if r == nil {
+		r = p.rank(p.cuts()) // all scores are known: thresholds of Compat need no grid
+	}
+	all := r.counts(allViews)
+	among := func(string) *counts { return all }
+	indexed := r.indexed(p.mask.Positives)
+	var s Summary
+	var parts sync.WaitGroup
+	parts.Go(func() { s.PixelRanking, s.Compat = p.overall(r, all, limits), p.compat(all) })
+	parts.Go(func() { s.Codes = breakdown(p, indexed, func(o origin) string { return o.Code }, limits, among) })
+	parts.Go(func() { s.Objects = breakdown(p, indexed, func(o origin) string { return o.Object }, limits, among) })
+	parts.Go(func() { s.Views = p.views(r, indexed, limits) })
+	parts.Wait()
+	if len(p.other.Regions)+len(p.lost)+len(p.gained) > 0 {
+		all.move(p.lost, p.gained)
+		slices.Sort(p.other.Positives)
+		other := all.evaluate(r.indexed(p.other.Positives), p.other.Regions, len(p.other.Regions), limits)
+		other.Masks = p.other.Masks
+		s.Other = &other
+	}
+	return s, nil
+}
+
+// views evaluates each camera among its own normal pixels.
+func (p *Pixels) views(r *ranks, indexed []uint64, limits []float64) map[int]PixelRanking {
+	own := func(view int) *counts { return r.counts(func(v int) bool { return v == view }) }
+	out := breakdown(p, indexed, func(o origin) int { return o.View }, limits, own)
+	for view := range r.lanes {
+		if _, ok := out[view]; !ok { // no anomalous pixel
+			out[view] = own(view).evaluate(nil, nil, 0, limits)
+		}
+	}
+	return out
+}
+
+// breakdown evaluates the positives of each group of pictures among the
+// negatives that belong to it.
+func breakdown[K comparable](p *Pixels, indexed []uint64, group func(origin) K, limits []float64, among func(K) *counts) map[K]PixelRanking {
+	number := map[K]int{}
+	ofPicture := make([]int, len(p.pictures))
+	var keys []K
+	for i, o := range p.pictures {
+		k := group(o)
+		if _, ok := number[k]; !ok {
+			number[k] = len(keys)
+			keys = append(keys, k)
+		}
+		ofPicture[i] = number[k]
+	}
+	regions, pixels, pictures := make([]int, len(keys)), make([]int, len(keys)), make([]map[uint32]bool, len(keys))
+	for _, r := range p.mask.Regions {
+		g := ofPicture[r.Picture]
+		if pictures[g] == nil {
+			pictures[g] = map[uint32]bool{}
+		}
+		regions[g]++
+		pixels[g] += int(r.Size)
+		pictures[g][r.Picture] = true
+	}
+	parts := make([][]uint64, len(keys))
+	for g, n := range pixels {
+		parts[g] = make([]uint64, 0, n)
+	}
+	for _, packed := range indexed { // in order, so that the parts are
+		_, region := unpack(packed)
+		g := ofPicture[p.mask.Regions[region].Picture]
+		parts[g] = append(parts[g], packed)
+	}
+	out := map[K]PixelRanking{}
+	for g, k := range keys {
+		if regions[g] > 0 {
+			r := among(k).evaluate(parts[g], p.mask.Regions, regions[g], limits)
+			r.Masks = len(pictures[g])
+			out[k] = r
+		}
+	}
+	return out
+}
+
+// move makes negatives of the lost scores, and takes the gained ones out. Both
+// are edges.
+func (c *counts) move(lost, gained []uint32) {
+	change := make([]int64, len(c.keys))
+	for i, keys := range [][]uint32{lost, gained} {
+		slices.Sort(keys)
+		edge := 0
+		for _, k := range keys {
+			for c.keys[edge] != k {
+				edge++
+			}
+			change[edge] += int64(1 - 2*i)
+		}
+	}
+	moved := int64(0)
+	for i := len(change) - 1; i >= 0; i-- {
+		c.above[i] += moved
+		c.equal[i] += change[i]
+		moved += change[i]
+	}
+	c.total += moved
+}

@@ -1,0 +1,251 @@
+// Package npy reads and writes NumPy's array files (.npy, versions 1 to 3) row
+// by row, so that an array larger than memory passes through. The first axis
+// counts rows; bytes are little-endian and in C order.
+package npy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"mvag-torch/internal/safetensors"
+)
+
+// DType is a type of elements as NumPy spells it.
+type DType string
+
+// The types that can be read.
+const (
+	Bool    DType = "|b1"
+	Uint8   DType = "|u1"
+	Int8    DType = "|i1"
+	Int64   DType = "<i8"
+	Float16 DType = "<f2"
+	Float32 DType = "<f4"
+	Float64 DType = "<f8"
+)
+
+// Size is the number of bytes of an element, 0 if the type is not known.
+func (d DType) Size() int64 {
+	switch d {
+	case Bool, Uint8, Int8:
+		return 1
+	case Float16:
+		return 2
+	case Float32:
+		return 4
+	case Float64, Int64:
+		return 8
+	}
+	return 0
+}
+
+const magic = "\x93NUMPY"
+
+// maxHeader bounds what is read of a header, maxElements the elements of a row.
+const (
+	maxHeader   = 1 << 16
+	maxElements = 1 << 28
+)
+
+// File is an open array. Rows may be read and written by several goroutines at
+// once.
+type File struct {
+	Path  string
+	DType DType
+	Shape []int // the first is the number of rows
+	f     *os.File
+	start int64 // of the data
+	row   int   // elements
+}
+
+// Open reads the header of an array. Errors name the file.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	a := &File{Path: path, f: f}
+	info, err := f.Stat()
+	if err == nil {
+		err = a.readHeader(info.Size())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return a, nil
+}
+
+func (a *File) readHeader(size int64) error {
+	head := make([]byte, 12)
+	if _, err := io.ReadFull(io.NewSectionReader(a.f, 0, size), head); err != nil || string(head[:6]) != magic {
+		return fmt.Errorf("have no .npy file")
+	}
+	length := int64(binary.LittleEndian.Uint16(head[8:]))
+	a.start = 10
+	switch head[6] {
+	case 1:
+	case 2, 3:
+		length, a.start = int64(binary.LittleEndian.Uint32(head[8:])), 12
+	default:
+		return fmt.Errorf("version: have %d, want 1 to 3", head[6])
+	}
+	if length > min(maxHeader, size-a.start) {
+		return fmt.Errorf("header: have %d bytes, want at most %d", length, min(maxHeader, size-a.start))
+	}
+	text := make([]byte, length)
+	if _, err := a.f.ReadAt(text, a.start); err != nil {
+		return err
+	}
+	a.start += length
+	if err := a.parse(string(text)); err != nil {
+		return err
+	}
+	if want := a.start + int64(a.Shape[0])*int64(a.row)*a.DType.Size(); size != want {
+		return fmt.Errorf("have %d bytes, want %d for %v of %s", size, want, a.Shape, a.DType)
+	}
+	return nil
+}
+
+var (
+	descr   = regexp.MustCompile(`'descr':\s*'([^']*)'`)
+	fortran = regexp.MustCompile(`'fortran_order':\s*(True|False)`)
+	shape   = regexp.MustCompile(`'shape':\s*\(([^)]*)\)`)
+)
+
+// parse reads the dictionary of a header.
+func (a *File) parse(text string) error {
+	d, f, s := descr.FindStringSubmatch(text), fortran.FindStringSubmatch(text), shape.FindStringSubmatch(text)
+	switch {
+	case d == nil || f == nil || s == nil:
+		return fmt.Errorf("header: have %.80q, want descr, fortran_order and shape", text)
+	case f[1] == "True":
+		return fmt.Errorf("have Fortran order, want C order (numpy.ascontiguousarray)")
+	}
+	if a.DType = DType(d[1]); a.DType.Size() == 0 {
+		return fmt.Errorf("dtype: have %.20q, want one of %s, %s, %s, %s, %s, %s or %s",
+			d[1], Bool, Uint8, Int8, Int64, Float16, Float32, Float64)
+	}
+	for _, field := range strings.Split(s[1], ",") {
+		if field = strings.TrimSpace(field); field == "" {
+			continue
+		}
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 0 || n > math.MaxInt32 {
+			return fmt.Errorf("shape: have (%.40s), want whole numbers", s[1])
+		}
+		a.Shape = append(a.Shape, n)
+	}
+	if len(a.Shape) == 0 {
+		return fmt.Errorf("shape: have a single number, want rows")
+	}
+	return a.setRow()
+}
+
+// setRow computes the elements of a row.
+func (a *File) setRow() error {
+	a.row = 1
+	for _, n := range a.Shape[1:] {
+		if n > 0 && a.row > maxElements/n {
+			return fmt.Errorf("shape: have rows of %v, want at most %d elements", a.Shape[1:], maxElements)
+		}
+		a.row *= n
+	}
+	return nil
+}
+
+// Row is the number of elements of a row.
+func (a *File) Row() int { return a.row }
+
+// Read returns row i as float32, into dst where it has room; float64 is rounded.
+func (a *File) Read(i int, dst []float32) ([]float32, error) {
+	size := int64(a.row) * a.DType.Size()
+	data := make([]byte, size)
+	if _, err := a.f.ReadAt(data, a.start+int64(i)*size); err != nil {
+		return nil, fmt.Errorf("%s: row %d: %w", a.Path, i, err)
+	}
+	dst = dst[:0]
+	var err error
+	switch a.DType {
+	case Bool, Uint8:
+		for _, b := range data {
+			dst = append(dst, float32(b))
+		}
+	case Int8:
+		for _, b := range data {
+			dst = append(dst, float32(int8(b)))
+		}
+	case Int64:
+		for ; len(data) > 0; data = data[8:] {
+			dst = append(dst, float32(int64(binary.LittleEndian.Uint64(data))))
+		}
+	default:
+		kind := map[DType]safetensors.DType{Float16: safetensors.F16, Float32: safetensors.F32, Float64: safetensors.F64}
+		dst, err = safetensors.AppendFloat32(dst, kind[a.DType], data)
+	}
+	return dst, err
+}
+
+// Close closes the file.
+func (a *File) Close() error { return a.f.Close() }
+
+// Create writes the header of an array of float16 or bool; every row must be
+// written before Close. What is left of an earlier file is gone.
+func Create(path string, d DType, shape ...int) (*File, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	a := &File{Path: path, DType: d, Shape: shape, f: f}
+	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s,), }", d, strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]"))
+	pad := 64 - (10+len(text)+1)%64 // NumPy aligns the data
+	text += strings.Repeat(" ", pad%64) + "\n"
+	head := binary.LittleEndian.AppendUint16([]byte(magic+"\x01\x00"), uint16(len(text)))
+	a.start = int64(len(head) + len(text))
+	err = a.setRow()
+	if err == nil {
+		_, err = f.Write(append(head, text...))
+	}
+	if err == nil {
+		err = f.Truncate(a.start + int64(shape[0])*int64(a.row)*d.Size())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return a, nil
+}
+
+// WriteFloats writes row i of a file of float16.
+func (a *File) WriteFloats(i int, row []float32) error {
+	data := make([]byte, 0, 2*len(row))
+	for _, v := range row {
+		data = binary.LittleEndian.AppendUint16(data, safetensors.Float32ToFloat16(v))
+	}
+	return a.write(i, data)
+}
+
+// WriteBools writes row i of a file of bool; nil is all false.
+func (a *File) WriteBools(i int, row []bool) error {
+	data := make([]byte, a.row)
+	for j, v := range row {
+		if v {
+			data[j] = 1
+		}
+	}
+	return a.write(i, data)
+}
+
+func (a *File) write(i int, data []byte) error {
+	if want := int64(a.row) * a.DType.Size(); int64(len(data)) != want || i < 0 || i >= a.Shape[0] {
+		return fmt.Errorf("%s: row %d: have %d bytes, want %d in one of %d rows", a.Path, i, len(data), want, a.Shape[0])
+	}
+	_, err := a.f.WriteAt(data, a.start+int64(i)*int64(len(data)))
+	return err
+}

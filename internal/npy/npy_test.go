@@ -1,0 +1,141 @@
+package npy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mvag-torch/internal/testdata"
+)
+
+func TestWriteAndRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.npy")
+	a, err := Create(path, Float16, 3, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 2; i >= 0; i-- {
+		if err := a.WriteFloats(i, []float32{float32(i), -0.5, 1e-3, 70000}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.WriteFloats(3, make([]float32, 4)); err == nil || !strings.Contains(err.Error(), "row 3") {
+		t.Errorf("row too many: have %v, want an error", err)
+	}
+	if err := a.WriteFloats(0, make([]float32, 5)); err == nil || !strings.Contains(err.Error(), "have 10 bytes, want 8") {
+		t.Errorf("long row: have %v, want an error", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if !slices.Equal(b.Shape, []int{3, 2, 2}) || b.DType != Float16 || b.start%64 != 0 {
+		t.Errorf("have %+v", b)
+	}
+	row, err := b.Read(2, nil)
+	if err != nil || fmt.Sprint(row) != "[2 -0.5 0.0010004044 +Inf]" {
+		t.Errorf("have %v, %v", row, err)
+	}
+}
+
+func TestBools(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.npy")
+	a, err := Create(path, Bool, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.WriteBools(1, []bool{true, false, true}); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	b, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for i, want := range []string{"[0 0 0]", "[1 0 1]"} {
+		if row, err := b.Read(i, nil); err != nil || fmt.Sprint(row) != want {
+			t.Errorf("row %d: have %v, %v, want %s", i, row, err, want)
+		}
+	}
+}
+
+// TestNumPy reads files that NumPy wrote.
+func TestNumPy(t *testing.T) {
+	maps, err := Open(testdata.Shared(t, "golden/metrics_smooth_maps.npy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer maps.Close()
+	masks, err := Open(testdata.Shared(t, "golden/metrics_smooth_masks.npy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer masks.Close()
+	if maps.DType != Float32 || masks.DType != Uint8 || len(maps.Shape) != 3 || !slices.Equal(maps.Shape, masks.Shape) {
+		t.Errorf("have %s %v and %s %v", maps.DType, maps.Shape, masks.DType, masks.Shape)
+	}
+}
+
+// file is a version 1 file of this header and data.
+func file(header string, data ...byte) string {
+	head := binary.LittleEndian.AppendUint16([]byte(magic+"\x01\x00"), uint16(len(header)))
+	return string(head) + header + string(data)
+}
+
+func TestBadFiles(t *testing.T) {
+	header := func(descr, order, shape string) string {
+		return fmt.Sprintf("{'descr': '%s', 'fortran_order': %s, 'shape': %s, }", descr, order, shape)
+	}
+	for _, c := range []struct{ name, data, want string }{
+		{"empty", "", "have no .npy file"},
+		{"picture", "\x89PNG\r\n\x1a\n0000000", "have no .npy file"},
+		{"version", magic + "\x04\x00\x00\x00\x00\x00\x00", "version: have 4"},
+		{"long header", magic + "\x02\x00\xff\xff\xff\x7f", "header: have 2147483647 bytes"},
+		{"no dictionary", file("nothing"), `header: have "nothing"`},
+		{"Fortran", file(header("<f4", "True", "(1, 1)"), 0, 0, 0, 0), "have Fortran order"},
+		{"big-endian", file(header(">f4", "False", "(1, 1)"), 0, 0, 0, 0), `dtype: have ">f4"`},
+		{"objects", file(header("|O", "False", "(1,)"), 0), `dtype: have "|O"`},
+		{"scalar", file(header("<f4", "False", "()"), 0, 0, 0, 0), "have a single number"},
+		{"negative", file(header("<f4", "False", "(-1,)")), "shape: have (-1,)"},
+		{"huge", file(header("<f4", "False", "(1, 2147483647, 2147483647)")), "want at most"},
+		{"short", file(header("<f4", "False", "(2, 1)"), 0, 0, 0, 0), "want "},
+	} {
+		path := filepath.Join(t.TempDir(), "bad.npy")
+		if err := os.WriteFile(path, []byte(c.data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(path)
+		if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: have %v, want the path and %s", c.name, err, c.want)
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte(file("{'descr': '<f2', 'fortran_order': False, 'shape': (1, 2), }", 0, 60, 0, 0)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "a.npy")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, err := Open(path)
+		if err != nil {
+			return
+		}
+		defer a.Close()
+		if a.Shape[0] > 0 {
+			if row, err := a.Read(0, nil); err != nil || len(row) != a.Row() {
+				t.Fatalf("have %d of %d elements, %v", len(row), a.Row(), err)
+			}
+		}
+	})
+}
