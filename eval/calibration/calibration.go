@@ -123,7 +123,21 @@ func Fit(samples []Sample, falseAlarm float64, source string) (*Calibration, err
 		}
 		*level.out = fit(units, falseAlarm)
 	}
+	c.Image.Pooled.notAbove(c.Object.Pooled)
+	for class, scale := range c.Image.Classes {
+		scale.notAbove(c.Object.Classes[class])
+		c.Image.Classes[class] = scale
+	}
 	return c, nil
+}
+
+// notAbove lowers the threshold of pictures to that of objects, so that a
+// defective object has a defective picture. The rate of objects, whose score is
+// the highest of their pictures, bounds that of pictures there.
+func (s *Scale) notAbove(object Scale) {
+	if s.Threshold > object.Threshold {
+		s.Threshold, s.Rate, s.Interval = object.Threshold, object.Rate, object.Interval
+	}
 }
 
 // Marshal returns c as the JSON that Parse reads.

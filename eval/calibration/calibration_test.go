@@ -114,6 +114,9 @@ func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 				rates[2] += flag(c.Pixel.For("b").Defective(s.Pixel)) / (rounds * further)
 			}
 			rates[1] += mine / rounds
+			if c.Image.For("b").Threshold > c.Object.For("b").Threshold {
+				t.Fatal("an object can be defective without a defective picture")
+			}
 			for i, l := range []Level{c.Image, c.Object, c.Pixel} {
 				stated[i] = l.For("b").Rate
 			}
