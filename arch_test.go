@@ -34,6 +34,7 @@ var rank = map[string]int{
 	"internal/tensor":      4,
 	"internal/golden":      3,
 	"internal/onnx":        2,
+	"internal/pytorch":     2,
 	"internal/safetensors": 1,
 	"internal/testdata":    0,
 }
@@ -41,7 +42,7 @@ var rank = map[string]int{
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
 	"configs", "dataset", "eval/metric", "eval/picture", "eval/report", "model/checkpoint", "model/weights", "train/schedule",
-	"internal/golden", "internal/onnx", "internal/safetensors", "internal/testdata",
+	"internal/golden", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 
 const (
