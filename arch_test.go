@@ -36,6 +36,7 @@ var rank = map[string]int{
 	"internal/golden":      3,
 	"internal/npy":         2,
 	"internal/onnx":        2,
+	"internal/pytorch":     2,
 	"internal/safetensors": 1,
 	"internal/libtorch":    0,
 	"internal/testdata":    0,
@@ -44,7 +45,7 @@ var rank = map[string]int{
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
 	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/checkpoint", "model/weights", "train/schedule",
-	"internal/doctor", "internal/golden", "internal/libtorch", "internal/npy", "internal/onnx", "internal/safetensors", "internal/testdata",
+	"internal/doctor", "internal/golden", "internal/libtorch", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 
 const (

@@ -34,11 +34,12 @@ type Backbone struct {
 	// Name is timm's architecture name, with or without the pretraining tag:
 	// vit_base_patch14_reg4_dinov2.lvd142m.
 	Name string `yaml:"name"`
-	// Weights is a TorchScript archive (.pt, .ts) or a safetensors file whose
-	// tensors carry timm's names.
+	// Weights is a safetensors file, a PyTorch state dict (.pth), a TorchScript
+	// archive (.pt, .ts) or an ONNX model; docs/format/weights.md says of whom.
 	Weights string `yaml:"weights"`
 	// Layers are the 0-based blocks whose outputs are reconstructed; empty
-	// means the default of the architecture (2..9 for S and B, 4,6..18 for L).
+	// means the default of the architecture (2..9 of 12, 4,6..18 of 24,
+	// 8,11..29 of 40).
 	Layers []int `yaml:"layers,flow"`
 	// Fuse groups positions in Layers; each group is averaged into one target.
 	// Empty means two halves in order.

@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
 const (
-	patch     = 14   // side of a patch of every supported backbone, pixels
 	maxSide   = 8192 // of a resized picture or a map, pixels
 	maxViews  = 64
 	maxQueue  = 1024 // threads, goroutines or batches
@@ -35,7 +35,7 @@ func (c *Config) faults() []Fault {
 	var k checker
 	k.run(c)
 	k.backbone(&c.Backbone)
-	k.data(&c.Data)
+	k.data(&c.Data, c.Backbone.patch())
 	k.model(c)
 	k.train(&c.Train)
 	k.eval(&c.Eval)
@@ -94,7 +94,20 @@ func (b *Backbone) numLayers() int {
 	return len(b.Layers)
 }
 
-func (k *checker) data(d *Data) {
+var patchSize = regexp.MustCompile(`_patch([1-9][0-9]?)(_|$)`)
+
+// patch returns the side of a patch in pixels, which timm's names tell; 1 where
+// the name does not.
+func (b *Backbone) patch() int {
+	name, _, _ := strings.Cut(b.Name, ".")
+	if m := patchSize.FindStringSubmatch(name); m != nil {
+		side, _ := strconv.Atoi(m[1]) // two digits
+		return side
+	}
+	return 1
+}
+
+func (k *checker) data(d *Data, patch int) {
 	k.among("data.format", d.Format, "realiad", "realiad_variety", "mvtec", "visa", "manta", "folder", "table")
 	k.text("data.root", d.Root)
 	k.below("data.index", d.Index)

@@ -10,28 +10,42 @@ import (
 	"os"
 	"path/filepath"
 
+	"mvag-torch/internal/pytorch"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/weights"
 )
 
-// LoadBackbone reads pretrained weights with timm's names from a safetensors
-// file or a TorchScript archive (its parameters and buffers; its code is not
-// run). Which of the two it is shows in the first bytes.
+// LoadBackbone reads pretrained weights and gives them the names of package
+// weights: a safetensors file, a PyTorch state dict (.pth, whose pickle is read
+// and not run), a TorchScript archive (its parameters and buffers; its code is
+// not run) or an ONNX model. Which of them it is shows in the content; ONNX,
+// which has no signature, goes by the ending.
 func LoadBackbone(path string) (weights.Map, error) {
 	kind, err := sniff(path)
 	if err != nil {
 		return nil, err
 	}
-	switch kind {
-	case "safetensors":
-		return weights.FromSafetensors(path)
-	case "zip":
-		return fromTorchScript(path)
+	var m weights.Map
+	switch {
+	case kind == "" && filepath.Ext(path) == ".onnx":
+		return weights.FromONNX(path)
+	case kind == "safetensors":
+		m, err = weights.FromSafetensors(path)
+	case kind == "pytorch":
+		if m, err = weights.FromPyTorch(path); errors.Is(err, pytorch.ErrTorchScript) {
+			m, err = fromTorchScript(path)
+		}
+	default:
+		err = fmt.Errorf("%s: have none of safetensors, PyTorch state dict, TorchScript, ONNX (.onnx)", path)
 	}
-	if filepath.Ext(path) == ".onnx" {
-		return nil, fmt.Errorf("%s: have an ONNX file, want TorchScript or safetensors; see mvag-torch backbone convert", path)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%s: have neither a TorchScript archive nor a safetensors file", path)
+	renamed, _, err := weights.Rename(m)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return renamed, nil
 }
 
 func sniff(path string) (kind string, err error) {
@@ -48,8 +62,8 @@ func sniff(path string) (kind string, err error) {
 	switch head = head[:n]; {
 	case n == 0:
 		return "", fmt.Errorf("%s: have an empty file, want weights", path)
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
-		return "zip", nil
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("\x80\x02")):
+		return "pytorch", nil
 	case n == 9 && head[8] == '{':
 		return "safetensors", nil
 	}

@@ -8,17 +8,18 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// Encoder is the frozen ViT (model.md section 1; timm's
-// vision_transformer.py): LayerNorm eps 1e-6, LayerScale, exact GELU. Only the
-// blocks up to the last layer asked for are evaluated.
+// Encoder is a frozen ViT (model.md section 1; timm's vision_transformer.py and
+// eva.py) of one of the families of [weights.Arch]. Only the blocks up to the
+// last layer asked for are evaluated.
 type Encoder struct {
-	Arch   weights.Arch
-	Layers []int // 0-based blocks whose outputs Forward returns, ascending
-	Grid   int64 // g
+	Arch          weights.Arch
+	Layers        []int // 0-based blocks whose outputs Forward returns, ascending
+	Rows, Columns int64 // of patches: P = Rows·Columns
 
 	patches  Linear         // as a convolution: weight [C, 3, patch, patch]
 	prefix   *tensor.Tensor // class token with its position, registers: [1, 1+R, C]
-	position *tensor.Tensor // [1, P, C]
+	position *tensor.Tensor // [1, P, C]; nil where positions are rotary
+	norm     *LayerNorm     // in front of the blocks; nil where there is none
 	blocks   []encoderBlock
 }
 
@@ -26,22 +27,27 @@ type Encoder struct {
 type encoderBlock struct {
 	norm1, norm2 LayerNorm
 	attn         selfAttention
-	mlp          MLP
+	mlp          encoderMLP
 }
 
 type selfAttention struct {
 	qkv, proj Linear
 	heads     int64
+	rotary    *rotary // nil where positions are added to the tokens
 }
 
-const encoderEps = 1e-6
+// encoderMLP has the activation of the architecture between its layers.
+type encoderMLP struct {
+	fc1, fc2   Linear
+	activation func(*tensor.Scope, *tensor.Tensor) *tensor.Tensor
+}
 
-// NewEncoder builds the encoder for square pictures of the given side in
+// NewEncoder builds the encoder for pictures of the given height and width in
 // pixels; its linear layers and attention compute in the given type. Its
 // tensors live in s on device d.
-func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, side int, compute tensor.DType) (*Encoder, error) {
-	if side%arch.Patch != 0 {
-		return nil, fmt.Errorf("crop: have %d pixels, want a multiple of the patch (%d)", side, arch.Patch)
+func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, height, width int, compute tensor.DType) (*Encoder, error) {
+	if height%arch.Patch != 0 || width%arch.Patch != 0 {
+		return nil, fmt.Errorf("crop: have %d x %d pixels, want multiples of the patch (%d)", height, width, arch.Patch)
 	}
 	last := layers[len(layers)-1]
 	if err := arch.Check(source.Shapes(), last); err != nil {
@@ -50,23 +56,39 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 	if err := source.CheckFinite(); err != nil {
 		return nil, err
 	}
-	e := &Encoder{Arch: arch, Layers: layers, Grid: int64(side / arch.Patch)}
+	e := &Encoder{Arch: arch, Layers: layers, Rows: int64(height / arch.Patch), Columns: int64(width / arch.Patch)}
 	w, dim := frozen(s, d, source, compute), int64(arch.Dim)
-	e.patches = Linear{Weight: w.Tensor("patch_embed.proj.weight", nil), Bias: w.Tensor("patch_embed.proj.bias", nil)}
-	e.bindTokens(s, w, dim)
+	e.patches.Weight = w.Tensor("patch_embed.proj.weight", nil)
+	if arch.Family == weights.CLIP {
+		norm := newLayerNorm(w.Sub("norm_pre"), dim, arch.Eps())
+		e.norm = &norm
+	} else {
+		e.patches.Bias = w.Tensor("patch_embed.proj.bias", nil)
+	}
+	e.bindTokens(s, w)
+	var turn *rotary
+	if arch.Family == weights.DINOv3 {
+		turn = newRotary(s, d, arch, e.Rows, e.Columns)
+	}
 	for i := range last + 1 {
 		b := w.Sub("blocks").At(i)
+		qkv := Linear{Weight: b.Sub("attn").Tensor("qkv.weight", nil), Compute: compute}
+		if _, ok := source[b.Sub("attn").prefix+"qkv.bias"]; ok {
+			qkv.Bias = b.Sub("attn").Tensor("qkv.bias", nil)
+		}
 		e.blocks = append(e.blocks, encoderBlock{
-			norm1: newLayerNorm(b.Sub("norm1"), dim, encoderEps),
+			norm1: newLayerNorm(b.Sub("norm1"), dim, arch.Eps()),
 			attn: selfAttention{
-				qkv:   newLinear(b.Sub("attn").Sub("qkv"), dim, 3*dim),
-				proj:  scaledLinear(s, d, source, b.Sub("attn").Sub("proj"), b.Sub("ls1")),
-				heads: int64(arch.Heads),
+				qkv:    qkv,
+				proj:   scaledLinear(s, d, source, b.Sub("attn").Sub("proj"), b.Sub("ls1")),
+				heads:  int64(arch.Heads),
+				rotary: turn,
 			},
-			norm2: newLayerNorm(b.Sub("norm2"), dim, encoderEps),
-			mlp: MLP{
-				FC1: newLinear(b.Sub("mlp").Sub("fc1"), dim, 4*dim),
-				FC2: scaledLinear(s, d, source, b.Sub("mlp").Sub("fc2"), b.Sub("ls2")),
+			norm2: newLayerNorm(b.Sub("norm2"), dim, arch.Eps()),
+			mlp: encoderMLP{
+				fc1:        newLinear(b.Sub("mlp").Sub("fc1"), dim, 4*dim),
+				fc2:        scaledLinear(s, d, source, b.Sub("mlp").Sub("fc2"), b.Sub("ls2")),
+				activation: activation(arch),
 			},
 		})
 	}
@@ -74,11 +96,14 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 }
 
 // scaledLinear is the linear layer at path whose output is multiplied by the
-// gamma [C] at scale.
+// gamma [C] at scale, where there is one.
 func scaledLinear(s *tensor.Scope, d tensor.Device, source weights.Map, path, scale binder) Linear {
 	scaled := func(name string, gammaShape ...int64) *tensor.Tensor {
 		return s.Local(func(s *tensor.Scope) *tensor.Tensor {
 			w := frozen(s, d, source, path.compute)
+			if _, ok := source[scale.prefix+"gamma"]; !ok {
+				return w.Tensor(path.prefix+name, nil)
+			}
 			gamma := w.Tensor(scale.prefix+"gamma", nil)
 			return w.Tensor(path.prefix+name, nil).Mul(s, gamma.Reshape(s, gammaShape...))
 		})
@@ -89,30 +114,32 @@ func scaledLinear(s *tensor.Scope, d tensor.Device, source weights.Map, path, sc
 // bindTokens prepares what is added to or put before the patch tokens. A
 // position table of 1+P entries (its length is then no square) has one for the
 // class token; registers have none.
-func (e *Encoder) bindTokens(s *tensor.Scope, w binder, dim int64) {
-	class, table := w.Tensor("cls_token", nil), w.Tensor("pos_embed", nil)
-	n := table.Dim(1)
-	if side := isqrt(n); side*side != n {
-		class = class.Add(s, table.Narrow(s, 1, 0, 1))
-		table = table.Narrow(s, 1, 1, n-1)
+func (e *Encoder) bindTokens(s *tensor.Scope, w binder) {
+	e.prefix = w.Tensor("cls_token", nil)
+	if e.Arch.Family != weights.DINOv3 {
+		table := w.Tensor("pos_embed", nil)
+		n := table.Dim(1)
+		if side := isqrt(n); side*side != n {
+			e.prefix = e.prefix.Add(s, table.Narrow(s, 1, 0, 1))
+			table = table.Narrow(s, 1, 1, n-1)
+		}
+		e.position = resamplePosition(s, table, e.Rows, e.Columns)
 	}
-	e.position = resamplePosition(s, table, e.Grid)
-	e.prefix = class
 	if e.Arch.Registers > 0 {
-		e.prefix = tensor.Cat(s, 1, class, w.Tensor("reg_token", nil))
+		e.prefix = tensor.Cat(s, 1, e.prefix, w.Tensor("reg_token", nil))
 	}
 }
 
-// resamplePosition maps a table [1, n², C] to [1, g², C] as timm's
-// resample_abs_pos_embed: bicubic, antialiased; untouched where n = g.
-func resamplePosition(s *tensor.Scope, table *tensor.Tensor, g int64) *tensor.Tensor {
+// resamplePosition maps a table [1, n², C] to [1, rows·columns, C] as timm's
+// resample_abs_pos_embed: bicubic, antialiased; untouched where the grids agree.
+func resamplePosition(s *tensor.Scope, table *tensor.Tensor, rows, columns int64) *tensor.Tensor {
 	n, dim := isqrt(table.Dim(1)), table.Dim(2)
-	if n == g {
+	if n == rows && n == columns {
 		return table
 	}
-	grid := table.Reshape(s, 1, n, n, dim).Permute(s, 0, 3, 1, 2) // [1, C, n, n]
-	grid = grid.BicubicAntialiased(s, g, g)                       // [1, C, g, g]
-	return grid.Permute(s, 0, 2, 3, 1).Reshape(s, 1, g*g, dim)    // [1, P, C]
+	grid := table.Reshape(s, 1, n, n, dim).Permute(s, 0, 3, 1, 2)       // [1, C, n, n]
+	grid = grid.BicubicAntialiased(s, rows, columns)                    // [1, C, rows, columns]
+	return grid.Permute(s, 0, 2, 3, 1).Reshape(s, 1, rows*columns, dim) // [1, P, C]
 }
 
 func isqrt(n int64) int64 { return int64(math.Sqrt(float64(n))) }
@@ -136,21 +163,59 @@ func (e *Encoder) Forward(s *tensor.Scope, pictures *tensor.Tensor) []*tensor.Te
 // embed maps [B, 3, H, W] to tokens [B, N, C].
 func (e *Encoder) embed(s *tensor.Scope, pictures *tensor.Tensor) *tensor.Tensor {
 	b, dim := pictures.Dim(0), int64(e.Arch.Dim)
-	x := pictures.Conv2d(s, e.patches.Weight, e.patches.Bias, int64(e.Arch.Patch), 0) // [B, C, g, g]
-	x = x.Reshape(s, b, dim, e.Grid*e.Grid).Transpose(s, 1, 2).Add(s, e.position)     // [B, P, C]
-	return tensor.Cat(s, 1, e.prefix.Expand(s, b, -1, -1), x)                         // [B, N, C]
+	x := pictures.Conv2d(s, e.patches.Weight, e.patches.Bias, int64(e.Arch.Patch), 0) // [B, C, rows, columns]
+	x = x.Reshape(s, b, dim, e.Rows*e.Columns).Transpose(s, 1, 2)                     // [B, P, C]
+	if e.position != nil {
+		x = x.Add(s, e.position)
+	}
+	x = tensor.Cat(s, 1, e.prefix.Expand(s, b, -1, -1), x) // [B, N, C]
+	if e.norm != nil {
+		x = e.norm.Forward(s, x)
+	}
+	return x
 }
 
 // forward maps [B, N, C] to [B, N, C].
 func (b *encoderBlock) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	x = x.Add(s, b.attn.forward(s, b.norm1.Forward(s, x)))
-	return x.Add(s, b.mlp.Forward(s, b.norm2.Forward(s, x)))
+	return x.Add(s, b.mlp.forward(s, b.norm2.Forward(s, x)))
 }
 
 // forward maps [B, N, C] to [B, N, C].
 func (a *selfAttention) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	q, k, v := splitHeads(s, a.qkv.Forward(s, x), a.heads)
+	if a.rotary != nil {
+		q, k = a.rotary.forward(s, q), a.rotary.forward(s, k)
+	}
 	return a.proj.Forward(s, mergeHeads(s, tensor.Attention(s, q, k, v)))
+}
+
+// forward maps [B, N, C] to [B, N, C].
+func (m *encoderMLP) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	return m.fc2.Forward(s, m.activation(s, m.fc1.Forward(s, x)))
+}
+
+// activation is what the architecture has between the layers of its MLP.
+func activation(arch weights.Arch) func(*tensor.Scope, *tensor.Tensor) *tensor.Tensor {
+	switch {
+	case arch.Gated:
+		return swiGLU
+	case arch.QuickGELU:
+		return quickGELU
+	}
+	return func(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor { return x.Gelu(s) }
+}
+
+// swiGLU maps [..., 2F] to [..., F]: the first half, by its SiLU, gates the second.
+func swiGLU(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	half := x.Dim(-1) / 2
+	gate := x.Narrow(s, -1, 0, half)
+	return gate.Mul(s, gate.Sigmoid(s)).Mul(s, x.Narrow(s, -1, half, half))
+}
+
+// quickGELU maps [..., F] to [..., F] as the CLIP of OpenAI: x·sigmoid(1.702x).
+func quickGELU(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	return x.Mul(s, x.MulScalar(s, 1.702).Sigmoid(s))
 }
 
 // splitHeads maps [B, N, 3C] to q, k, v of [B, H, N, D].

@@ -29,7 +29,7 @@ func TestGoldenPositionTables(t *testing.T) {
 			grid  int64
 			class bool
 		}{{"position.a.28", a, 28, true}, {"position.a.16", a, 16, true}, {"position.b.8", b, 8, false}, {"position.b.5", b, 5, false}} {
-			got := model.ResamplePosition(m.Scope, test.table, test.grid)
+			got := model.ResamplePosition(m.Scope, test.table, test.grid, test.grid)
 			if test.class {
 				class := m.Load("position.a.stored").Narrow(m.Scope, 1, 0, 1)
 				got = tensor.Cat(m.Scope, 1, class, got)
@@ -215,7 +215,7 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 				layers []int
 				names  string
 			}{{224, "input", arch.DefaultLayers(), "block_%02d"}, {280, "input_280", []int{9}, "block_%02d_280"}} {
-				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, c.layers, c.side, tensor.Float)
+				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, c.layers, c.side, c.side, tensor.Float)
 				if err != nil {
 					return err
 				}

@@ -21,7 +21,11 @@ func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	if l.Compute == tensor.Float {
 		return x.Linear(s, l.Weight, l.Bias)
 	}
-	return x.To(s, l.Compute).Linear(s, l.Weight.To(s, l.Compute), l.Bias.To(s, l.Compute))
+	bias := l.Bias
+	if bias != nil {
+		bias = bias.To(s, l.Compute)
+	}
+	return x.To(s, l.Compute).Linear(s, l.Weight.To(s, l.Compute), bias)
 }
 
 // LayerNorm normalises the last dimension.

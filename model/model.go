@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"mvag-torch/configs"
-	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/weights"
 )
@@ -41,14 +40,15 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 	if cfg.Precision == "bf16" {
 		compute = tensor.BFloat16
 	}
-	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop, compute); err != nil {
+	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop, cfg.Data.Crop, compute); err != nil {
 		return nil, err
 	}
-	m.mean = tensor.FromFloats(s, d, dataset.Mean[:], 1, 3, 1, 1)
-	m.std = tensor.FromFloats(s, d, dataset.Std[:], 1, 3, 1, 1)
+	mean, std := arch.Statistics()
+	m.mean = tensor.FromFloats(s, d, mean[:], 1, 3, 1, 1)
+	m.std = tensor.FromFloats(s, d, std[:], 1, 3, 1, 1)
 	var near *tensor.Tensor
 	if cfg.Model.NeighborMask > 0 {
-		near = neighborMask(s, d, cfg.Model.NeighborMask, int64(1+arch.Registers), m.Encoder.Grid)
+		near = neighborMask(s, d, cfg.Model.NeighborMask, int64(arch.Prefix()), m.Encoder.Rows)
 	}
 	w, dim := trainable(s, d, cfg.Seed, compute, &m.Params), int64(arch.Dim)
 	bottleneck := newMLP(w.Sub("bottleneck"), dim)
@@ -84,8 +84,8 @@ func Layers(cfg configs.Config, arch weights.Arch) (layers []int, fuse [][]int, 
 	return layers, fuse, nil
 }
 
-// Normalize maps pictures [B, 3, H, W] of uint8 to float32 with ImageNet's mean
-// and standard deviation, on the model's device.
+// Normalize maps pictures [B, 3, H, W] of uint8 to float32 with the mean
+// and standard deviation of the backbone's pretraining, on the model's device.
 func (m *Model) Normalize(s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
 	x := pixels.ToDevice(s, m.Device).To(s, tensor.Float).MulScalar(s, 1.0/255)
 	return x.Sub(s, m.mean).Div(s, m.std)
@@ -114,7 +114,7 @@ func (m *Model) Decode(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor.Te
 // groups averages outputs [B, N, C] by group and drops the class token and
 // registers: [B, P, C] each.
 func (m *Model) groups(s *tensor.Scope, outputs []*tensor.Tensor) []*tensor.Tensor {
-	prefix := int64(1 + m.Encoder.Arch.Registers)
+	prefix := int64(m.Encoder.Arch.Prefix())
 	fused := make([]*tensor.Tensor, len(m.fuse))
 	for g, members := range m.fuse {
 		group := make([]*tensor.Tensor, len(members))

@@ -17,7 +17,7 @@ func backboneCommand() *cli.Command {
 		Usage: "pretrained encoder weights",
 		Subcommands: []*cli.Command{{
 			Name:      "convert",
-			Usage:     "write weights from TorchScript, safetensors or ONNX (Hugging Face's DINOv2 names) as safetensors with timm's names",
+			Usage:     "write weights from a state dict (.pth), TorchScript, safetensors or ONNX as safetensors with timm's names",
 			ArgsUsage: "IN OUT.safetensors",
 			Action:    func(c *cli.Context) error { return convertBackbone(c.Args().Get(0), c.Args().Get(1)) },
 		}},
@@ -25,11 +25,7 @@ func backboneCommand() *cli.Command {
 }
 
 func convertBackbone(in, out string) error {
-	load := model.LoadBackbone
-	if filepath.Ext(in) == ".onnx" {
-		load = weights.FromONNX
-	}
-	m, err := load(in)
+	m, err := model.LoadBackbone(in)
 	if err != nil {
 		return err
 	}

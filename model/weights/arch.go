@@ -2,188 +2,184 @@ package weights
 
 import (
 	"fmt"
-	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
+
+	"mvag-torch/dataset"
+)
+
+// Family is what architectures have in common apart from their size.
+type Family int
+
+// The families. All are pre-norm vision transformers with a class token.
+const (
+	DINOv2 Family = iota // LayerScale, a table of positions
+	DINOv3               // LayerScale, rotary positions; the bias of qkv may be missing
+	ViT                  // a table of positions
+	CLIP                 // a table of positions, a norm before the blocks, patches without bias
 )
 
 // Arch is the architecture of an encoder.
 type Arch struct {
 	Name      string // timm's, without the pretraining tag
-	Patch     int    // side of a patch in pixels
-	Dim       int    // channels
-	Depth     int    // blocks
+	Family    Family
+	Patch     int // side of a patch in pixels
+	Dim       int // channels
+	Depth     int // blocks
 	Heads     int
 	Registers int
+	Gated     bool // the MLP is a SwiGLU
+	QuickGELU bool // the MLP's GELU is x·sigmoid(1.702x)
+
+	// Mean and Std of the pictures the weights were trained on, in [0, 1], red
+	// green blue; zero means ImageNet's.
+	Mean, Std [3]float32
 }
 
-// supported are the sizes of DINOv2 (Oquab et al. 2023, table 17) whose MLP is a
-// plain one, each without registers and with the four of Darcet et al. 2024.
-var supported = []Arch{
-	{"vit_small_patch14_dinov2", 14, 384, 12, 6, 0},
-	{"vit_small_patch14_reg4_dinov2", 14, 384, 12, 6, 4},
-	{"vit_base_patch14_dinov2", 14, 768, 12, 12, 0},
-	{"vit_base_patch14_reg4_dinov2", 14, 768, 12, 12, 4},
-	{"vit_large_patch14_dinov2", 14, 1024, 24, 16, 0},
-	{"vit_large_patch14_reg4_dinov2", 14, 1024, 24, 16, 4},
+// Prefix is the number of tokens in front of the patches.
+func (a Arch) Prefix() int { return 1 + a.Registers }
+
+// Eps is what the encoder's LayerNorms add to the variance.
+func (a Arch) Eps() float64 {
+	if a.Family == DINOv3 || a.Family == CLIP {
+		return 1e-5
+	}
+	return 1e-6
 }
 
-// ParseArch returns the architecture with timm's name, with or without the tag
-// of its pretraining: vit_base_patch14_reg4_dinov2.lvd142m.
-func ParseArch(name string) (Arch, error) {
-	base, tag, tagged := strings.Cut(name, ".")
-	for _, a := range supported {
-		if a.Name == base && (!tagged || tag != "") {
-			return a, nil
-		}
+// LayerScale reports whether each branch of a block is scaled by channel.
+func (a Arch) LayerScale() bool { return a.Family == DINOv2 || a.Family == DINOv3 }
+
+// Hidden is the width of the MLP: 4C, of a SwiGLU two thirds of it, rounded up
+// to a multiple of 8.
+func (a Arch) Hidden() int {
+	if a.Gated {
+		return (4*a.Dim*2/3 + 7) / 8 * 8
 	}
-	names := make([]string, len(supported))
-	for i, a := range supported {
-		names[i] = a.Name
+	return 4 * a.Dim
+}
+
+// Statistics returns mean and standard deviation of the input.
+func (a Arch) Statistics() (mean, std [3]float32) {
+	if a.Std == [3]float32{} {
+		return dataset.Mean, dataset.Std
 	}
-	return Arch{}, fmt.Errorf("backbone: have %q, want one of %s, or one of them with a tag such as .lvd142m",
-		name, strings.Join(names, ", "))
+	return a.Mean, a.Std
 }
 
 // DefaultLayers returns the 0-based blocks whose outputs are reconstructed:
-// 4, 6, ..., 18 of 24 blocks (L), else 2 to 9 (S and B).
+// 2 to 9 of 12 blocks, 4, 6, ..., 18 of 24 (model.md section 1), and, of the 40
+// of the giant models, which the paper does not use, 8, 11, ..., 29: the same
+// part of the depth.
 func (a Arch) DefaultLayers() []int {
-	if a.Depth == 24 {
+	switch a.Depth {
+	case 24:
 		return []int{4, 6, 8, 10, 12, 14, 16, 18}
+	case 40:
+		return []int{8, 11, 14, 17, 20, 23, 26, 29}
 	}
 	return []int{2, 3, 4, 5, 6, 7, 8, 9}
 }
 
-// want is a parameter and its shape.
-type want struct {
-	name  string
-	shape []int64
+// sizes are channels, blocks and heads by the word of a name that says so.
+var sizes = map[string][3]int{
+	"tiny":  {192, 12, 3},
+	"small": {384, 12, 6},
+	"base":  {768, 12, 12},
+	"large": {1024, 24, 16},
+	"giant": {1536, 40, 24},
 }
 
-// parameters lists what blocks 0 to last need, apart from pos_embed, whose
-// length is free.
-func (a Arch) parameters(last int) []want {
-	c, p := int64(a.Dim), int64(a.Patch)
-	list := []want{{"cls_token", []int64{1, 1, c}}}
-	if a.Registers > 0 {
-		list = append(list, want{"reg_token", []int64{1, int64(a.Registers), c}})
+// supported are timm's names. DINOv2: Oquab et al. 2023, table 17, with the
+// registers of Darcet et al. 2024. DINOv3: Siméoni et al. 2025. The others:
+// Dosovitskiy et al. 2020, Touvron et al. 2020 (DeiT), Radford et al. 2021 (CLIP).
+var supported = []Arch{
+	arch("vit_small_patch14_dinov2", DINOv2, 14, 0),
+	arch("vit_small_patch14_reg4_dinov2", DINOv2, 14, 4),
+	arch("vit_base_patch14_dinov2", DINOv2, 14, 0),
+	arch("vit_base_patch14_reg4_dinov2", DINOv2, 14, 4),
+	arch("vit_large_patch14_dinov2", DINOv2, 14, 0),
+	arch("vit_large_patch14_reg4_dinov2", DINOv2, 14, 4),
+	arch("vit_giant_patch14_dinov2", DINOv2, 14, 0),
+	arch("vit_giant_patch14_reg4_dinov2", DINOv2, 14, 4),
+	arch("vit_small_patch16_dinov3", DINOv3, 16, 4),
+	arch("vit_small_patch16_dinov3_qkvb", DINOv3, 16, 4),
+	arch("vit_base_patch16_dinov3", DINOv3, 16, 4),
+	arch("vit_base_patch16_dinov3_qkvb", DINOv3, 16, 4),
+	arch("vit_large_patch16_dinov3", DINOv3, 16, 4),
+	arch("vit_large_patch16_dinov3_qkvb", DINOv3, 16, 4),
+	arch("vit_tiny_patch16_224", ViT, 16, 0),
+	arch("vit_tiny_patch16_384", ViT, 16, 0),
+	arch("vit_small_patch8_224", ViT, 8, 0),
+	arch("vit_small_patch16_224", ViT, 16, 0),
+	arch("vit_small_patch16_384", ViT, 16, 0),
+	arch("vit_small_patch32_224", ViT, 32, 0),
+	arch("vit_small_patch32_384", ViT, 32, 0),
+	arch("vit_base_patch8_224", ViT, 8, 0),
+	arch("vit_base_patch16_224", ViT, 16, 0),
+	arch("vit_base_patch16_384", ViT, 16, 0),
+	arch("vit_base_patch32_224", ViT, 32, 0),
+	arch("vit_base_patch32_384", ViT, 32, 0),
+	arch("vit_large_patch16_224", ViT, 16, 0),
+	arch("vit_large_patch16_384", ViT, 16, 0),
+	arch("vit_large_patch32_224", ViT, 32, 0),
+	arch("vit_large_patch32_384", ViT, 32, 0),
+	arch("deit_tiny_patch16_224", ViT, 16, 0),
+	arch("deit_small_patch16_224", ViT, 16, 0),
+	arch("deit_base_patch16_224", ViT, 16, 0),
+	arch("deit_base_patch16_384", ViT, 16, 0),
+	arch("vit_base_patch32_clip_224", CLIP, 32, 0),
+	arch("vit_base_patch32_clip_quickgelu_224", CLIP, 32, 0),
+	arch("vit_base_patch32_clip_384", CLIP, 32, 0),
+	arch("vit_base_patch16_clip_224", CLIP, 16, 0),
+	arch("vit_base_patch16_clip_quickgelu_224", CLIP, 16, 0),
+	arch("vit_base_patch16_clip_384", CLIP, 16, 0),
+	arch("vit_large_patch14_clip_224", CLIP, 14, 0),
+	arch("vit_large_patch14_clip_quickgelu_224", CLIP, 14, 0),
+	arch("vit_large_patch14_clip_336", CLIP, 14, 0),
+	arch("vit_large_patch14_clip_quickgelu_336", CLIP, 14, 0),
+}
+
+func arch(name string, family Family, patch, registers int) Arch {
+	word := strings.Split(name, "_")[1]
+	size := sizes[word]
+	return Arch{
+		Name: name, Family: family, Patch: patch, Dim: size[0], Depth: size[1], Heads: size[2], Registers: registers,
+		Gated: family == DINOv2 && word == "giant", QuickGELU: strings.Contains(name, "_quickgelu_"),
 	}
-	list = append(list, want{"patch_embed.proj.weight", []int64{c, 3, p, p}}, want{"patch_embed.proj.bias", []int64{c}})
-	for i := range last + 1 {
-		for _, w := range []want{
-			{"norm1.weight", []int64{c}}, {"norm1.bias", []int64{c}},
-			{"attn.qkv.weight", []int64{3 * c, c}}, {"attn.qkv.bias", []int64{3 * c}},
-			{"attn.proj.weight", []int64{c, c}}, {"attn.proj.bias", []int64{c}},
-			{"ls1.gamma", []int64{c}},
-			{"norm2.weight", []int64{c}}, {"norm2.bias", []int64{c}},
-			{"mlp.fc1.weight", []int64{4 * c, c}}, {"mlp.fc1.bias", []int64{4 * c}},
-			{"mlp.fc2.weight", []int64{c, 4 * c}}, {"mlp.fc2.bias", []int64{c}},
-			{"ls2.gamma", []int64{c}},
-		} {
-			list = append(list, want{"blocks." + strconv.Itoa(i) + "." + w.name, w.shape})
+}
+
+// Supported lists the architectures, without statistics of a pretraining.
+func Supported() []Arch { return slices.Clone(supported) }
+
+// ParseArch returns the architecture with timm's name, with or without the tag
+// of its pretraining: vit_base_patch14_reg4_dinov2.lvd142m. The statistics of
+// the input are those that timm has for the tag.
+func ParseArch(name string) (Arch, error) {
+	base, tag, tagged := strings.Cut(name, ".")
+	for _, a := range supported {
+		if a.Name == base && (!tagged || tag != "") {
+			a.setStatistics(tag)
+			return a, nil
 		}
 	}
-	return list
+	return Arch{}, fmt.Errorf(`backbone: have %.80q, want a name that "mvag-torch backbone list" shows, or one with a tag such as %s.lvd142m`,
+		name, supported[0].Name)
 }
 
-// Check compares the shapes found in a file, by name, with what evaluating
-// blocks 0 to last of the architecture needs, and names every parameter that is
-// missing, unused or misshapen in one error. Parameters of a whole model that
-// this use leaves out are no fault: later blocks, norm, mask_token and the head.
-func (a Arch) Check(shapes map[string][]int64, last int) error {
-	if last < 0 || last >= a.Depth {
-		return fmt.Errorf("weights: have last block %d, want one of the %d blocks of %s", last, a.Depth, a.Name)
+// setStatistics follows timm's pretrained configurations. DINOv2, DINOv3, DINO,
+// MAE and DeiT have ImageNet's.
+func (a *Arch) setStatistics(tag string) {
+	half := [3]float32{0.5, 0.5, 0.5}
+	clipMean, clipStd := [3]float32{0.48145466, 0.4578275, 0.40821073}, [3]float32{0.26862954, 0.26130258, 0.27577711}
+	switch {
+	case tag == "sat493m": // DINOv3 on satellite pictures
+		a.Mean, a.Std = [3]float32{0.430, 0.411, 0.296}, [3]float32{0.213, 0.156, 0.143}
+	case a.Family == CLIP && strings.Contains(a.Name, "_large_") && strings.HasPrefix(tag, "laion2b"):
+		a.Mean, a.Std = half, half
+	case a.Family == CLIP, tag == "bamboo":
+		a.Mean, a.Std = clipMean, clipStd
+	case a.Family == ViT && tag != "dino" && tag != "mae" && !strings.HasPrefix(a.Name, "deit_"):
+		a.Mean, a.Std = half, half
 	}
-	var missing, misshapen, unused []string
-	known := map[string]bool{"pos_embed": true}
-	for _, w := range a.parameters(last) {
-		known[w.name] = true
-		have, ok := shapes[w.name]
-		if !ok {
-			missing = append(missing, strconv.Quote(w.name))
-		} else if !slices.Equal(have, w.shape) {
-			misshapen = append(misshapen, fmt.Sprintf("%q (have %v, want %v)", w.name, have, w.shape))
-		}
-	}
-	if have, ok := shapes["pos_embed"]; !ok {
-		missing = append(missing, strconv.Quote("pos_embed"))
-	} else if !a.positions(have) {
-		misshapen = append(misshapen, fmt.Sprintf("%q (have %v, want [1 P %d] or [1 1+P %d] with square P)", "pos_embed", have, a.Dim, a.Dim))
-	}
-	for _, name := range slices.Sorted(maps.Keys(shapes)) {
-		if !known[name] && !a.harmless(name, last) {
-			unused = append(unused, fmt.Sprintf("%.80q", name))
-		}
-	}
-	if len(missing)+len(misshapen)+len(unused) == 0 {
-		return nil
-	}
-	if other, ok := guess(shapes); ok && (other.Dim != a.Dim || other.Registers != a.Registers) {
-		return fmt.Errorf("weights: have what looks like %s (dim %d, %d registers), want %s (dim %d, %d registers)",
-			other.Name, other.Dim, other.Registers, a.Name, a.Dim, a.Registers)
-	}
-	return fmt.Errorf("weights: have no fit for %s: %s", a.Name,
-		joinNonEmpty(list("missing", missing), list("misshapen", misshapen), list("unused", unused)))
-}
-
-// positions reports whether a position table has the shape [1, n, C] with n a
-// square or, with a class position in front, a square and one.
-func (a Arch) positions(shape []int64) bool {
-	return len(shape) == 3 && shape[0] == 1 && shape[2] == int64(a.Dim) &&
-		shape[1] > 0 && (square(shape[1]) || square(shape[1]-1) && shape[1] > 1)
-}
-
-func square(n int64) bool {
-	root := int64(math.Sqrt(float64(n)))
-	return root*root == n
-}
-
-// harmless reports whether the parameter belongs to a part of the model that
-// is not evaluated.
-func (a Arch) harmless(name string, last int) bool {
-	if rest, ok := strings.CutPrefix(name, "blocks."); ok {
-		number, _, _ := strings.Cut(rest, ".")
-		n, err := strconv.Atoi(number)
-		return err == nil && n > last && n < a.Depth
-	}
-	return name == "mask_token" || strings.HasPrefix(name, "norm.") ||
-		strings.HasPrefix(name, "fc_norm.") || strings.HasPrefix(name, "head.")
-}
-
-// guess returns the supported architecture that the tokens of a file belong to.
-func guess(shapes map[string][]int64) (Arch, bool) {
-	cls, reg := shapes["cls_token"], shapes["reg_token"]
-	if len(cls) != 3 {
-		return Arch{}, false
-	}
-	registers := int64(0)
-	if len(reg) == 3 {
-		registers = reg[1]
-	}
-	i := slices.IndexFunc(supported, func(a Arch) bool {
-		return int64(a.Dim) == cls[2] && int64(a.Registers) == registers
-	})
-	if i < 0 {
-		return Arch{}, false
-	}
-	return supported[i], true
-}
-
-// list writes how many items there are of a kind and the first five of them.
-func list(kind string, items []string) string {
-	const shown = 5
-	switch n := len(items); {
-	case n == 0:
-		return ""
-	case n > shown:
-		return fmt.Sprintf("%d %s: %s and %d more", n, kind, strings.Join(items[:shown], ", "), n-shown)
-	default:
-		return fmt.Sprintf("%d %s: %s", n, kind, strings.Join(items, ", "))
-	}
-}
-
-func joinNonEmpty(parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }

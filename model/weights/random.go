@@ -6,13 +6,17 @@ import (
 )
 
 // Random returns weights of the right names and shapes for blocks 0 to last,
-// with a position table for grid x grid patches: of use where speed is measured
-// or a test needs a backbone, not for finding defects.
+// with a position table for grid x grid patches where the family has one: of
+// use where speed is measured or a test needs a backbone, not for finding
+// defects.
 func (a Arch) Random(last, grid int, seed int64) Map {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	m := Map{}
-	table := want{"pos_embed", []int64{1, int64(1 + grid*grid), int64(a.Dim)}}
-	for _, w := range append(a.parameters(last), table) {
+	list := a.parameters(last)
+	if a.Family != DINOv3 {
+		list = append(list, want{"pos_embed", []int64{1, int64(1 + grid*grid), int64(a.Dim)}})
+	}
+	for _, w := range list {
 		n := int64(1)
 		for _, d := range w.shape {
 			n *= d

@@ -63,7 +63,7 @@ func TestGoldenEncoder(t *testing.T) {
 			shapes[name] = shape
 		}
 	}
-	tiny := Arch{"tiny", 14, 32, 5, 2, 2}
+	tiny := Arch{Name: "tiny", Patch: 14, Dim: 32, Depth: 5, Heads: 2, Registers: 2}
 	if err := tiny.Check(shapes, 4); err != nil {
 		t.Error(err)
 	}
@@ -90,23 +90,23 @@ func TestCheckFinite(t *testing.T) {
 
 func TestParseArch(t *testing.T) {
 	tests := map[string]Arch{ // dimensions of timm's models of these names
-		"vit_small_patch14_dinov2":               {"vit_small_patch14_dinov2", 14, 384, 12, 6, 0},
-		"vit_small_patch14_dinov2.lvd142m":       {"vit_small_patch14_dinov2", 14, 384, 12, 6, 0},
-		"vit_small_patch14_reg4_dinov2.lvd142m":  {"vit_small_patch14_reg4_dinov2", 14, 384, 12, 6, 4},
-		"vit_base_patch14_dinov2":                {"vit_base_patch14_dinov2", 14, 768, 12, 12, 0},
-		"vit_base_patch14_reg4_dinov2.lvd142m":   {"vit_base_patch14_reg4_dinov2", 14, 768, 12, 12, 4},
-		"vit_large_patch14_dinov2.lvd142m":       {"vit_large_patch14_dinov2", 14, 1024, 24, 16, 0},
-		"vit_large_patch14_reg4_dinov2.my.weird": {"vit_large_patch14_reg4_dinov2", 14, 1024, 24, 16, 4},
+		"vit_small_patch14_dinov2":               {Name: "vit_small_patch14_dinov2", Patch: 14, Dim: 384, Depth: 12, Heads: 6, Registers: 0},
+		"vit_small_patch14_dinov2.lvd142m":       {Name: "vit_small_patch14_dinov2", Patch: 14, Dim: 384, Depth: 12, Heads: 6, Registers: 0},
+		"vit_small_patch14_reg4_dinov2.lvd142m":  {Name: "vit_small_patch14_reg4_dinov2", Patch: 14, Dim: 384, Depth: 12, Heads: 6, Registers: 4},
+		"vit_base_patch14_dinov2":                {Name: "vit_base_patch14_dinov2", Patch: 14, Dim: 768, Depth: 12, Heads: 12, Registers: 0},
+		"vit_base_patch14_reg4_dinov2.lvd142m":   {Name: "vit_base_patch14_reg4_dinov2", Patch: 14, Dim: 768, Depth: 12, Heads: 12, Registers: 4},
+		"vit_large_patch14_dinov2.lvd142m":       {Name: "vit_large_patch14_dinov2", Patch: 14, Dim: 1024, Depth: 24, Heads: 16, Registers: 0},
+		"vit_large_patch14_reg4_dinov2.my.weird": {Name: "vit_large_patch14_reg4_dinov2", Patch: 14, Dim: 1024, Depth: 24, Heads: 16, Registers: 4},
 	}
 	for name, want := range tests {
 		if have, err := ParseArch(name); err != nil || have != want {
 			t.Errorf("%s: have %+v, %v, want %+v", name, have, err, want)
 		}
 	}
-	for _, name := range []string{"", "resnet50", "vit_base_patch16_224", "vit_giant_patch14_dinov2.lvd142m",
+	for _, name := range []string{"", "resnet50", "vit_base_patch16_siglip_224",
 		"vit_base_patch14_reg4_dinov2.", "VIT_base_patch14_dinov2", ".lvd142m"} {
 		_, err := ParseArch(name)
-		if err == nil || !strings.HasPrefix(err.Error(), `backbone: have "`+name+`", want one of vit_small_patch14_dinov2, `) {
+		if err == nil || !strings.HasPrefix(err.Error(), `backbone: have "`+name+`", want a name that "mvag-torch backbone list" shows`) {
 			t.Errorf("%q: have %v, want an error that lists what there is", name, err)
 		}
 	}
@@ -174,8 +174,8 @@ func remove(names ...string) func(map[string][]int64) {
 }
 
 func TestCheck(t *testing.T) {
-	a := Arch{"vit_base_patch14_reg4_dinov2", 14, 768, 12, 12, 4}
-	small := Arch{"vit_small_patch14_dinov2", 14, 384, 12, 6, 0}
+	a := Arch{Name: "vit_base_patch14_reg4_dinov2", Patch: 14, Dim: 768, Depth: 12, Heads: 12, Registers: 4}
+	small := Arch{Name: "vit_small_patch14_dinov2", Patch: 14, Dim: 384, Depth: 12, Heads: 6, Registers: 0}
 	plain := a
 	plain.Registers = 0
 	tests := map[string]struct {

@@ -1,0 +1,270 @@
+// Package pytorch reads the tensors of what torch.save writes since PyTorch 1.6:
+// a zip archive, not compressed, of a pickle (data.pkl) that says which tensors
+// there are and of an entry of raw elements (data/KEY) for each storage. The
+// pickle is run by a machine that knows tensors in dicts and nothing else;
+// whatever else a file asks for is refused and not done. Memory is bounded by a
+// small multiple of the file's size.
+package pytorch
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"mvag-torch/internal/safetensors"
+)
+
+// ErrTorchScript is what Open returns for an archive that holds a program
+// beside its tensors, which torch.jit.save writes.
+var ErrTorchScript = errors.New("have a TorchScript archive, want a state dict")
+
+// maxPickle is the largest data.pkl; that of a model of 1,000 tensors has some
+// 150 KB.
+const maxPickle = 64 << 20
+
+// chunk is how many bytes are read at a time where values are converted.
+const chunk = 1 << 20
+
+// File is an open archive whose tensors are known.
+type File struct {
+	path    string
+	r       io.ReaderAt
+	close   func() error
+	size    int64
+	entries map[string]*zip.File
+	prefix  string // of the entries
+	names   []string
+	tensors map[string]*tensor
+}
+
+// Open opens a state dict: a dict of tensors by name, or a dict that holds one
+// such dict ("model", say) beside other values. Errors name the file.
+func Open(path string) (*File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		var f *File
+		if f, err = newFile(path, file, info.Size()); err == nil {
+			f.close = file.Close
+			return f, nil
+		}
+	}
+	file.Close()
+	return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+func newFile(path string, r io.ReaderAt, size int64) (*File, error) {
+	f := &File{path: path, r: r, size: size, entries: map[string]*zip.File{}, tensors: map[string]*tensor{}}
+	return f, f.read()
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.close() }
+
+// Names returns the names of all tensors, in the order of the file.
+func (f *File) Names() []string { return slices.Clone(f.names) }
+
+// Info returns element type and shape of a tensor.
+func (f *File) Info(name string) (safetensors.DType, []int64, bool) {
+	t, ok := f.tensors[name]
+	if !ok {
+		return "", nil, false
+	}
+	return t.storage.dtype, slices.Clone(t.shape), true
+}
+
+func (f *File) read() error {
+	if err := f.refuseOther(); err != nil {
+		return err
+	}
+	archive, err := zip.NewReader(f.r, f.size)
+	if err != nil {
+		return err
+	}
+	for _, e := range archive.File {
+		if f.entries[e.Name] != nil {
+			return fmt.Errorf("have two entries %.80q, want one", e.Name)
+		}
+		f.entries[e.Name] = e
+		if prefix, ok := strings.CutSuffix(e.Name, "data.pkl"); ok && strings.Count(prefix, "/") <= 1 {
+			f.prefix = prefix
+		}
+	}
+	for name := range f.entries {
+		if rest, ok := strings.CutPrefix(name, f.prefix); ok && (rest == "constants.pkl" || strings.HasPrefix(rest, "code/")) {
+			return ErrTorchScript
+		}
+	}
+	if e := f.entries[f.prefix+"byteorder"]; e != nil {
+		order, err := f.bytes(e, 16)
+		if err != nil || string(order) != "little" {
+			return fmt.Errorf("have byte order %.16q, want little", order)
+		}
+	}
+	e := f.entries[f.prefix+"data.pkl"]
+	if e == nil {
+		return errors.New("have a zip archive without data.pkl, want a state dict of torch.save")
+	}
+	data, err := f.bytes(e, maxPickle)
+	if err != nil {
+		return fmt.Errorf("data.pkl: %w", err)
+	}
+	root, err := unpickle(data)
+	if err != nil {
+		return fmt.Errorf("data.pkl: %w", err)
+	}
+	return f.collect(root)
+}
+
+// refuseOther names the formats that people take for this one.
+func (f *File) refuseOther() error {
+	head := make([]byte, 2)
+	if _, err := f.r.ReadAt(head, 0); err != nil && err != io.EOF {
+		return err
+	}
+	switch {
+	case head[0] == 0x80:
+		return errors.New("have a bare pickle, PyTorch's format before 1.6, want its zip format: load and save it with a newer torch")
+	case string(head) != "PK":
+		return errors.New("have no zip archive, want a state dict of torch.save")
+	}
+	return nil
+}
+
+// bytes returns the whole of a small entry.
+func (f *File) bytes(e *zip.File, most uint64) ([]byte, error) {
+	if e.UncompressedSize64 > most {
+		return nil, fmt.Errorf("have %d bytes, want at most %d", e.UncompressedSize64, most)
+	}
+	r, err := f.open(e)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, int64(most)))
+}
+
+func (f *File) open(e *zip.File) (io.ReadCloser, error) {
+	if e.Method != zip.Store {
+		return nil, fmt.Errorf("%.80q: have a compressed entry, want one as it is", e.Name)
+	}
+	if e.UncompressedSize64 > uint64(f.size) {
+		return nil, fmt.Errorf("%.80q: have %d bytes in a file of %d: it is cut short", e.Name, e.UncompressedSize64, f.size)
+	}
+	return e.Open()
+}
+
+// collect lists the tensors of the state dict and checks that they are there.
+func (f *File) collect(root any) error {
+	state, err := stateDict(root)
+	if err != nil {
+		return err
+	}
+	total := int64(0)
+	for i, key := range state.keys {
+		t, ok := state.values[i].(*tensor)
+		if !ok {
+			continue
+		}
+		name, ok := key.(string)
+		if !ok {
+			return fmt.Errorf("have a %s as the name of a tensor, want a string", kind(key))
+		}
+		if f.tensors[name] != nil {
+			return fmt.Errorf("%.80q: have two tensors of this name", name)
+		}
+		e := f.entries[f.prefix+"data/"+t.storage.key]
+		if e == nil {
+			return fmt.Errorf("%.80q: have no entry data/%.40s, want its elements", name, t.storage.key)
+		}
+		if want := uint64(t.storage.numel * t.storage.dtype.Size()); e.UncompressedSize64 != want {
+			return fmt.Errorf("%.80q: have %d bytes of elements, want %d", name, e.UncompressedSize64, want)
+		}
+		// Views may overlap, but a small file must not become a huge model.
+		if total += t.numel * t.storage.dtype.Size(); total > 2*f.size {
+			return fmt.Errorf("%.80q: have tensors of more than twice the file's size (%d bytes), want views of what it holds", name, f.size)
+		}
+		f.names, f.tensors[name] = append(f.names, name), t
+	}
+	return nil
+}
+
+// stateDict finds the dict of tensors: the root, or the one within it.
+func stateDict(root any) (*dict, error) {
+	d, ok := root.(*dict)
+	if !ok {
+		return nil, fmt.Errorf("have a %s, want a dict of tensors: save model.state_dict()", kind(root))
+	}
+	if d.hasTensors() {
+		return d, nil
+	}
+	var found []*dict
+	var names []string
+	for i, v := range d.values {
+		if inner, ok := v.(*dict); ok && inner.hasTensors() {
+			name, _ := d.keys[i].(string)
+			found, names = append(found, inner), append(names, fmt.Sprintf("%.40q", name))
+		}
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("have %d state dicts (%.200s), want one", len(found), strings.Join(names, ", "))
+	}
+	return found[0], nil
+}
+
+func (d *dict) hasTensors() bool {
+	return slices.ContainsFunc(d.values, func(v any) bool { return kind(v) == "tensor" })
+}
+
+// Float32 returns the elements of a tensor in row-major order: F32, F16 and
+// BF16 exactly, F64 rounded; other types are errors.
+func (f *File) Float32(name string) ([]float32, error) {
+	t, ok := f.tensors[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: have no tensor %.80q", f.path, name)
+	}
+	data, err := f.floats(t)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %.80q: %w", f.path, name, err)
+	}
+	if !t.contiguous() {
+		data = t.gather(data)
+	}
+	return data, nil
+}
+
+// floats returns the elements that the tensor spans in its storage. It reads
+// the entry to its end, where zip compares checksums.
+func (f *File) floats(t *tensor) ([]float32, error) {
+	r, err := f.open(f.entries[f.prefix+"data/"+t.storage.key])
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	size := t.storage.dtype.Size()
+	if _, err := io.CopyN(io.Discard, r, t.offset*size); err != nil {
+		return nil, err
+	}
+	data, buf := make([]float32, 0, t.span), make([]byte, min(t.span*size, chunk))
+	for left := t.span * size; left > 0; {
+		part := buf[:min(left, chunk)]
+		if _, err := io.ReadFull(r, part); err != nil {
+			return nil, err
+		}
+		if data, err = safetensors.AppendFloat32(data, t.storage.dtype, part); err != nil {
+			return nil, err
+		}
+		left -= int64(len(part))
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
