@@ -28,11 +28,9 @@ func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model) *Stepper {
 // Step takes the step of iteration it on a batch: forward, losses, backward,
 // update. It returns the total loss before the update and the gradient norm
 // before clipping, scalars on the device; nothing waits for the device.
-func (t *Stepper) Step(s *tensor.Scope, batch *dataset.Batch, it int) (loss, norm *tensor.Tensor) {
+func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) (loss, norm *tensor.Tensor) {
 	cfg := t.cfg.Train
-	side := int64(t.cfg.Data.Crop)
-	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
-	features := t.Model.Encode(s, t.Model.Normalize(s, pixels))
+	features := t.features(s, batch)
 	views := t.views
 	if slices.Contains(batch.Present, false) {
 		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
@@ -45,6 +43,23 @@ func (t *Stepper) Step(s *tensor.Scope, batch *dataset.Batch, it int) (loss, nor
 	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, cfg.EasyScale)
 	l.Total.Backward()
 	return l.Total.Detach(s), t.Optimizer.Step(s, t.LR(it))
+}
+
+// features are the batch's own, or those of its pictures.
+func (t *Stepper) features(s *tensor.Scope, batch *Batch) model.Features {
+	if batch.Features == nil {
+		return t.encode(s, batch.Batch)
+	}
+	packed := tensor.FromBytes(s, tensor.CPU, tensor.Half, batch.Features,
+		int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim))
+	return t.Model.Unpack(s, packed)
+}
+
+// encode is what the encoder gives for the pictures of a batch.
+func (t *Stepper) encode(s *tensor.Scope, batch *dataset.Batch) model.Features {
+	side := int64(t.cfg.Data.Crop)
+	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
+	return t.Model.Encode(s, t.Model.Normalize(s, pixels))
 }
 
 // LR is the learning rate of iteration it.

@@ -107,7 +107,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (seconds []float64,
 					predictor.Maps(s, batch)
 					return nil
 				}
-				_, norm := stepper.Step(s, batch, cfg.Train.HardWarmup/2+i)
+				_, norm := stepper.Step(s, &train.Batch{Batch: batch}, cfg.Train.HardWarmup/2+i)
 				norm.Item() // waits for the device
 				return nil
 			})

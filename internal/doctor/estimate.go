@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/machine"
 	"mvag-torch/model/weights"
 )
 
@@ -87,10 +88,10 @@ func work(cfg configs.Config, arch weights.Arch) float64 {
 }
 
 // check compares the estimate with what there is.
-func (e Estimate) check(host memory, p *Probe) Check {
+func (e Estimate) check(host machine.Memory, p *Probe) Check {
 	c := Check{"estimate", OK, fmt.Sprintf("training on %s: %.2f s a step, %s in all; %s of memory; checkpoint %s",
 		e.Device, e.Step, duration(e.Run), size(e.Memory), size(e.Checkpoint)), ""}
-	total, free := host.total, host.free
+	total, free := host.Total, host.Free
 	if e.Device != "cpu" {
 		var index int
 		if _, err := fmt.Sscanf(strings.TrimPrefix(e.Device, "cuda:"), "%d", &index); err != nil || index >= len(p.CUDA.Devices) {
