@@ -123,11 +123,7 @@ func (r *run) fillFeatures(s *tensor.Scope, store *feature.Store, prints map[*da
 
 // encode returns the packed features of the one object of a batch.
 func (r *run) encode(s *tensor.Scope, batch *dataset.Batch) ([]byte, error) {
-	var packed []byte
-	s.Local(func(s *tensor.Scope) *tensor.Tensor {
-		packed = r.stepper.Model.Pack(s, r.stepper.encode(s, batch)).Bytes()
-		return nil
-	})
+	packed := r.stepper.Pack(s, batch)
 	for i := 1; i < len(packed); i += 2 { // little-endian float16: all exponent bits are set
 		if packed[i]&0x7c == 0x7c {
 			return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off", strings.ToValidUTF8(batch.Objects[0].ID, "?"))

@@ -15,14 +15,18 @@ type Stepper struct {
 	Model     *model.Model
 	Optimizer *Optimizer
 
+	// Mark is called after each phase of a step; benchmarks wait
+	// for the device there and read the clock.
+	Mark func(phase string)
+
 	cfg   configs.Config
 	views *model.Views // of batches without missing pictures
 }
 
 // NewStepper prepares the first step; what it needs lives in s.
 func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model) *Stepper {
-	return &Stepper{m, NewOptimizer(s, m.Params, cfg.Train), cfg,
-		model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil)}
+	return &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train), Mark: func(string) {},
+		cfg: cfg, views: model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil)}
 }
 
 // Step takes the step of iteration it on a batch: forward, losses, backward,
@@ -31,6 +35,7 @@ func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model) *Stepper {
 func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) (loss, norm *tensor.Tensor) {
 	cfg := t.cfg.Train
 	features := t.features(s, batch)
+	t.Mark("encoder")
 	views := t.views
 	if slices.Contains(batch.Present, false) {
 		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
@@ -41,8 +46,12 @@ func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) (loss, norm *tenso
 	}
 	easy := schedule.EasyFraction(it, cfg.HardWarmup, cfg.HardFraction)
 	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, cfg.EasyScale)
+	t.Mark("forward")
 	l.Total.Backward()
-	return l.Total.Detach(s), t.Optimizer.Step(s, t.LR(it))
+	t.Mark("backward")
+	norm = t.Optimizer.Step(s, t.LR(it))
+	t.Mark("optimizer")
+	return l.Total.Detach(s), norm
 }
 
 // features are the batch's own, or those of its pictures.
@@ -60,6 +69,16 @@ func (t *Stepper) encode(s *tensor.Scope, batch *dataset.Batch) model.Features {
 	side := int64(t.cfg.Data.Crop)
 	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
 	return t.Model.Encode(s, t.Model.Normalize(s, pixels))
+}
+
+// Pack returns the features of a batch's pictures as a step takes them in.
+func (t *Stepper) Pack(s *tensor.Scope, batch *dataset.Batch) []byte {
+	var packed []byte
+	s.Local(func(s *tensor.Scope) *tensor.Tensor {
+		packed = t.Model.Pack(s, t.encode(s, batch)).Bytes()
+		return nil
+	})
+	return packed
 }
 
 // LR is the learning rate of iteration it.
