@@ -17,11 +17,11 @@ func (m *Model) Pack(s *tensor.Scope, f Features) *tensor.Tensor {
 }
 
 // Unpack is the inverse of Pack, but for the rounding: packed [B, PackedRows, C]
-// of float16, on any device, to features on the model's.
+// of float16, on the model's device, to features.
 func (m *Model) Unpack(s *tensor.Scope, packed *tensor.Tensor) Features {
 	var f Features
 	tensor.NoGrad(func() {
-		rows := packed.ToDevice(s, m.Device).To(s, tensor.Float)
+		rows := packed.To(s, tensor.Float)
 		at := int64(m.Encoder.Arch.Prefix())
 		prefix, patches := rows.Narrow(s, 1, 0, at), m.Encoder.Rows*m.Encoder.Columns
 		layers := 0

@@ -59,7 +59,7 @@ func (t *Stepper) features(s *tensor.Scope, batch *Batch) model.Features {
 	if batch.Features == nil {
 		return t.encode(s, batch.Batch)
 	}
-	packed := tensor.FromBytes(s, tensor.CPU, tensor.Half, batch.Features,
+	packed := tensor.FromBytes(s, t.Model.Device, tensor.Half, batch.Features,
 		int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim))
 	return t.Model.Unpack(s, packed)
 }
@@ -67,7 +67,7 @@ func (t *Stepper) features(s *tensor.Scope, batch *Batch) model.Features {
 // encode is what the encoder gives for the pictures of a batch.
 func (t *Stepper) encode(s *tensor.Scope, batch *dataset.Batch) model.Features {
 	side := int64(t.cfg.Data.Crop)
-	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
+	pixels := tensor.FromBytes(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
 	return t.Model.Encode(s, t.Model.Normalize(s, pixels))
 }
 

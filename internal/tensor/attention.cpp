@@ -1,6 +1,7 @@
-// The element-wise parts of linear attention (see attention.go), forward and
-// backward in one pass over memory each on the CPU; composed of LibTorch's
-// operations elsewhere. The matrix products between them are LibTorch's.
+// The element-wise parts of linear attention (see attention.go): forward and
+// backward in one pass over memory each for contiguous float32 on the CPU, else
+// composed of LibTorch's operations. The matrix products between them are
+// LibTorch's.
 #include "bridge.h"
 #include "handles.h"
 
@@ -105,6 +106,7 @@ struct Split : Function<Split> {
     }
     ctx->save_for_backward({q, k});
     ctx->saved_data["type"] = qkv.scalar_type();
+    ctx->saved_data["plain"] = plain(qkv);
     return {q, k, v};
   }
 
@@ -119,7 +121,7 @@ struct Split : Function<Split> {
                                            q.options());
     int64_t d = l.d, c = l.h * d;
     Tensor out;
-    if (q.is_cpu()) {
+    if (ctx->saved_data["plain"].toBool()) {
       out = torch::empty({l.s * l.v, l.n, 3 * c}, q.options());
       const float *gq = g[0].const_data_ptr<float>(),
                   *gk = g[1].const_data_ptr<float>(),
@@ -192,6 +194,7 @@ struct Merge : Function<Merge> {
                 .reshape({l.s * l.v, l.n, l.h * d});
     }
     ctx->save_for_backward({out, sums});
+    ctx->saved_data["plain"] = plain(x);
     return out;
   }
 
@@ -202,7 +205,7 @@ struct Merge : Function<Merge> {
              y.size(2) / sums.size(1)};
     Tensor g = grads[0].contiguous(), out;
     int64_t d = l.d;
-    if (plain(g) && plain(y)) {
+    if (ctx->saved_data["plain"].toBool()) {
       out = torch::empty({l.s, l.h, l.v, l.n, d + 1}, g.options());
       const float *pg = g.const_data_ptr<float>(),
                   *py = y.const_data_ptr<float>(),

@@ -57,6 +57,7 @@ char *mvag_jit_load(const char *path, uintptr_t visitor);
 typedef struct {
   double lr, beta1, beta2, eps, weight_decay, clip;
   int64_t step;
+  bool lists; // take the kernels of CUDA on the CPU, too
 } mvag_adamw;
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
                         handle *vmax, int n, mvag_adamw opt);
