@@ -54,18 +54,15 @@ func (r *run) openFeatures(m *model.Model) (*feature.Store, map[*dataset.Object]
 }
 
 // printOf identifies an object by its name and its files: their paths, sizes
-// and times of change.
+// and times of change. A file need not be there: the picture may be in
+// data.cache.
 func printOf(o *dataset.Object) (p feature.Print, err error) {
 	hash := sha256.New()
 	text := json.NewEncoder(hash)
 	err = text.Encode(o.ID)
 	for _, v := range o.Views {
 		var size, changed int64
-		if v.Present() {
-			info, err := os.Stat(v.Path)
-			if err != nil {
-				return p, err
-			}
+		if info, missing := os.Stat(v.Path); missing == nil {
 			size, changed = info.Size(), info.ModTime().UnixNano()
 		}
 		err = errors.Join(err, text.Encode([]any{v.Camera, v.Path, v.Part, v.Parts, size, changed}))
@@ -77,9 +74,10 @@ func printOf(o *dataset.Object) (p feature.Print, err error) {
 // fillFeatures computes the features that the store lacks.
 func (r *run) fillFeatures(s *tensor.Scope, store *feature.Store, prints map[*dataset.Object]feature.Print) error {
 	var lacking []dataset.Object
+	var as []feature.Print // of those
 	for i := range r.data.Train {
-		if !store.Has(prints[&r.data.Train[i]]) {
-			lacking = append(lacking, r.data.Train[i])
+		if print := prints[&r.data.Train[i]]; !store.Has(print) {
+			lacking, as = append(lacking, r.data.Train[i]), append(as, print)
 		}
 	}
 	bytes, err := store.Room(len(lacking))
@@ -108,11 +106,7 @@ func (r *run) fillFeatures(s *tensor.Scope, store *feature.Store, prints map[*da
 		if err != nil {
 			return err
 		}
-		print, err := printOf(batch.Objects[0])
-		if err == nil {
-			err = store.Put(print, batch.Present, features)
-		}
-		if err != nil {
+		if err := store.Put(as[batch.Index], batch.Present, features); err != nil {
 			return err
 		}
 		loader.Recycle(batch)

@@ -3,7 +3,9 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"mvag-torch/dataset"
@@ -89,7 +91,13 @@ func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, error) {
 		})
 	}
 	wg.Wait()
-	return b, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return b, err
+	}
+	if !slices.Contains(b.Present, true) {
+		return b, fmt.Errorf("%s: no picture of this object and of the others of its batch could be read", objects[0].ID)
+	}
+	return b, nil
 }
 
 func (f *featureFeed) Next() (*Batch, error) {
