@@ -6,12 +6,14 @@ export MVAG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mvag-torch
 
 # The go command with the settings for LibTorch.
 GO := . third_party/env.sh && go
+# A Python with torch, for bench-compare alone.
+PYTHON ?= python3
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
-.PHONY: build quickstart test lint bench release clean help libtorch
+.PHONY: build quickstart test lint bench bench-compare release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -43,6 +45,10 @@ lint: libtorch ## check form and common faults of Go, shell and Python files
 bench: libtorch ## run all benchmarks
 	@$(GO) test -timeout 60m -run '^$$' -bench . -benchmem ./...
 
+bench-compare: build ## time training and inference beside eager PyTorch (PYTHON, a Python with torch; ARGS)
+	$(PYTHON) third_party/bench_compare.py --what train $(ARGS)
+	$(PYTHON) third_party/bench_compare.py --what infer $(ARGS)
+
 release: libtorch ## pack dist/mvag-torch-VERSION-linux-x86_64.tar.gz, which needs neither Go nor Python
 	@VERSION=$(VERSION) third_party/release.sh
 
@@ -50,7 +56,7 @@ clean: ## remove what build and release made; data, backbones and runs stay
 	rm -rf bin dist
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 libtorch:
 	@third_party/libtorch.sh

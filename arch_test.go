@@ -39,13 +39,14 @@ var rank = map[string]int{
 	"internal/pytorch":     2,
 	"internal/safetensors": 1,
 	"internal/libtorch":    0,
+	"internal/machine":     0,
 	"internal/testdata":    0,
 }
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/checkpoint", "model/weights", "train/schedule",
-	"internal/doctor", "internal/golden", "internal/libtorch", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
+	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/checkpoint", "model/weights", "train/feature", "train/schedule",
+	"internal/doctor", "internal/golden", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 
 const (

@@ -138,6 +138,10 @@ type Train struct {
 	// Holdout is the share of the training objects of each class that are not
 	// trained on: the thresholds are calibrated with them.
 	Holdout float64 `yaml:"holdout"`
+	// CacheFeatures keeps what the frozen encoder gives for each training
+	// picture, in float16, so that it is computed once: "off", "ram", or "disk"
+	// (in the folder features below Output, which runs share).
+	CacheFeatures string `yaml:"cache_features"`
 	// LogEvery and CheckpointEvery are in steps.
 	LogEvery        int `yaml:"log_every"`
 	CheckpointEvery int `yaml:"checkpoint_every"`

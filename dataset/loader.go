@@ -91,17 +91,16 @@ type task struct {
 // function of the objects, Seed and k, whatever Start, Workers and Prefetch.
 // Objects that do not fill a batch sit out their epoch.
 func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
-	if len(objects) == 0 {
-		return nil, errors.New("no training pictures: have 0 training objects, want at least one batch")
+	if len(objects) > 0 { // else TrainOrder says so
+		if err := opt.check(objects); err != nil {
+			return nil, err
+		}
 	}
-	if err := opt.check(objects); err != nil {
+	order, err := TrainOrder(objects, opt.Objects, opt.Seed)
+	if err != nil {
 		return nil, err
 	}
-	if len(objects) < opt.Objects {
-		return nil, fmt.Errorf("train.objects: have a batch of %d, want at most the %d training objects",
-			opt.Objects, len(objects))
-	}
-	return newLoader(ctx, len(objects[0].Views), opt, trainOrder(objects, opt.Objects, opt.Seed)), nil
+	return newLoader(ctx, len(objects[0].Views), opt, order), nil
 }
 
 // NewEvalLoader returns a loader of one pass over objects in their order; the

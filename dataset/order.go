@@ -1,15 +1,24 @@
 package dataset
 
 import (
+	"errors"
+	"fmt"
 	"math/bits"
 	"math/rand/v2"
 )
 
-// trainOrder returns the plan of endless training: batch k holds the s objects
+// TrainOrder returns the plan of endless training: batch k holds the s objects
 // from place (k mod n/s)*s on of the order of epoch k/(n/s), which depends on
 // the seed and the epoch only. What n/s leaves over sits out that epoch. Plans
-// are asked for by one goroutine.
-func trainOrder(objects []Object, s int, seed int64) func(k int) []*Object {
+// are asked for by one goroutine. It is an error where the objects do not fill
+// one batch.
+func TrainOrder(objects []Object, s int, seed int64) (func(k int) []*Object, error) {
+	if len(objects) == 0 {
+		return nil, errors.New("no training pictures: have 0 training objects, want at least one batch")
+	}
+	if len(objects) < s {
+		return nil, fmt.Errorf("train.objects: have a batch of %d, want at most the %d training objects", s, len(objects))
+	}
 	perEpoch := len(objects) / s
 	epoch, order := -1, []int(nil)
 	return func(k int) []*Object {
@@ -21,7 +30,7 @@ func trainOrder(objects []Object, s int, seed int64) func(k int) []*Object {
 			batch[i] = &objects[order[k%perEpoch*s+i]]
 		}
 		return batch
-	}
+	}, nil
 }
 
 // evalOrder returns the plan of one pass in order; the last batch may be

@@ -29,7 +29,7 @@ func (p *Predictor) Maps(s *tensor.Scope, batch *dataset.Batch) []float32 {
 	var maps []float32
 	tensor.NoGrad(func() {
 		b := int64(len(batch.Present))
-		pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, b, 3, p.side, p.side)
+		pixels := tensor.FromBytes(s, p.model.Device, tensor.Uint8, batch.Pixels, b, 3, p.side, p.side)
 		features := p.model.Encode(s, p.model.Normalize(s, pixels))
 		x := p.model.Bottleneck.Forward(s, features.Mean, false)
 		reconstructions := p.model.Decode(s, x, p.grouping(s, batch))

@@ -48,22 +48,13 @@ func (a *Attention) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor
 // own is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.
 // It maps [B, N, C] to [B, N, C].
 func (a *Attention) own(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	q, k, v := splitHeads(s, a.QKV.Forward(s, x), a.heads) // [B, H, N, D]
-	q, k, v = phi(s, q), phi(s, k), v.To(s, tensor.Float)
+	q, k, v := a.QKV.Forward(s, x).SplitLinearHeads(s, 1, a.heads) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
 	if a.near != nil {
-		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0) // [B, H, N, N]
-		sum := pairs.Sum(s, true, -1).AddScalar(s, a.opt.Eps)                 // [B, H, N, 1]
-		return mergeHeads(s, pairs.Div(s, sum).Matmul(s, v))
+		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0) // [B, H, 1, N, N]
+		return pairs.Matmul(s, v).MergeLinearHeads(s, a.opt.Eps)              // [B, N, C]
 	}
-	kv := k.Transpose(s, -2, -1).Matmul(s, v)         // [B, H, D, D]
-	ksum := k.Sum(s, false, -2).Unsqueeze(s, -1)      // [B, H, D, 1]
-	sum := q.Matmul(s, ksum).AddScalar(s, a.opt.Eps)  // [B, H, N, 1]
-	return mergeHeads(s, q.Matmul(s, kv).Div(s, sum)) // [B, N, C]
-}
-
-// phi is the feature map elu(t) + 1, in float32.
-func phi(s *tensor.Scope, t *tensor.Tensor) *tensor.Tensor {
-	return t.To(s, tensor.Float).Elu(s).AddScalar(s, 1)
+	sums := k.Transpose(s, -2, -1).Matmul(s, v)             // [B, H, 1, D, D+1]
+	return q.Matmul(s, sums).MergeLinearHeads(s, a.opt.Eps) // [B, N, C]
 }
 
 // across is what each view gathers from the other views of its object: the
@@ -75,34 +66,33 @@ func phi(s *tensor.Scope, t *tensor.Tensor) *tensor.Tensor {
 func (a *Attention) across(s *tensor.Scope, y *tensor.Tensor, v *Views) *tensor.Tensor {
 	n, c, h := y.Dim(1), y.Dim(2), a.heads
 	objects, views, d := v.Objects, v.Count, c/a.heads
-	q, k, val := a.splitViews(s, y, v)                                                      // [S, H, V, N, D]
-	kv := k.Transpose(s, -2, -1).Matmul(s, val).Reshape(s, objects, h, views*d, d)          // [S, H, V·D, D]
-	z := similarity(s, q, k)                                                                // [S, H, Vi, Vj, N]
+	q, sums := a.splitViews(s, y, v)                                                        // [S, H, V·N, D], [S, H, V, D, D+1]
+	kv := sums.Narrow(s, -1, 0, d).Reshape(s, objects, h, views*d, d)                       // [S, H, V·D, D]
+	z := similarity(s, q, sums.Select(s, -1, d))                                            // [S, H, Vi, Vj, N]
 	share := v.weights(s, a.ViewLogits).Transpose(s, 1, 2).Unsqueeze(s, 1).Unsqueeze(s, -1) // [1 or S, 1, Vi, Vj, 1]
 	scale := share.Div(s, z.AddScalar(s, a.opt.Eps))                                        // [S, H, Vi, Vj, N]
 	if kept := a.kept(s, z); kept != nil {
 		scale = scale.Mul(s, kept)
 	}
-	scale = scale.Permute(s, 0, 1, 3, 4, 2).Unsqueeze(s, -1)                            // [S, H, Vj, N, Vi, 1]
-	scaled := scale.Mul(s, q.Unsqueeze(s, -2)).Reshape(s, objects, h, views*n, views*d) // [S, H, V·N, V·D]
-	u := scaled.Matmul(s, kv).Reshape(s, objects, h, views, n, d)                       // [S, H, V, N, D]
-	return u.Permute(s, 0, 2, 3, 1, 4).Reshape(s, objects*views, n, c)                  // [B, N, C]
+	scale = scale.Permute(s, 0, 1, 3, 4, 2).Reshape(s, objects, h, views*n, views) // [S, H, Vj·N, Vi]
+	scaled := q.Spread(s, scale).Reshape(s, objects, h, views*n, views*d)          // [S, H, V·N, V·D]
+	u := scaled.Matmul(s, kv).Reshape(s, objects, h, views, n, d)                  // [S, H, V, N, D]
+	return u.Permute(s, 0, 2, 3, 1, 4).Reshape(s, objects*views, n, c)             // [B, N, C]
 }
 
-// splitViews maps [B, N, C] to φ(q), φ(k), v of [S, H, V, N, D].
-func (a *Attention) splitViews(s *tensor.Scope, y *tensor.Tensor, v *Views) (q, k, val *tensor.Tensor) {
-	n, d := y.Dim(1), y.Dim(2)/a.heads
-	qkv := a.QKV.Forward(s, y).Reshape(s, v.Objects, v.Count, n, 3, a.heads, d).Permute(s, 3, 0, 4, 1, 2, 5)
-	return phi(s, qkv.Select(s, 0, 0)), phi(s, qkv.Select(s, 0, 1)), qkv.Select(s, 0, 2).To(s, tensor.Float)
+// splitViews maps [B, N, C] to φ(q) [S, H, V·N, D] and, for each view, Σ k⊗v
+// with Σ k as its last column [S, H, V, D, D+1].
+func (a *Attention) splitViews(s *tensor.Scope, y *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
+	q, k, val := a.QKV.Forward(s, y).SplitLinearHeads(s, v.Count, a.heads) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
+	return q.Reshape(s, v.Objects, a.heads, v.Count*y.Dim(1), -1), k.Transpose(s, -2, -1).Matmul(s, val)
 }
 
 // similarity is z = q_j·Σ k_i for each token of each query view j and each key
-// view i: q and k are [S, H, V, N, D], the result is [S, H, Vi, Vj, N].
-func similarity(s *tensor.Scope, q, k *tensor.Tensor) *tensor.Tensor {
-	objects, h, views, n, d := q.Dim(0), q.Dim(1), q.Dim(2), q.Dim(3), q.Dim(4)
-	queries := q.Reshape(s, objects, h, views*n, d).Transpose(s, -2, -1) // [S, H, D, V·N]
-	z := k.Sum(s, false, -2).Matmul(s, queries)                          // [S, H, V, V·N]
-	return z.Reshape(s, objects, h, views, views, n)
+// view i: q [S, H, V·N, D] and Σ k [S, H, V, D] give [S, H, Vi, Vj, N].
+func similarity(s *tensor.Scope, q, ksum *tensor.Tensor) *tensor.Tensor {
+	objects, h, views := ksum.Dim(0), ksum.Dim(1), ksum.Dim(2)
+	z := ksum.Matmul(s, q.Transpose(s, -2, -1)) // [S, H, V, V·N]
+	return z.Reshape(s, objects, h, views, views, -1)
 }
 
 // kept is 1 for the int(keep·N) tokens of each head and pair of views with the

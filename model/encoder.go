@@ -79,15 +79,15 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 		e.blocks = append(e.blocks, encoderBlock{
 			norm1: newLayerNorm(b.Sub("norm1"), dim, arch.Eps()),
 			attn: selfAttention{
-				qkv:    qkv,
-				proj:   scaledLinear(s, d, source, b.Sub("attn").Sub("proj"), b.Sub("ls1")),
+				qkv:    qkv.stored(s),
+				proj:   scaledLinear(s, d, source, b.Sub("attn").Sub("proj"), b.Sub("ls1")).stored(s),
 				heads:  int64(arch.Heads),
 				rotary: turn,
 			},
 			norm2: newLayerNorm(b.Sub("norm2"), dim, arch.Eps()),
 			mlp: encoderMLP{
-				fc1:        newLinear(b.Sub("mlp").Sub("fc1"), dim, 4*dim),
-				fc2:        scaledLinear(s, d, source, b.Sub("mlp").Sub("fc2"), b.Sub("ls2")),
+				fc1:        newLinear(b.Sub("mlp").Sub("fc1"), dim, 4*dim).stored(s),
+				fc2:        scaledLinear(s, d, source, b.Sub("mlp").Sub("fc2"), b.Sub("ls2")).stored(s),
 				activation: activation(arch),
 			},
 		})

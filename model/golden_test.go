@@ -72,8 +72,8 @@ func TestGoldenForward(t *testing.T) {
 func TestGoldenSelection(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		attn := &m.Model.Decoder.Blocks[0].Attn
-		q, k, _ := model.SplitViews(attn, m.Scope, m.Load("mva0.y"), m.Views)
-		z := model.Similarity(m.Scope, q, k)
+		q, sums := model.SplitViews(attn, m.Scope, m.Load("mva0.y"), m.Views)
+		z := model.Similarity(m.Scope, q, sums.Select(m.Scope, -1, sums.Dim(-1)-1))
 		pair := func(x *tensor.Tensor) []float32 { // key view 1, query view 0: [S, H, N]
 			return x.Select(m.Scope, 2, 1).Select(m.Scope, 2, 0).Floats()
 		}

@@ -28,6 +28,19 @@ func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return x.To(s, l.Compute).Linear(s, l.Weight.To(s, l.Compute), bias)
 }
 
+// stored returns l with its parameters kept in the type Compute, for weights
+// that do not change: then no product casts them.
+func (l Linear) stored(s *tensor.Scope) Linear {
+	if l.Compute == tensor.Float {
+		return l
+	}
+	l.Weight = l.Weight.To(s, l.Compute)
+	if l.Bias != nil {
+		l.Bias = l.Bias.To(s, l.Compute)
+	}
+	return l
+}
+
 // LayerNorm normalises the last dimension.
 type LayerNorm struct {
 	Weight, Bias *tensor.Tensor

@@ -84,10 +84,10 @@ func Layers(cfg configs.Config, arch weights.Arch) (layers []int, fuse [][]int, 
 	return layers, fuse, nil
 }
 
-// Normalize maps pictures [B, 3, H, W] of uint8 to float32 with the mean
+// Normalize maps pictures [B, 3, H, W] of uint8 on the model's device to float32 with the mean
 // and standard deviation of the backbone's pretraining, on the model's device.
 func (m *Model) Normalize(s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
-	x := pixels.ToDevice(s, m.Device).To(s, tensor.Float).MulScalar(s, 1.0/255)
+	x := pixels.To(s, tensor.Float).MulScalar(s, 1.0/255)
 	return x.Sub(s, m.mean).Div(s, m.std)
 }
 

@@ -7,6 +7,9 @@ import "time"
 type Sink interface {
 	// Begin is called once, before the first step.
 	Begin(Begin)
+	// Features is called with train.cache_features, after Begin and before the
+	// first step: once, then after each object whose features were computed.
+	Features(Features)
 	// Step is called after each step.
 	Step(Step)
 	// Saved is called after a checkpoint was written.
@@ -36,4 +39,11 @@ type Step struct {
 	Rate     float64       // pictures a second since Begin
 	DataWait float64       // share of the time spent waiting for pictures
 	Left     time.Duration // estimated
+}
+
+// Features describes the filling of train.cache_features.
+type Features struct {
+	Done, Objects int    // objects that there are features of, training objects
+	Bytes         int64  // that the features lacking at first take
+	Path          string // the file, "" in memory
 }

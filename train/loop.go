@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 )
@@ -28,13 +29,9 @@ func (r *run) loop(s *tensor.Scope) error {
 	if r.done >= cfg.Train.Iterations {
 		return nil
 	}
-	loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, dataset.LoaderOptions{
-		Fit:     dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif},
-		Objects: cfg.Train.Objects, Seed: cfg.Seed, Start: r.done, Count: cfg.Train.Iterations - r.done,
-		Workers: cfg.Data.Workers, Prefetch: cfg.Data.Prefetch,
-	})
+	loader, err := r.feed(s)
 	if err != nil {
-		return err
+		return r.stop(err)
 	}
 	defer loader.Close()
 	clock := newClock(r.done, cfg.Train.Iterations, cfg.Train.Objects*cfg.Data.Views)
@@ -61,6 +58,37 @@ func (r *run) loop(s *tensor.Scope) error {
 		r.sink.Step(clock.step(r.done, r.loss, lr))
 	}
 	return nil
+}
+
+// feed prepares the batches of the remaining steps.
+func (r *run) feed(s *tensor.Scope) (feed, error) {
+	cfg := r.cfg
+	if cfg.Train.CacheFeatures == "off" {
+		opt := loaderOptions(cfg, cfg.Train.Objects)
+		opt.Seed, opt.Start, opt.Count = cfg.Seed, r.done, cfg.Train.Iterations-r.done
+		loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, opt)
+		return pictureFeed{loader}, err
+	}
+	order, err := dataset.TrainOrder(r.data.Train, cfg.Train.Objects, cfg.Seed)
+	if err != nil {
+		return nil, err
+	}
+	store, prints, err := r.openFeatures(r.stepper.Model)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.fillFeatures(s, store, prints); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return newFeatureFeed(r.ctx, store, prints, order, viewBytes(r.stepper.Model), r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
+}
+
+// loaderOptions are those of a pass over objects.
+func loaderOptions(cfg configs.Config, objects int) dataset.LoaderOptions {
+	return dataset.LoaderOptions{
+		Fit:     dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif},
+		Objects: objects, Workers: cfg.Data.Workers, Prefetch: cfg.Data.Prefetch,
+	}
 }
 
 func (r *run) begin() {
@@ -98,7 +126,7 @@ func (r *run) stop(cause error) error {
 }
 
 // step takes the next step and keeps its loss and gradient norm on the device.
-func (r *run) step(s *tensor.Scope, batch *dataset.Batch) {
+func (r *run) step(s *tensor.Scope, batch *Batch) {
 	loss, norm := r.stepper.Step(s, batch, r.done)
 	tensor.NoGrad(func() {
 		r.ring.Select(s, 0, int64(len(r.pending))).CopyFrom(tensor.Stack(s, 0, loss, norm))

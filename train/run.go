@@ -135,7 +135,11 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 		return fmt.Errorf("%s: backbone: have a checkpoint made with weights of SHA-256 %.12s…, want those of %s (%.12s…)",
 			f.Path, f.Info.BackboneSHA256, r.cfg.Backbone.Weights, r.hash)
 	}
-	if diff := configs.Diff(f.Info.Config, r.cfg, mayChange...); len(diff) > 0 {
+	trained := f.Info.Config
+	if trained.Train.CacheFeatures != "off" && r.cfg.Train.CacheFeatures != "off" {
+		trained.Train.CacheFeatures = r.cfg.Train.CacheFeatures // memory and file hold the same bits
+	}
+	if diff := configs.Diff(trained, r.cfg, mayChange...); len(diff) > 0 {
 		return fmt.Errorf("%s: have a checkpoint of another configuration: %s", f.Path, diff[0])
 	}
 	r.done, r.saved = f.Info.Iteration, f.Info.Iteration

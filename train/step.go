@@ -15,24 +15,27 @@ type Stepper struct {
 	Model     *model.Model
 	Optimizer *Optimizer
 
+	// Mark is called after each phase of a step; benchmarks wait
+	// for the device there and read the clock.
+	Mark func(phase string)
+
 	cfg   configs.Config
 	views *model.Views // of batches without missing pictures
 }
 
 // NewStepper prepares the first step; what it needs lives in s.
 func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model) *Stepper {
-	return &Stepper{m, NewOptimizer(s, m.Params, cfg.Train), cfg,
-		model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil)}
+	return &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train), Mark: func(string) {},
+		cfg: cfg, views: model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil)}
 }
 
 // Step takes the step of iteration it on a batch: forward, losses, backward,
 // update. It returns the total loss before the update and the gradient norm
 // before clipping, scalars on the device; nothing waits for the device.
-func (t *Stepper) Step(s *tensor.Scope, batch *dataset.Batch, it int) (loss, norm *tensor.Tensor) {
+func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) (loss, norm *tensor.Tensor) {
 	cfg := t.cfg.Train
-	side := int64(t.cfg.Data.Crop)
-	pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
-	features := t.Model.Encode(s, t.Model.Normalize(s, pixels))
+	features := t.features(s, batch)
+	t.Mark("encoder")
 	views := t.views
 	if slices.Contains(batch.Present, false) {
 		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
@@ -43,8 +46,39 @@ func (t *Stepper) Step(s *tensor.Scope, batch *dataset.Batch, it int) (loss, nor
 	}
 	easy := schedule.EasyFraction(it, cfg.HardWarmup, cfg.HardFraction)
 	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, cfg.EasyScale)
+	t.Mark("forward")
 	l.Total.Backward()
-	return l.Total.Detach(s), t.Optimizer.Step(s, t.LR(it))
+	t.Mark("backward")
+	norm = t.Optimizer.Step(s, t.LR(it))
+	t.Mark("optimizer")
+	return l.Total.Detach(s), norm
+}
+
+// features are the batch's own, or those of its pictures.
+func (t *Stepper) features(s *tensor.Scope, batch *Batch) model.Features {
+	if batch.Features == nil {
+		return t.encode(s, batch.Batch)
+	}
+	packed := tensor.FromBytes(s, t.Model.Device, tensor.Half, batch.Features,
+		int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim))
+	return t.Model.Unpack(s, packed)
+}
+
+// encode is what the encoder gives for the pictures of a batch.
+func (t *Stepper) encode(s *tensor.Scope, batch *dataset.Batch) model.Features {
+	side := int64(t.cfg.Data.Crop)
+	pixels := tensor.FromBytes(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
+	return t.Model.Encode(s, t.Model.Normalize(s, pixels))
+}
+
+// Pack returns the features of a batch's pictures as a step takes them in.
+func (t *Stepper) Pack(s *tensor.Scope, batch *dataset.Batch) []byte {
+	var packed []byte
+	s.Local(func(s *tensor.Scope) *tensor.Tensor {
+		packed = t.Model.Pack(s, t.encode(s, batch)).Bytes()
+		return nil
+	})
+	return packed
 }
 
 // LR is the learning rate of iteration it.

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/eval"
+	"mvag-torch/internal/doctor"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/weights"
@@ -58,32 +58,52 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
-	seconds, device, err := timeSteps(cfg, c.String("what") == "train", c.Int("steps"))
+	training := c.String("what") == "train"
+	t, err := timeSteps(cfg, training, c.Int("steps"))
 	if err != nil {
 		return err
-	}
-	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
-		return err
-	}
-	pictures := cfg.Train.Objects * cfg.Data.Views
-	sorted := slices.Sorted(slices.Values(seconds))
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"program": "mvag-torch " + version, "size": c.String("size"), "what": c.String("what"), "device": device,
-		"threads": tensor.Threads(), "cpus": runtime.NumCPU(), "pictures": pictures,
-		"pictures_per_second": float64(pictures) / sorted[len(sorted)/2], "seconds": seconds, "peak_bytes": usage.Maxrss * 1024,
-	})
-}
-
-// timeSteps returns the seconds of each timed step.
-func timeSteps(cfg configs.Config, training bool, steps int) (seconds []float64, device string, err error) {
-	d, err := tensor.PickDevice(cfg.Device)
-	if err != nil {
-		return nil, "", err
 	}
 	arch, err := weights.ParseArch(cfg.Backbone.Name)
 	if err != nil {
-		return nil, "", err
+		return err
+	}
+	work, inference := doctor.Work(cfg, arch)
+	if !training {
+		work = inference
+	}
+	pictures := cfg.Train.Objects * cfg.Data.Views
+	return json.NewEncoder(os.Stdout).Encode(map[string]any{
+		"program": "mvag-torch " + version, "size": c.String("size"), "what": c.String("what"), "device": t.device.String(), "precision": cfg.Precision,
+		"cache_features": cfg.Train.CacheFeatures, "threads": tensor.Threads(), "cpus": runtime.NumCPU(), "pictures": pictures,
+		"pictures_per_second": float64(pictures) / median(t.seconds), "seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
+		// Of what the device reaches in one large matrix product of the same precision.
+		"share_of_product_rate": work / median(t.seconds) / t.rate, "product_flops": t.rate, "step_flop": work,
+	})
+}
+
+func median(x []float64) float64 {
+	sorted := slices.Sorted(slices.Values(x))
+	return sorted[len(sorted)/2]
+}
+
+// timing is what timeSteps measures.
+type timing struct {
+	device  tensor.Device
+	seconds []float64          // of each step
+	phases  map[string]float64 // median seconds; a device is waited for after each, so that their sum is more than a step
+	rate    float64            // floating-point operations a second of a large matrix product
+	peak    uint64             // bytes in use
+}
+
+func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
+	t := timing{phases: map[string]float64{}}
+	var err error
+	if t.device, err = tensor.PickDevice(cfg.Device); err != nil {
+		return t, err
+	}
+	arch, err := weights.ParseArch(cfg.Backbone.Name)
+	if err != nil {
+		return t, err
 	}
 	layers := arch.DefaultLayers()
 	backbone := arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
@@ -94,30 +114,83 @@ func timeSteps(cfg configs.Config, training bool, steps int) (seconds []float64,
 		if err := tensor.SetMatmulPrecision(cfg.Precision == "tf32"); err != nil {
 			return err
 		}
-		m, err := model.New(s, d, cfg, arch, backbone)
+		m, err := model.New(s, t.device, cfg, arch, backbone)
 		if err != nil {
 			return err
 		}
-		batch := randomBatch(cfg)
-		stepper, predictor := train.NewStepper(s, cfg, m), eval.NewPredictor(s, m, cfg)
-		for i := range steps + 2 {
-			start := time.Now()
-			s.Local(func(s *tensor.Scope) *tensor.Tensor {
-				if !training {
-					predictor.Maps(s, batch)
-					return nil
-				}
-				_, norm := stepper.Step(s, batch, cfg.Train.HardWarmup/2+i)
-				norm.Item() // waits for the device
-				return nil
-			})
-			if i >= 2 {
-				seconds = append(seconds, time.Since(start).Seconds())
-			}
+		backbone = nil
+		batch := &train.Batch{Batch: randomBatch(cfg)}
+		if training {
+			t.train(s, train.NewStepper(s, cfg, m), cfg, batch, steps)
+		} else {
+			predictor := eval.NewPredictor(s, m, cfg)
+			t.seconds = timed(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
 		}
+		if _, t.peak, err = use(t.device, false); err != nil {
+			return err
+		}
+		t.rate = productRate(s, t.device, cfg.Precision)
 		return nil
 	})
-	return seconds, d.String(), err
+	return t, err
+}
+
+// train times whole steps, then steps by their phases.
+func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Config, batch *train.Batch, steps int) {
+	if cfg.Train.CacheFeatures != "off" {
+		batch.Features = stepper.Pack(s, batch.Batch)
+	}
+	step := func(s *tensor.Scope, i int) {
+		_, norm := stepper.Step(s, batch, cfg.Train.HardWarmup/2+i)
+		norm.Item() // waits for the device
+	}
+	t.seconds = timed(s, steps, step)
+	times, last := map[string][]float64{}, time.Time{}
+	stepper.Mark = func(phase string) {
+		tensor.Zeros(s, t.device, tensor.Float, 1).Item()
+		times[phase] = append(times[phase], time.Since(last).Seconds())
+		last = time.Now()
+	}
+	for i := range min(steps, 5) {
+		s.Local(func(s *tensor.Scope) *tensor.Tensor {
+			last = time.Now()
+			step(s, i)
+			return nil
+		})
+	}
+	for phase, seconds := range times {
+		t.phases[phase] = median(seconds)
+	}
+}
+
+// timed returns the seconds of each of n calls of f, after two to warm up.
+func timed(s *tensor.Scope, n int, f func(s *tensor.Scope, i int)) (seconds []float64) {
+	for i := range n + 2 {
+		start := time.Now()
+		s.Local(func(s *tensor.Scope) *tensor.Tensor { f(s, i); return nil })
+		if i >= 2 {
+			seconds = append(seconds, time.Since(start).Seconds())
+		}
+	}
+	return seconds
+}
+
+// productRate is the rate of a product of two square matrices, in
+// floating-point operations a second.
+func productRate(s *tensor.Scope, d tensor.Device, precision string) float64 {
+	n := int64(1024)
+	if d != tensor.CPU {
+		n = 8192
+	}
+	dtype := tensor.Float
+	if precision == "bf16" {
+		dtype = tensor.BFloat16
+	}
+	x := tensor.Rand(s, d, n, n).To(s, dtype)
+	seconds := timed(s, 5, func(s *tensor.Scope, _ int) {
+		x.Matmul(s, x).Select(s, 0, 0).Select(s, 0, 0).Item()
+	})
+	return 2 * float64(n*n*n) / slices.Min(seconds)
 }
 
 func randomBatch(cfg configs.Config) *dataset.Batch {

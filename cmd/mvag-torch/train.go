@@ -42,8 +42,9 @@ func trainCommand() *cli.Command {
 type trainSink struct {
 	every int
 	begin train.Begin
-	bar   *progressbar.ProgressBar
 	log   *log.Logger
+
+	encoded, bar *progressbar.ProgressBar // of objects and of steps; nil off a terminal, and before they are needed
 }
 
 func (s *trainSink) Begin(b train.Begin) {
@@ -56,14 +57,30 @@ func (s *trainSink) Begin(b train.Begin) {
 	if b.Start > 0 {
 		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)
 	}
-	if b.Start < b.Iterations {
-		s.bar = newBar(b.Iterations, b.Start, "it")
+}
+
+func (s *trainSink) Features(f train.Features) {
+	if s.encoded == nil && f.Done < f.Objects {
+		where := "in memory"
+		if f.Path != "" {
+			where = "in " + f.Path
+		}
+		fmt.Fprintf(os.Stderr, "features of %d of %d objects are to be computed: %.1f GB more %s\n", f.Objects-f.Done, f.Objects, float64(f.Bytes)/1e9, where)
+		if s.encoded = newBar(f.Objects, f.Done, "objects"); s.encoded != nil {
+			s.encoded.Describe("features")
+		}
+	}
+	if s.encoded != nil {
+		_ = s.encoded.Set(f.Done)
 	}
 }
 
 func (s *trainSink) Step(step train.Step) {
 	text := fmt.Sprintf("loss %.4f · lr %.2e · %.1f pictures/s · data %2.0f%% · %s left",
 		step.Loss, step.LR, step.Rate, 100*step.DataWait, step.Left.Round(time.Second))
+	if s.bar == nil {
+		s.bar = newBar(s.begin.Iterations, s.begin.Start, "it")
+	}
 	if s.bar != nil {
 		s.bar.Describe(text)
 		_ = s.bar.Set(step.Done)

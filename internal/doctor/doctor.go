@@ -15,6 +15,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/libtorch"
+	"mvag-torch/internal/machine"
 	"mvag-torch/model/weights"
 )
 
@@ -60,8 +61,8 @@ func Examine(ctx context.Context, p Patient) Report {
 	cfg, arch, known := r.config(p)
 	probe := r.libtorch(ctx, p, cfg)
 	r.add(processor())
-	memory := available()
-	r.add(memory.check())
+	memory := machine.ReadMemory()
+	r.add(memoryCheck(memory))
 	r.add(graphics(readDriver("/proc/driver/nvidia"), probe, cfg.Device))
 	if probe != nil {
 		for _, s := range probe.Smoke {

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/machine"
 	"mvag-torch/model/weights"
 )
 
 // Estimate is what training takes, from the steps that the probe made:
 //
-//	step   = smoke.Seconds · work(cfg) / work(smoke)
+//	step   = smoke.Seconds · Work(cfg) / Work(smoke)
 //	memory = smoke.Still + moments + (smoke.Peak - smoke.Still - moments) · tokens(cfg) / tokens(smoke)
 //
 // with moments the 4 numbers that a gradient and the optimiser keep of each
@@ -37,6 +38,9 @@ func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (Estimate, bool) 
 		return Estimate{}, false
 	}
 	small := SmokeConfig(cfg, arch, smoke.Device == "cpu")
+	small.Train.CacheFeatures = "off" // the probe steps on pictures
+	wanted, _ := Work(cfg, arch)
+	had, _ := Work(small, arch)
 	const number = 4 // bytes
 	moments := 4 * number * smoke.Trainable
 	var passing uint64
@@ -45,7 +49,7 @@ func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (Estimate, bool) 
 	}
 	e := Estimate{
 		Device: smoke.Device,
-		Step:   smoke.Seconds * work(cfg, arch) / work(small, arch),
+		Step:   smoke.Seconds * wanted / had,
 		Memory: smoke.Still + moments + uint64(float64(passing)*tokens(cfg, arch)/tokens(small, arch)),
 		// The trainable numbers and three moments of each.
 		Checkpoint: 4 * number * smoke.Trainable,
@@ -60,9 +64,10 @@ func tokens(cfg configs.Config, arch weights.Arch) float64 {
 	return float64(cfg.Train.Objects * cfg.Data.Views * (grid*grid + 1 + arch.Registers))
 }
 
-// work counts the floating-point operations of a training step's matrix
-// products; backward takes twice what forward takes.
-func work(cfg configs.Config, arch weights.Arch) float64 {
+// Work counts the floating-point operations of the matrix products of a
+// training step and of inference on the same pictures; backward takes twice
+// what forward takes. With train.cache_features steps do without the encoder.
+func Work(cfg configs.Config, arch weights.Arch) (step, inference float64) {
 	layers := cfg.Backbone.Layers
 	if len(layers) == 0 {
 		layers = arch.DefaultLayers()
@@ -83,14 +88,18 @@ func work(cfg configs.Config, arch weights.Arch) float64 {
 		across = 6*c*c + 2*views*c + 2*views*c*d // qkv again, similarity, the sum over views
 	}
 	decoder := float64(cfg.Model.DecoderDepth) * all * (linears*c*c + own + across)
-	return encoder + 3*(bottleneck+decoder)
+	step, inference = encoder+3*(bottleneck+decoder), encoder+bottleneck+decoder
+	if cfg.Train.CacheFeatures != "off" {
+		step -= encoder
+	}
+	return step, inference
 }
 
 // check compares the estimate with what there is.
-func (e Estimate) check(host memory, p *Probe) Check {
+func (e Estimate) check(host machine.Memory, p *Probe) Check {
 	c := Check{"estimate", OK, fmt.Sprintf("training on %s: %.2f s a step, %s in all; %s of memory; checkpoint %s",
 		e.Device, e.Step, duration(e.Run), size(e.Memory), size(e.Checkpoint)), ""}
-	total, free := host.total, host.free
+	total, free := host.Total, host.Free
 	if e.Device != "cpu" {
 		var index int
 		if _, err := fmt.Sscanf(strings.TrimPrefix(e.Device, "cuda:"), "%d", &index); err != nil || index >= len(p.CUDA.Devices) {

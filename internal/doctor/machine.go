@@ -1,20 +1,18 @@
 package doctor
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/machine"
 )
 
 func processor() Check {
@@ -30,58 +28,11 @@ func processor() Check {
 	return c
 }
 
-// memory is what the machine, or the control group within it, has.
-type memory struct{ total, free uint64 } // bytes; 0 if not known
-
-// available reads /proc/meminfo and the limit of the control group (version 2
-// or 1) that this process sees as its own.
-func available() memory {
-	m := memory{meminfo("MemTotal"), meminfo("MemAvailable")}
-	for _, group := range [][2]string{
-		{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-		{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"},
-	} {
-		limit, used := number(group[0]), number(group[1])
-		if limit > 0 && limit < m.total {
-			m.total = limit
-			m.free = min(m.free, limit-min(limit, used))
-		}
-	}
-	return m
-}
-
-// number reads a file that holds one number; 0 where there is none.
-func number(name string) uint64 {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil {
-		return 0 // "max"
-	}
-	return n
-}
-
-// meminfo returns the bytes that a line of /proc/meminfo tells.
-func meminfo(key string) uint64 {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == key+":" {
-			n, _ := strconv.ParseUint(fields[1], 10, 64)
-			return 1024 * n
-		}
-	}
-	return 0
-}
-
-func (m memory) check() Check {
+// memoryCheck compares the free memory with what the smallest model takes.
+func memoryCheck(m machine.Memory) Check {
 	const least = 2e9 // LibTorch and a small model
-	c := Check{"memory", OK, fmt.Sprintf("%s free of %s", size(m.free), size(m.total)), ""}
-	if m.free < least {
+	c := Check{"memory", OK, fmt.Sprintf("%s free of %s", size(m.Free), size(m.Total)), ""}
+	if m.Free < least {
 		c.Status, c.Remedy = Warn, fmt.Sprintf("end other programs: the smallest model wants %s", size(least))
 	}
 	return c
@@ -156,19 +107,14 @@ func disk(cfg configs.Config, e *Estimate) Check {
 	if err != nil {
 		return Check{"disk", Fail, oneLine(err), "go to a folder that exists"}
 	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) { // the nearest that is there
-		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
+	dir = machine.Nearest(dir)
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return Check{"disk", Fail, fmt.Sprintf("output: %s: %v", dir, err), "make it writable, or set output to another folder"}
 	}
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return Check{"disk", Fail, fmt.Sprintf("output: %s: %v", dir, err), "set output to another folder"}
+	free, err := machine.DiskFree(dir)
+	if err != nil {
+		return Check{"disk", Fail, fmt.Sprintf("output: %v", err), "set output to another folder"}
 	}
-	free := s.Bavail * uint64(s.Bsize)
 	c.Detail = fmt.Sprintf("%s free for run folders in %s", size(free), dir)
 	if e != nil && free < 2*e.Checkpoint {
 		c.Status, c.Remedy = Fail, fmt.Sprintf("want %s for two checkpoints: make room, or set output to another folder", size(2*e.Checkpoint))

@@ -1,5 +1,5 @@
 // One step of StableAdamW with amsgrad (see StableAdamW in run.go), in few passes:
-// foreach kernels on CUDA, two loops over each tensor on the CPU.
+// kernels over lists of tensors on CUDA, two loops over each tensor on the CPU.
 #include "bridge.h"
 #include "handles.h"
 
@@ -107,7 +107,7 @@ void update_cpu(Tensor &p, const Tensor &grad, Tensor &m, Tensor &v,
   });
 }
 
-void update_foreach(Lists &l, const mvag_adamw &o, const Tensor &scale) {
+void update_lists(Lists &l, const mvag_adamw &o, const Tensor &scale) {
   Constants c(o);
   at::_foreach_mul_(l.g, scale);
   at::_foreach_mul_(l.p, 1 - o.lr * o.weight_decay);
@@ -120,11 +120,15 @@ void update_foreach(Lists &l, const mvag_adamw &o, const Tensor &scale) {
   at::_foreach_div_(d, static_cast<double>(c.bias2));
   at::_foreach_add_(d, o.eps);
   auto rms = at::_foreach_norm(at::_foreach_div(l.g, d), 2);
+  std::vector<at::Scalar> roots;
+  for (const Tensor &g : l.g)
+    roots.push_back(1 / std::sqrt(static_cast<double>(g.numel())));
+  at::_foreach_mul_(rms, roots);
+  // The rates of all parameters at once, rate / rho [n].
+  auto rates = (c.rate / at::stack(rms).clamp_min(1.0)).unbind(0);
   auto step = at::_foreach_div(l.m, d);
-  for (size_t i = 0; i < step.size(); i++) {
-    Tensor rho = rms[i] / std::sqrt(static_cast<double>(l.g[i].numel()));
-    step[i].mul_(c.rate / rho.clamp_min(1.0));
-  }
+  for (size_t i = 0; i < step.size(); i++)
+    step[i].mul_(rates[i]);
   at::_foreach_sub_(l.p, step);
 }
 
@@ -137,12 +141,12 @@ char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
     Lists l = with_gradient(params, m, v, vmax, n);
     Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(l.g, 2)));
     Tensor scale = (o.clip / (total + 1e-6)).clamp_max(1.0);
-    if (total.is_cpu()) {
+    if (total.is_cpu() && !o.lists) {
       float s = scale.item<float>();
       for (size_t i = 0; i < l.p.size(); i++)
         update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, Constants(o));
     } else {
-      update_foreach(l, o, scale);
+      update_lists(l, o, scale);
     }
     *norm = give(total);
   });

@@ -60,13 +60,16 @@ int mvag_sizes(handle t, int64_t *sizes, int capacity) {
 char *mvag_from_data(handle *out, const void *data, size_t bytes,
                      const int64_t *sizes, int ndim, int dtype, int device) {
   return guarded([&] {
+    // From pinned memory the copy to the device goes on beside what follows;
+    // LibTorch keeps that memory until it is over.
     auto t = torch::empty(at::IntArrayRef(sizes, ndim),
-                          torch::dtype(static_cast<at::ScalarType>(dtype)));
+                          torch::dtype(static_cast<at::ScalarType>(dtype))
+                              .pinned_memory(device >= 0));
     TORCH_CHECK(t.nbytes() == bytes, "have ", bytes, " bytes, want ",
                 t.nbytes(), " for shape ", t.sizes());
     if (bytes > 0)
       std::memcpy(t.data_ptr(), data, bytes);
-    *out = give(device < 0 ? t : t.to(as_device(device)));
+    *out = give(device < 0 ? t : t.to(as_device(device), /*non_blocking=*/true));
   });
 }
 

@@ -30,6 +30,11 @@ char *mvag_clear_grads(handle *params, int n);
 char *mvag_backward(handle loss);
 char *mvag_scale_grad(handle *out, handle x, handle factor);
 
+// Parts of linear attention, see attention.go.
+char *mvag_split_heads(handle *out, handle qkv, int64_t views, int64_t heads);
+char *mvag_merge_heads(handle *out, handle x, double eps);
+char *mvag_spread(handle *out, handle q, handle scale);
+
 // Precision of float32 matrix products: highest, high or medium.
 char *mvag_set_matmul_precision(const char *precision);
 
@@ -52,6 +57,7 @@ char *mvag_jit_load(const char *path, uintptr_t visitor);
 typedef struct {
   double lr, beta1, beta2, eps, weight_decay, clip;
   int64_t step;
+  bool lists; // take the kernels of CUDA on the CPU, too
 } mvag_adamw;
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
                         handle *vmax, int n, mvag_adamw opt);

@@ -61,13 +61,6 @@ func (x *Tensor) To(s *Scope, dtype DType) *Tensor {
 	return out.done("to", x)
 }
 
-// ToDevice returns x on device d; x itself where it already is.
-func (x *Tensor) ToDevice(s *Scope, d Device) *Tensor {
-	out := s.slot()
-	libtch.AtgTo(&out.c, x.c, int32(d))
-	return out.done("to", x)
-}
-
 // CopyFrom overwrites x with src.
 func (x *Tensor) CopyFrom(src *Tensor) {
 	libtch.AtCopy_(x.c, src.c)

@@ -166,6 +166,8 @@ func Threads() int { return int(C.mvag_threads()) }
 type AdamW struct {
 	LR, Beta1, Beta2, Eps, WeightDecay, Clip float64
 	Step                                     int64 // 1 for the first step
+
+	lists bool // take the kernels of CUDA on the CPU, too, to test them
 }
 
 // StableAdamW updates params, in place, from their gradients: the gradients
@@ -181,7 +183,7 @@ func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, opt AdamW) *Tensor {
 	check("stable_adamw", C.mvag_stable_adamw((*C.handle)(&out.c), first(p), first(handles(m)), first(handles(v)),
 		first(handles(vmax)), C.int(len(p)), C.mvag_adamw{
 			lr: C.double(opt.LR), beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps),
-			weight_decay: C.double(opt.WeightDecay), clip: C.double(opt.Clip), step: C.int64_t(opt.Step),
+			weight_decay: C.double(opt.WeightDecay), clip: C.double(opt.Clip), step: C.int64_t(opt.Step), lists: C.bool(opt.lists),
 		}))
 	return out.done("stable_adamw")
 }

@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,6 +236,111 @@ func TestStableAdamWLeavesParametersWithoutGradient(t *testing.T) {
 			t.Errorf("have %v, want [0.85 -1.8]", got)
 		}
 	})
+}
+
+// TestStableAdamWOfLists compares the kernels for CUDA with the loops for the
+// CPU over three steps.
+func TestStableAdamWOfLists(t *testing.T) {
+	steps := func(lists bool) (values []float32) {
+		must(t, func(s *Scope) {
+			Seed(5)
+			var p, m, v, x []*Tensor
+			for _, n := range []int64{1, 7, 40} {
+				p = append(p, Rand(s, CPU, n, n).RequireGrad())
+				zero := func() *Tensor { return Zeros(s, CPU, Float, n, n) }
+				m, v, x = append(m, zero()), append(v, zero()), append(x, zero())
+			}
+			for step := range int64(3) {
+				for i, q := range p {
+					q.Square(s).MulScalar(s, float64(i+1)).Sum(s, false, 0, 1).Backward()
+				}
+				norm := StableAdamW(s, p, m, v, x, AdamW{LR: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1, Step: step + 1, lists: lists})
+				values = append(values, float32(norm.Item()))
+				ClearGrads(p)
+			}
+			for _, list := range [][]*Tensor{p, m, v, x} {
+				for _, q := range list {
+					values = append(values, q.Floats()...)
+				}
+			}
+		})
+		return values
+	}
+	compare(t, "lists", steps(true), steps(false), 1e-5)
+}
+
+// compare wants numbers that agree to a share of the largest.
+func compare(t *testing.T, name string, have, want []float32, share float64) {
+	t.Helper()
+	if len(have) != len(want) {
+		t.Fatalf("%s: have %d numbers, want %d", name, len(have), len(want))
+	}
+	largest := 0.0
+	for _, w := range want {
+		largest = max(largest, math.Abs(float64(w)))
+	}
+	for i := range want {
+		if d := math.Abs(float64(have[i] - want[i])); !(d <= share*largest) {
+			t.Fatalf("%s: number %d: have %v, want %v", name, i, have[i], want[i])
+		}
+	}
+}
+
+// TestLinearHeads compares the operations for contiguous tensors, forward and
+// backward, with those composed of LibTorch's, which other tensors get.
+func TestLinearHeads(t *testing.T) {
+	const views, heads, n, d = 2, 3, 5, 19
+	parts := func(contiguous bool) (values []float32) {
+		must(t, func(s *Scope) {
+			Seed(3)
+			leaf := func(shape ...int64) (leaf, view *Tensor) {
+				last := len(shape) - 1
+				stored := slices.Clone(shape)
+				stored[0], stored[last] = shape[last], shape[0] // a transposed view is not contiguous
+				x := Zeros(s, CPU, Float, stored...).RandnLike(s)
+				if contiguous {
+					x = x.Transpose(s, 0, int64(last)).Reshape(s, shape...)
+				}
+				x = x.RequireGrad()
+				if contiguous {
+					return x, x
+				}
+				return x, x.Transpose(s, 0, int64(last))
+			}
+			weigh := func(x *Tensor) *Tensor { // a scalar with another gradient for each number
+				w := Zeros(s, CPU, Float, x.Shape()...).RandnLike(s)
+				return x.Mul(s, w).Reshape(s, -1).Sum(s, false, 0)
+			}
+			grad := func(leaf *Tensor, shape ...int64) []float32 {
+				g := leaf.Grad(s)
+				if !contiguous {
+					g = g.Transpose(s, 0, int64(len(shape)-1)).Reshape(s, shape...)
+				}
+				return g.Floats()
+			}
+			qkv, x := leaf(2*views, n, 3*heads*d)
+			q, k, v := x.SplitLinearHeads(s, views, heads)
+			weigh(q).Add(s, weigh(k)).Add(s, weigh(v)).Backward()
+			for _, t := range []*Tensor{q, k, v} {
+				values = append(values, t.Floats()...)
+			}
+			values = append(values, grad(qkv, 2*views, n, 3*heads*d)...)
+
+			stacked, x := leaf(2, heads, views, n, d+1)
+			merged := x.Square(s).MergeLinearHeads(s, 0.1)
+			weigh(merged).Backward()
+			values = append(append(values, merged.Floats()...), grad(stacked, 2, heads, views, n, d+1)...)
+
+			rows, y := leaf(2, n, d)
+			scale, z := leaf(2, n, views)
+			spread := y.Spread(s, z)
+			weigh(spread).Backward()
+			values = append(append(values, spread.Floats()...), grad(rows, 2, n, d)...)
+			values = append(values, grad(scale, 2, n, views)...)
+		})
+		return values
+	}
+	compare(t, "contiguous", parts(true), parts(false), 1e-6)
 }
 
 // rss is the resident set in bytes.

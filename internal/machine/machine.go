@@ -1,0 +1,88 @@
+// Package machine tells what the machine, or the control group that the process
+// is in, has to offer.
+package machine
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Memory is in bytes; 0 where it is not known.
+type Memory struct{ Total, Free uint64 }
+
+// ReadMemory reads /proc/meminfo and the limit of the control group (version 2
+// or 1) that this process sees as its own.
+func ReadMemory() Memory {
+	m := Memory{meminfo("MemTotal"), meminfo("MemAvailable")}
+	for _, group := range [][2]string{
+		{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
+		{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"},
+	} {
+		limit, used := number(group[0]), number(group[1])
+		if limit > 0 && limit < m.Total {
+			m.Total = limit
+			m.Free = min(m.Free, limit-min(limit, used))
+		}
+	}
+	return m
+}
+
+// number reads a file that holds one number; 0 where there is none.
+func number(name string) uint64 {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0 // "max"
+	}
+	return n
+}
+
+// meminfo returns the bytes that a line of /proc/meminfo tells.
+func meminfo(key string) uint64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == key+":" {
+			n, _ := strconv.ParseUint(fields[1], 10, 64)
+			return 1024 * n
+		}
+	}
+	return 0
+}
+
+// DiskFree returns the bytes that may be written in dir, or in the nearest
+// folder above it that is there.
+func DiskFree(dir string) (uint64, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return 0, err
+	}
+	dir = Nearest(dir)
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return s.Bavail * uint64(s.Bsize), nil
+}
+
+// Nearest is the folder dir, an absolute path, or the nearest above it that is
+// there.
+func Nearest(dir string) string {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return dir
+}

@@ -1,0 +1,263 @@
+// Package feature keeps what the frozen encoder gave for training objects, so
+// that it is computed once: in memory, or in a file that runs share. It knows
+// bytes and objects, not tensors.
+//
+// The file grows by whole records and is never rewritten (docs/format/features.md):
+// a run that dies loses the record it was writing, nothing else.
+package feature
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"mvag-torch/internal/machine"
+)
+
+// Format is the value of the header's key "format".
+const Format = "mvag-torch features 1"
+
+// Header says what decides the features of an object besides its pictures.
+type Header struct {
+	Format    string  `json:"format"`
+	Backbone  string  `json:"backbone_sha256"`
+	Name      string  `json:"backbone_name"`
+	Layers    []int   `json:"layers"`
+	Fuse      [][]int `json:"fuse"`
+	Resize    int     `json:"resize"`
+	Crop      int     `json:"crop"`
+	Exif      bool    `json:"exif"`
+	Precision string  `json:"precision"`
+	Views     int     `json:"views"`
+	ViewBytes int     `json:"view_bytes"` // of one view of one object
+}
+
+// Print identifies an object and its pictures as they are now.
+type Print [16]byte
+
+const (
+	headerBytes = 4096
+	recordHead  = 64 // print, presence of views, checksum, zeros
+)
+
+// Store holds one record an object. Put belongs to one goroutine; after Seal,
+// Read may be called from several.
+type Store struct {
+	header Header
+	path   string // "" in memory
+	file   *os.File
+	end    int64    // of the whole records of the file
+	mapped []byte   // the file, after Seal
+	kept   [][]byte // records in memory, head and payload
+	at     map[Print]int
+}
+
+// NewMemory returns an empty store in memory.
+func NewMemory(h Header) *Store {
+	h.Format = Format
+	return &Store{header: h, at: map[Print]int{}}
+}
+
+// OpenFile opens the file below folder that belongs to h, or makes it. It is
+// locked against other runs that would write to it until Seal or Close.
+func OpenFile(folder string, h Header) (*Store, error) {
+	h.Format = Format
+	text, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	s := &Store{header: h, at: map[Print]int{}, path: filepath.Join(folder, "features-"+hex.EncodeToString(sum[:8])+".bin")}
+	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return nil, err
+	}
+	if err := s.load(text); err != nil {
+		s.file.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// load locks the file, checks or writes its header and finds the records.
+func (s *Store) load(header []byte) error {
+	if err := unix.Flock(int(s.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%s: another run is writing features to it; start again when it trains", s.path)
+		}
+		return fmt.Errorf("%s: lock: %w", s.path, err)
+	}
+	info, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < headerBytes { // new, or its writer died at once
+		page := make([]byte, headerBytes)
+		if copy(page, header) == headerBytes {
+			return fmt.Errorf("%s: have a header of %d bytes, want less than %d", s.path, len(header), headerBytes)
+		}
+		_, err := s.file.WriteAt(page, 0)
+		s.end = headerBytes
+		return err
+	}
+	page := make([]byte, headerBytes)
+	if _, err := s.file.ReadAt(page, 0); err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	if have := bytes.TrimRight(page, "\x00"); !bytes.Equal(have, header) {
+		return fmt.Errorf("%s: have header %.80q, want %.80q; remove the file to compute the features anew", s.path, have, header)
+	}
+	return s.find(info.Size())
+}
+
+// find lists the whole records of a file of the given size; what follows them
+// is overwritten by the next.
+func (s *Store) find(size int64) error {
+	stride := s.stride()
+	count := (size - headerBytes) / stride
+	s.end = headerBytes + count*stride
+	for i := range count {
+		var p Print
+		if _, err := s.file.ReadAt(p[:], headerBytes+i*stride); err != nil {
+			return fmt.Errorf("%s: %w", s.path, err)
+		}
+		s.at[p] = int(i)
+	}
+	return nil
+}
+
+func (s *Store) stride() int64 { return recordHead + int64(s.header.Views)*int64(s.header.ViewBytes) }
+
+// Path is the file, "" in memory.
+func (s *Store) Path() string { return s.path }
+
+// Has says whether there is a record of the object.
+func (s *Store) Has(p Print) bool { _, ok := s.at[p]; return ok }
+
+// Room returns the bytes that the records of n more objects take, and an error
+// where they do not fit.
+func (s *Store) Room(n int) (int64, error) {
+	want := int64(n) * s.stride()
+	if s.path == "" {
+		// Something must be left for the program itself.
+		if m := machine.ReadMemory(); m.Free > 0 && uint64(want) > m.Free/10*9 {
+			return want, fmt.Errorf("train.cache_features: have %s of free memory, want %s for the features of %d objects; disk keeps them in a file", size(m.Free), size(uint64(want)), n)
+		}
+		return want, nil
+	}
+	free, err := machine.DiskFree(filepath.Dir(s.path))
+	if err == nil && uint64(want) > free {
+		err = fmt.Errorf("train.cache_features: have %s free in %s, want %s for the features of %d objects", size(free), filepath.Dir(s.path), size(uint64(want)), n)
+	}
+	return want, err
+}
+
+func size(n uint64) string { return fmt.Sprintf("%.1f GB", float64(n)/1e9) }
+
+// Put adds the record of an object: present says which of its views are there,
+// features are [views, ViewBytes].
+func (s *Store) Put(p Print, present []bool, features []byte) error {
+	record := make([]byte, recordHead, s.stride())
+	copy(record, p[:])
+	binary.LittleEndian.PutUint64(record[16:], bits(present))
+	record = append(record, features...)
+	if len(record) != cap(record) || len(present) != s.header.Views {
+		return fmt.Errorf("features: have %d bytes of %d views, want %d of %d", len(features), len(present), s.stride()-recordHead, s.header.Views)
+	}
+	binary.LittleEndian.PutUint32(record[24:], checksum(record))
+	if s.path == "" {
+		s.at[p], s.kept = len(s.kept), append(s.kept, record)
+		return nil
+	}
+	if _, err := s.file.WriteAt(record, s.end); err != nil {
+		return err
+	}
+	s.at[p] = int((s.end - headerBytes) / s.stride())
+	s.end += s.stride()
+	return nil
+}
+
+// bits has bit i set where view i is present.
+func bits(present []bool) (b uint64) {
+	for i, ok := range present {
+		if ok {
+			b |= 1 << i
+		}
+	}
+	return b
+}
+
+var table = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum covers presence and features of a record.
+func checksum(record []byte) uint32 {
+	return crc32.Update(crc32.Checksum(record[16:24], table), table, record[recordHead:])
+}
+
+// Seal ends writing: it brings the file to disk, lets other runs write to it
+// and prepares for Read.
+func (s *Store) Seal() error {
+	if s.path == "" {
+		return nil
+	}
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	var err error
+	if s.mapped, err = unix.Mmap(int(s.file.Fd()), 0, int(s.end), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		return fmt.Errorf("%s: mmap: %w", s.path, err)
+	}
+	return unix.Flock(int(s.file.Fd()), unix.LOCK_UN)
+}
+
+// Read copies the record of an object to present [views] and features
+// [views, ViewBytes]. A damaged record is an error that names the file.
+func (s *Store) Read(p Print, present []bool, features []byte) error {
+	i, ok := s.at[p]
+	if !ok {
+		return fmt.Errorf("features: no record %x", p)
+	}
+	record := []byte(nil)
+	if s.path == "" {
+		record = s.kept[i]
+	} else {
+		record = s.mapped[headerBytes+int64(i)*s.stride():][:s.stride()]
+	}
+	if copy(features, record[recordHead:]) != len(record)-recordHead {
+		return io.ErrShortBuffer
+	}
+	views := binary.LittleEndian.Uint64(record[16:])
+	for v := range present {
+		present[v] = views>>v&1 == 1
+	}
+	if s.path != "" && checksum(record) != binary.LittleEndian.Uint32(record[24:]) {
+		return fmt.Errorf("%s: record %d is damaged; remove the file to compute the features anew", s.path, i)
+	}
+	return nil
+}
+
+// Close gives file and memory back. Without Seal, what was Put stays.
+func (s *Store) Close() error {
+	s.kept = nil
+	if s.path == "" {
+		return nil
+	}
+	var err error
+	if s.mapped != nil {
+		err = unix.Munmap(s.mapped)
+		s.mapped = nil
+	}
+	return errors.Join(err, s.file.Close())
+}

@@ -1,0 +1,197 @@
+package feature
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var header = Header{Backbone: "abc", Name: "vit", Layers: []int{1, 3}, Fuse: [][]int{{0}, {1}}, Resize: 30, Crop: 28, Precision: "fp32", Views: 3, ViewBytes: 10}
+
+// object returns the print, presence and features of object i.
+func object(i int) (Print, []bool, []byte) {
+	p := Print{byte(i), 7}
+	return p, []bool{true, i%2 == 0, true}, bytes.Repeat([]byte{byte(i + 1)}, 30)
+}
+
+func put(t *testing.T, s *Store, objects ...int) {
+	t.Helper()
+	for _, i := range objects {
+		if err := s.Put(object(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func check(t *testing.T, s *Store, objects ...int) {
+	t.Helper()
+	for _, i := range objects {
+		p, wantPresent, want := object(i)
+		present, have := make([]bool, 3), make([]byte, 30)
+		if err := s.Read(p, present, have); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(present, wantPresent) || !bytes.Equal(have, want) {
+			t.Errorf("object %d: have %v %v, want %v %v", i, present, have, wantPresent, want)
+		}
+	}
+}
+
+func open(t *testing.T, folder string) *Store {
+	t.Helper()
+	s, err := OpenFile(folder, header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func sealed(t *testing.T, s *Store) *Store {
+	t.Helper()
+	if err := s.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestMemory(t *testing.T) {
+	s := NewMemory(header)
+	put(t, s, 4, 0, 1)
+	check(t, sealed(t, s), 0, 1, 4)
+	if p, _, _ := object(2); s.Has(p) {
+		t.Error("has an object that was not put")
+	}
+}
+
+func TestFileGoesOnAfterDeath(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	put(t, s, 0, 1)
+	s.Close() // without Seal
+	f, err := os.OpenFile(s.Path(), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fmt.Fprint(f, "half a record")
+		f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, folder)
+	for i, want := range []bool{true, true, false} {
+		if p, _, _ := object(i); s.Has(p) != want {
+			t.Errorf("object %d: have %v, want %v", i, !want, want)
+		}
+	}
+	put(t, s, 2)
+	check(t, sealed(t, s), 0, 1, 2)
+	check(t, sealed(t, open(t, folder)), 2, 0) // readers do not lock each other out
+}
+
+func TestFileOfOtherSettings(t *testing.T) {
+	folder := t.TempDir()
+	open(t, folder).Close()
+	other := header
+	other.Crop = 14
+	s, err := OpenFile(folder, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 1)
+	s.Close()
+	if p, _, _ := object(1); open(t, folder).Has(p) {
+		t.Error("features of another crop were taken")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	want := func(err error, words ...string) {
+		t.Helper()
+		for _, word := range words {
+			if err == nil || !strings.Contains(err.Error(), word) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("have %v, want one line with %q", err, word)
+			}
+		}
+	}
+	folder := t.TempDir()
+	s := open(t, folder)
+	_, err := OpenFile(folder, header)
+	want(err, s.Path(), "another run")
+	put(t, s, 0, 1)
+	want(s.Put(Print{9}, []bool{true, true, true}, make([]byte, 29)), "have 29 bytes")
+	sealed(t, s)
+
+	text, err := os.ReadFile(s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := slices.Clone(text)
+	damaged[len(damaged)-1] ^= 1
+	if err := os.WriteFile(s.Path(), damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := sealed(t, open(t, folder))
+	check(t, again, 0)
+	p, present, features := object(1)
+	want(again.Read(p, present, features), s.Path(), "record 1 is damaged")
+
+	copy(text, `{"format":"else"}`)
+	if err := os.WriteFile(s.Path(), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenFile(folder, header)
+	want(err, s.Path(), "have header", "remove the file")
+
+	huge := header
+	huge.ViewBytes = 1 << 50
+	_, err = NewMemory(huge).Room(10)
+	want(err, "train.cache_features", "free memory", "disk")
+	disk, err := OpenFile(folder, huge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = disk.Room(10)
+	want(err, "train.cache_features", folder, "10 objects")
+}
+
+// FuzzOpen opens files of any content: no panic, and what is read was put.
+func FuzzOpen(f *testing.F) {
+	folder := f.TempDir()
+	s, err := OpenFile(folder, header)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i := range 2 {
+		if err := s.Put(object(i)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	s.Close()
+	good, err := os.ReadFile(s.Path())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:headerBytes+100])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(s.Path(), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenFile(folder, header)
+		if err != nil {
+			return
+		}
+		defer s.Close()
+		if err := s.Seal(); err != nil {
+			t.Fatal(err)
+		}
+		for p := range s.at {
+			present, features := make([]bool, 3), make([]byte, 30)
+			_ = s.Read(p, present, features)
+		}
+	})
+}
