@@ -88,7 +88,7 @@ func evaluate(t testing.TB, objects []Object, opt LoaderOptions) *Loader {
 
 func TestEvalLoader(t *testing.T) {
 	objects := objectsOf(t, 5)
-	batches := drain(t, evaluate(t, objects, LoaderOptions{Fit: smallFit, Objects: 2, Prefetch: 2}), false)
+	batches := drain(t, evaluate(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Prefetch: 2}), false)
 	if len(batches) != 3 {
 		t.Fatalf("have %d batches, want 3", len(batches))
 	}
@@ -124,7 +124,7 @@ func TestEvalLoader(t *testing.T) {
 func TestTrainLoaderEpochs(t *testing.T) {
 	objects := objectsOf(t, 7)
 	const perEpoch, epochs = 3, 6
-	batches := drain(t, train(t, objects, LoaderOptions{Fit: smallFit, Objects: 2, Seed: 1, Count: perEpoch * epochs, Prefetch: 1}), true)
+	batches := drain(t, train(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Seed: 1, Count: perEpoch * epochs, Prefetch: 1}), true)
 	if len(batches) != perEpoch*epochs {
 		t.Fatalf("have %d batches, want %d", len(batches), perEpoch*epochs)
 	}
@@ -159,7 +159,7 @@ func TestTrainLoaderEpochs(t *testing.T) {
 // goroutines, the prefetch and the recycling.
 func TestTrainLoaderResume(t *testing.T) {
 	objects := objectsOf(t, 5)
-	opt := LoaderOptions{Fit: smallFit, Objects: 2, Seed: 42, Count: 11, Workers: 1, Prefetch: 1}
+	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Seed: 42, Count: 11, Workers: 1, Prefetch: 1}
 	want := drain(t, train(t, objects, opt), false)
 	for _, start := range []int{0, 1, 2, 5, 10} {
 		for _, workers := range []int{1, 3, 8} {
@@ -212,7 +212,7 @@ func TestLoaderErrors(t *testing.T) {
 	objects := objectsOf(t, 3)
 	uneven := slices.Clone(objects)
 	uneven[2].Views = uneven[2].Views[:1]
-	fine := LoaderOptions{Fit: smallFit, Objects: 2, Prefetch: 1}
+	fine := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Prefetch: 1}
 	for _, tt := range []struct {
 		name    string
 		objects []Object
@@ -226,7 +226,7 @@ func TestLoaderErrors(t *testing.T) {
 		{"start", objects, func(o *LoaderOptions) { o.Start = -1 }, "have -1 and 0"},
 		{"workers", objects, func(o *LoaderOptions) { o.Workers = -1 }, "data.workers: have -1"},
 		{"prefetch", objects, func(o *LoaderOptions) { o.Prefetch = 0 }, "data.prefetch: have 0"},
-		{"fit", objects, func(o *LoaderOptions) { o.Fit.Crop = 7 }, "data.resize: have 6"},
+		{"fit", objects, func(o *LoaderOptions) { o.Source.Fit.Crop = 7 }, "data.resize: have 6"},
 		{"views", uneven, func(*LoaderOptions) {}, `object "gear/OK/S0002": have 1 views, want 2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestLoaderBadPicture(t *testing.T) {
 		}
 	}
 	for range 20 {
-		l := evaluate(t, objects, LoaderOptions{Fit: smallFit, Objects: 4, Workers: 8, Prefetch: 3})
+		l := evaluate(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 4, Workers: 8, Prefetch: 3})
 		if _, err := l.Next(); err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +282,7 @@ func settle(t *testing.T, want int) {
 func TestLoaderEnds(t *testing.T) {
 	objects := objectsOf(t, 6)
 	before := runtime.NumGoroutine()
-	opt := LoaderOptions{Fit: smallFit, Objects: 2, Workers: 4, Prefetch: 2}
+	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Workers: 4, Prefetch: 2}
 
 	t.Run("close at once", func(t *testing.T) {
 		l := train(t, objects, opt)
@@ -342,7 +342,7 @@ func TestLoaderEnds(t *testing.T) {
 // decoded; recycled pixels are used again.
 func TestLoaderBound(t *testing.T) {
 	objects := objectsOf(t, 6)
-	l := train(t, objects, LoaderOptions{Fit: smallFit, Objects: 1, Workers: 4, Prefetch: 3})
+	l := train(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 1, Workers: 4, Prefetch: 3})
 	defer l.Close()
 	time.Sleep(20 * time.Millisecond)
 	if n := len(l.queue); n > 3 {

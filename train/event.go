@@ -24,6 +24,7 @@ type Begin struct {
 	Classes    int
 	Params     int64 // trainable numbers
 	Missing    int   // pictures that the index lacks
+	Batches    int64 // bytes that decoded batches take ([dataset.LoaderOptions.Memory])
 
 	FirstMissing string // one of them, "" where there is none
 }

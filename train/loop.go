@@ -28,11 +28,7 @@ func (r *run) loop(s *tensor.Scope) error {
 	if r.done >= cfg.Train.Iterations {
 		return nil
 	}
-	loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, dataset.LoaderOptions{
-		Fit:     dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif},
-		Objects: cfg.Train.Objects, Seed: cfg.Seed, Start: r.done, Count: cfg.Train.Iterations - r.done,
-		Workers: cfg.Data.Workers, Prefetch: cfg.Data.Prefetch,
-	})
+	loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, r.loading())
 	if err != nil {
 		return err
 	}
@@ -63,9 +59,18 @@ func (r *run) loop(s *tensor.Scope) error {
 	return nil
 }
 
+// loading is how pictures are read.
+func (r *run) loading() dataset.LoaderOptions {
+	return dataset.LoaderOptions{
+		Source: r.data.Source, Objects: r.cfg.Train.Objects, Seed: r.cfg.Seed, Start: r.done, Count: r.cfg.Train.Iterations - r.done,
+		Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
+	}
+}
+
 func (r *run) begin() {
 	b := Begin{
-		Folder: filepath.Dir(r.path), Device: r.device.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
+		Batches: r.loading().Memory(r.cfg.Data.Views),
+		Folder:  filepath.Dir(r.path), Device: r.device.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing),
 	}
 	if b.Missing > 0 {
