@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -359,5 +360,54 @@ func TestLoaderBound(t *testing.T) {
 	}
 	if len(buffers) > 3+2 {
 		t.Errorf("have %d buffers in use, want at most 5", len(buffers))
+	}
+}
+
+// TestLoaderSkips: a picture that cannot be read is as one that the index
+// lacks, in every batch; without Skipped it is an error. Evaluation goes on
+// where a whole batch is lost, training stops.
+func TestLoaderSkips(t *testing.T) {
+	objects := objectsOf(t, 5)
+	lacking := slices.Clone(objects)
+	for _, at := range [][2]int{{0, 1}, {3, 0}, {3, 1}} {
+		o := &lacking[at[0]]
+		o.Views = slices.Clone(o.Views)
+		writeFile(t, o.Views[at[1]].Path, []byte("no picture"))
+		o.Views[at[1]] = View{Camera: at[1]}
+	}
+	for name, start := range map[string]func(testing.TB, []Object, LoaderOptions) *Loader{"train": train, "eval": evaluate} {
+		opt := LoaderOptions{Source: Source{Fit: smallFit, Skipped: &Skipped{}}, Objects: 2, Count: 3, Workers: 2, Prefetch: 2}
+		have, want := drain(t, start(t, objects, opt), true), drain(t, start(t, lacking, opt), true)
+		for k, b := range want {
+			if !bytes.Equal(have[k].Pixels, b.Pixels) || !slices.Equal(have[k].Present, b.Present) {
+				t.Errorf("%s: batch %d differs", name, k)
+			}
+			for i, o := range b.Objects {
+				if !reflect.DeepEqual(have[k].Objects[i], o) {
+					t.Errorf("%s: batch %d: have %+v, want %+v", name, k, have[k].Objects[i], o)
+				}
+			}
+		}
+		if n := len(opt.Source.Skipped.Lines()); n != 3 {
+			t.Errorf("%s: have %d pictures left out, want 3", name, n)
+		}
+		opt.Source.Skipped = nil
+		l := start(t, objects, opt)
+		var err error
+		for err == nil {
+			_, err = l.Next()
+		}
+		wantError(t, err, "not a JPEG, PNG")
+		l.Close()
+	}
+	opt := LoaderOptions{Source: Source{Fit: smallFit, Skipped: &Skipped{}}, Objects: 1, Count: 1, Prefetch: 1}
+	if b := drain(t, evaluate(t, objects[3:4], opt), false)[0]; slices.Contains(b.Present, true) || b.Objects[0].ID != objects[3].ID {
+		t.Errorf("a lost object: have %+v", b)
+	}
+	_, err := train(t, objects[3:4], opt).Next()
+	wantError(t, err, "3_0.png", "nor can any other picture of this batch")
+	full := Source{Fit: smallFit, Skipped: &Skipped{}}
+	if full.Skip(objects[0].Views[0], &os.PathError{Op: "open", Path: "x", Err: syscall.EMFILE}) {
+		t.Error("too many open files: the picture was left out")
 	}
 }
