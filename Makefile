@@ -6,7 +6,11 @@ export MVAG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mvag-torch
 
 # The go command with the settings for LibTorch.
 GO := . third_party/env.sh && go
-# A Python with torch, for bench-compare alone.
+# make TAGS=libjpeg decodes JPEGs by libjpeg-turbo (docs/datasets.md). Where
+# pkg-config finds it, make test and make lint go over that code as well.
+TAGS ?=
+JPEG := $(shell pkg-config --exists libjpeg 2>/dev/null && echo libjpeg)
+# For comparisons in benchmarks alone: a Python with torch, torchvision and Pillow.
 PYTHON ?= python3
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -16,7 +20,7 @@ BACKBONE := backbones/quickstart_vits14.safetensors
 .PHONY: build quickstart test lint bench bench-compare release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
-	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
+	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
 	@built=$$(third_party/libtorch.sh --print); CGO_ENABLED=0 go build -o bin/mvag-torch \
 		-ldflags "-s -w -X main.version=$(VERSION) -X 'main.built=$$built'" ./cmd/launch
 
@@ -28,12 +32,14 @@ quickstart: build ## fetch a backbone, render a small data set, train on it and 
 	bin/mvag-torch eval -m runs/quickstart/checkpoint.safetensors
 
 test: libtorch ## run all tests
-	@$(GO) test -timeout 30m ./...
+	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
+	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
 lint: libtorch ## check form and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) run $(STATICCHECK) ./...
+	@[ -z "$(JPEG)" ] || $(GO) vet -tags $(JPEG) ./dataset ./internal/libjpeg
 	@[ -d "$(LINTERS)" ] || { \
 		new=$$(mktemp -d "$(LINTERS).XXXXXX"); \
 		python3 -m pip install --quiet --no-deps --require-hashes --target "$$new" -r third_party/lint.txt; \
@@ -44,6 +50,7 @@ lint: libtorch ## check form and common faults of Go, shell and Python files
 
 bench: libtorch ## run all benchmarks
 	@$(GO) test -timeout 60m -run '^$$' -bench . -benchmem ./...
+	@$(PYTHON) third_party/bench_loader.py
 
 bench-compare: build ## time training and inference beside eager PyTorch (PYTHON, a Python with torch; ARGS)
 	$(PYTHON) third_party/bench_compare.py --what train $(ARGS)

@@ -6,8 +6,8 @@ package configs
 // Config is everything that decides the outcome of a run. Its zero value is
 // not usable: start from [Default].
 //
-// Relative paths are relative to the working folder. In Output, Backbone.Weights
-// and Data.Root, [Load] replaces $NAME, ${NAME} and a leading ~/.
+// Relative paths are relative to the working folder. In Output, Backbone.Weights,
+// Data.Root and Data.Cache, [Load] replaces $NAME, ${NAME} and a leading ~/.
 type Config struct {
 	// Name is the name of the run folder below Output.
 	Name string `yaml:"name"`
@@ -82,6 +82,15 @@ type Data struct {
 	Crop   int `yaml:"crop"`
 	// Exif applies the EXIF orientation of JPEG and TIFF pictures.
 	Exif bool `yaml:"exif"`
+	// Decode is how JPEGs are decoded: "exact", or "scaled" to about Resize
+	// before resizing, which is faster and needs a build with libjpeg-turbo.
+	Decode string `yaml:"decode"`
+	// OnError is what a picture that cannot be read does: "stop" ends the run,
+	// "skip" leaves the picture out.
+	OnError string `yaml:"on_error"`
+	// Cache is the folder of prepared pictures (mvag-torch dataset prepare); ""
+	// reads the files themselves.
+	Cache string `yaml:"cache"`
 	// Workers is the number of decoding goroutines; 0 means one a CPU.
 	Workers int `yaml:"workers"`
 	// Prefetch is the number of batches decoded ahead.

@@ -25,6 +25,8 @@ func Default() Config {
 			Views:    5,
 			Resize:   448,
 			Crop:     392,
+			Decode:   "exact",
+			OnError:  "stop",
 			Prefetch: 4,
 		},
 		Model: Model{

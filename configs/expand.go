@@ -20,6 +20,7 @@ func (c *Config) paths() []field[*string] {
 		{"output", &c.Output},
 		{"backbone.weights", &c.Backbone.Weights},
 		{"data.root", &c.Data.Root},
+		{"data.cache", &c.Data.Cache},
 	}
 }
 

@@ -236,7 +236,7 @@ func TestExpand(t *testing.T) {
 		"$${MVAG_TEST_DATA} $$$HOME": "${MVAG_TEST_DATA} $/home/me",
 	} {
 		t.Run(in, func(t *testing.T) {
-			cfg, err := Parse("x.yaml", nil, "data.root='"+in+"'", "backbone.weights='"+in+"'", "output='"+in+"'")
+			cfg, err := Parse("x.yaml", nil, "data.root='"+in+"'", "backbone.weights='"+in+"'", "output='"+in+"'", "data.cache='"+in+"'")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -123,6 +123,11 @@ func (k *checker) data(d *Data, patch int) {
 	k.between("data.resize", d.Resize, patch, maxSide)
 	k.check(d.Crop <= d.Resize, "data.crop", d.Crop, fmt.Sprintf("at most data.resize (%d)", d.Resize))
 	k.check(d.Crop > 0 && d.Crop%patch == 0, "data.crop", d.Crop, fmt.Sprintf("a multiple of the patch (%d)", patch))
+	k.among("data.decode", d.Decode, "exact", "scaled")
+	k.among("data.on_error", d.OnError, "stop", "skip")
+	if d.Cache != "" {
+		k.text("data.cache", d.Cache)
+	}
 	k.between("data.workers", d.Workers, 0, maxQueue)
 	k.between("data.prefetch", d.Prefetch, 1, maxQueue)
 }

@@ -2,18 +2,21 @@ package dataset
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/jpeg"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"mvag-torch/configs"
+	"mvag-torch/internal/libjpeg"
 	"mvag-torch/internal/testdata"
 )
 
 // photo writes the 1024 x 1024 centre of the largest golden photograph as a
 // JPEG of quality 92, the size of Real-IAD's pictures.
-func photo(b *testing.B) string {
+func photo(b testing.TB) string {
 	f, err := os.Open(testdata.Shared(b, "golden/preprocess/large.jpg"))
 	if err != nil {
 		b.Fatal(err)
@@ -33,6 +36,20 @@ func photo(b *testing.B) string {
 		b.Fatal(err)
 	}
 	return path
+}
+
+// TestWritePhoto writes the photograph where third_party/bench_loader.py wants
+// it.
+func TestWritePhoto(t *testing.T) {
+	path := os.Getenv("MVAG_BENCH_WRITE")
+	if path == "" {
+		t.Skip("for third_party/bench_loader.py")
+	}
+	data, err := os.ReadFile(photo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, data)
 }
 
 func miniviewPicture(b *testing.B) string {
@@ -59,6 +76,48 @@ func BenchmarkPicture(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkOneCore takes a picture from its file, decoded in the two ways, and
+// from a cache; third_party/bench_loader.py compares. The picture is that of
+// MVAG_BENCH_PICTURE, else the photograph above.
+func BenchmarkOneCore(b *testing.B) {
+	path := os.Getenv("MVAG_BENCH_PICTURE")
+	if path == "" {
+		path = photo(b)
+	}
+	root := b.TempDir()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const copies = 64 // more pixels than a processor's cache holds
+	for i := range copies {
+		writeFile(b, filepath.Join(root, "good", fmt.Sprintf("%d.jpg", i)), data)
+	}
+	cfg := configs.Data{Format: "folder", Root: root, Good: "good", Views: 1, Resize: 448, Crop: 392, Cache: b.TempDir()}
+	if _, _, err := prepare(b, b.Context(), cfg); err != nil {
+		b.Fatal(err)
+	}
+	set := opened(b, cfg)
+	dst := make([]uint8, 3*392*392)
+	run := func(name string, source Source) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if err := source.Picture(set.Train[i%copies].Views[0], dst); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
+	}
+	run("exact", Source{Fit: goldenFit})
+	if libjpeg.Available {
+		run("scaled", Source{Fit: Fit{Resize: 448, Crop: 392, Scaled: true}})
+	}
+	run("cache", set.Source)
 }
 
 // BenchmarkStages splits the time of the 1024 x 1024 picture.

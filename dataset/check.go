@@ -95,6 +95,7 @@ func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck,
 	if err := fit.check(); err != nil {
 		return nil, err
 	}
+	fit.Scaled = false // sizes are those of the files
 	above, err := checkRule(opt.MaskRule, opt.MapSize)
 	if err != nil {
 		return nil, err

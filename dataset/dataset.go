@@ -76,6 +76,7 @@ type Set struct {
 	Train   []Object // in index order, class after class
 	Test    []Object
 	Missing []MissingView // the views without a picture, training objects first in each class
+	Source  Source        // of the pixels
 
 	index []string // the index file or folder of each class
 }
@@ -109,9 +110,17 @@ var readers = map[string]func(cfg configs.Data, probe bool) (*Set, error){
 	"visa":            openVisA,
 }
 
-// Open reads the index of a data set and probes its pictures. Errors are one
-// line that names the setting, file or entry at fault.
-func Open(cfg configs.Data) (*Set, error) { return open(cfg, true) }
+// Open reads the index of a data set, probes its pictures, and opens the cache
+// of them where data.cache names one. Errors are one line that names the setting, file or entry at fault.
+func Open(cfg configs.Data) (*Set, error) {
+	set, err := open(cfg, true)
+	if err == nil && cfg.Cache != "" {
+		if set.Source.Cache, err = openCache(cfg, set); err != nil {
+			return nil, err
+		}
+	}
+	return set, err
+}
 
 // OpenIndex is Open for a set whose pictures may be elsewhere: it looks at none
 // of the files that index files and tables name. Formats without an index need
@@ -127,5 +136,13 @@ func open(cfg configs.Data, probe bool) (*Set, error) {
 	if cfg.Views < 1 {
 		return nil, fmt.Errorf("data.views: have %d, want at least 1", cfg.Views)
 	}
-	return read(cfg, probe)
+	source := NewSource(cfg)
+	if err := source.Fit.checkDecoder(); err != nil {
+		return nil, err
+	}
+	set, err := read(cfg, probe)
+	if err == nil {
+		set.Source = source
+	}
+	return set, err
 }

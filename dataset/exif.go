@@ -93,9 +93,7 @@ func (r raster) oriented(o int) raster {
 			copy(pix[(v*w+u)*n:][:n], line[x*n:])
 		}
 	}
-	return raster{w: w, h: h, channels: n, row: func(dst []uint8, x0, x1, y int) {
-		copy(dst, pix[(y*w+x0)*n:(y*w+x1)*n])
-	}}
+	return bytesRaster(pix, w, h, n)
 }
 
 // turn returns where pixel x, y of a w x h picture of orientation o belongs.

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"mvag-torch/configs"
 )
 
 // The rules by which a resized mask becomes yes or no (model.md section 6).
@@ -19,6 +21,14 @@ const (
 type Fit struct {
 	Resize, Crop int
 	Exif         bool // turn JPEG and TIFF pictures by their EXIF orientation
+	// Scaled decodes JPEGs at the least eighths of their size that are not below
+	// Resize. It needs libjpeg-turbo, and gives slightly other pixels.
+	Scaled bool
+}
+
+// NewFit is what cfg says becomes of pictures.
+func NewFit(cfg configs.Data) Fit {
+	return Fit{Resize: cfg.Resize, Crop: cfg.Crop, Exif: cfg.Exif, Scaled: cfg.Decode == "scaled"}
 }
 
 func (f Fit) check() error {
@@ -28,7 +38,7 @@ func (f Fit) check() error {
 	case f.Resize < f.Crop || f.Resize > maxSide:
 		return fmt.Errorf("data.resize: have %d, want %d (data.crop) to %d", f.Resize, f.Crop, maxSide)
 	}
-	return nil
+	return f.checkDecoder()
 }
 
 // offset is where the crop begins; a half goes to the even side, as in
@@ -42,6 +52,7 @@ type scratch struct {
 	resizer
 	file  []byte
 	plane []uint8
+	pix   []uint8 // of a decoded JPEG
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -78,7 +89,10 @@ func (f Fit) read(s *scratch, path string, v View) (raster, error) {
 		return raster{}, err
 	}
 	s.file = data
-	r, err := decode(data, f.Exif, maxPixels)
+	if v.Parts > 0 {
+		f.Scaled = false // a part might begin within a pixel
+	}
+	r, err := f.decode(s, data, maxPixels)
 	if err == nil {
 		r, err = r.part(v)
 	}
@@ -115,8 +129,8 @@ func (f Fit) Masks(v View, size int) (map[string][]bool, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	if size < 1 || size > maxSide {
-		return nil, fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
+	if err := checkSize(size); err != nil {
+		return nil, err
 	}
 	if !v.Defective() {
 		return map[string][]bool{MaskGT0: make([]bool, size*size), MaskGT05: make([]bool, size*size)}, nil
@@ -134,13 +148,25 @@ func (f Fit) Masks(v View, size int) (map[string][]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]bool{MaskGT0: f.mask(s, r, size, 0), MaskGT05: f.mask(s, r, size, 127)}, nil
+	return byRules(f.fitMask(s, r), f.Crop, size), nil
+}
+
+// byRules compares a fitted mask [n, n] by both rules at size x size pixels.
+func byRules(plane []uint8, n, size int) map[string][]bool {
+	return map[string][]bool{MaskGT0: nearest(plane, n, size, 0), MaskGT05: nearest(plane, n, size, 127)}
+}
+
+func checkSize(size int) error {
+	if size < 1 || size > maxSide {
+		return fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
+	}
+	return nil
 }
 
 // checkRule returns the value that defective pixels exceed.
 func checkRule(rule string, size int) (above uint8, err error) {
-	if size < 1 || size > maxSide {
-		return 0, fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
+	if err := checkSize(size); err != nil {
+		return 0, err
 	}
 	switch rule {
 	case MaskGT0:
@@ -153,9 +179,14 @@ func checkRule(rule string, size int) (above uint8, err error) {
 
 // mask fits a mask and compares it with the rule's value.
 func (f Fit) mask(s *scratch, r raster, size int, above uint8) []bool {
+	return nearest(f.fitMask(s, r), f.Crop, size, above)
+}
+
+// fitMask returns the fitted mask [Crop, Crop], which s holds.
+func (f Fit) fitMask(s *scratch, r raster) []uint8 {
 	s.plane = slices.Grow(s.plane[:0], f.Crop*f.Crop)[:f.Crop*f.Crop]
 	s.resize(r, f.Resize, f.offset(), f.Crop, s.plane)
-	return nearest(s.plane, f.Crop, size, above)
+	return s.plane
 }
 
 // size returns the size of the picture of v from its header.
@@ -184,6 +215,7 @@ func (e *sizeError) Error() string {
 
 // readMask decodes the mask of v, whose picture has w x h pixels.
 func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
+	f.Scaled = false
 	r, err := f.read(s, v.Mask, v)
 	if err != nil {
 		return raster{}, err

@@ -159,7 +159,7 @@ func TestLoaderParts(t *testing.T) {
 	img := texture(12, 6)
 	writeFile(t, file, pngBytes(t, img))
 	object := Object{ID: "a", Views: []View{{Path: file, Parts: 2}, {Path: file, Camera: 1, Part: 1, Parts: 2}}}
-	l := evaluate(t, []Object{object}, LoaderOptions{Fit: Fit{Resize: 6, Crop: 6}, Objects: 1, Prefetch: 1})
+	l := evaluate(t, []Object{object}, LoaderOptions{Source: Source{Fit: Fit{Resize: 6, Crop: 6}}, Objects: 1, Prefetch: 1})
 	defer l.Close()
 	b, err := l.Next()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -16,12 +17,12 @@ type Batch struct {
 	Objects []*Object // [S]
 	Views   int       // V
 	Pixels  []uint8   // [S*V, 3, Crop, Crop], object-major; absent views are zeros
-	Present []bool    // [S*V]
+	Present []bool    // [S*V]; false where there is no picture or it was left out
 }
 
 // LoaderOptions are what a loader needs besides its objects.
 type LoaderOptions struct {
-	Fit     Fit
+	Source  Source
 	Objects int   // S, objects in a batch
 	Seed    int64 // order of training objects; unused in evaluation
 	Start   int   // index of the first batch: a resumed run's iteration
@@ -49,7 +50,15 @@ func (opt LoaderOptions) check(objects []Object) error {
 			return fmt.Errorf("object %q: have %d views, want %d as %q", objects[i].ID, n, views, objects[0].ID)
 		}
 	}
-	return opt.Fit.check()
+	return opt.Source.Fit.check()
+}
+
+// Memory is what a loader of objects with that many views takes once it runs,
+// in bytes: the batches decoded ahead, one at work and one given back. What a
+// worker needs to decode one picture comes on top, and depends on its size.
+func (opt LoaderOptions) Memory(views int) int64 {
+	side := int64(opt.Source.Fit.Crop)
+	return int64(opt.Prefetch+2) * int64(opt.Objects) * int64(views) * 3 * side * side
 }
 
 // errClosed is what Next returns after Close.
@@ -60,6 +69,7 @@ var errClosed = errors.New("dataset: the loader is closed")
 type Loader struct {
 	opt    LoaderOptions
 	views  int
+	train  bool
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
@@ -75,6 +85,7 @@ type Loader struct {
 type pending struct {
 	batch *Batch
 	errs  []error // [S*V]
+	lost  []error // [S*V], of pictures left out
 	left  atomic.Int32
 	done  chan struct{} // closed when left is 0
 }
@@ -100,7 +111,7 @@ func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	return newLoader(ctx, len(objects[0].Views), opt, order), nil
+	return newLoader(ctx, len(objects[0].Views), opt, true, order), nil
 }
 
 // NewEvalLoader returns a loader of one pass over objects in their order; the
@@ -112,15 +123,15 @@ func NewEvalLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*L
 	if err := opt.check(objects); err != nil {
 		return nil, err
 	}
-	return newLoader(ctx, len(objects[0].Views), opt, evalOrder(objects, opt.Objects)), nil
+	return newLoader(ctx, len(objects[0].Views), opt, false, evalOrder(objects, opt.Objects)), nil
 }
 
-func newLoader(ctx context.Context, views int, opt LoaderOptions, plan func(k int) []*Object) *Loader {
+func newLoader(ctx context.Context, views int, opt LoaderOptions, train bool, plan func(k int) []*Object) *Loader {
 	if opt.Workers == 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
 	l := &Loader{
-		opt: opt, views: views,
+		opt: opt, views: views, train: train,
 		slots: make(chan struct{}, opt.Prefetch),
 		queue: make(chan *pending, opt.Prefetch),
 		tasks: make(chan task),
@@ -177,7 +188,28 @@ func (l *Loader) next() (*Batch, error) {
 			return nil, err
 		}
 	}
-	return p.batch, nil
+	return p.batch, p.leaveOut(l.train)
+}
+
+// leaveOut puts objects without the pictures that could not be read into the
+// batch, as if the index did not have them. Which ones are absent depends on
+// the files alone and moves no other object, so a resumed run sees the same
+// batches. Training needs a picture a batch.
+func (p *pending) leaveOut(train bool) error {
+	b := p.batch
+	for i, err := range p.lost {
+		if err == nil {
+			continue
+		}
+		if train && !slices.Contains(b.Present, true) {
+			return fmt.Errorf("%w; nor can any other picture of this batch, and data.on_error: skip needs one", err)
+		}
+		o := *b.Objects[i/b.Views]
+		o.Views = slices.Clone(o.Views)
+		o.Views[i%b.Views] = View{Camera: o.Views[i%b.Views].Camera}
+		b.Objects[i/b.Views] = &o
+	}
+	return nil
 }
 
 // Recycle gives the pixels of a batch back for a later one; the caller must not
@@ -230,11 +262,12 @@ func (l *Loader) dispatch(plan func(k int) []*Object) {
 // prepare allocates a batch and lists the pictures to decode into it.
 func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 	n := len(objects) * l.views
-	size := 3 * l.opt.Fit.Crop * l.opt.Fit.Crop
+	size := 3 * l.opt.Source.Fit.Crop * l.opt.Source.Fit.Crop
 	p := &pending{
 		batch: &Batch{Index: k, Objects: objects, Views: l.views,
 			Pixels: l.pixels(n * size), Present: make([]bool, n)},
 		errs: make([]error, n),
+		lost: make([]error, n),
 		done: make(chan struct{}),
 	}
 	var tasks []task
@@ -269,7 +302,13 @@ func (l *Loader) pixels(n int) []uint8 {
 
 func (l *Loader) work() {
 	for t := range l.tasks {
-		t.errs[t.i] = l.opt.Fit.View(t.view, t.dst)
+		switch err := l.opt.Source.Picture(t.view, t.dst); {
+		case err != nil && l.opt.Source.Skip(t.view, err):
+			clear(t.dst)
+			t.lost[t.i], t.batch.Present[t.i] = err, false
+		default:
+			t.errs[t.i] = err
+		}
 		if t.left.Add(-1) == 0 {
 			close(t.done)
 		}

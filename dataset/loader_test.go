@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -88,7 +89,7 @@ func evaluate(t testing.TB, objects []Object, opt LoaderOptions) *Loader {
 
 func TestEvalLoader(t *testing.T) {
 	objects := objectsOf(t, 5)
-	batches := drain(t, evaluate(t, objects, LoaderOptions{Fit: smallFit, Objects: 2, Prefetch: 2}), false)
+	batches := drain(t, evaluate(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Prefetch: 2}), false)
 	if len(batches) != 3 {
 		t.Fatalf("have %d batches, want 3", len(batches))
 	}
@@ -124,7 +125,7 @@ func TestEvalLoader(t *testing.T) {
 func TestTrainLoaderEpochs(t *testing.T) {
 	objects := objectsOf(t, 7)
 	const perEpoch, epochs = 3, 6
-	batches := drain(t, train(t, objects, LoaderOptions{Fit: smallFit, Objects: 2, Seed: 1, Count: perEpoch * epochs, Prefetch: 1}), true)
+	batches := drain(t, train(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Seed: 1, Count: perEpoch * epochs, Prefetch: 1}), true)
 	if len(batches) != perEpoch*epochs {
 		t.Fatalf("have %d batches, want %d", len(batches), perEpoch*epochs)
 	}
@@ -159,7 +160,7 @@ func TestTrainLoaderEpochs(t *testing.T) {
 // goroutines, the prefetch and the recycling.
 func TestTrainLoaderResume(t *testing.T) {
 	objects := objectsOf(t, 5)
-	opt := LoaderOptions{Fit: smallFit, Objects: 2, Seed: 42, Count: 11, Workers: 1, Prefetch: 1}
+	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Seed: 42, Count: 11, Workers: 1, Prefetch: 1}
 	want := drain(t, train(t, objects, opt), false)
 	for _, start := range []int{0, 1, 2, 5, 10} {
 		for _, workers := range []int{1, 3, 8} {
@@ -212,7 +213,7 @@ func TestLoaderErrors(t *testing.T) {
 	objects := objectsOf(t, 3)
 	uneven := slices.Clone(objects)
 	uneven[2].Views = uneven[2].Views[:1]
-	fine := LoaderOptions{Fit: smallFit, Objects: 2, Prefetch: 1}
+	fine := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Prefetch: 1}
 	for _, tt := range []struct {
 		name    string
 		objects []Object
@@ -226,7 +227,7 @@ func TestLoaderErrors(t *testing.T) {
 		{"start", objects, func(o *LoaderOptions) { o.Start = -1 }, "have -1 and 0"},
 		{"workers", objects, func(o *LoaderOptions) { o.Workers = -1 }, "data.workers: have -1"},
 		{"prefetch", objects, func(o *LoaderOptions) { o.Prefetch = 0 }, "data.prefetch: have 0"},
-		{"fit", objects, func(o *LoaderOptions) { o.Fit.Crop = 7 }, "data.resize: have 6"},
+		{"fit", objects, func(o *LoaderOptions) { o.Source.Fit.Crop = 7 }, "data.resize: have 6"},
 		{"views", uneven, func(*LoaderOptions) {}, `object "gear/OK/S0002": have 1 views, want 2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,7 +251,7 @@ func TestLoaderBadPicture(t *testing.T) {
 		}
 	}
 	for range 20 {
-		l := evaluate(t, objects, LoaderOptions{Fit: smallFit, Objects: 4, Workers: 8, Prefetch: 3})
+		l := evaluate(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 4, Workers: 8, Prefetch: 3})
 		if _, err := l.Next(); err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +283,7 @@ func settle(t *testing.T, want int) {
 func TestLoaderEnds(t *testing.T) {
 	objects := objectsOf(t, 6)
 	before := runtime.NumGoroutine()
-	opt := LoaderOptions{Fit: smallFit, Objects: 2, Workers: 4, Prefetch: 2}
+	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Workers: 4, Prefetch: 2}
 
 	t.Run("close at once", func(t *testing.T) {
 		l := train(t, objects, opt)
@@ -342,7 +343,7 @@ func TestLoaderEnds(t *testing.T) {
 // decoded; recycled pixels are used again.
 func TestLoaderBound(t *testing.T) {
 	objects := objectsOf(t, 6)
-	l := train(t, objects, LoaderOptions{Fit: smallFit, Objects: 1, Workers: 4, Prefetch: 3})
+	l := train(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 1, Workers: 4, Prefetch: 3})
 	defer l.Close()
 	time.Sleep(20 * time.Millisecond)
 	if n := len(l.queue); n > 3 {
@@ -359,5 +360,54 @@ func TestLoaderBound(t *testing.T) {
 	}
 	if len(buffers) > 3+2 {
 		t.Errorf("have %d buffers in use, want at most 5", len(buffers))
+	}
+}
+
+// TestLoaderSkips: a picture that cannot be read is as one that the index
+// lacks, in every batch; without Skipped it is an error. Evaluation goes on
+// where a whole batch is lost, training stops.
+func TestLoaderSkips(t *testing.T) {
+	objects := objectsOf(t, 5)
+	lacking := slices.Clone(objects)
+	for _, at := range [][2]int{{0, 1}, {3, 0}, {3, 1}} {
+		o := &lacking[at[0]]
+		o.Views = slices.Clone(o.Views)
+		writeFile(t, o.Views[at[1]].Path, []byte("no picture"))
+		o.Views[at[1]] = View{Camera: at[1]}
+	}
+	for name, start := range map[string]func(testing.TB, []Object, LoaderOptions) *Loader{"train": train, "eval": evaluate} {
+		opt := LoaderOptions{Source: Source{Fit: smallFit, Skipped: &Skipped{}}, Objects: 2, Count: 3, Workers: 2, Prefetch: 2}
+		have, want := drain(t, start(t, objects, opt), true), drain(t, start(t, lacking, opt), true)
+		for k, b := range want {
+			if !bytes.Equal(have[k].Pixels, b.Pixels) || !slices.Equal(have[k].Present, b.Present) {
+				t.Errorf("%s: batch %d differs", name, k)
+			}
+			for i, o := range b.Objects {
+				if !reflect.DeepEqual(have[k].Objects[i], o) {
+					t.Errorf("%s: batch %d: have %+v, want %+v", name, k, have[k].Objects[i], o)
+				}
+			}
+		}
+		if n := len(opt.Source.Skipped.Lines()); n != 3 {
+			t.Errorf("%s: have %d pictures left out, want 3", name, n)
+		}
+		opt.Source.Skipped = nil
+		l := start(t, objects, opt)
+		var err error
+		for err == nil {
+			_, err = l.Next()
+		}
+		wantError(t, err, "not a JPEG, PNG")
+		l.Close()
+	}
+	opt := LoaderOptions{Source: Source{Fit: smallFit, Skipped: &Skipped{}}, Objects: 1, Count: 1, Prefetch: 1}
+	if b := drain(t, evaluate(t, objects[3:4], opt), false)[0]; slices.Contains(b.Present, true) || b.Objects[0].ID != objects[3].ID {
+		t.Errorf("a lost object: have %+v", b)
+	}
+	_, err := train(t, objects[3:4], opt).Next()
+	wantError(t, err, "3_0.png", "nor can any other picture of this batch")
+	full := Source{Fit: smallFit, Skipped: &Skipped{}}
+	if full.Skip(objects[0].Views[0], &os.PathError{Op: "open", Path: "x", Err: syscall.EMFILE}) {
+		t.Error("too many open files: the picture was left out")
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"mvag-torch/internal/libjpeg"
 )
 
 // Limits on what is read, so that a damaged or hostile file costs no more
@@ -135,25 +137,35 @@ func (c *codec) fail(data []byte, err error) error {
 	return fmt.Errorf("%s: %w", c.name, err)
 }
 
-// decode decodes a picture of at most limit pixels, turned by its
-// EXIF orientation where exif is set.
-func decode(data []byte, exif bool, limit int) (raster, error) {
+// decode decodes a picture of at most limit pixels, turned by its EXIF
+// orientation where f has it. The result may use memory of s.
+func (f Fit) decode(s *scratch, data []byte, limit int) (raster, error) {
 	c, err := codecOf(data)
 	if err != nil {
 		return raster{}, err
 	}
-	if _, _, err := c.size(data, limit); err != nil {
+	w, h, err := c.size(data, limit)
+	if err != nil {
 		return raster{}, err
 	}
-	img, err := c.decode(bytes.NewReader(data))
+	var r raster
+	if c.name == "JPEG" && libjpeg.Available {
+		r, err = f.libjpeg(s, data, w, h)
+	} else {
+		var img image.Image
+		if img, err = c.decode(bytes.NewReader(data)); err == nil {
+			if r, err = c.raster(img); err != nil {
+				return raster{}, err
+			}
+		}
+	}
 	if err != nil {
 		return raster{}, c.fail(data, err)
 	}
-	r, err := c.raster(img)
-	if err == nil && exif {
+	if f.Exif {
 		r = r.oriented(orientation(data))
 	}
-	return r, err
+	return r, nil
 }
 
 // pictureSize returns the size of a picture as decode would give it.

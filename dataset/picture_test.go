@@ -43,6 +43,11 @@ func texture(w, h int) *image.NRGBA {
 	return img
 }
 
+// decode decodes a picture as the published setting does, or turned by EXIF.
+func decode(data []byte, exif bool, limit int) (raster, error) {
+	return Fit{Exif: exif}.decode(new(scratch), data, limit)
+}
+
 // pixels returns all rows of r.
 func (r raster) pixels() []uint8 {
 	pix := make([]uint8, r.w*r.h*r.channels)

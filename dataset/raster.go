@@ -12,6 +12,15 @@ type raster struct {
 	w, h, channels int
 	// row writes the pixels x0 to x1-1 of row y, channels bytes each.
 	row func(dst []uint8, x0, x1, y int)
+	// pix holds what row writes, row after row; nil where it has to be made.
+	pix []uint8
+}
+
+// bytesRaster reads interleaved bytes [h, w, channels].
+func bytesRaster(pix []uint8, w, h, channels int) raster {
+	return raster{w: w, h: h, channels: channels, pix: pix, row: func(dst []uint8, x0, x1, y int) {
+		copy(dst, pix[(y*w+x0)*channels:(y*w+x1)*channels])
+	}}
 }
 
 // newRaster takes what the decoders of JPEG, PNG, BMP and TIFF return and reads
@@ -121,7 +130,7 @@ func (r raster) part(v View) (raster, error) {
 	}
 	row, width := r.row, r.w/v.Parts
 	from := v.Part * width
-	r.w = width
+	r.w, r.pix = width, nil
 	r.row = func(dst []uint8, x0, x1, y int) { row(dst, from+x0, from+x1, y) }
 	return r, nil
 }
@@ -129,6 +138,7 @@ func (r raster) part(v View) (raster, error) {
 // nonZero makes 255 of every value but 0 of a gray raster.
 func (r raster) nonZero() raster {
 	row := r.row
+	r.pix = nil
 	r.row = func(dst []uint8, x0, x1, y int) {
 		row(dst, x0, x1, y)
 		for i, v := range dst[:x1-x0] {
@@ -147,7 +157,7 @@ func (r raster) gray() raster {
 	}
 	row := r.row
 	line := make([]uint8, 3*r.w)
-	r.channels = 1
+	r.channels, r.pix = 1, nil
 	r.row = func(dst []uint8, x0, x1, y int) {
 		row(line, x0, x1, y)
 		for i := range x1 - x0 {

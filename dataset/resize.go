@@ -22,6 +22,8 @@ type axis struct {
 	first   []int   // [n] first input pixel
 	count   []int   // [n] number of input pixels, at most taps
 	weights []int32 // [n, taps]
+
+	vector vectorWeights // the same for vector instructions, where there are any
 }
 
 // set computes the weights of Pillow's BILINEAR filter: a triangle, as wide as
@@ -36,7 +38,7 @@ func (a *axis) set(in, out, off, n int) {
 	taps := 2*int(math.Ceil(support)) + 1
 	*a = axis{in: in, out: out, off: off, n: n, taps: taps,
 		first: slices.Grow(a.first[:0], n)[:n], count: slices.Grow(a.count[:0], n)[:n],
-		weights: slices.Grow(a.weights[:0], n*taps)[:n*taps]}
+		weights: slices.Grow(a.weights[:0], n*taps)[:n*taps], vector: a.vector}
 	w := make([]float64, taps)
 	for i := range n {
 		center := (float64(off+i) + 0.5) * scale
@@ -52,6 +54,7 @@ func (a *axis) set(in, out, off, n int) {
 			a.weights[i*taps+j] = int32(0.5 + w[j]/sum*(1<<precisionBits))
 		}
 	}
+	a.vector.set(a)
 }
 
 // span returns the input pixels [lo, hi) that the wanted output needs.
@@ -64,7 +67,7 @@ func (a *axis) span() (lo, hi int) {
 type resizer struct {
 	across, down axis
 	line         []uint8  // a row of the picture
-	rows         []uint8  // the rows after the first pass
+	rows         []uint8  // the rows after the first pass [y1-y0, channels, n]
 	sums         []uint32 // a row of the second pass
 }
 
@@ -78,26 +81,27 @@ func (z *resizer) resize(r raster, out, off, n int, dst []uint8) {
 	z.down.set(r.h, out, off, n)
 	x0, x1 := z.across.span()
 	y0, y1 := z.down.span()
-	width := n * r.channels
-	z.line = slices.Grow(z.line[:0], (x1-x0)*r.channels)[:(x1-x0)*r.channels]
+	width, length := n*r.channels, (x1-x0)*r.channels
+	z.line = slices.Grow(z.line[:0], length+vectorPad)[:length]
 	z.rows = slices.Grow(z.rows[:0], (y1-y0)*width)[:(y1-y0)*width]
-	z.sums = slices.Grow(z.sums[:0], width)[:width]
+	z.sums = slices.Grow(z.sums[:0], n)[:n]
 	for y := y0; y < y1; y++ {
-		r.row(z.line, x0, x1, y)
+		line := z.line
+		if at := (y*r.w + x0) * r.channels; at+length+vectorPad <= cap(r.pix) {
+			line = r.pix[at:][:length]
+		} else {
+			r.row(line, x0, x1, y)
+		}
 		row := z.rows[(y-y0)*width:][:width]
 		if r.channels == 1 {
-			z.across.gray(row, z.line)
+			z.across.gray(row, line)
 		} else {
-			z.across.rgb(row, z.line)
+			z.across.rgb(row, line)
 		}
 	}
-	for y := range n {
-		z.column(y, y0)
-		for c := range r.channels {
-			plane := dst[(c*n+y)*n:][:n]
-			for x := range plane {
-				plane[x] = uint8(z.sums[x*r.channels+c] >> precisionBits)
-			}
+	for c := range r.channels {
+		for y := range n {
+			z.column(dst[(c*n+y)*n:][:n], y, z.rows[(z.down.first[y]-y0)*width+c*n:], width)
 		}
 	}
 }
@@ -115,9 +119,11 @@ func (a *axis) gray(dst, src []uint8) {
 	}
 }
 
-// rgb makes a row of three channels.
+// rgb makes a row of three channels, red, green, then blue, of interleaved
+// pixels.
 func (a *axis) rgb(dst, src []uint8) {
-	for i := range a.n {
+	red, green, blue := dst[:a.n], dst[a.n:2*a.n], dst[2*a.n:3*a.n]
+	for i := a.vector.rgb(dst, src, a.n); i < a.n; i++ {
 		at := 3 * (a.first[i] - a.first[0])
 		weights := a.weights[i*a.taps:][:a.count[i]]
 		s := src[at:][:3*len(weights)]
@@ -128,21 +134,27 @@ func (a *axis) rgb(dst, src []uint8) {
 			g += w * uint32(p[1])
 			b += w * uint32(p[2])
 		}
-		d := dst[3*i:][:3]
-		d[0], d[1], d[2] = uint8(r>>precisionBits), uint8(g>>precisionBits), uint8(b>>precisionBits)
+		red[i], green[i], blue[i] = uint8(r>>precisionBits), uint8(g>>precisionBits), uint8(b>>precisionBits)
 	}
 }
 
-// column makes the sums of output row y from the rows that begin at y0.
-func (z *resizer) column(y, y0 int) {
-	a, width := &z.down, len(z.sums)
+// column makes output row y of a channel; its first input row begins rows, and
+// they are stride apart.
+func (z *resizer) column(dst []uint8, y int, rows []uint8, stride int) {
+	a := &z.down
+	weights := a.weights[y*a.taps:][:a.count[y]]
+	if vectorColumn(dst, rows, stride, weights) {
+		return
+	}
 	for i := range z.sums {
 		z.sums[i] = roundHalf
 	}
-	for j, w := range a.weights[y*a.taps:][:a.count[y]] {
-		row := z.rows[(a.first[y]-y0+j)*width:][:width]
-		for i, s := range row {
+	for j, w := range weights {
+		for i, s := range rows[j*stride:][:len(z.sums)] {
 			z.sums[i] += uint32(w) * uint32(s)
 		}
+	}
+	for i, s := range z.sums {
+		dst[i] = uint8(s >> precisionBits)
 	}
 }

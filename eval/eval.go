@@ -75,7 +75,7 @@ type Options struct {
 // the class and the picture.
 func Run(ctx context.Context, cfg configs.Config, m *model.Model, data *dataset.Set, protocol Protocol, opt Options) (Outcome, error) {
 	protocol.Test = fingerprint(data.Test)
-	r := &run{ctx: ctx, cfg: cfg, opt: opt, protocol: protocol, out: &Outcome{}}
+	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, protocol: protocol, out: &Outcome{}}
 	plan := r.plan(data)
 	if plan.Pictures == 0 {
 		return Outcome{}, errors.New("no test pictures")
@@ -98,6 +98,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Model, data *dataset.
 	for _, c := range r.out.Results.Classes {
 		protocol.EmptyMasks += c.Defective - c.Masks
 	}
+	protocol.Unreadable = plan.Pictures - len(r.out.Pictures)
 	protocol.Excluded = r.out.Results.Excluded()
 	r.out.Results.Protocol = protocol
 	return *r.out, err
@@ -117,6 +118,7 @@ type run struct {
 	ctx         context.Context
 	cfg         configs.Config
 	opt         Options
+	source      dataset.Source
 	protocol    Protocol
 	predictor   *Predictor
 	restored    map[string]score.Result
@@ -170,10 +172,6 @@ func pictures(o *dataset.Object) int {
 	return n
 }
 
-func (r *run) fit() dataset.Fit {
-	return dataset.Fit{Resize: r.cfg.Data.Resize, Crop: r.cfg.Data.Crop, Exif: r.cfg.Data.Exif}
-}
-
 // class evaluates one class, or takes what was left of it.
 func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) error {
 	result, ok := r.restored[name]
@@ -204,10 +202,11 @@ func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) erro
 }
 
 // predict runs objects in their order; each gets the maps [V, size, size] of
-// every object with its place in the list.
+// every object with its place in the list; it lacks the pictures that were left
+// out.
 func (r *run) predict(ctx context.Context, s *tensor.Scope, objects []dataset.Object, each func(i int, object *dataset.Object, maps []float32) error) error {
 	loader, err := dataset.NewEvalLoader(ctx, objects, dataset.LoaderOptions{
-		Fit: r.fit(), Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
+		Source: r.source, Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
 	})
 	if err != nil {
 		return err
@@ -221,9 +220,13 @@ func (r *run) predict(ctx context.Context, s *tensor.Scope, objects []dataset.Ob
 		if err != nil {
 			return err
 		}
+		size := batch.Views * r.cfg.Eval.MapSize * r.cfg.Eval.MapSize
 		var maps []float32
-		s.Local(func(s *tensor.Scope) *tensor.Tensor { maps = r.predictor.Maps(s, batch); return nil })
-		size := len(maps) / len(batch.Objects)
+		if slices.Contains(batch.Present, true) {
+			s.Local(func(s *tensor.Scope) *tensor.Tensor { maps = r.predictor.Maps(s, batch); return nil })
+		} else { // all were left out
+			maps = make([]float32, len(batch.Objects)*size)
+		}
 		for i, object := range batch.Objects {
 			if err := each(n, object, maps[i*size:(i+1)*size]); err != nil {
 				return err

@@ -29,7 +29,8 @@ type ingest struct {
 // job is an object with its maps.
 type job struct {
 	place  int
-	object *dataset.Object
+	object *dataset.Object // without the pictures that were left out
+	marked bool            // it is defective, with all its pictures
 	maps   []float32
 }
 
@@ -89,11 +90,11 @@ func (in *ingest) evaluate(s *tensor.Scope) (score.Result, error) {
 	}
 	err := in.predict(ctx, s, in.objects, func(i int, object *dataset.Object, maps []float32) error {
 		select {
-		case jobs <- job{in.place[i], object, maps}:
+		case jobs <- job{in.place[i], object, in.objects[i].Defective(), maps}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		in.done += pictures(object)
+		in.done += pictures(&in.objects[i])
 		in.sink.Lock()
 		in.opt.Sink.Batch(in.name, in.done, in.total)
 		in.sink.Unlock()
@@ -118,10 +119,12 @@ func (in *ingest) object(j job) error {
 	if err != nil {
 		return err
 	}
-	if err := in.class.Add(j.place, j.object.ID, views); err != nil {
-		return err
+	if len(views) > 0 {
+		if err := in.class.Add(j.place, j.object.ID, views); err != nil {
+			return err
+		}
 	}
-	if j.object.Defective() && in.marked.Add(-1) == 0 {
+	if j.marked && in.marked.Add(-1) == 0 {
 		in.class.Seal()
 	}
 	in.show(j.object, views)
@@ -143,7 +146,10 @@ func (in *ingest) views(object *dataset.Object, maps []float32) ([]score.View, e
 		}
 		view.Unmasked = v.Defective() && v.Mask == ""
 		if v.Defective() && !view.Unmasked {
-			masks, err := in.fit().Masks(v, size)
+			masks, err := in.source.Masks(v, size)
+			if err != nil && in.source.Skip(v, err) {
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -15,7 +16,7 @@ import (
 type mapFile struct {
 	folder, class string
 	maps, masks   *npy.File
-	first         []int // row of the first picture of each object
+	first         []int // row of the first picture of each object, and of what follows the last
 }
 
 const unfinished = ".part"
@@ -30,6 +31,7 @@ func createMaps(folder, class string, objects []dataset.Object, size int) (*mapF
 		f.first = append(f.first, rows)
 		rows += pictures(&objects[i])
 	}
+	f.first = append(f.first, rows)
 	var err error
 	if f.maps, err = npy.Create(f.path(score.MapsSuffix)+unfinished, npy.Float16, rows, size, size); err != nil {
 		return nil, err
@@ -47,6 +49,9 @@ func (f *mapFile) path(suffix string) string { return filepath.Join(f.folder, f.
 func (f *mapFile) write(place int, views []score.View) error {
 	if f == nil {
 		return nil
+	}
+	if want := f.first[place+1] - f.first[place]; len(views) != want {
+		return fmt.Errorf("saved maps: have %d pictures of an object, want its %d: data.on_error has left some out", len(views), want)
 	}
 	for i, v := range views {
 		row := f.first[place] + i

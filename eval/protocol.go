@@ -35,6 +35,9 @@ type Protocol struct {
 	Test        string  `json:"test_sha256"`  // of the list of test pictures
 	Device      string  `json:"device"`
 	Batch       int     `json:"batch_objects"` // moves no number beyond rounding
+	// Unreadable counts the test pictures that could not be read and were left
+	// out (data.on_error: skip).
+	Unreadable int `json:"unreadable"`
 	// EmptyMasks counts the pictures with a defect that the crop or the resize
 	// removed from the mask: they stay defective pictures of normal pixels.
 	// Excluded are the numbers that a class lacks and the means leave out.

@@ -27,6 +27,7 @@ type Begin struct {
 	Classes    int
 	Params     int64 // trainable numbers
 	Missing    int   // pictures that the index lacks
+	Batches    int64 // bytes that batches read ahead take
 
 	FirstMissing string // one of them, "" where there is none
 }

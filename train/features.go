@@ -37,7 +37,7 @@ func (r *run) openFeatures(m *model.Model) (*feature.Store, map[*dataset.Object]
 		return nil, nil, err
 	}
 	header := feature.Header{Backbone: r.hash, Name: cfg.Backbone.Name, Layers: layers, Fuse: fuse,
-		Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif, Precision: cfg.Precision,
+		Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif, Decode: cfg.Data.Decode, Precision: cfg.Precision,
 		Views: cfg.Data.Views, ViewBytes: viewBytes(m)}
 	prints := make(map[*dataset.Object]feature.Print, len(r.data.Train))
 	for i := range r.data.Train {
@@ -89,7 +89,9 @@ func (r *run) fillFeatures(s *tensor.Scope, store *feature.Store, prints map[*da
 	if len(lacking) == 0 {
 		return store.Seal()
 	}
-	loader, err := dataset.NewEvalLoader(r.ctx, lacking, loaderOptions(r.cfg, 1))
+	opt := r.loading()
+	opt.Objects, opt.Start, opt.Count = 1, 0, 0
+	loader, err := dataset.NewEvalLoader(r.ctx, lacking, opt)
 	if err != nil {
 		return err
 	}

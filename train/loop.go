@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 )
@@ -64,9 +63,7 @@ func (r *run) loop(s *tensor.Scope) error {
 func (r *run) feed(s *tensor.Scope) (feed, error) {
 	cfg := r.cfg
 	if cfg.Train.CacheFeatures == "off" {
-		opt := loaderOptions(cfg, cfg.Train.Objects)
-		opt.Seed, opt.Start, opt.Count = cfg.Seed, r.done, cfg.Train.Iterations-r.done
-		loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, opt)
+		loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, r.loading())
 		return pictureFeed{loader}, err
 	}
 	order, err := dataset.TrainOrder(r.data.Train, cfg.Train.Objects, cfg.Seed)
@@ -83,17 +80,22 @@ func (r *run) feed(s *tensor.Scope) (feed, error) {
 	return newFeatureFeed(r.ctx, store, prints, order, viewBytes(r.stepper.Model), r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
 }
 
-// loaderOptions are those of a pass over objects.
-func loaderOptions(cfg configs.Config, objects int) dataset.LoaderOptions {
+// loading is how pictures are read.
+func (r *run) loading() dataset.LoaderOptions {
 	return dataset.LoaderOptions{
-		Fit:     dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif},
-		Objects: objects, Workers: cfg.Data.Workers, Prefetch: cfg.Data.Prefetch,
+		Source: r.data.Source, Objects: r.cfg.Train.Objects, Seed: r.cfg.Seed, Start: r.done, Count: r.cfg.Train.Iterations - r.done,
+		Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
 	}
 }
 
 func (r *run) begin() {
+	batches := r.loading().Memory(r.cfg.Data.Views)
+	if r.cfg.Train.CacheFeatures != "off" { // those queued, the one being read and the one in use
+		batches = int64(r.cfg.Data.Prefetch+2) * int64(r.cfg.Train.Objects*r.cfg.Data.Views*viewBytes(r.stepper.Model))
+	}
 	b := Begin{
-		Folder: filepath.Dir(r.path), Device: r.device.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
+		Batches: batches,
+		Folder:  filepath.Dir(r.path), Device: r.device.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing),
 	}
 	if b.Missing > 0 {

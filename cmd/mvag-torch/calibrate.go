@@ -43,11 +43,12 @@ func calibrateCommand() *cli.Command {
 				return err
 			}
 			defer f.Close()
-			good, source, err := goodObjects(c, cfg, f)
+			good, pictures, source, err := goodObjects(c, cfg, f)
 			if err != nil {
 				return err
 			}
-			result, err := calibrate(c.Context, cfg, f, good, source)
+			result, err := calibrate(c.Context, cfg, f, good, pictures, source)
+			listSkipped(pictures.Skipped)
 			if err != nil {
 				return err
 			}
@@ -91,43 +92,45 @@ func trainedConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 // otherThanScores are the settings that decide no score of a trained model.
 var otherThanScores = []string{
 	"name", "output", "seed", "device", "threads", "backbone.weights", "data.format", "data.root", "data.index", "data.images",
-	"data.classes", "data.workers", "data.prefetch", "train", "eval.objects", "eval.mask_rule", "eval.aupro_limit", "eval.false_alarm",
+	"data.classes", "data.on_error", "data.cache", "data.workers", "data.prefetch", "train", "eval.objects", "eval.mask_rule", "eval.aupro_limit", "eval.false_alarm",
 }
 
-// goodObjects are those of the arguments, else those that training held out.
-func goodObjects(c *cli.Context, cfg configs.Config, f *checkpoint.File) ([]dataset.Object, string, error) {
+// goodObjects are those of the arguments, else those that training held out,
+// where their pictures are taken from, and a word for them.
+func goodObjects(c *cli.Context, cfg configs.Config, f *checkpoint.File) ([]dataset.Object, dataset.Source, string, error) {
+	files := dataset.NewSource(cfg.Data)
 	if !c.Args().Present() {
 		trained := f.Info.Config
 		if trained.Train.Holdout == 0 {
-			return nil, "", usageError{fmt.Errorf("%s: have no held-out objects (train.holdout is 0), want PATH… of good pictures", f.Path)}
+			return nil, files, "", usageError{fmt.Errorf("%s: have no held-out objects (train.holdout is 0), want PATH… of good pictures", f.Path)}
 		}
 		data, err := dataset.Open(cfg.Data)
 		if err != nil {
-			return nil, "", err
+			return nil, files, "", err
 		}
 		_, held := data.HoldOut(trained.Train.Holdout, trained.Seed)
-		return held, heldOut, nil
+		return held, data.Source, heldOut, nil
 	}
 	if c.IsSet("config") {
-		return nil, "", usageError{errors.New("have -c and PATH, want one of them")}
+		return nil, files, "", usageError{errors.New("have -c and PATH, want one of them")}
 	}
 	objects, rejected, err := collect.Objects(c.Args().Slice(), collect.Options{
 		Pattern: c.String("pattern"), Views: cfg.Data.Views, Class: c.String("class"), Classes: cfg.Data.Classes, Stdin: os.Stdin,
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, files, "", err
 	}
 	if len(rejected) > 0 {
-		return nil, "", fmt.Errorf("%s: %w", rejected[0].Path, rejected[0].Err)
+		return nil, files, "", fmt.Errorf("%s: %w", rejected[0].Path, rejected[0].Err)
 	}
-	return objects, "pictures given to calibrate", nil
+	return objects, files, "pictures given to calibrate", nil
 }
 
 const heldOut = "held-out training objects"
 
 // calibrate scores good objects with the model of f and stores the outcome
 // there.
-func calibrate(ctx context.Context, cfg configs.Config, f *checkpoint.File, good []dataset.Object, source string) (*calibration.Calibration, error) {
+func calibrate(ctx context.Context, cfg configs.Config, f *checkpoint.File, good []dataset.Object, pictures dataset.Source, source string) (*calibration.Calibration, error) {
 	progress := newPredictBar(good, "calibrating")
 	var result *calibration.Calibration
 	err := tensor.Run(func(s *tensor.Scope) error {
@@ -135,7 +138,7 @@ func calibrate(ctx context.Context, cfg configs.Config, f *checkpoint.File, good
 		if err != nil {
 			return err
 		}
-		result, err = predict.Calibrate(ctx, cfg, m, good, source, progress)
+		result, err = predict.Calibrate(ctx, cfg, m, pictures, good, source, progress)
 		return err
 	})
 	if err != nil {
@@ -185,7 +188,7 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 		return err
 	}
 	defer f.Close()
-	result, err := calibrate(ctx, cfg, f, held, heldOut)
+	result, err := calibrate(ctx, cfg, f, held, data.Source, heldOut)
 	if err != nil {
 		return fmt.Errorf("calibration: %w", err)
 	}

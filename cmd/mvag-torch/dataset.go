@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
@@ -37,6 +39,14 @@ func datasetCommand() *cli.Command {
 				&cli.BoolFlag{Name: "index", Usage: "count what the index says, without reading pictures"},
 			},
 			Action: checkDataset,
+		}, {
+			Name:  "prepare",
+			Usage: "decode, resize and crop all pictures and masks once, into the folder data.cache; goes on where it was stopped",
+			Flags: []cli.Flag{
+				configFlag, setFlag,
+				&cli.StringFlag{Name: "cache", Usage: "the `FOLDER`, instead of data.cache"},
+			},
+			Action: prepareDataset,
 		}},
 	}
 }
@@ -76,6 +86,7 @@ func checkDataset(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg.Data.Cache = "" // the files are what is checked
 	open := dataset.Open
 	if c.Bool("index") {
 		open = dataset.OpenIndex
@@ -84,8 +95,7 @@ func checkDataset(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fit := dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif}
-	found, err := dataset.Check(c.Context, set, fit, dataset.CheckOptions{
+	found, err := dataset.Check(c.Context, set, set.Source.Fit, dataset.CheckOptions{
 		MaskRule: cfg.Eval.MaskRule, MapSize: cfg.Eval.MapSize, Objects: cfg.Train.Objects,
 		Workers: cfg.Data.Workers, IndexOnly: c.Bool("index"), Progress: pictureBar(),
 	})
@@ -104,4 +114,39 @@ func checkDataset(c *cli.Context) error {
 		err = fmt.Errorf("%s: training or evaluation would stop (%d faults): %s", cfg.Data.Root, len(found.Faults), found.Faults[0])
 	}
 	return err
+}
+
+func prepareDataset(c *cli.Context) error {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	folder := cmp.Or(c.String("cache"), cfg.Data.Cache)
+	if folder == "" {
+		return usageError{fmt.Errorf("%s: have no folder, want data.cache in the configuration or --cache FOLDER", c.Command.HelpName)}
+	}
+	cfg.Data.Cache = ""
+	set, err := dataset.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	cfg.Data.Cache = folder
+	began, todo := time.Now(), int64(0)
+	err = dataset.Prepare(c.Context, cfg.Data, set, dataset.PrepareOptions{
+		Begin:    func(p dataset.Preparation) { todo = p.Bytes; announce(p) },
+		Progress: pictureBar(),
+	})
+	listSkipped(set.Source.Skipped)
+	if err == nil {
+		fmt.Printf("%s: ready; %.2f GB in %s\n", folder, float64(todo)/1e9, time.Since(began).Round(time.Second/10))
+	}
+	return err
+}
+
+func announce(p dataset.Preparation) {
+	fmt.Fprintf(os.Stderr, "preparing %d pictures and %d masks, of which %d are there already: %.2f GB to be written in %d shards, %.2f GB are free\n",
+		p.Pictures, p.Masks, p.Have, float64(p.Bytes)/1e9, p.Shards, float64(p.Free)/1e9)
+	if p.Replaced > 0 {
+		fmt.Fprintf(os.Stderr, "%d shards are replaced, since they are damaged or hold files that have changed\n", p.Replaced)
+	}
 }

@@ -77,6 +77,7 @@ func evaluate(c *cli.Context) error {
 		outcome, err = eval.Run(c.Context, cfg, m, data, protocol, opt)
 		return err
 	})
+	listSkipped(data.Source.Skipped)
 	if err != nil {
 		return err
 	}
@@ -125,8 +126,7 @@ func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, album
 	if err := writeScores(folder, outcome.Pictures, outcome.Objects); err != nil {
 		return nil, err
 	}
-	fit := dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif}
-	return album.Write(filepath.Join(folder, "pictures"), fit, cfg.Eval.MapSize, scaleOf(outcome.Pictures))
+	return album.Write(filepath.Join(folder, "pictures"), dataset.NewFit(cfg.Data), cfg.Eval.MapSize, scaleOf(outcome.Pictures))
 }
 
 // writeScores writes scores.jsonl and objects.jsonl.

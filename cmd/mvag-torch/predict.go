@@ -94,7 +94,7 @@ func predictAll(c *cli.Context, cfg configs.Config, f *checkpoint.File, objects 
 		if err != nil {
 			return err
 		}
-		return predict.Each(c.Context, cfg, m, objects, func(o predict.Scored) error {
+		return predict.Each(c.Context, cfg, m, dataset.Source{Fit: dataset.NewFit(cfg.Data)}, objects, func(o predict.Scored) error {
 			list, err := judge.Lines(o)
 			if err != nil {
 				return err

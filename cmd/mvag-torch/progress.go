@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"mvag-torch/dataset"
 )
 
 // terminal reports whether a person watches stderr.
@@ -29,4 +32,16 @@ func newBar(total, done int, unit string) *progressbar.ProgressBar {
 	)
 	_ = bar.Set(done) // drawing errors are no reason to stop a run
 	return bar
+}
+
+// listSkipped lists the pictures that were left out since they could not be
+// read.
+func listSkipped(skipped *dataset.Skipped) {
+	lines := skipped.Lines()
+	if len(lines) > 0 {
+		fmt.Fprintf(os.Stderr, "left out, since they could not be read (data.on_error: skip): %d pictures\n", len(lines))
+	}
+	for _, line := range lines {
+		fmt.Fprintf(os.Stderr, "  %s\n", line)
+	}
 }

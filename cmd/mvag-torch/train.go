@@ -30,6 +30,7 @@ func trainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			defer listSkipped(data.Source.Skipped)
 			if err := train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery}); err != nil {
 				return err
 			}
@@ -51,6 +52,7 @@ func (s *trainSink) Begin(b train.Begin) {
 	s.begin, s.log = b, log.New(os.Stderr, "", log.LstdFlags)
 	fmt.Fprintf(os.Stderr, "training on %s: %d pictures of %d objects, %d classes; %.1f million trainable numbers; run folder %s\n",
 		b.Device, b.Pictures, b.Objects, b.Classes, float64(b.Params)/1e6, b.Folder)
+	fmt.Fprintf(os.Stderr, "batches read ahead take %.1f MB of memory\n", float64(b.Batches)/1e6)
 	if b.Missing > 0 {
 		fmt.Fprintf(os.Stderr, "the index lacks %d pictures, which are left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}

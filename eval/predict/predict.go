@@ -64,7 +64,7 @@ type Judge struct {
 // NewJudge judges by c what was scored by cfg. Pictures go to out, which may be
 // nil.
 func NewJudge(cfg configs.Config, c *calibration.Calibration, out *Output) *Judge {
-	return &Judge{c, Fit(cfg), cfg.Eval.MapSize, map[string]*calibration.Curve{}, out}
+	return &Judge{c, dataset.NewFit(cfg.Data), cfg.Eval.MapSize, map[string]*calibration.Curve{}, out}
 }
 
 // Lines are those of the pictures of an object, in order of cameras. Its error

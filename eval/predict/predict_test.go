@@ -104,7 +104,7 @@ func someObjects(t *testing.T, n int) []dataset.Object {
 func scoresOf(t *testing.T, cfg configs.Config, m *model.Model, objects []dataset.Object) map[string]float64 {
 	t.Helper()
 	scores := map[string]float64{}
-	err := Each(t.Context(), cfg, m, objects, func(o Scored) error {
+	err := Each(t.Context(), cfg, m, dataset.NewSource(cfg.Data), objects, func(o Scored) error {
 		best := math.Inf(-1)
 		for j, v := range o.Object.Views {
 			if o.Maps[j] != nil {
@@ -126,7 +126,7 @@ func scoresOf(t *testing.T, cfg configs.Config, m *model.Model, objects []datase
 // evaluated are the scores by the loader and the arithmetic of evaluation.
 func evaluated(t *testing.T, s *tensor.Scope, cfg configs.Config, m *model.Model, objects []dataset.Object) map[string]float64 {
 	t.Helper()
-	loader, err := dataset.NewEvalLoader(t.Context(), objects, dataset.LoaderOptions{Fit: Fit(cfg), Objects: cfg.Eval.Objects, Prefetch: 1})
+	loader, err := dataset.NewEvalLoader(t.Context(), objects, dataset.LoaderOptions{Source: dataset.NewSource(cfg.Data), Objects: cfg.Eval.Objects, Prefetch: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestScoresAreThoseOfEvaluation(t *testing.T) {
 func calibrated(t *testing.T, cfg configs.Config, m *model.Model, objects []dataset.Object) *calibration.Calibration {
 	t.Helper()
 	pictures := 0
-	c, err := Calibrate(t.Context(), cfg, m, objects, "test", func(done int) { pictures = done })
+	c, err := Calibrate(t.Context(), cfg, m, dataset.NewSource(cfg.Data), objects, "test", func(done int) { pictures = done })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestLines(t *testing.T) {
 		if err := os.WriteFile(broken, []byte("no picture"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Calibrate(t.Context(), cfg, m, objects, "test", func(int) {}); err == nil || !strings.Contains(err.Error(), broken) {
+		if _, err := Calibrate(t.Context(), cfg, m, dataset.NewSource(cfg.Data), objects, "test", func(int) {}); err == nil || !strings.Contains(err.Error(), broken) {
 			t.Errorf("calibration with an unreadable picture: have %v, want its name", err)
 		}
 		gone := dataset.Object{ID: "gone", Views: []dataset.View{{Path: "gone.png"}}}
@@ -239,7 +239,7 @@ func TestLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		judge, lines, regions := NewJudge(cfg, c, out), []Line(nil), 0
-		err = Each(t.Context(), cfg, m, append(slices.Clone(objects), gone), func(o Scored) error {
+		err = Each(t.Context(), cfg, m, dataset.NewSource(cfg.Data), append(slices.Clone(objects), gone), func(o Scored) error {
 			list, err := judge.Lines(o)
 			lines = append(lines, list...)
 			return err
@@ -321,12 +321,12 @@ func TestEachStops(t *testing.T) {
 	withModel(t, func(_ *tensor.Scope, cfg configs.Config, m *model.Model) {
 		ctx, cancel := context.WithCancel(t.Context())
 		count := 0
-		err := Each(ctx, cfg, m, objects, func(Scored) error { count++; cancel(); return nil })
+		err := Each(ctx, cfg, m, dataset.NewSource(cfg.Data), objects, func(Scored) error { count++; cancel(); return nil })
 		if !errors.Is(err, context.Canceled) || count > cfg.Eval.Objects {
 			t.Errorf("have %v after %d objects, want an end after a batch", err, count)
 		}
 		full := errors.New("disk full")
-		if err := Each(t.Context(), cfg, m, objects, func(Scored) error { return full }); err != full {
+		if err := Each(t.Context(), cfg, m, dataset.NewSource(cfg.Data), objects, func(Scored) error { return full }); err != full {
 			t.Errorf("have %v, want %v", err, full)
 		}
 	})

@@ -35,10 +35,10 @@ type Scored struct {
 // order. A picture that cannot be read counts as absent. Pictures of the next
 // batches are decoded meanwhile. Objects of several views have to have
 // cfg.Data.Views of them.
-func Each(ctx context.Context, cfg configs.Config, m *model.Model, objects []dataset.Object, each func(Scored) error) error {
+func Each(ctx context.Context, cfg configs.Config, m *model.Model, source dataset.Source, objects []dataset.Object, each func(Scored) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	batches := decodeAll(ctx, cfg, objects)
+	batches := decodeAll(ctx, cfg, source, objects)
 	return tensor.Run(func(s *tensor.Scope) error {
 		// A predictor remembers groupings by their number of objects.
 		several, single := eval.NewPredictor(s, m, cfg), eval.NewPredictor(s, m, cfg)
@@ -94,7 +94,7 @@ func (d decoded) scored(cfg configs.Config, object *dataset.Object, i int, maps 
 }
 
 // decodeAll returns the batches of objects as their pictures are decoded.
-func decodeAll(ctx context.Context, cfg configs.Config, objects []dataset.Object) <-chan decoded {
+func decodeAll(ctx context.Context, cfg configs.Config, source dataset.Source, objects []dataset.Object) <-chan decoded {
 	var several, single []*dataset.Object
 	for i := range objects {
 		if len(objects[i].Views) == 1 {
@@ -117,7 +117,7 @@ func decodeAll(ctx context.Context, cfg configs.Config, objects []dataset.Object
 			}
 			for len(list) > 0 {
 				n := min(size, len(list))
-				batch := decode(ctx, cfg, workers, list[:n])
+				batch := decode(ctx, cfg, source, workers, list[:n])
 				list = list[n:]
 				select {
 				case out <- batch:
@@ -131,11 +131,10 @@ func decodeAll(ctx context.Context, cfg configs.Config, objects []dataset.Object
 }
 
 // decode reads the pictures of one batch.
-func decode(ctx context.Context, cfg configs.Config, workers int, objects []*dataset.Object) decoded {
+func decode(ctx context.Context, cfg configs.Config, source dataset.Source, workers int, objects []*dataset.Object) decoded {
 	views := len(objects[0].Views)
 	n, size := len(objects)*views, 3*cfg.Data.Crop*cfg.Data.Crop
 	d := decoded{&dataset.Batch{Objects: objects, Views: views, Pixels: make([]uint8, n*size), Present: make([]bool, n)}, make([]error, n)}
-	fit := Fit(cfg)
 	var wg sync.WaitGroup
 	for w := range min(workers, n) {
 		wg.Go(func() {
@@ -145,7 +144,7 @@ func decode(ctx context.Context, cfg configs.Config, workers int, objects []*dat
 					continue
 				}
 				pixels := d.Pixels[i*size : (i+1)*size]
-				if d.errs[i] = fit.Picture(view.Path, pixels); d.errs[i] != nil {
+				if d.errs[i] = source.Picture(view, pixels); d.errs[i] != nil {
 					clear(pixels) // as an absent one
 				}
 				d.Present[i] = d.errs[i] == nil
@@ -156,22 +155,17 @@ func decode(ctx context.Context, cfg configs.Config, workers int, objects []*dat
 	return d
 }
 
-// Fit is what becomes of pictures by cfg.
-func Fit(cfg configs.Config) dataset.Fit {
-	return dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif}
-}
-
 // Calibrate scores good objects and derives thresholds at cfg.Eval.FalseAlarm.
-// A picture that cannot be read is an error. progress is told the number of
-// pictures done.
-func Calibrate(ctx context.Context, cfg configs.Config, m *model.Model, good []dataset.Object, source string, progress func(done int)) (*calibration.Calibration, error) {
+// A picture that cannot be read is an error, or left out, as pictures has it.
+// progress is told the number of pictures done.
+func Calibrate(ctx context.Context, cfg configs.Config, m *model.Model, pictures dataset.Source, good []dataset.Object, source string, progress func(done int)) (*calibration.Calibration, error) {
 	var samples []calibration.Sample
 	done := 0
-	err := Each(ctx, cfg, m, good, func(o Scored) error {
+	err := Each(ctx, cfg, m, pictures, good, func(o Scored) error {
 		sample := calibration.Sample{Class: o.Object.Class, Object: o.Score, Pixel: math.Inf(-1)}
 		for j, scores := range o.Maps {
-			if o.Errs[j] != nil {
-				return o.Errs[j]
+			if err := o.Errs[j]; err != nil && !pictures.Skip(o.Object.Views[j], err) {
+				return err
 			}
 			if scores == nil {
 				continue
@@ -182,7 +176,9 @@ func Calibrate(ctx context.Context, cfg configs.Config, m *model.Model, good []d
 			}
 			done++
 		}
-		samples = append(samples, sample)
+		if len(sample.Pictures) > 0 {
+			samples = append(samples, sample)
+		}
 		progress(done)
 		return nil
 	})

@@ -86,7 +86,7 @@ func data(ctx context.Context, cfg configs.Config) Check {
 // unreadable counts the pictures that cannot be read and returns the error of
 // the first of them.
 func unreadable(ctx context.Context, cfg configs.Config, pictures []dataset.View) (bad int, first error) {
-	fit := dataset.Fit{Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif}
+	fit := dataset.NewFit(cfg.Data)
 	every := max(1, len(pictures)/decoded)
 	errs := make([]error, len(pictures))
 	var next atomic.Int64

@@ -37,6 +37,7 @@ type Header struct {
 	Resize    int     `json:"resize"`
 	Crop      int     `json:"crop"`
 	Exif      bool    `json:"exif"`
+	Decode    string  `json:"decode"`
 	Precision string  `json:"precision"`
 	Views     int     `json:"views"`
 	ViewBytes int     `json:"view_bytes"` // of one view of one object

@@ -1,0 +1,448 @@
+package dataset
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mvag-torch/configs"
+)
+
+// cacheSet writes a set of n training objects and a defective test object, all
+// of two views, as a table whose names are odd, and returns its configuration.
+func cacheSet(t testing.TB, n int) configs.Data {
+	t.Helper()
+	root := t.TempDir()
+	list := "object,camera,path,split,label,mask\n"
+	for i := range n + 1 {
+		for c := range 2 {
+			name := fmt.Sprintf("p ü%%2F[%d]?#_%d.png", i, c)
+			img := texture(11+i, 9)
+			img.Pix[0] = uint8(40*i + c)
+			writeFile(t, filepath.Join(root, name), pngBytes(t, img))
+			split, label, mask := "train", "good", ""
+			if i == n {
+				split, label, mask = "test", "dent", fmt.Sprintf("mask%d.png", c)
+				m := image.NewGray(img.Rect)
+				m.Pix[45+c] = 255
+				writeFile(t, filepath.Join(root, mask), pngBytes(t, m))
+			}
+			list += fmt.Sprintf("%d,%d,%s,%s,%s,%s\n", i, c+1, name, split, label, mask)
+		}
+	}
+	writeFile(t, filepath.Join(root, "list.csv"), []byte(list))
+	return configs.Data{Format: "table", Root: root, Table: "list.csv", Views: 2, Resize: 8, Crop: 6, Cache: filepath.Join(t.TempDir(), "ca[c]he")}
+}
+
+// prepare prepares the set of cfg.
+func prepare(t testing.TB, ctx context.Context, cfg configs.Data) (Preparation, *Skipped, error) {
+	t.Helper()
+	plain := cfg
+	plain.Cache = ""
+	set, err := Open(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plan Preparation
+	err = Prepare(ctx, cfg, set, PrepareOptions{Begin: func(p Preparation) { plan = p }})
+	return plan, set.Source.Skipped, err
+}
+
+// opened opens a set with its cache.
+func opened(t testing.TB, cfg configs.Data) *Set {
+	t.Helper()
+	set, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set.Source.Cache != nil {
+		t.Cleanup(set.Source.Cache.Close)
+	}
+	return set
+}
+
+// smallShards makes shards of two pictures for a test.
+func smallShards(t testing.TB) {
+	before := shardBytes
+	shardBytes = 2 * align(3*6*6)
+	t.Cleanup(func() { shardBytes = before })
+}
+
+// sameSource compares everything of a set by two sources.
+func sameSource(t *testing.T, set *Set, a, b Source) {
+	t.Helper()
+	for _, o := range slices.Concat(set.Train, set.Test) {
+		for _, v := range o.Views {
+			x, y := make([]uint8, 3*a.Fit.Crop*a.Fit.Crop), make([]uint8, 3*a.Fit.Crop*a.Fit.Crop)
+			if err := errors.Join(a.Picture(v, x), b.Picture(v, y)); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(x, y) {
+				t.Errorf("%s: the pixels differ", v.Path)
+			}
+			m, err := a.Masks(v, 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := b.Masks(v, 5)
+			if err != nil || !maps.EqualFunc(m, n, slices.Equal) {
+				t.Errorf("%s: the masks differ; error %v", v.Mask, err)
+			}
+		}
+	}
+}
+
+// TestCache: a set reads the same from its cache, whatever its names; a second
+// preparation has nothing to do.
+func TestCache(t *testing.T) {
+	smallShards(t)
+	cfg := cacheSet(t, 3)
+	plan, _, err := prepare(t, t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Preparation{Folder: cfg.Cache, Pictures: 8, Masks: 2, Bytes: 8*align(108) + 2*align(36), Free: plan.Free, Shards: 5}
+	if plan != want || plan.Free <= 0 {
+		t.Errorf("have %+v, want %+v", plan, want)
+	}
+	set := opened(t, cfg)
+	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
+	plan, _, err = prepare(t, t.Context(), cfg)
+	if err != nil || plan.Have != 10 || plan.Shards != 0 || plan.Bytes != 0 {
+		t.Errorf("again: have %+v and error %v", plan, err)
+	}
+}
+
+// TestCacheOfStrips: the parts of a strip are records of their own.
+func TestCacheOfStrips(t *testing.T) {
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, "nut/train/good/a.png"), pngBytes(t, texture(12, 6)))
+	writeFile(t, filepath.Join(root, "nut/test/dent/b.png"), pngBytes(t, texture(24, 9)))
+	m := image.NewGray(image.Rect(0, 0, 24, 9))
+	m.Pix[30] = 9
+	writeFile(t, filepath.Join(root, "nut/ground_truth/dent/b.png"), pngBytes(t, m))
+	cfg := configs.Data{Format: "manta", Root: root, Views: 2, Resize: 6, Crop: 4, Cache: t.TempDir()}
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	set := opened(t, cfg)
+	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
+}
+
+// TestCacheLoader: batches are the same from files and from the cache.
+func TestCacheLoader(t *testing.T) {
+	cfg := cacheSet(t, 5)
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	set := opened(t, cfg)
+	opt := LoaderOptions{Source: set.Source, Objects: 2, Seed: 7, Count: 9, Workers: 3, Prefetch: 2}
+	cached := drain(t, train(t, set.Train, opt), true)
+	opt.Source.Cache = nil
+	for i, b := range drain(t, train(t, set.Train, opt), true) {
+		if !bytes.Equal(b.Pixels, cached[i].Pixels) {
+			t.Errorf("batch %d differs", i)
+		}
+	}
+}
+
+// TestPrepareResumes: a preparation that was stopped keeps its finished shards
+// and goes on after them; what it was at is gone.
+func TestPrepareResumes(t *testing.T) {
+	smallShards(t)
+	cfg := cacheSet(t, 5)
+	cfg.Workers = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	plain := cfg
+	plain.Cache = ""
+	err := Prepare(ctx, cfg, opened(t, plain), PrepareOptions{Progress: func(done, total int) {
+		if total != 12 {
+			t.Errorf("have %d pictures in all, want 12", total)
+		}
+		if done == 5 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("have %v, want %v", err, context.Canceled)
+	}
+	writeFile(t, filepath.Join(cfg.Cache, ".pixels-123"), []byte("half a shard of a killed program"))
+	if _, err := Open(cfg); err == nil || !strings.Contains(err.Error(), "lacks 10 pictures and masks of the set") {
+		t.Errorf("an unfinished cache: have error %v", err)
+	}
+	plan, _, err := prepare(t, t.Context(), cfg)
+	if err != nil || plan.Have != 4 || plan.Pictures != 12 {
+		t.Errorf("have %+v and error %v, want 4 of 12 pictures there", plan, err)
+	}
+	entries, _ := filepath.Glob(filepath.Join(escapeGlob(cfg.Cache), ".*"))
+	if len(entries) > 0 {
+		t.Errorf("have %q left over", entries)
+	}
+	set := opened(t, cfg)
+	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
+}
+
+// TestCacheRefuses: what is not the set's, or not what it was.
+func TestCacheRefuses(t *testing.T) {
+	cfg := cacheSet(t, 2)
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	first := opened(t, cfg).Train[0].Views[0]
+	shard := filepath.Join(cfg.Cache, "pixels-00000.shard")
+	whole, err := os.ReadFile(shard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := os.ReadFile(first.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels := make([]uint8, 108)
+	use := func() error {
+		set, err := Open(cfg)
+		if err != nil {
+			return err
+		}
+		defer set.Source.Cache.Close()
+		set.Source.Skipped = &Skipped{} // must not hide it
+		err = set.Source.Picture(first, pixels)
+		if err != nil && set.Source.Skip(first, err) {
+			t.Error("the fault of a cache was skipped")
+		}
+		return err
+	}
+	damaged := bytes.Clone(whole)
+	damaged[shardData+5] ^= 1
+	broken := bytes.Clone(whole)
+	broken[len(broken)-9] ^= 1
+	for _, tt := range []struct {
+		name   string
+		change func()
+		words  []string
+	}{
+		{"another preprocessing", func() { cfg.Crop = 4 }, []string{shard, "have pictures made with resize 8, crop 6,", "want resize 8, crop 4"}},
+		{"a changed picture", func() { writeFile(t, first.Path, pngBytes(t, texture(40, 3))) }, []string{first.Path, "has changed since it was prepared"}},
+		{"a changed picture of the same size", func() {
+			other := bytes.Clone(picture)
+			other[len(other)-1] ^= 1
+			writeFile(t, first.Path, other)
+			touch(t, first.Path)
+		}, []string{first.Path, "has changed"}},
+		{"damaged pixels", func() { writeFile(t, shard, damaged) }, []string{shard, first.Path, "damaged: have the checksum"}},
+		{"a damaged index", func() { writeFile(t, shard, broken) }, []string{shard, "damaged: have an index of checksum"}},
+		{"a cut shard", func() { writeFile(t, shard, whole[:len(whole)-1]) }, []string{shard, "damaged: have"}},
+		{"another version", func() { writeFile(t, shard, slices.Concat(whole[:8], []byte{2}, whole[9:])) }, []string{shard, "have a shard of version 2, want 1"}},
+		{"no shard", func() { writeFile(t, shard, picture) }, []string{shard, "not a shard"}},
+		{"no folder", func() { cfg.Cache = filepath.Join(cfg.Cache, "none") }, []string{"have no prepared pictures", "dataset prepare"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := cfg
+			tt.change()
+			err := use()
+			wantError(t, err, append(tt.words, "data.cache: ")...)
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("have several lines: %q", err)
+			}
+			cfg = before
+			writeFile(t, shard, whole)
+			writeFile(t, first.Path, picture)
+		})
+	}
+	t.Run("a copied set", func(t *testing.T) {
+		touch(t, first.Path)
+		if err := use(); err != nil {
+			t.Errorf("another time alone: have %v", err)
+		}
+	})
+	t.Run("prepare of another preprocessing", func(t *testing.T) {
+		other := cfg
+		other.Resize = 9
+		_, _, err := prepare(t, t.Context(), other)
+		wantError(t, err, "want resize 9, crop 6")
+	})
+	t.Run("a file of somebody else", func(t *testing.T) {
+		other := cfg
+		other.Cache = t.TempDir()
+		writeFile(t, filepath.Join(other.Cache, "pixels-00007.shard"), []byte("diary"))
+		_, _, err := prepare(t, t.Context(), other)
+		wantError(t, err, "pixels-00007.shard", "not a shard")
+	})
+	t.Run("two at once", func(t *testing.T) {
+		unlock, err := lock(filepath.Join(cfg.Cache, "lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		_, _, err = prepare(t, t.Context(), cfg)
+		wantError(t, err, cfg.Cache, "another preparation")
+	})
+}
+
+// touch gives a file another time.
+func touch(t testing.TB, path string) {
+	t.Helper()
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(path, later, later); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPrepareReplaces: shards that are damaged or outdated are made anew.
+func TestPrepareReplaces(t *testing.T) {
+	smallShards(t)
+	cfg := cacheSet(t, 3)
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, opened(t, cfg).Train[0].Views[1].Path, pngBytes(t, texture(31, 7)))
+	shards, err := shardFiles(cfg.Cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(shards[2], 4100); err != nil {
+		t.Fatal(err)
+	}
+	plan, _, err := prepare(t, t.Context(), cfg)
+	if err != nil || plan.Replaced != 2 || plan.Shards != 2 || plan.Have != 6 {
+		t.Errorf("have %+v and error %v, want two shards replaced", plan, err)
+	}
+	set := opened(t, cfg)
+	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
+}
+
+// TestCutWhileMapped: a shard that shrinks under a running program is an error,
+// not its end.
+func TestCutWhileMapped(t *testing.T) {
+	cfg := cacheSet(t, 2)
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	set := opened(t, cfg)
+	if err := os.Truncate(filepath.Join(cfg.Cache, "pixels-00000.shard"), 0); err != nil {
+		t.Fatal(err)
+	}
+	err := set.Source.Picture(set.Train[0].Views[0], make([]uint8, 108))
+	wantError(t, err, "data.cache: ", "pixels-00000.shard", "cannot be read")
+}
+
+// TestPrepareUnreadable: a picture that cannot be read ends a preparation, or
+// is left out, then and in every run on the cache.
+func TestPrepareUnreadable(t *testing.T) {
+	cfg := cacheSet(t, 2)
+	plain := cfg
+	plain.Cache = ""
+	bad := opened(t, plain).Train[1].Views[0]
+	writeFile(t, bad.Path, []byte("no picture"))
+	_, _, err := prepare(t, t.Context(), cfg)
+	wantError(t, err, bad.Path, "not a JPEG, PNG")
+	cfg.OnError = "skip"
+	for range 2 { // the second time, the shard is there
+		_, skipped, err := prepare(t, t.Context(), cfg)
+		if lines := skipped.Lines(); err != nil || len(lines) != 1 || !strings.Contains(lines[0], bad.Path) {
+			t.Errorf("have %q and error %v", lines, err)
+		}
+	}
+	set := opened(t, cfg)
+	opt := LoaderOptions{Source: set.Source, Objects: 2, Count: 1, Prefetch: 1}
+	b := drain(t, train(t, set.Train, opt), false)[0]
+	if n := len(set.Source.Skipped.Lines()); n != 1 || slices.Index(b.Present, false) < 0 {
+		t.Errorf("have %d pictures left out and present %v", n, b.Present)
+	}
+	writeFile(t, bad.Path, pngBytes(t, texture(9, 9)))
+	wantError(t, opened(t, cfg).Source.Picture(bad, make([]uint8, 108)), bad.Path, "has changed")
+	if plan, _, err := prepare(t, t.Context(), cfg); err != nil || plan.Replaced != 1 {
+		t.Errorf("have %+v and error %v, want the shard replaced", plan, err)
+	}
+}
+
+// TestPrepareNoRoom: the size is compared with the disk before anything is
+// written.
+func TestPrepareNoRoom(t *testing.T) {
+	p := &preparer{cfg: configs.Data{Cache: t.TempDir()}}
+	err := p.announce(Preparation{Pictures: 5, Bytes: 1 << 60})
+	wantError(t, err, p.cfg.Cache, "GB free, want", "for 5 pictures and masks")
+}
+
+// TestRelPath: a name of any bytes comes back from JSON.
+func TestRelPath(t *testing.T) {
+	for _, name := range []string{"a/b.png", "ü/\xff\n%2F?#;.png", "..a", "a:b//c", " "} {
+		text, err := json.Marshal(relPath(name))
+		var back relPath
+		if err == nil {
+			err = json.Unmarshal(text, &back)
+		}
+		if err != nil || string(back) != name {
+			t.Errorf("have %q by way of %s and error %v, want %q", back, text, err, name)
+		}
+	}
+}
+
+// FuzzCache reads a shard with any index, one byte of which is another.
+func FuzzCache(f *testing.F) {
+	cfg := cacheSet(f, 1)
+	if _, _, err := prepare(f, f.Context(), cfg); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(cfg.Cache, "pixels-00000.shard"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	end := bytes.LastIndex(whole, []byte(`{"preprocessing"`))
+	index := whole[end:]
+	f.Add(index, uint16(0), uint8(0))
+	f.Add(index, uint16(18), uint8(1))
+	f.Add(index, uint16(5000), uint8(1))
+	f.Add(bytes.Replace(index, []byte(`"offset":4096`), []byte(`"offset":-64`), 1), uint16(0), uint8(0))
+	f.Add(bytes.Replace(index, []byte(`"crop":6`), []byte(`"crop":7`), 1), uint16(0), uint8(0))
+	f.Add(bytes.Replace(index, []byte(`"path":"`), []byte(`"error":"x","path":"%zz`), 1), uint16(0), uint8(0))
+	set := opened(f, cfg)
+	f.Fuzz(func(t *testing.T, index []byte, at uint16, flip uint8) {
+		file, err := os.Create(filepath.Join(t.TempDir(), "pixels-00000.shard"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		data := slices.Concat(whole[:end], index)
+		if _, err := file.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeIndex(file, int64(end), index); err != nil {
+			t.Fatal(err)
+		}
+		if flip > 0 {
+			if _, err := file.WriteAt([]byte{data[int(at)%len(data)] ^ flip}, int64(at)%int64(len(data))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x, err := readShard(file, int64(len(data)))
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("have error of several lines %q", err)
+			}
+			return
+		}
+		crop := x.Preprocessing.Crop
+		c := &Cache{root: cfg.Root, crop: crop, records: map[key]*cached{}}
+		defer c.Close()
+		if err := c.add(file.Name(), x.Preprocessing); err != nil || crop > 64 {
+			return
+		}
+		for _, o := range slices.Concat(set.Train, set.Test) {
+			for _, v := range o.Views {
+				_ = c.picture(v, make([]uint8, 3*crop*crop)) // any error, but no panic
+				_ = c.mask(v, make([]uint8, crop*crop))
+			}
+		}
+	})
+}

@@ -1,0 +1,62 @@
+package dataset
+
+import (
+	"errors"
+	"image"
+	"slices"
+
+	"mvag-torch/internal/libjpeg"
+)
+
+// jpegDecoder names what decodes JPEGs.
+func (f Fit) jpegDecoder() string {
+	switch {
+	case f.Scaled:
+		return "libjpeg-turbo, scaled"
+	case libjpeg.Available:
+		return "libjpeg-turbo"
+	}
+	return "image/jpeg"
+}
+
+// checkDecoder refuses scaled decoding where nothing can do it.
+func (f Fit) checkDecoder() error {
+	if f.Scaled && !libjpeg.Available {
+		return errors.New(`data.decode: have "scaled", want "exact": this program is built without libjpeg-turbo (make build TAGS=libjpeg)`)
+	}
+	return nil
+}
+
+// eighths is the scale at which a picture of w x h pixels is decoded: the least
+// at which it is not smaller than Resize.
+func (f Fit) eighths(w, h int) int {
+	for n := 1; f.Scaled && n < 8; n++ {
+		if (min(w, h)*n+7)/8 >= f.Resize {
+			return n
+		}
+	}
+	return 8
+}
+
+// libjpeg decodes a JPEG of w x h pixels into memory of s.
+func (f Fit) libjpeg(s *scratch, data []byte, w, h int) (raster, error) {
+	n := f.eighths(w, h)
+	w, h = (w*n+7)/8, (h*n+7)/8
+	const channels = 4 // at most
+	s.pix = slices.Grow(s.pix[:0], channels*w*h)[:channels*w*h]
+	p, err := libjpeg.Decode(data, n, s.pix)
+	if err != nil {
+		return raster{}, err
+	}
+	r := bytesRaster(s.pix[:p.Width*p.Height*p.Channels], p.Width, p.Height, p.Channels)
+	if p.Channels < channels {
+		return r, nil
+	}
+	if !p.Adobe {
+		return raster{}, errors.New("have CMYK without Adobe's marker, want it with one")
+	}
+	for i, v := range r.pix {
+		r.pix[i] = 255 - v // Adobe stores the light, not the ink
+	}
+	return newRaster(&image.CMYK{Pix: r.pix, Stride: channels * r.w, Rect: image.Rect(0, 0, r.w, r.h)})
+}

@@ -1,0 +1,195 @@
+package dataset
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+)
+
+// The format of a shard, one file of a cache (docs/format/cache.md).
+const (
+	shardMagic   = "MVAGPIXL"
+	shardVersion = 1
+	shardPrefix  = 32   // bytes: magic, version, checksum, place and length of the index
+	shardData    = 4096 // where the first record begins
+	recordAlign  = 64
+	maxIndex     = 1 << 28 // bytes
+	pixelVersion = 1       // of our arithmetic from file to pixels
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// preprocessing is what made the pixels of a cache.
+type preprocessing struct {
+	Resize int    `json:"resize"`
+	Crop   int    `json:"crop"`
+	Exif   bool   `json:"exif"`
+	JPEG   string `json:"jpeg"`   // decoder
+	Pixels int    `json:"pixels"` // pixelVersion
+}
+
+func (f Fit) preprocessing() preprocessing {
+	return preprocessing{f.Resize, f.Crop, f.Exif, f.jpegDecoder(), pixelVersion}
+}
+
+func (p preprocessing) String() string {
+	return fmt.Sprintf("resize %d, crop %d, exif %t, JPEGs by %s, pixels of version %d", p.Resize, p.Crop, p.Exif, p.JPEG, p.Pixels)
+}
+
+// key names a record: the picture of a view, or its mask.
+type key struct {
+	Kind    string  `json:"kind"` // picture or mask
+	Path    relPath `json:"path"`
+	Part    int     `json:"part,omitempty"` // View.Part and so on
+	Parts   int     `json:"parts,omitempty"`
+	Numbers bool    `json:"numbers,omitempty"`
+}
+
+const (
+	kindPicture = "picture"
+	kindMask    = "mask"
+)
+
+// relPath is a path relative to data.root with slashes. In JSON it is
+// percent-encoded, since a name may hold any bytes.
+type relPath string
+
+func (p relPath) MarshalText() ([]byte, error) {
+	return []byte((&url.URL{Path: "/" + string(p)}).EscapedPath()[1:]), nil
+}
+
+func (p *relPath) UnmarshalText(text []byte) error {
+	path, err := url.PathUnescape(string(text))
+	*p = relPath(path)
+	return err
+}
+
+func pictureKey(root string, v View) (key, error) {
+	path, err := filepath.Rel(root, v.Path)
+	return key{kindPicture, relPath(filepath.ToSlash(path)), v.Part, v.Parts, false}, err
+}
+
+func maskKey(root string, v View) (key, error) {
+	path, err := filepath.Rel(root, v.Mask)
+	return key{kindMask, relPath(filepath.ToSlash(path)), v.Part, v.Parts, v.MaskNumbers}, err
+}
+
+// length is that of a record in bytes.
+func (k key) length(crop int) int64 {
+	if k.Kind == kindMask {
+		return int64(crop) * int64(crop)
+	}
+	return 3 * int64(crop) * int64(crop)
+}
+
+// origin is a file as it was when it was prepared.
+type origin struct {
+	Size     int64  `json:"size"`     // -1 where there was none
+	Modified int64  `json:"modified"` // nanoseconds since 1970
+	SHA256   string `json:"sha256"`   // "" where it could not be read
+}
+
+// originOf looks at a file without reading it.
+func originOf(path string) origin {
+	info, err := os.Stat(path)
+	if err != nil {
+		return origin{Size: -1}
+	}
+	return origin{Size: info.Size(), Modified: info.ModTime().UnixNano()}
+}
+
+// record is a line of a shard's index.
+type record struct {
+	key
+	Offset int64  `json:"offset"`
+	CRC32C uint32 `json:"crc32c"`
+	origin
+	Error string `json:"error,omitempty"` // why there are no pixels
+}
+
+// shardIndex is the JSON at the end of a shard.
+type shardIndex struct {
+	Preprocessing preprocessing `json:"preprocessing"`
+	Records       []record      `json:"records"`
+}
+
+// errNoShard is a file that is none of ours.
+var errNoShard = errors.New("not a shard of a picture cache")
+
+// readShard reads and checks the index of a shard, whose file has size bytes.
+func readShard(f io.ReaderAt, size int64) (*shardIndex, error) {
+	var prefix [shardPrefix]byte
+	if _, err := f.ReadAt(prefix[:], 0); err != nil || string(prefix[:8]) != shardMagic {
+		return nil, errNoShard
+	}
+	version, sum := binary.LittleEndian.Uint32(prefix[8:]), binary.LittleEndian.Uint32(prefix[12:])
+	at, n := binary.LittleEndian.Uint64(prefix[16:]), binary.LittleEndian.Uint64(prefix[24:])
+	switch {
+	case version != shardVersion:
+		return nil, fmt.Errorf("have a shard of version %d, want %d", version, shardVersion)
+	case n > maxIndex || at < shardData || at > uint64(size) || n != uint64(size)-at:
+		return nil, fmt.Errorf("damaged: have %d bytes, want an index of %d bytes at byte %d to end it", size, n, at)
+	}
+	text := make([]byte, n)
+	if _, err := f.ReadAt(text, int64(at)); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	if have := crc32.Checksum(text, castagnoli); have != sum {
+		return nil, fmt.Errorf("damaged: have an index of checksum %08x, want %08x", have, sum)
+	}
+	var x shardIndex
+	if err := json.Unmarshal(text, &x); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	return &x, x.check(int64(at))
+}
+
+// check makes sure that all records lie between the prefix and end.
+func (x *shardIndex) check(end int64) error {
+	crop := x.Preprocessing.Crop
+	if crop < 1 || crop > maxSide {
+		return fmt.Errorf("index: have a crop of %d, want 1 to %d", crop, maxSide)
+	}
+	seen := map[key]bool{}
+	for _, r := range x.Records {
+		sum, err := hex.DecodeString(r.SHA256)
+		switch {
+		case r.Kind != kindPicture && r.Kind != kindMask, seen[r.key], err != nil, len(sum) != 0 && len(sum) != 32:
+			return fmt.Errorf("index: have the %q %q with SHA-256 %q, want a picture or mask, each once, and a hash", r.Kind, r.Path, r.SHA256)
+		case r.Error == "" && (r.Offset < shardData || r.Offset%recordAlign != 0 || r.Offset > end-r.length(crop)):
+			return fmt.Errorf("index: have %q at byte %d, want a place before byte %d", r.Path, r.Offset, end)
+		}
+		seen[r.key] = true
+	}
+	return nil
+}
+
+// seal writes the index at byte end of a shard, then the prefix.
+func (x *shardIndex) seal(f io.WriterAt, end int64) error {
+	text, err := json.Marshal(x)
+	if err != nil {
+		return err
+	}
+	return writeIndex(f, end, text)
+}
+
+func writeIndex(f io.WriterAt, end int64, text []byte) error {
+	var prefix bytes.Buffer
+	prefix.WriteString(shardMagic)
+	for _, v := range []any{uint32(shardVersion), crc32.Checksum(text, castagnoli), uint64(end), uint64(len(text))} {
+		_ = binary.Write(&prefix, binary.LittleEndian, v) // a buffer takes everything
+	}
+	if _, err := f.WriteAt(text, end); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(prefix.Bytes(), 0)
+	return err
+}

@@ -1,0 +1,106 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+
+	"mvag-torch/configs"
+)
+
+// Source gives the pictures and masks of a set as the model sees them: out of
+// their files, or out of a cache of them. It is safe for concurrent use.
+type Source struct {
+	Fit   Fit
+	Cache *Cache // nil: the files are read
+	// Skipped gathers the pictures that cannot be read and are left out; nil
+	// where such a picture is an error.
+	Skipped *Skipped
+}
+
+// NewSource returns the source that cfg describes, without its cache.
+func NewSource(cfg configs.Data) Source {
+	s := Source{Fit: NewFit(cfg)}
+	if cfg.OnError == "skip" {
+		s.Skipped = &Skipped{}
+	}
+	return s
+}
+
+// Picture writes the fitted picture of v into dst [3, Crop, Crop]. Errors name
+// the file.
+func (s Source) Picture(v View, dst []uint8) error {
+	if s.Cache == nil {
+		return s.Fit.View(v, dst)
+	}
+	if want := 3 * s.Fit.Crop * s.Fit.Crop; len(dst) != want {
+		return fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
+	}
+	return s.Cache.picture(v, dst)
+}
+
+// Masks is [Fit.Masks].
+func (s Source) Masks(v View, size int) (map[string][]bool, error) {
+	if s.Cache == nil || v.Mask == "" || !v.Defective() {
+		return s.Fit.Masks(v, size)
+	}
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	n := s.Fit.Crop
+	plane := make([]uint8, n*n)
+	if err := s.Cache.mask(v, plane); err != nil {
+		return nil, err
+	}
+	return byRules(plane, n, size), nil
+}
+
+// Skip reports whether v is to be left out since it could not be read, and
+// remembers it. A machine that is short of memory or files, or that lost its
+// network, says nothing about a picture, nor does an outdated cache: those
+// stay errors.
+func (s Source) Skip(v View, err error) bool {
+	if s.Skipped == nil || errors.Is(err, errCache) {
+		return false
+	}
+	for _, machine := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN} {
+		if errors.Is(err, machine) {
+			return false
+		}
+	}
+	s.Skipped.add(v.Path, err)
+	return true
+}
+
+// Skipped is the list of pictures that could not be read and were left out. It
+// is safe for concurrent use.
+type Skipped struct {
+	mu     sync.Mutex
+	byPath map[string]string // why, by file
+}
+
+func (s *Skipped) add(path string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byPath == nil {
+		s.byPath = map[string]string{}
+	}
+	s.byPath[path] = err.Error()
+}
+
+// Lines are the reasons, each with its file, in order of files. Nil has none.
+func (s *Skipped) Lines() []string {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []string
+	for _, why := range s.byPath {
+		lines = append(lines, why)
+	}
+	slices.Sort(lines)
+	return lines
+}

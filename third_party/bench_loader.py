@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Times one picture on its way from file to pixels: Pillow + torchvision and us.
+
+    python3 third_party/bench_loader.py [PICTURE.jpg]
+
+without a PICTURE, the 1024 x 1024 centre of golden/preprocess/large.jpg in the
+folder of recorded traces, coded anew by Go at quality 92 (BenchmarkOneCore).
+
+Decode, resize to 448 x 448 (bilinear, antialiased), centre crop of 392, to a
+uint8 tensor of planes: Image.open, Resize, CenterCrop, PILToTensor. One thread
+each, on one core; rounds alternate between the programs, the table has
+medians. Without torch and torchvision only our own rows are printed; without
+libjpeg (pkg-config) its rows are left out.
+"""
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROUNDS, SECONDS = 5, 1.0
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def torchvision(picture):
+    """Returns a function that times a picture, or None."""
+    try:
+        import torch
+        from PIL import Image
+        from torchvision import transforms as T
+    except ImportError as e:
+        print(f"no Pillow + torchvision: {e}", file=sys.stderr)
+        return None
+    torch.set_num_threads(1)
+    fit = T.Compose([T.Resize((448, 448)), T.CenterCrop(392), T.PILToTensor()])
+
+    def once():
+        count, began = 0, time.perf_counter()
+        while time.perf_counter() - began < SECONDS:
+            fit(Image.open(picture).convert("RGB"))
+            count += 1
+        return {"Pillow + torchvision": (time.perf_counter() - began) / count}
+
+    return once
+
+
+def ours(picture, binary, names):
+    """Returns a function that times the benchmarks of a test binary."""
+
+    def once():
+        out = subprocess.run(
+            [binary, "-test.run", "^$", "-test.bench", "BenchmarkOneCore", "-test.benchtime", f"{SECONDS}s", "-test.cpu", "1"],
+            cwd=os.path.join(HERE, "dataset"), env={**os.environ, "MVAG_BENCH_PICTURE": picture},
+            check=True, capture_output=True, text=True).stdout
+        return {names[name]: float(ns) / 1e9 for name, ns in re.findall(r"^BenchmarkOneCore/(\w+)\s+\d+\s+([\d.]+) ns/op", out, re.M) if name in names}
+
+    return once
+
+
+def build(folder, name, cgo, *flags):
+    binary = os.path.join(folder, name)
+    subprocess.run(["go", "test", "-c", *flags, "-o", binary, "./dataset"], cwd=HERE, env={**os.environ, "CGO_ENABLED": cgo}, check=True)
+    return binary
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        go = build(folder, "go.test", "0")
+        picture = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(folder, "photo.jpg")
+        if len(sys.argv) == 1:
+            subprocess.run([go, "-test.run", "^TestWritePhoto$"], cwd=os.path.join(HERE, "dataset"),
+                           env={**os.environ, "MVAG_BENCH_WRITE": picture}, check=True, stdout=subprocess.DEVNULL)
+        runs = [torchvision(picture), ours(picture, go, {"exact": "exact, pure Go", "cache": "prepared cache"})]
+        if subprocess.run(["pkg-config", "--exists", "libjpeg"], check=False).returncode == 0:
+            runs.append(ours(picture, build(folder, "libjpeg.test", "1", "-tags", "libjpeg"),
+                             {"exact": "exact, libjpeg-turbo", "scaled": "scaled, libjpeg-turbo"}))
+        times = {}
+        for _ in range(ROUNDS):
+            for run in filter(None, runs):
+                for name, seconds in run().items():
+                    times.setdefault(name, []).append(seconds)
+    medians = {name: statistics.median(t) for name, t in times.items()}
+    base = medians.get("Pillow + torchvision")
+    jpeg = min(t for name, t in medians.items() if name.startswith("exact"))
+    print(f"{'one core, ' + os.path.basename(picture):32}{'ms':>8}{'pictures/s':>12}{'to Pillow':>11}{'to exact':>10}")
+    for name, t in medians.items():
+        print(f"{name:32}{1e3 * t:8.3f}{1 / t:12.1f}{base / t if base else float('nan'):11.2f}{jpeg / t:10.2f}")
+
+
+main()
