@@ -27,7 +27,7 @@ import (
 func evalCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "eval",
-		Usage: "evaluate a model; prints the metrics and leaves results.json, scores and pictures in the run folder; goes on where an earlier one was stopped",
+		Usage: "evaluate a model; prints the metrics and leaves results.json, scores, pictures and report.html in the run folder; goes on where an earlier one was stopped",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint, or bare trainable weights together with -c (`FILE`)"},
 			configFlag, setFlag,
@@ -92,8 +92,9 @@ func evaluate(c *cli.Context) error {
 	if err := report.Table(os.Stdout, outcome.Results, format); err != nil {
 		return err
 	}
-	if format == "table" {
-		_, err = fmt.Printf("\nresults  %s\npictures %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "))
+	written, err := writeReport(folder, f.Path, "")
+	if err == nil && format == "table" {
+		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
 }
