@@ -58,11 +58,11 @@ func (r *run) groups() ([]group, error) {
 // levels gathers the scores of a class: objects, pictures, pixels.
 func (r *run) levels(c report.Class) []level {
 	v := c.Values
-	objects := level{name: "objects", style: series{colour: objectly, width: 2.2}, limit: r.limit(ofObjects, c.Name),
+	objects := level{name: "objects", style: series{colour: objectColour, width: 2.2}, limit: r.limit(ofObjects, c.Name),
 		ranking: [2]float64{v[metric.ObjectAUROC], v[metric.ObjectAP]}}
-	pictures := level{name: "pictures", style: series{colour: pictured, dashes: dashed}, limit: r.limit(ofPictures, c.Name),
+	pictures := level{name: "pictures", style: series{colour: pictureColour, dashes: dashed}, limit: r.limit(ofPictures, c.Name),
 		ranking: [2]float64{v[metric.ImageAUROC], v[metric.ImageAP]}}
-	pixels := level{name: "pixels", style: series{colour: pixelly, dashes: []vg.Length{1.5, 2}}, limit: r.limit(ofPixels, c.Name),
+	pixels := level{name: "pixels", style: series{colour: pixelColour, dashes: []vg.Length{1.5, 2}}, limit: r.limit(ofPixels, c.Name),
 		ranking: [2]float64{v[metric.PixelAUROC], v[metric.PixelAP]}, curve: r.curves[c.Name].Curve}
 	for _, o := range r.ofClass(c.Name) {
 		objects.sample(float64(o.Max), o.Defective())
@@ -126,7 +126,7 @@ const marked = " The circle is where the threshold lies."
 
 func roc(levels []level, c report.Class) (figure, error) {
 	g := graph{x: "good ones reported, %", y: "defective ones found, %", xMax: 1, yMax: 1, xTicks: fractions(1, 5), yTicks: fractions(1, 5)}
-	g.lines = append(g.lines, series{colour: faint, width: 0.8, dashes: dashed, x: []float64{0, 1}, y: []float64{0, 1}})
+	g.lines = append(g.lines, series{colour: faintColour, width: 0.8, dashes: dashed, x: []float64{0, 1}, y: []float64{0, 1}})
 	var parts []string
 	for _, l := range levels {
 		if len(l.curve.FPR) > 0 {
@@ -201,7 +201,7 @@ func histogram(of int) func([]level, report.Class) (figure, error) {
 			name   string
 			values []float64
 			style  series
-		}{{"good", l.good, series{colour: good}}, {"defective", l.bad, series{colour: bad}}} {
+		}{{"good", l.good, series{colour: goodColour}}, {"defective", l.bad, series{colour: badColour}}} {
 			if len(part.values) == 0 {
 				continue
 			}
@@ -241,7 +241,7 @@ func (g *graph) addLimit(l limit, low, high float64) {
 	}
 	g.yMax = 1.3 * highest // room for the legend
 	if l.value >= low && l.value <= high {
-		g.lines = append(g.lines, series{name: "threshold " + short(l.value), colour: ink, width: 1.2, x: []float64{l.value, l.value}, y: []float64{0, highest}})
+		g.lines = append(g.lines, series{name: "threshold " + short(l.value), colour: inkColour, width: 1.2, x: []float64{l.value, l.value}, y: []float64{0, highest}})
 	}
 }
 
@@ -262,8 +262,8 @@ func above(levels []level, c report.Class) (figure, error) {
 	}
 	g := graph{x: "threshold of pixels", y: "pixels above, %", yTicks: fractions(1, 5), top: true}
 	g.lines = []series{
-		{name: "good", colour: good, x: x, y: l.curve.FPR[1 : n-1]},
-		{name: "defective", colour: bad, x: x, y: l.curve.Recall[1 : n-1]},
+		{name: "good", colour: goodColour, x: x, y: l.curve.FPR[1 : n-1]},
+		{name: "defective", colour: badColour, x: x, y: l.curve.Recall[1 : n-1]},
 	}
 	g.addLimit(l.limit, low, high)
 	return g.figure([]string{"good", "defective"}, "Pixels above a threshold", "Share of the good and of the defective pixels that a threshold reports. Regions in pictures of predict are what lies above the threshold of pixels.",

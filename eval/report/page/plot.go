@@ -28,14 +28,14 @@ type figure struct {
 // Colours stand for those of the style sheet, so that a plot follows the theme:
 // svg replaces them. Black becomes the colour of the text.
 var (
-	ink      = color.RGBA{0, 0, 0, 255}
-	gridded  = color.RGBA{1, 0, 0, 255}
-	objectly = color.RGBA{2, 0, 0, 255}
-	pictured = color.RGBA{3, 0, 0, 255}
-	pixelly  = color.RGBA{4, 0, 0, 255}
-	good     = color.RGBA{5, 0, 0, 255}
-	bad      = color.RGBA{6, 0, 0, 255}
-	faint    = color.RGBA{7, 0, 0, 255}
+	inkColour     = color.RGBA{0, 0, 0, 255}
+	gridColour    = color.RGBA{1, 0, 0, 255}
+	objectColour  = color.RGBA{2, 0, 0, 255}
+	pictureColour = color.RGBA{3, 0, 0, 255}
+	pixelColour   = color.RGBA{4, 0, 0, 255}
+	goodColour    = color.RGBA{5, 0, 0, 255}
+	badColour     = color.RGBA{6, 0, 0, 255}
+	faintColour   = color.RGBA{7, 0, 0, 255}
 )
 
 var themed = strings.NewReplacer(
@@ -45,15 +45,12 @@ var themed = strings.NewReplacer(
 )
 
 // filled is the colour of the area below a line.
-func filled(line color.Color) color.Color {
-	c, _ := line.(color.RGBA) // as all of the above
-	return color.RGBA{c.R, c.G, 255, 255}
-}
+func filled(line color.RGBA) color.Color { return color.RGBA{line.R, line.G, 255, 255} }
 
 // Size of a plot in the units of its text.
 const (
-	plotWidth  = 340 * vg.Length(1)
-	plotHeight = 250 * vg.Length(1)
+	plotWidth  vg.Length = 340
+	plotHeight vg.Length = 250
 )
 
 // sans is what text is measured by; the page sets it in a font of its own.
@@ -62,7 +59,7 @@ var sans = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 11}
 // series is a line of a plot.
 type series struct {
 	name   string // "" to leave it out of the legend
-	colour color.Color
+	colour color.RGBA
 	dashes []vg.Length
 	width  vg.Length
 	x, y   []float64
@@ -92,7 +89,7 @@ func (g *graph) render() (out template.HTML, err error) {
 	p.BackgroundColor = nil
 	g.axes(p)
 	grid := plotter.NewGrid()
-	grid.Horizontal.Color, grid.Vertical.Color = gridded, gridded
+	grid.Horizontal.Color, grid.Vertical.Color = gridColour, gridColour
 	p.Add(grid)
 	for _, s := range g.lines {
 		if err := s.add(p); err != nil {

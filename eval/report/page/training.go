@@ -33,11 +33,11 @@ func (r *run) training() ([]figure, error) {
 		if part.smooth {
 			tx, ty := extremes(x, y)
 			mx, my := medians(x, y)
-			g.lines = []series{{colour: faint, width: 0.7, x: tx, y: ty}, {colour: objectly, width: 2, x: mx, y: my}}
+			g.lines = []series{{colour: faintColour, width: 0.7, x: tx, y: ty}, {colour: objectColour, width: 2, x: mx, y: my}}
 			g.yMax = 1.05 * quantile(y, 0.995) // a few odd steps do not flatten the rest
 		} else {
 			tx, ty := extremes(x, y)
-			g.lines = []series{{colour: objectly, width: 2, x: tx, y: ty}}
+			g.lines = []series{{colour: objectColour, width: 2, x: tx, y: ty}}
 		}
 		f, err := g.figure([]string{fmt.Sprintf("%s at iteration %d", short(part.of(last)), last.Iteration)}, part.title, part.caption, part.title+" over iterations: ")
 		if err != nil {
