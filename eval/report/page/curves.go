@@ -195,7 +195,7 @@ func histogram(of int) func([]level, report.Class) (figure, error) {
 		if low == high {
 			low, high = low-math.Abs(low)/2-1e-9, high+math.Abs(high)/2+1e-9
 		}
-		g := graph{x: "score", y: "share of " + l.name + ", %", top: true}
+		g := graph{x: "score", xLog: wide(low, high), y: "share of " + l.name + ", %", top: true}
 		var parts []string
 		for _, part := range []struct {
 			name   string
@@ -207,7 +207,7 @@ func histogram(of int) func([]level, report.Class) (figure, error) {
 			}
 			s := part.style
 			s.name, s.fill = fmt.Sprintf("%s (%d)", part.name, len(part.values)), true
-			s.x, s.y = steps(part.values, low, high)
+			s.x, s.y = steps(part.values, low, high, g.xLog)
 			parts = append(parts, s.name)
 			g.lines = append(g.lines, s)
 		}
@@ -217,16 +217,25 @@ func histogram(of int) func([]level, report.Class) (figure, error) {
 	}
 }
 
-// steps is the outline of a histogram in percent.
-func steps(values []float64, low, high float64) (x, y []float64) {
+// steps is the outline of a histogram in percent, its bins of equal width on
+// the axis.
+func steps(values []float64, low, high float64, log bool) (x, y []float64) {
 	var counts [bins]float64
 	for _, v := range values {
-		counts[min(bins-1, int((v-low)/(high-low)*bins))]++
+		at := (v - low) / (high - low)
+		if log {
+			at = math.Log(v/low) / math.Log(high/low)
+		}
+		counts[max(0, min(bins-1, int(at*bins)))]++
 	}
 	for i, n := range counts {
-		left := low + (high-low)*float64(i)/bins
-		right := low + (high-low)*float64(i+1)/bins
-		x, y = append(x, left, right), append(y, 100*n/float64(len(values)), 100*n/float64(len(values)))
+		for _, edge := range []float64{float64(i) / bins, float64(i+1) / bins} {
+			at := low + (high-low)*edge
+			if log {
+				at = low * math.Pow(high/low, edge)
+			}
+			x, y = append(x, at), append(y, 100*n/float64(len(values)))
+		}
 	}
 	return x, y
 }
@@ -260,7 +269,7 @@ func above(levels []level, c report.Class) (figure, error) {
 	if !(high-low < math.MaxFloat32) || low == high {
 		return figure{}, nil
 	}
-	g := graph{x: "threshold of pixels", y: "pixels above, %", yTicks: fractions(1, 5), top: true}
+	g := graph{x: "threshold of pixels", xLog: wide(low, high), y: "pixels above, %", yTicks: fractions(1, 5), top: true}
 	g.lines = []series{
 		{name: "good", colour: goodColour, x: x, y: l.curve.FPR[1 : n-1]},
 		{name: "defective", colour: badColour, x: x, y: l.curve.Recall[1 : n-1]},

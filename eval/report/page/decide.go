@@ -125,8 +125,8 @@ func (r *run) decide() *decisions {
 	}
 	t.Head = append(t.Head, column{Name: "pixel threshold"})
 	if r.calibration != nil {
-		t.Caption += " The stated rate bounds false alarms of objects, in percent. Its basis: class, good objects of the class alone; shift, those of all classes, moved to the level of the class; pooled, all as they are."
-		t.Head = append(t.Head, column{Name: "stated rate", Title: "bound on false alarms of objects, %"}, column{Name: "basis", Text: true})
+		t.Caption += " Stated is the bound on false alarms of objects, in percent. Its basis: class, good objects of the class alone; shift, those of all classes, moved to the level of the class; pooled, all as they are."
+		t.Head = append(t.Head, column{Name: "stated", Title: "bound on false alarms of objects, %"}, column{Name: "basis", Text: true})
 	}
 	var objects, pictures tally
 	for _, class := range classes {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"html"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -77,7 +78,7 @@ func TestReportOfParts(t *testing.T) {
 			[]string{`id="summary"`, "objects found", `id="gallery"`},
 		},
 		"no training":         {[]string{"train.jsonl"}, []string{"nothing is known of the training", "mAD"}, []string{">Loss<"}},
-		"no checkpoint":       {[]string{"checkpoint.safetensors"}, []string{"not calibrated", "chosen with its labels", "dropout: 0.4"}, []string{"stated rate"}},
+		"no checkpoint":       {[]string{"checkpoint.safetensors"}, []string{"not calibrated", "chosen with its labels", "dropout: 0.4"}, []string{">stated<"}},
 		"neither has one":     {[]string{"checkpoint.safetensors", "config.yaml"}, []string{"has no configuration", "mAD"}, nil},
 		"results alone":       {[]string{"scores.jsonl", "objects.jsonl", "curves.jsonl", "gallery.jsonl"}, []string{"has no objects.jsonl", "has no curves.jsonl", "has no gallery.jsonl", "mAD"}, []string{`id="gallery"`, `id="curves"`}},
 		"no curves of pixels": {[]string{"curves.jsonl"}, []string{"has no curves.jsonl", ">ROC<"}, []string{">PRO<"}},
@@ -262,5 +263,23 @@ func TestTrainingThins(t *testing.T) {
 	put(t, path, string(text)+`{"iteration":300,"lo`)
 	if text := written(t, folder); !strings.Contains(text, "at iteration 299") {
 		t.Error("have no last whole step")
+	}
+}
+
+// TestHistogramCountsAll adds up the steps of histograms.
+func TestHistogramCountsAll(t *testing.T) {
+	values := []float64{0.01, 0.011, 0.02, 0.5, 1}
+	for _, log := range []bool{false, true} {
+		x, y := steps(values, 0.01, 1, log)
+		total := 0.0
+		for _, v := range y {
+			total += v / 2 // both ends of a step
+		}
+		if math.Abs(total-100) > 1e-9 || x[0] != 0.01 || math.Abs(x[len(x)-1]-1) > 1e-12 {
+			t.Errorf("log %v: have %v %% from %v to %v, want 100 %% from 0.01 to 1", log, total, x[0], x[len(x)-1])
+		}
+		if first := y[0]; log && first != 40 || !log && first != 60 {
+			t.Errorf("log %v: have %v %% in the first bin", log, first)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"image/color"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -71,6 +72,7 @@ type series struct {
 type graph struct {
 	x, y      string // names of the axes
 	xMax      float64
+	xLog      bool    // all x are above 0
 	yMax      float64 // 0 to take it from the lines
 	xTicks    plot.Ticker
 	yTicks    plot.Ticker
@@ -95,6 +97,10 @@ func (g *graph) render() (out template.HTML, err error) {
 		if err := s.add(p); err != nil {
 			return "", fmt.Errorf("plot of %s over %s: %w", g.y, g.x, err)
 		}
+	}
+	if g.xLog {
+		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
+		p.X.Label.Text += ", logarithmic"
 	}
 	if g.xMax > 0 {
 		p.X.Min, p.X.Max = 0, g.xMax
@@ -210,6 +216,29 @@ func (numbers) Ticks(low, high float64) []plot.Tick {
 	}
 	return ticks
 }
+
+// decades are ticks at 1, 2 and 5 times powers of ten.
+type decades struct{}
+
+func (decades) Ticks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for k := math.Floor(math.Log10(low)); k <= math.Log10(high); k++ {
+		for m := 1.0; m < 10; m++ {
+			t := plot.Tick{Value: m * math.Pow(10, k)}
+			if m == 1 || m == 2 || m == 5 {
+				t.Label = strconv.FormatFloat(t.Value, 'g', 6, 64)
+			}
+			if t.Value >= low && t.Value <= high {
+				ticks = append(ticks, t)
+			}
+		}
+	}
+	return ticks
+}
+
+// wide says whether values above 0 spread so much that their logarithms are to
+// be drawn.
+func wide(low, high float64) bool { return low > 0 && high > 2.5*low }
 
 // fractions are ticks from 0 to max, in percent.
 func fractions(max float64, steps int) plot.Ticker {
