@@ -64,6 +64,9 @@ func restore(folder string, protocol Protocol) (found map[string]score.Result, i
 		if err == nil && len(p.Results.Classes) != 1 {
 			err = fmt.Errorf("have %d classes, want 1", len(p.Results.Classes))
 		}
+		if err == nil && p.Curve.Class != p.Results.Classes[0].Name {
+			err = errors.New("have no curve of the class") // of an earlier version
+		}
 		if err == nil {
 			var have bytes.Buffer
 			raw, _ := p.Results.Protocol.(json.RawMessage) // as it is after reading

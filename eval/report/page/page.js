@@ -12,9 +12,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.append(button);
     const text = head.classList.contains("text");
     button.addEventListener("click", () => {
-      const down = head.ariaSort ? head.ariaSort === "ascending" : !text;
-      for (const other of heads) other.ariaSort = null;
-      head.ariaSort = down ? "descending" : "ascending";
+      const before = head.getAttribute("aria-sort");
+      const down = before ? before === "ascending" : !text;
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const key = row => row.cells[column].dataset.sort;
       const body = table.tBodies[0];
       const rows = [...body.rows].sort((a, b) => {
