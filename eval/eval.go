@@ -28,6 +28,7 @@ type Outcome struct {
 	Results  report.Results
 	Pictures []score.Picture
 	Objects  []score.Object
+	Curves   []score.Curve
 }
 
 // Plan is what an evaluation is about to do.
@@ -52,9 +53,11 @@ type Sink interface {
 	Begin(Plan)
 	// Batch is called after each batch: done of total pictures.
 	Batch(class string, done, total int)
-	// Wants says whether Map is to be called for the pictures of an object; the
-	// wanted objects of a class that was restored are run once more.
-	Wants(object *dataset.Object) bool
+	// Wants says whether Map is to be called for the pictures of an object, which
+	// has this score. It is asked about every object of a class, in any order. Of
+	// a class that was restored, the objects that are wanted when it is asked
+	// about all of them a second time are run once more.
+	Wants(object *dataset.Object, score float64) bool
 	// Map hands over the map of a picture, [size, size], and its mask, nil
 	// where it is good. Both may be kept.
 	Map(v dataset.View, object *dataset.Object, scores []float32, mask []bool)
@@ -179,7 +182,7 @@ func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) erro
 		for i := range objects {
 			r.done += pictures(&objects[i])
 		}
-		if err := r.again(s, name, objects); err != nil {
+		if err := r.again(s, name, objects, result.Objects); err != nil {
 			return err
 		}
 		r.opt.Sink.Batch(name, r.done, r.total)
@@ -198,6 +201,7 @@ func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) erro
 	r.out.Results.Classes = append(r.out.Results.Classes, result.Class)
 	r.out.Pictures = append(r.out.Pictures, result.Pictures...)
 	r.out.Objects = append(r.out.Objects, result.Objects...)
+	r.out.Curves = append(r.out.Curves, result.Curve)
 	return nil
 }
 
@@ -237,9 +241,17 @@ func (r *run) predict(ctx context.Context, s *tensor.Scope, objects []dataset.Ob
 	}
 }
 
-// again hands the maps of wanted objects to the sink.
-func (r *run) again(s *tensor.Scope, name string, objects []dataset.Object) error {
-	wanted := slices.DeleteFunc(slices.Clone(objects), func(o dataset.Object) bool { return !r.opt.Sink.Wants(&o) })
+// again hands the maps of wanted objects to the sink; scored has all of them.
+func (r *run) again(s *tensor.Scope, name string, objects []dataset.Object, scored []score.Object) error {
+	scores := map[string]float64{}
+	for _, o := range scored {
+		scores[o.ID] = float64(o.Max)
+	}
+	wants := func(o dataset.Object) bool { return r.opt.Sink.Wants(&o, scores[o.ID]) }
+	for _, o := range objects {
+		wants(o)
+	}
+	wanted := slices.DeleteFunc(slices.Clone(objects), func(o dataset.Object) bool { return !wants(o) })
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -247,7 +259,7 @@ func (r *run) again(s *tensor.Scope, name string, objects []dataset.Object) erro
 	return r.predict(r.ctx, s, wanted, func(_ int, object *dataset.Object, maps []float32) error {
 		views, err := in.views(object, maps)
 		if err == nil {
-			in.show(object, views)
+			in.show(object, views, scores[object.ID])
 		}
 		return err
 	})

@@ -21,7 +21,7 @@ type quiet struct{}
 
 func (quiet) Begin(Plan)                                           {}
 func (quiet) Batch(string, int, int)                               {}
-func (quiet) Wants(*dataset.Object) bool                           { return false }
+func (quiet) Wants(*dataset.Object, float64) bool                  { return false }
 func (quiet) Map(dataset.View, *dataset.Object, []float32, []bool) {}
 
 // miniviewConfig is the setting of golden/miniview_s224.json.

@@ -119,15 +119,16 @@ func (in *ingest) object(j job) error {
 	if err != nil {
 		return err
 	}
-	if len(views) > 0 {
-		if err := in.class.Add(j.place, j.object.ID, views); err != nil {
+	if len(views) > 0 { // else all were left out
+		score, err := in.class.Add(j.place, j.object.ID, views)
+		if err != nil {
 			return err
 		}
+		in.show(j.object, views, score)
 	}
 	if j.marked && in.marked.Add(-1) == 0 {
 		in.class.Seal()
 	}
-	in.show(j.object, views)
 	return in.maps.write(j.place, views)
 }
 
@@ -165,11 +166,11 @@ func (in *ingest) views(object *dataset.Object, maps []float32) ([]score.View, e
 	return views, nil
 }
 
-// show hands the maps of an object to the sink, if it wants them.
-func (in *ingest) show(object *dataset.Object, views []score.View) {
+// show hands the maps of an object with a score to the sink, if it wants them.
+func (in *ingest) show(object *dataset.Object, views []score.View, score float64) {
 	in.sink.Lock()
 	defer in.sink.Unlock()
-	if !in.opt.Sink.Wants(object) {
+	if !in.opt.Sink.Wants(object, score) {
 		return
 	}
 	for _, view := range views {

@@ -18,6 +18,7 @@ type partial struct {
 	Results  report.Results  `json:"results"`
 	Pictures []score.Picture `json:"pictures"`
 	Objects  []score.Object  `json:"objects"`
+	Curve    score.Curve     `json:"curve"`
 }
 
 const partialSuffix = ".json"
@@ -28,7 +29,7 @@ func save(folder string, protocol Protocol, result score.Result) error {
 		return nil
 	}
 	text, err := json.Marshal(partial{
-		report.Results{Protocol: protocol, Classes: []report.Class{result.Class}}, result.Pictures, result.Objects,
+		report.Results{Protocol: protocol, Classes: []report.Class{result.Class}}, result.Pictures, result.Objects, result.Curve,
 	})
 	if err != nil {
 		return err
@@ -63,6 +64,9 @@ func restore(folder string, protocol Protocol) (found map[string]score.Result, i
 		if err == nil && len(p.Results.Classes) != 1 {
 			err = fmt.Errorf("have %d classes, want 1", len(p.Results.Classes))
 		}
+		if err == nil && p.Curve.Class != p.Results.Classes[0].Name {
+			err = errors.New("have no curve of the class") // of an earlier version
+		}
 		if err == nil {
 			var have bytes.Buffer
 			raw, _ := p.Results.Protocol.(json.RawMessage) // as it is after reading
@@ -75,7 +79,7 @@ func restore(folder string, protocol Protocol) (found map[string]score.Result, i
 			continue
 		}
 		c := p.Results.Classes[0]
-		found[c.Name] = score.Result{Class: c, Pictures: p.Pictures, Objects: p.Objects}
+		found[c.Name] = score.Result{Class: c, Pictures: p.Pictures, Objects: p.Objects, Curve: p.Curve}
 	}
 	return found, ignored
 }

@@ -15,6 +15,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/eval"
+	"mvag-torch/eval/calibration"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
@@ -26,7 +27,7 @@ import (
 func evalCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "eval",
-		Usage: "evaluate a model; prints the metrics and leaves results.json, scores and pictures in the run folder; goes on where an earlier one was stopped",
+		Usage: "evaluate a model; prints the metrics and leaves results.json, scores, pictures and report.html in the run folder; goes on where an earlier one was stopped",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint, or bare trainable weights together with -c (`FILE`)"},
 			configFlag, setFlag,
@@ -55,18 +56,19 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	levels, err := readCalibration(f)
+	if err != nil {
+		return err
+	}
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
 		return err
 	}
-	folder := c.String("output")
-	if folder == "" {
-		folder = train.Folder(cfg)
-	}
+	folder := cmp.Or(c.String("output"), train.Folder(cfg))
 	if err := os.MkdirAll(filepath.Join(folder, "pictures"), 0o755); err != nil {
 		return err
 	}
-	sink := &evalSink{album: picture.NewAlbum(data)}
+	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
 	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial"), Maps: c.String("save-maps")}
 	var outcome eval.Outcome
 	err = tensor.Run(func(s *tensor.Scope) error {
@@ -81,7 +83,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	drawn, err := writeOutcome(folder, cfg, outcome, sink.album)
+	drawn, err := writeOutcome(folder, cfg, outcome, sink, levels)
 	if err != nil {
 		return err
 	}
@@ -91,8 +93,9 @@ func evaluate(c *cli.Context) error {
 	if err := report.Table(os.Stdout, outcome.Results, format); err != nil {
 		return err
 	}
-	if format == "table" {
-		_, err = fmt.Printf("\nresults  %s\npictures %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "))
+	written, err := writeReport(folder, f.Path, "")
+	if err == nil && format == "table" {
+		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
 }
@@ -117,23 +120,49 @@ func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	return cfg, valid(cfg)
 }
 
-// writeOutcome writes results.json, scores.jsonl and the pictures, whose paths
-// it returns.
-func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, album *picture.Album) ([]string, error) {
+// readCalibration reads the calibration of a checkpoint, nil where there is none.
+func readCalibration(f *checkpoint.File) (*calibration.Calibration, error) {
+	text := f.Calibration()
+	if text == "" {
+		return nil, nil
+	}
+	c, err := calibration.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return c, nil
+}
+
+// writeOutcome writes results.json, the scores and the pictures; it returns the
+// paths of the sheets. The calibration is that of the model, nil without one.
+func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, sink *evalSink, judged *calibration.Calibration) ([]string, error) {
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err
 	}
-	if err := writeScores(folder, outcome.Pictures, outcome.Objects); err != nil {
+	if err := writeScores(folder, outcome.Pictures, outcome.Objects, outcome.Curves); err != nil {
 		return nil, err
 	}
-	return album.Write(filepath.Join(folder, "pictures"), dataset.NewFit(cfg.Data), cfg.Eval.MapSize, scaleOf(outcome.Pictures))
+	fit, scale := dataset.NewFit(cfg.Data), scaleOf(outcome.Pictures)
+	colour := func(_ string, v float32) float32 { return scale.At(v) }
+	if judged != nil { // the threshold of pixels in the middle, half of it and less black
+		colour = func(class string, v float32) float32 { return v/float32(judged.Pixel.For(class).Threshold) - 0.5 }
+	}
+	exhibits, err := sink.gallery.Draw(fit, cfg.Eval.MapSize, judged != nil, colour)
+	if err != nil {
+		return nil, err
+	}
+	if err := score.WriteLines(filepath.Join(folder, "gallery.jsonl"), exhibits); err != nil {
+		return nil, err
+	}
+	return sink.album.Write(filepath.Join(folder, "pictures"), fit, cfg.Eval.MapSize, scale)
 }
 
-// writeScores writes scores.jsonl and objects.jsonl.
-func writeScores(folder string, pictures []score.Picture, objects []score.Object) error {
+// writeScores writes scores.jsonl, objects.jsonl and curves.jsonl.
+func writeScores(folder string, pictures []score.Picture, objects []score.Object, curves []score.Curve) error {
 	return cmp.Or(
 		score.WriteLines(filepath.Join(folder, "scores.jsonl"), pictures),
 		score.WriteLines(filepath.Join(folder, "objects.jsonl"), objects),
+		score.WriteLines(filepath.Join(folder, "curves.jsonl"), curves),
 	)
 }
 
@@ -157,9 +186,10 @@ func scaleOf(scores []score.Picture) picture.Scale {
 
 // evalSink shows progress and gathers the pictures to draw.
 type evalSink struct {
-	bar   *progressbar.ProgressBar
-	class string
-	album *picture.Album
+	bar     *progressbar.ProgressBar
+	class   string
+	album   *picture.Album
+	gallery *picture.Gallery
 }
 
 func (s *evalSink) Begin(p eval.Plan) {
@@ -176,7 +206,10 @@ func (s *evalSink) Begin(p eval.Plan) {
 	}
 }
 
-func (s *evalSink) Wants(object *dataset.Object) bool { return s.album.Wants(object) }
+func (s *evalSink) Wants(object *dataset.Object, score float64) bool {
+	worst := s.gallery.Wants(object, score)
+	return s.album.Wants(object) || worst
+}
 
 func (s *evalSink) Batch(class string, done, total int) {
 	if done == 0 || s.bar == nil && s.class == "" {
@@ -194,4 +227,5 @@ func (s *evalSink) Batch(class string, done, total int) {
 
 func (s *evalSink) Map(v dataset.View, object *dataset.Object, scores []float32, mask []bool) {
 	s.album.Add(v, object, scores, mask)
+	s.gallery.Add(v, object, scores, mask)
 }

@@ -3,14 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 )
 
@@ -63,12 +66,15 @@ func evalResumes(t *testing.T, model, want string) {
 	args := []string{"eval", "-m", model, "--format", "json", "-o", folder}
 	compare := func(when string) {
 		t.Helper()
-		for _, name := range []string{"results.json", "scores.jsonl", "objects.jsonl", "pictures/bottle_cap.png"} {
+		for _, name := range []string{"results.json", "scores.jsonl", "objects.jsonl", "curves.jsonl", "pictures/bottle_cap.png"} {
 			a, errA := os.ReadFile(filepath.Join(folder, name))
 			b, errB := os.ReadFile(filepath.Join(want, name))
 			if errA != nil || errB != nil || !bytes.Equal(a, b) {
 				t.Errorf("%s: %s: have %d bytes, want the %d of an evaluation that nobody killed (%v, %v)", when, name, len(a), len(b), errA, errB)
 			}
+		}
+		if a, b := exhibited(t, folder), exhibited(t, want); len(b) != 3*3 || !slices.Equal(a, b) {
+			t.Errorf("%s: have %q in the gallery, want %q", when, a, b)
 		}
 		if _, err := os.Stat(filepath.Join(folder, "partial")); !os.IsNotExist(err) {
 			t.Errorf("%s: partial results are left (%v)", when, err)
@@ -98,6 +104,24 @@ func evalResumes(t *testing.T, model, want string) {
 		t.Errorf("have %q, want the broken file", text)
 	}
 	compare("after a broken file")
+}
+
+// exhibited lists the objects of a gallery and the number of their pictures.
+func exhibited(t *testing.T, folder string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(folder, "gallery.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for line := range bytes.Lines(text) {
+		var e picture.Exhibit
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, fmt.Sprintf("%s: %d", e.Object, len(e.Views)))
+	}
+	return out
 }
 
 // stderr runs the program in this process and returns what it wrote on both.

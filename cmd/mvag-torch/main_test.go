@@ -69,6 +69,7 @@ func TestUsageErrors(t *testing.T) {
 		"unknown setting":       {[]string{"config", "-c", "quickstart", "--set", "train.itertions=3"}, "train.iterations"},
 		"invalid setting":       {[]string{"config", "-c", "quickstart", "--set", "train.warmup=500"}, "train.warmup: have 500"},
 		"no model":              {[]string{"eval"}, "model"},
+		"no run":                {[]string{"report"}, "want 1 (RUN)"},
 		"unknown format":        {[]string{"eval", "-m", "x", "--format", "yaml"}, "markdown"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +127,20 @@ func TestFromNothingToATable(t *testing.T) {
 	must(append([]string{"train", "--resume"}, setting...)...)
 
 	model := filepath.Join(dir, "quickstart", "checkpoint.safetensors")
+	page := filepath.Join(dir, "quickstart", "report.html")
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "mvag-torch eval -m "+model) {
+		t.Errorf("report after training: want the command that evaluates in it (error %v)", err)
+	}
 	table := must("eval", "-m", model)
+	if !strings.HasSuffix(table, "\nreport   "+page+"\n") {
+		t.Errorf("table does not end with the path of the report:\n%s", table)
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), `id="gallery"`) {
+		t.Errorf("report after eval: want a gallery in it (error %v)", err)
+	}
+	if out := must("report", filepath.Dir(model), "-o", filepath.Join(dir, "r.html")); out != filepath.Join(dir, "r.html")+"\n" {
+		t.Errorf("report: have %q, want the path", out)
+	}
 	for _, want := range []string{"bottle_cap", "gear", "hex_nut", "mean", "mAD", "results.json", "hex_nut.png"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("table lacks %q:\n%s", want, table)

@@ -21,7 +21,7 @@ func metricsCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.Float64Flag{Name: "top", Value: 0.01, Usage: "fraction of the pixels of a map whose mean is the score of its picture, if CLASS.jsonl has none"},
 			&cli.Float64Flag{Name: "aupro-limit", Value: metric.AUPROLimit, Usage: "false-positive rate up to which AUPRO is integrated"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "leave results.json, scores.jsonl and objects.jsonl in `FOLDER`"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "leave results.json, scores.jsonl, objects.jsonl and curves.jsonl in `FOLDER`, for mvag-torch report"},
 			&cli.StringFlag{Name: "format", Value: "table", Usage: "of the metrics on stdout: " + report.Formats},
 		},
 		Action: scoreMaps,
@@ -56,7 +56,7 @@ func scoreMaps(c *cli.Context) error {
 		if err := report.Write(filepath.Join(folder, "results.json"), found.Results); err != nil {
 			return err
 		}
-		if err := writeScores(folder, found.Pictures, found.Objects); err != nil {
+		if err := writeScores(folder, found.Pictures, found.Objects, found.Curves); err != nil {
 			return err
 		}
 	}

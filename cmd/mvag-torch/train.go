@@ -16,7 +16,7 @@ import (
 func trainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "train",
-		Usage: "train a model; leaves runs/NAME/checkpoint.safetensors",
+		Usage: "train a model; leaves runs/NAME/checkpoint.safetensors and a report of the training",
 		Flags: []cli.Flag{
 			configFlag, setFlag,
 			&cli.BoolFlag{Name: "resume", Usage: "go on from the run folder's checkpoint, where there is one"},
@@ -34,7 +34,15 @@ func trainCommand() *cli.Command {
 			if err := train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery}); err != nil {
 				return err
 			}
-			return calibrateTrained(c.Context, cfg, data)
+			if err := calibrateTrained(c.Context, cfg, data); err != nil {
+				return err
+			}
+			written, err := writeReport(train.Folder(cfg), "", "")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "wrote %s\n", written)
+			return nil
 		},
 	}
 }

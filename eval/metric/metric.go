@@ -85,12 +85,22 @@ func (n *Number) UnmarshalJSON(data []byte) error {
 // sample that is anomalous if labels[i] is true. Its error names the lengths
 // if they differ, or the first sample whose score is NaN.
 func Rank(scores []float32, labels []bool) (Ranking, error) {
+	c, positives, err := count(scores, labels)
+	if err != nil {
+		return Ranking{}, err
+	}
+	return c.evaluate(positives, nil, 0, nil).Ranking, nil
+}
+
+// count counts the negatives around the positives, and returns these packed by
+// the index of their edge.
+func count(scores []float32, labels []bool) (*counts, []uint64, error) {
 	if len(scores) != len(labels) {
-		return Ranking{}, fmt.Errorf("labels: have %d, want %d as there are scores", len(labels), len(scores))
+		return nil, nil, fmt.Errorf("labels: have %d, want %d as there are scores", len(labels), len(scores))
 	}
 	keys := make([]uint32, len(scores))
 	if _, _, i := toKeys(keys, scores); i >= 0 {
-		return Ranking{}, fmt.Errorf("score %d of %d: have NaN, want a number", i, len(scores))
+		return nil, nil, fmt.Errorf("score %d of %d: have NaN, want a number", i, len(scores))
 	}
 	var positives []uint64
 	negatives := chunk{keys: make([]uint32, 0, len(keys))}
@@ -103,5 +113,5 @@ func Rank(scores []float32, labels []bool) (Ranking, error) {
 	}
 	r := newRanks(distinct(positives), 1)
 	r.countAll([]chunk{negatives})
-	return r.counts(allViews).evaluate(r.indexed(positives), nil, 0, nil).Ranking, nil
+	return r.counts(allViews), r.indexed(positives), nil
 }

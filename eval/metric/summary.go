@@ -34,6 +34,8 @@ type Summary struct {
 	Other *PixelRanking
 	// Compat are numbers as other programs compute them.
 	Compat Compat
+	// Curve is that of all pixels, fine up to the first limit.
+	Curve Curve
 }
 
 // Rank evaluates the pixels added so far. Limits are those of AUPRO, above 0
@@ -77,6 +79,7 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	parts.Go(func() { s.Codes = breakdown(p, indexed, func(o origin) string { return o.Code }, limits, among) })
 	parts.Go(func() { s.Objects = breakdown(p, indexed, func(o origin) string { return o.Object }, limits, among) })
 	parts.Go(func() { s.Views = p.views(r, indexed, limits) })
+	parts.Go(func() { s.Curve = all.curve(indexed, p.mask.Regions, len(p.mask.Regions), limits[0]) })
 	parts.Wait()
 	if len(p.other.Regions)+len(p.lost)+len(p.gained) > 0 {
 		all.move(p.lost, p.gained)

@@ -28,8 +28,8 @@ type Row []Tile
 // every picture of a run, so that good parts stay dark.
 type Scale struct{ Low, High float32 }
 
-// at maps a value to [0, 1].
-func (s Scale) at(v float32) float32 {
+// At maps a value to [0, 1].
+func (s Scale) At(v float32) float32 {
 	return min(1, max(0, (v-s.Low)/max(s.High-s.Low, 1e-12)))
 }
 
@@ -65,7 +65,7 @@ func Sheet(rows []Row, fit dataset.Fit, size int, scale Scale) (*image.RGBA, err
 				if outline(tile.Mask, size, i) {
 					return color.RGBA{255, 255, 255, 255}
 				}
-				return blend(pixels[i], scale.at(tile.Scores[i]))
+				return blend(pixels[i], scale.At(tile.Scores[i]))
 			})
 		}
 	}

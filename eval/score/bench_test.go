@@ -94,7 +94,8 @@ func evaluateAll(b *testing.B, objects [][]View) Result {
 			}
 		}
 		err := each(b.Context(), len(places), func(i int) error {
-			return c.Add(places[i], fmt.Sprint(places[i]), objects[places[i]])
+			_, err := c.Add(places[i], fmt.Sprint(places[i]), objects[places[i]])
+			return err
 		})
 		if err != nil {
 			b.Fatal(err)

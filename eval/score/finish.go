@@ -16,6 +16,15 @@ type Result struct {
 	Class    report.Class
 	Pictures []Picture // in order of index and view
 	Objects  []Object
+	Curve    Curve
+}
+
+// Curve is the curve of the pixels of a class; a line of curves.jsonl. It has
+// no points where the numbers of pixels are not defined.
+type Curve struct {
+	Class string  `json:"class"`
+	Limit float64 `json:"aupro_limit"`
+	metric.Curve
 }
 
 // limits are those of AUPRO besides the headline.
@@ -59,6 +68,7 @@ func (c *Class) Finish() (Result, error) {
 			Defects: r.defects(pixels.Codes),
 		},
 	}
+	r.Curve = Curve{c.name, c.opt.AuproLimit, pixels.Curve}
 	return r, nil
 }
 
@@ -138,7 +148,7 @@ func undefinedPixels(s metric.Summary) metric.Summary {
 		p.AUROC, p.AP, p.F1max = nan, nan, nan
 		return p
 	}
-	s.PixelRanking, s.Objects = unknown(s.PixelRanking), nil
+	s.PixelRanking, s.Objects, s.Curve = unknown(s.PixelRanking), nil, metric.Curve{}
 	for camera, p := range s.Views {
 		s.Views[camera] = unknown(p)
 	}

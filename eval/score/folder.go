@@ -24,6 +24,7 @@ type Found struct {
 	Results  report.Results
 	Pictures []Picture
 	Objects  []Object
+	Curves   []Curve
 }
 
 // protocol is what is known of maps that come from files.
@@ -80,6 +81,7 @@ func Folder(ctx context.Context, folder string, opt Options, progress func(class
 		p.EmptyMasks += r.Class.Defective - r.Class.Masks
 		out.Results.Classes = append(out.Results.Classes, r.Class)
 		out.Pictures, out.Objects = append(out.Pictures, r.Pictures...), append(out.Objects, r.Objects...)
+		out.Curves = append(out.Curves, r.Curve)
 	}
 	p.Excluded = out.Results.Excluded()
 	out.Results.Protocol = p
@@ -292,7 +294,8 @@ func (s *source) add(class *Class, place int, o object, marked []bool) error {
 		}
 		views = append(views, v)
 	}
-	return class.Add(place, o.id, views)
+	_, err := class.Add(place, o.id, views)
+	return err
 }
 
 // mask reads one mask: what is not zero is defective.

@@ -96,9 +96,10 @@ type entry struct {
 // NewClass returns an empty class.
 func NewClass(name string, opt Options) *Class { return &Class{name: name, opt: opt} }
 
-// Add takes an object. Index is its place among the results. Nothing is kept of
-// the maps and masks. Errors name the picture.
-func (c *Class) Add(index int, id string, views []View) error {
+// Add takes an object and returns its score, the highest of its pictures. Index
+// is its place among the results. Nothing is kept of the maps and masks. Errors
+// name the picture.
+func (c *Class) Add(index int, id string, views []View) (float64, error) {
 	e := entry{index: index, object: Object{Class: c.name, ID: id, Max: metric.Number(math.Inf(-1))}}
 	maps := make([][]float32, len(views))
 	infinite, unmasked := int64(0), false
@@ -108,7 +109,7 @@ func (c *Class) Add(index int, id string, views []View) error {
 			View: v.Camera, Code: v.Code, Object: id,
 		})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		maps[i] = v.Scores
 		unmasked = unmasked || v.Unmasked
@@ -118,7 +119,7 @@ func (c *Class) Add(index int, id string, views []View) error {
 		given := tops[i].Mean
 		if v.Given != nil {
 			if given = *v.Given; math.IsNaN(given) {
-				return fmt.Errorf("picture %q: score: have NaN, want a number", v.Path)
+				return 0, fmt.Errorf("picture %q: score: have NaN, want a number", v.Path)
 			}
 		}
 		if math.IsInf(tops[i].Min, 0) || math.IsInf(tops[i].Max, 0) {
@@ -139,7 +140,7 @@ func (c *Class) Add(index int, id string, views []View) error {
 	c.entries = append(c.entries, e)
 	c.infinite += infinite
 	c.unmasked = c.unmasked || unmasked
-	return nil
+	return float64(e.object.Max), nil
 }
 
 // Seal declares that all pictures with defective pixels have been added; what

@@ -58,7 +58,7 @@ func example(t *testing.T, order []int) Result {
 		items = append(items, item{id, views})
 	}
 	for n, i := range order {
-		if err := c.Add(i, items[i].id, items[i].views); err != nil {
+		if _, err := c.Add(i, items[i].id, items[i].views); err != nil {
 			t.Fatal(err)
 		}
 		if n == 3 {
@@ -125,7 +125,7 @@ func TestInfinity(t *testing.T) {
 	c := NewClass("gear", options)
 	id, views := part(rand.New(rand.NewPCG(1, 1)), "a", "AK")
 	views[0].Scores[40] = float32(math.Inf(1))
-	if err := c.Add(0, id, views); err != nil {
+	if _, err := c.Add(0, id, views); err != nil {
 		t.Fatal(err)
 	}
 	r, err := c.Finish()

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/eval/report/page"
+)
+
+func reportCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "report",
+		Usage:     "write what a run folder holds as one HTML file: metrics, curves, pictures, configuration; prints its path",
+		ArgsUsage: "RUN",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint with the thresholds, instead of the run folder's (`FILE`)"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write instead of report.html in the run folder"},
+		},
+		Action: func(c *cli.Context) error {
+			written, err := writeReport(c.Args().First(), c.String("model"), c.String("output"))
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Println(written)
+			return err
+		},
+	}
+}
+
+// writeReport writes the report of a run folder and returns its path. Model and
+// output are "" for those of the folder.
+func writeReport(folder, model, output string) (string, error) {
+	output = cmp.Or(output, filepath.Join(folder, "report.html"))
+	if err := page.Write(output, folder, model, version); err != nil {
+		return "", fmt.Errorf("report: %w", err)
+	}
+	return output, nil
+}

@@ -1,0 +1,162 @@
+// Package page writes the report of a run: one HTML file that needs no network,
+// for people who decide by it. What a run folder lacks the report leaves out
+// and says how to get (docs/report.md).
+package page
+
+import (
+	"bytes"
+	_ "embed" // the page's parts
+	"fmt"
+	"html/template"
+	"path/filepath"
+
+	"mvag-torch/configs"
+	"mvag-torch/eval/report"
+)
+
+var (
+	//go:embed page.html
+	markup string
+	//go:embed page.css
+	style string
+	//go:embed page.js
+	script string
+)
+
+var layout = template.Must(template.New("page").Parse(markup))
+
+// view is what the template shows.
+type view struct {
+	Style            template.CSS
+	Script           template.JS
+	Version          string
+	Name             string
+	Facts            []fact   // about the run, below its name
+	Notices          []string // what the reader must know first
+	Evaluate         string   // the command that evaluates, where nobody did
+	Headline         []tile
+	Decisions        *decisions
+	Classes          *table
+	Groups           []group // curves of the classes
+	Cameras, Defects *table
+	Walls            []wall // of the gallery
+	Training         []figure
+	Other            *table // by the rules of other programs
+	Protocol         []fact
+	Config           string
+	Terms            []fact
+	Heated           bool // maps of the gallery have the threshold in the middle
+}
+
+// fact is a name and what it is.
+type fact struct{ Name, Value string }
+
+// Write writes the report of a run folder to path; the file appears whole or
+// not at all. Model is the checkpoint whose thresholds and configuration are
+// shown, "" for that of the folder if there is one. Errors name the file at
+// fault.
+func Write(path, folder, model, version string) error {
+	r, err := read(folder, model)
+	if err != nil {
+		return err
+	}
+	v, err := r.view(folder)
+	if err != nil {
+		return err
+	}
+	v.Version = version
+	var out bytes.Buffer
+	if err := layout.Execute(&out, v); err != nil {
+		return err
+	}
+	return report.Replace(path, out.Bytes())
+}
+
+// view gathers what there is to show.
+func (r *run) view(folder string) (*view, error) {
+	v := &view{Style: template.CSS(style), Script: template.JS(script), Name: filepath.Base(filepath.Clean(folder))}
+	if r.config != nil {
+		v.Name = r.config.Name
+		text, err := configs.Marshal(*r.config)
+		if err != nil {
+			return nil, err
+		}
+		v.Config = string(text)
+	}
+	v.Facts = r.facts()
+	var err error
+	if v.Training, err = r.training(); err != nil {
+		return nil, err
+	}
+	v.Decisions = r.decide()
+	if r.results == nil {
+		v.Evaluate = "mvag-torch eval -m " + filepath.Join(folder, "checkpoint.safetensors")
+		return v, nil
+	}
+	if v.Protocol, err = r.protocol(); err != nil {
+		return nil, err
+	}
+	v.Notices = r.notices()
+	v.Headline, v.Terms = r.headline(), terms
+	v.Classes, v.Other = r.classTable(), r.otherTable()
+	v.Cameras, v.Defects = r.cameraTable(), r.defectTable()
+	if v.Groups, err = r.groups(); err != nil {
+		return nil, err
+	}
+	v.Walls, v.Heated = r.walls(), len(r.exhibits) > 0 && r.exhibits[0].Calibrated
+	return v, nil
+}
+
+// facts are the line below the title.
+func (r *run) facts() []fact {
+	var out []fact
+	if r.config != nil {
+		iterations := fmt.Sprint(r.config.Train.Iterations)
+		if r.iteration >= 0 && r.iteration != r.config.Train.Iterations {
+			iterations = fmt.Sprintf("%d of %d", r.iteration, r.config.Train.Iterations)
+		}
+		out = append(out, fact{"iterations", iterations}, fact{"backbone", r.config.Backbone.Name},
+			fact{"pictures", fmt.Sprintf("resized to %d, cropped to %d pixels", r.config.Data.Resize, r.config.Data.Crop)})
+	}
+	if r.results == nil {
+		return out
+	}
+	pictures, defective, objects := 0, 0, 0
+	for _, c := range r.results.Classes {
+		pictures, defective, objects = pictures+c.Pictures, defective+c.Defective, objects+c.Objects
+	}
+	return append(out, fact{"evaluated on", fmt.Sprintf("%d pictures (%d defective) of %d objects, %s",
+		pictures, defective, objects, plural(len(r.results.Classes), "class", "classes"))})
+}
+
+func plural(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+// notices say what makes numbers less than they seem.
+func (r *run) notices() []string {
+	var out []string
+	if at := r.evaluated(); at >= 0 && r.iteration >= 0 && at != r.iteration {
+		out = append(out, fmt.Sprintf("The results are of iteration %d, the checkpoint is of iteration %d: evaluate again.", at, r.iteration))
+	}
+	if excluded := r.results.Excluded(); len(excluded) > 0 {
+		out = append(out, fmt.Sprintf("Some numbers are not defined in %s (n/a); means leave them out.", plural(len(excluded), "class", "classes")))
+	}
+	for _, missing := range []struct {
+		name string
+		lack bool
+		what string
+	}{
+		{"objects.jsonl and scores.jsonl", r.objects == nil || r.pictures == nil, "decisions, curves of objects and pictures, and histograms"},
+		{"curves.jsonl", len(r.curves) == 0, "the curves of pixels"},
+		{"gallery.jsonl", r.exhibits == nil, "the gallery"},
+	} {
+		if missing.lack {
+			out = append(out, fmt.Sprintf("The folder has no %s, so %s are missing; another evaluation writes it.", missing.name, missing.what))
+		}
+	}
+	return out
+}

@@ -1,0 +1,81 @@
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"mvag-torch/eval/metric"
+)
+
+// protocol lists the members of the protocol block in their order.
+func (r *run) protocol() ([]fact, error) {
+	raw, _ := r.results.Protocol.(json.RawMessage) // as it is after reading
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("results.json: protocol: have %.40q, want an object", raw)
+	}
+	var out []fact
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("results.json: protocol: %w", err)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, fmt.Errorf("results.json: protocol: %w", err)
+		}
+		out = append(out, fact{fmt.Sprint(name), plain(value)})
+	}
+	return out, nil
+}
+
+// plain is a JSON value for people.
+func plain(value json.RawMessage) string {
+	var text string
+	switch {
+	case json.Unmarshal(value, &text) == nil:
+		return text
+	case string(value) == "null", string(value) == "{}":
+		return "none"
+	}
+	return string(value)
+}
+
+// evaluated is the iteration of the checkpoint that was evaluated, -1 where
+// nobody knows.
+func (r *run) evaluated() int {
+	raw, _ := r.results.Protocol.(json.RawMessage)
+	var p struct {
+		Iteration *int `json:"iteration"`
+	}
+	if json.Unmarshal(raw, &p) != nil || p.Iteration == nil {
+		return -1
+	}
+	return *p.Iteration
+}
+
+// measured names what a number is about.
+func measured(n metric.Name) string {
+	switch {
+	case strings.HasPrefix(n.String(), "I-"):
+		return "pictures"
+	case strings.HasPrefix(n.String(), "S-"):
+		return "objects"
+	case n == metric.MAD:
+		return "mean of the seven"
+	}
+	return "pixels"
+}
+
+// terms explain the names of the page.
+var terms = []fact{
+	{"I-, P-, S-", "What is ranked: pictures (one camera's view), pixels of the anomaly maps, objects (a part seen by all its cameras; its score is the highest of its pictures)."},
+	{"AUROC", "The chance that something defective scores above something good; 50 % is guessing, 100 % perfect. Good pixels are so many that P-AUROC looks high even when small defects are missed."},
+	{"AP", "Average precision: of what is reported, the share that is truly defective, averaged over how much of it is found. It depends on how common defects are in the test set."},
+	{"F1max", "Best balance of finding and not crying wolf, 2·hits / (defective + reported), at the threshold that suits the test set best. It is therefore optimistic."},
+	{"AUPRO", "How much of each defect region is covered by the map, averaged over regions and over low false-alarm rates of pixels; small regions count as much as large ones."},
+	{"mAD", "Mean of the seven numbers of pictures and pixels: I-AUROC, I-AP, I-F1max, P-AUROC, P-AP, P-F1max, AUPRO."},
+	{"Threshold", "The score above which something is called defective. Calibrated thresholds come from good parts alone, which the model was not trained on, for a false-alarm rate that was asked for; no test picture takes part."},
+}

@@ -1,0 +1,177 @@
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"mvag-torch/configs"
+	"mvag-torch/eval/calibration"
+	"mvag-torch/eval/picture"
+	"mvag-torch/eval/report"
+	"mvag-torch/eval/score"
+	"mvag-torch/model/checkpoint"
+)
+
+// run is what the files of a run folder say; what is missing is nil.
+type run struct {
+	config      *configs.Config
+	iteration   int // of the checkpoint, -1 without one
+	calibration *calibration.Calibration
+	steps       []step
+	results     *report.Results
+	pictures    []score.Picture
+	objects     []score.Object
+	curves      map[string]score.Curve // by class
+	exhibits    []picture.Exhibit
+}
+
+// step is what a line of train.jsonl has for a report.
+type step struct {
+	Iteration int     `json:"iteration"`
+	LR        float64 `json:"lr"`
+	Loss      float64 `json:"loss"`
+	GradNorm  float64 `json:"grad_norm"`
+}
+
+// read reads a run folder and a checkpoint, "" for that of the folder.
+func read(folder, model string) (*run, error) {
+	if info, err := os.Stat(folder); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%s: have a file, want a run folder", folder)
+	}
+	in := func(name string) string { return filepath.Join(folder, name) }
+	r := &run{iteration: -1}
+	if model == "" {
+		if _, err := os.Stat(in("checkpoint.safetensors")); err == nil {
+			model = in("checkpoint.safetensors")
+		}
+	}
+	if model != "" {
+		if err := r.readModel(model); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.readConfig(in("config.yaml")); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.steps, err = readLines[step](in("train.jsonl"), true, func(s *step) error {
+		if s.Iteration < 0 || math.IsNaN(s.Loss+s.LR+s.GradNorm) {
+			return fmt.Errorf("have %+v", *s)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	results, err := report.Read(in("results.json"))
+	if err == nil {
+		r.results = &results
+		err = r.readDetails(in)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if r.results == nil && r.steps == nil && r.config == nil {
+		return nil, fmt.Errorf("%s: have none of results.json, train.jsonl, config.yaml and checkpoint.safetensors, want a run folder", folder)
+	}
+	return r, nil
+}
+
+func (r *run) readModel(path string) error {
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if f.Info != nil {
+		r.config, r.iteration = &f.Info.Config, f.Info.Iteration
+	}
+	if text := f.Calibration(); text != "" {
+		if r.calibration, err = calibration.Parse(text); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// readConfig takes the configuration of the folder where no checkpoint has one.
+func (r *run) readConfig(path string) error {
+	if r.config != nil {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	cfg, err := configs.Parse(path, text)
+	r.config = &cfg
+	return err
+}
+
+// readDetails reads what an evaluation leaves beside results.json, each of
+// which may be missing.
+func (r *run) readDetails(in func(string) string) error {
+	var err error
+	if r.pictures, err = readLines[score.Picture](in("scores.jsonl"), false, nil); err != nil {
+		return err
+	}
+	if r.objects, err = readLines[score.Object](in("objects.jsonl"), false, nil); err != nil {
+		return err
+	}
+	curves, err := readLines(in("curves.jsonl"), false, func(c *score.Curve) error {
+		if !(c.Limit > 0 && c.Limit <= 1) {
+			return fmt.Errorf("aupro_limit: have %v, want above 0, at most 1", c.Limit)
+		}
+		return c.Check()
+	})
+	if err != nil {
+		return err
+	}
+	r.curves = map[string]score.Curve{}
+	for _, c := range curves {
+		r.curves[c.Class] = c
+	}
+	r.exhibits, err = readLines[picture.Exhibit](in("gallery.jsonl"), false, nil)
+	return err
+}
+
+// readLines reads one value a line; nothing where there is no file. Errors name
+// file and line. A last line without an end is one that is being written, and
+// left out if growing is set.
+func readLines[T any](path string, growing bool, check func(*T) error) ([]T, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []T
+	for number := 1; len(text) > 0; number++ {
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		text = rest
+		if !whole && growing {
+			break
+		}
+		var v T
+		err := json.Unmarshal(line, &v)
+		if err == nil && check != nil {
+			err = check(&v)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, number, err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}

@@ -1,0 +1,202 @@
+package page
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mvag-torch/eval/metric"
+)
+
+// table is one that can be sorted.
+type table struct {
+	ID, Caption string
+	Head        []column
+	Rows        [][]cell
+	Foot        []cell // stays last; nil for none
+}
+
+type column struct {
+	Name, Title string // Title says what the short name means
+	Text        bool   // sorted as text
+}
+
+// cell is what is shown and by what it is sorted, "" for what comes last.
+type cell struct {
+	Text, Sort string
+	Bar        string // length of a bar behind it, a fraction; "" for none
+	Left       bool   // it is a text
+}
+
+func word(s string) cell { return cell{Text: s, Sort: s, Left: true} }
+
+// percent is a cell of a fraction.
+func percent(v float64) cell {
+	if math.IsNaN(v) {
+		return cell{Text: "n/a"}
+	}
+	return cell{Text: strconv.FormatFloat(100*v, 'f', 1, 64), Sort: number(v), Bar: strconv.FormatFloat(v, 'f', 3, 64)}
+}
+
+func whole(n int) cell { return cell{Text: strconv.Itoa(n), Sort: strconv.Itoa(n)} }
+
+// scored is a cell of a score.
+func scored(v float64) cell { return cell{Text: short(v), Sort: number(v)} }
+
+// number is what v is sorted by.
+func number(v float64) string {
+	if math.IsNaN(v) {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
+
+// short has four digits.
+func short(v float64) string {
+	if math.IsNaN(v) {
+		return "n/a"
+	}
+	if a := math.Abs(v); a >= 1e-3 && a < 1e5 {
+		return strconv.FormatFloat(v, 'f', max(0, 3-int(math.Floor(math.Log10(a)))), 64)
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// metrics are the columns of numbers.
+func metrics(of ...metric.Name) []column {
+	var out []column
+	for _, n := range of {
+		out = append(out, column{Name: n.String(), Title: measured(n) + ", %"})
+	}
+	return out
+}
+
+// every lists all numbers, mAD first: it is what tables are sorted by.
+func every() []metric.Name {
+	all := []metric.Name{metric.MAD}
+	for n := range metric.Count {
+		if n != metric.MAD {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// perCamera are the numbers that a single camera has.
+func perCamera() []metric.Name { return every()[:metric.ObjectAUROC] }
+
+func cells(v metric.Values, of []metric.Name) []cell {
+	var out []cell
+	for _, n := range of {
+		out = append(out, percent(v[n]))
+	}
+	return out
+}
+
+func (r *run) classTable() *table {
+	t := &table{ID: "classes", Caption: "Percent; the last row is the plain mean over classes. A heading sorts by its column, again the other way."}
+	t.Head = slices.Concat([]column{{Name: "class", Text: true}}, metrics(every()...), []column{
+		{Name: "objects", Title: "test objects"}, {Name: "pictures", Title: "test pictures"}, {Name: "defective", Title: "defective pictures"},
+	})
+	for _, c := range r.results.Classes {
+		t.Rows = append(t.Rows, slices.Concat([]cell{word(c.Name)}, cells(c.Values, every()),
+			[]cell{whole(c.Objects), whole(c.Pictures), whole(c.Defective)}))
+	}
+	if len(t.Rows) > 1 {
+		mean, _ := r.results.Mean()
+		t.Foot = slices.Concat([]cell{word("mean")}, cells(mean, every()), []cell{{}, {}, {}})
+	}
+	return t
+}
+
+// cameraTable has each camera's mean over classes, if they are more than one, and
+// each camera of each class.
+func (r *run) cameraTable() *table {
+	t := &table{ID: "cameras", Caption: "Percent; each camera's pictures judged by themselves. A camera that sees few of the defects, or has good pictures that look odd, stands out here."}
+	t.Head = slices.Concat([]column{{Name: "class", Text: true}, {Name: "camera", Text: true}}, metrics(perCamera()...))
+	byCamera := map[string][]metric.Values{}
+	var rows [][]cell
+	for _, c := range r.results.Classes {
+		if c.Details == nil {
+			continue
+		}
+		for _, camera := range natural(maps.Keys(c.Details.Views)) {
+			v := c.Details.Views[camera]
+			byCamera[camera] = append(byCamera[camera], v)
+			rows = append(rows, slices.Concat([]cell{word(c.Name), word(camera)}, cells(v, perCamera())))
+		}
+	}
+	if len(r.results.Classes) > 1 {
+		for _, camera := range natural(maps.Keys(byCamera)) {
+			mean, _ := metric.Mean(byCamera[camera])
+			t.Rows = append(t.Rows, slices.Concat([]cell{word("(mean)"), word(camera)}, cells(mean, perCamera())))
+		}
+	}
+	t.Rows = append(t.Rows, rows...)
+	return t.orNil()
+}
+
+func (r *run) defectTable() *table {
+	t := &table{ID: "defects", Caption: "Percent; the pictures, pixels and objects of one kind of defect among all good ones of the class. Low rows are the defects the model does not see."}
+	t.Head = slices.Concat([]column{{Name: "class", Text: true}, {Name: "defect", Text: true}}, metrics(every()...))
+	for _, c := range r.results.Classes {
+		if c.Details == nil {
+			continue
+		}
+		for _, code := range slices.Sorted(maps.Keys(c.Details.Defects)) {
+			t.Rows = append(t.Rows, slices.Concat([]cell{word(c.Name), word(code)}, cells(c.Details.Defects[code], every())))
+		}
+	}
+	return t.orNil()
+}
+
+// otherTable has the means by the rules of other programs.
+func (r *run) otherTable() *table {
+	t := &table{ID: "other", Caption: "Percent, means over classes: the same maps scored by the rules of other programs, for comparing with published tables."}
+	t.Head = []column{{Name: "rule", Text: true}, {Name: "mean"}}
+	compat := r.results.Compat()
+	for _, name := range slices.Sorted(maps.Keys(compat)) {
+		t.Rows = append(t.Rows, []cell{word(name), percent(float64(compat[name]))})
+	}
+	return t.orNil()
+}
+
+func (t *table) orNil() *table {
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	return t
+}
+
+// natural sorts C2 before C10.
+func natural(names func(func(string) bool)) []string {
+	return slices.SortedFunc(names, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return strings.Compare(a, b)
+	})
+}
+
+// tile is a number of the summary.
+type tile struct {
+	Name, Value, About string
+	Main               bool
+}
+
+// headline has mAD, the seven that it is the mean of, and those of objects.
+func (r *run) headline() []tile {
+	mean, skipped := r.results.Mean()
+	var out []tile
+	for _, n := range every() {
+		about := measured(n)
+		if skipped[n] > 0 {
+			about += fmt.Sprintf("; undefined in %d of %d classes", skipped[n], len(r.results.Classes))
+		}
+		out = append(out, tile{n.String(), percent(mean[n]).Text, about, n == metric.MAD})
+	}
+	return out
+}

@@ -1,0 +1,99 @@
+package page
+
+import (
+	"fmt"
+	"slices"
+)
+
+// most is the number of points of a line about training.
+const most = 400
+
+// training draws what train.jsonl says.
+func (r *run) training() ([]figure, error) {
+	if len(r.steps) == 0 {
+		return nil, nil
+	}
+	last := r.steps[len(r.steps)-1]
+	var out []figure
+	for _, part := range []struct {
+		title, caption, axis string
+		of                   func(step) float64
+		smooth               bool
+	}{
+		{"Loss", "Training loss of single steps (thin) and the median of those about them (thick). It should fall quickly, then slowly; a rise or a plateau near its start is a sign of trouble.", "loss",
+			func(s step) float64 { return s.Loss }, true},
+		{"Learning rate", "The step size of the optimiser: it rises in the warm-up and falls along a cosine.", "learning rate", func(s step) float64 { return s.LR }, false},
+		{"Gradient norm", "Norm of the gradient before it is clipped, single steps (thin) and the median of those about them (thick).", "norm", func(s step) float64 { return s.GradNorm }, true},
+	} {
+		x, y := make([]float64, len(r.steps)), make([]float64, len(r.steps))
+		for i, s := range r.steps {
+			x[i], y[i] = float64(s.Iteration), part.of(s)
+		}
+		g := graph{x: "iteration", y: part.axis}
+		if part.smooth {
+			tx, ty := extremes(x, y)
+			mx, my := medians(x, y)
+			g.lines = []series{{colour: faintColour, width: 0.7, x: tx, y: ty}, {colour: objectColour, width: 2, x: mx, y: my}}
+			g.yMax = 1.05 * quantile(y, 0.995) // a few odd steps do not flatten the rest
+		} else {
+			tx, ty := extremes(x, y)
+			g.lines = []series{{colour: objectColour, width: 2, x: tx, y: ty}}
+		}
+		f, err := g.figure([]string{fmt.Sprintf("%s at iteration %d", short(part.of(last)), last.Iteration)}, part.title, part.caption, part.title+" over iterations: ")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// extremes thins a line: of each of many stretches it keeps the lowest and the
+// highest value in their order, so that what stands out stays.
+func extremes(x, y []float64) (tx, ty []float64) {
+	if len(x) <= most {
+		return x, y
+	}
+	for from := range stretches(len(x), most/2) {
+		low, high := from.begin, from.begin
+		for i := from.begin; i < from.end; i++ {
+			if y[i] < y[low] {
+				low = i
+			}
+			if y[i] > y[high] {
+				high = i
+			}
+		}
+		first, second := min(low, high), max(low, high)
+		tx, ty = append(tx, x[first], x[second]), append(ty, y[first], y[second])
+	}
+	return tx, ty
+}
+
+// medians has one point for each of up to 50 stretches.
+func medians(x, y []float64) (mx, my []float64) {
+	for from := range stretches(len(x), 50) {
+		mx = append(mx, (x[from.begin]+x[from.end-1])/2)
+		my = append(my, quantile(y[from.begin:from.end], 0.5))
+	}
+	return mx, my
+}
+
+type stretch struct{ begin, end int }
+
+// stretches divides n values into at most parts of about the same length.
+func stretches(n, parts int) func(func(stretch) bool) {
+	parts = min(n, parts)
+	return func(yield func(stretch) bool) {
+		for i := range parts {
+			if !yield(stretch{i * n / parts, (i + 1) * n / parts}) {
+				return
+			}
+		}
+	}
+}
+
+func quantile(values []float64, share float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(share*float64(len(sorted)-1))]
+}
