@@ -63,6 +63,9 @@ func Get(ctx context.Context, f File) (Result, error) {
 			empty = 0
 		}
 		if !again || empty == tries || ctx.Err() != nil {
+			if g.done == 0 {
+				_ = os.Remove(part) // nothing is lost
+			}
 			if g.done > 0 && again {
 				err = fmt.Errorf("%w; %d bytes are kept: the same command goes on", err, g.done)
 			}

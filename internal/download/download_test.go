@@ -126,7 +126,11 @@ func TestGetGivesUp(t *testing.T) {
 		t.Errorf("have %v, want the status", err)
 	}
 	missing.Close()
+	path += "2"
 	if _, err := Get(context.Background(), File{URL: missing.URL, Path: path, Client: http.DefaultClient}); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("have %v, want a refused connection", err)
+	}
+	if left, err := filepath.Glob(path + "*"); err != nil || left != nil {
+		t.Errorf("have %q left, error %v, want nothing", left, err)
 	}
 }
