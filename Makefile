@@ -9,7 +9,7 @@ GO := . third_party/env.sh && go
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
-PYTHON := $(MVAG_CACHE)/python-$(shell sha256sum third_party/export_requirements.txt | cut -c -12)
+PYTHON := $(MVAG_CACHE)/python-$(shell { cat third_party/export_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
 .PHONY: build quickstart test parity python lint bench release clean help libtorch
@@ -30,7 +30,7 @@ test: libtorch ## run all tests
 	@$(GO) test -timeout 30m ./...
 
 parity: libtorch python ## compare encoder and exporter with timm itself, in a Python that is fetched (600 MB)
-	@export MVAG_PYTHON=$(PYTHON)/bin/python; $(GO) test -timeout 30m -run Python ./model
+	@export MVAG_PYTHON=python3 PYTHONPATH="$(PYTHON)"; $(GO) test -timeout 30m -run Python ./model
 
 lint: libtorch ## check form and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
@@ -56,12 +56,11 @@ clean: ## remove what build and release made; data, backbones and runs stay
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# timm and what it needs, in a folder of its own; it appears when it is whole.
+# timm and what it needs, for python3 as it is; the folder appears when it is whole.
 python:
 	@[ -d "$(PYTHON)" ] || { \
-		new=$$(mktemp -d "$(PYTHON).XXXXXX"); \
-		python3 -m venv "$$new"; \
-		"$$new/bin/python" -m pip install --quiet --no-deps --only-binary=:all: --require-hashes -r third_party/export_requirements.txt; \
+		mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(PYTHON).XXXXXX"); \
+		python3 -m pip install --quiet --no-deps --only-binary=:all: --require-hashes --target "$$new" -r third_party/export_requirements.txt; \
 		mv -T "$$new" "$(PYTHON)"; }
 
 libtorch:
