@@ -15,9 +15,10 @@ PYTHON ?= python3
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
+TIMM := $(MVAG_CACHE)/python-$(shell { cat third_party/export_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
-.PHONY: build quickstart test lint bench bench-compare release clean help libtorch
+.PHONY: build quickstart test parity timm lint bench bench-compare release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -34,6 +35,9 @@ quickstart: build ## fetch a backbone, render a small data set, train on it and 
 test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
+
+parity: libtorch timm ## compare encoder and exporter with timm itself, in a Python that is fetched (600 MB)
+	@export MVAG_PYTHON=python3 PYTHONPATH="$(TIMM)"; $(GO) test -timeout 30m -run Python ./model
 
 lint: libtorch ## check form and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
@@ -64,6 +68,13 @@ clean: ## remove what build and release made; data, backbones and runs stay
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# timm and what it needs, for python3 as it is; the folder appears when it is whole.
+timm:
+	@[ -d "$(TIMM)" ] || { \
+		mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(TIMM).XXXXXX"); \
+		python3 -m pip install --quiet --no-deps --only-binary=:all: --require-hashes --target "$$new" -r third_party/export_requirements.txt; \
+		mv -T "$$new" "$(TIMM)"; }
 
 libtorch:
 	@third_party/libtorch.sh

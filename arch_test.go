@@ -35,6 +35,7 @@ var rank = map[string]int{
 	"internal/tensor":      4,
 	"internal/golden":      3,
 	"internal/npy":         2,
+	"internal/download":    0,
 	"internal/onnx":        2,
 	"internal/pytorch":     2,
 	"internal/safetensors": 1,
@@ -47,7 +48,7 @@ var rank = map[string]int{
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
 	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/checkpoint", "model/weights", "train/feature", "train/schedule",
-	"internal/doctor", "internal/golden", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
+	"internal/doctor", "internal/download", "internal/golden", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 
 const (

@@ -31,6 +31,10 @@ type Config struct {
 
 // Backbone is the frozen encoder.
 type Backbone struct {
+	// Mode is "native", where the program computes an architecture that it
+	// knows, or "module", where the code of a TorchScript archive does
+	// (third_party/export_backbone.py); that also says what the layers are.
+	Mode string `yaml:"mode"`
 	// Name is timm's architecture name, with or without the pretraining tag:
 	// vit_base_patch14_reg4_dinov2.lvd142m.
 	Name string `yaml:"name"`

@@ -12,8 +12,9 @@ func Default() Config {
 		Precision: "fp32",
 		Device:    "auto",
 		Backbone: Backbone{
+			Mode:    "native",
 			Name:    "vit_base_patch14_reg4_dinov2.lvd142m",
-			Weights: "backbones/vit_base_patch14_reg4_dinov2.lvd142m.pt",
+			Weights: "backbones/vit_base_patch14_reg4_dinov2.lvd142m.safetensors",
 		},
 		Data: Data{
 			Format:   "realiad",

@@ -34,7 +34,7 @@ func (c *Config) Validate() error {
 func (c *Config) faults() []Fault {
 	var k checker
 	k.run(c)
-	k.backbone(&c.Backbone)
+	k.backbone(&c.Backbone, c.numLayers())
 	k.data(&c.Data, c.Backbone.patch())
 	k.model(c)
 	k.train(&c.Train)
@@ -53,7 +53,8 @@ func (k *checker) run(c *Config) {
 	k.check(slices.Contains([]string{"fp32", "tf32", "bf16"}, c.Precision), "precision", c.Precision, "fp32, tf32 or bf16")
 }
 
-func (k *checker) backbone(b *Backbone) {
+func (k *checker) backbone(b *Backbone, n int) {
+	k.among("backbone.mode", b.Mode, "native", "module")
 	k.text("backbone.name", b.Name)
 	k.text("backbone.weights", b.Weights)
 	ascending := true
@@ -62,7 +63,9 @@ func (k *checker) backbone(b *Backbone) {
 	}
 	k.check(ascending, "backbone.layers", b.Layers, "block numbers from 0 in ascending order")
 
-	n := b.numLayers()
+	if b.Mode == "module" {
+		k.check(len(b.Layers) == 0, "backbone.layers", b.Layers, "none with backbone.mode module: the archive has its layers")
+	}
 	if len(b.Fuse) == 0 {
 		return // the default fits any number
 	}
@@ -86,12 +89,16 @@ func (k *checker) backbone(b *Backbone) {
 }
 
 // numLayers returns the number of encoder layers: 8 by default, whatever the
-// architecture.
-func (b *Backbone) numLayers() int {
-	if len(b.Layers) == 0 {
+// architecture; with backbone.mode module what the decoder has, which is
+// compared with the archive where that is read.
+func (c *Config) numLayers() int {
+	switch {
+	case c.Backbone.Mode == "module":
+		return max(1, min(c.Model.DecoderDepth, maxQueue))
+	case len(c.Backbone.Layers) == 0:
 		return numLayers
 	}
-	return len(b.Layers)
+	return len(c.Backbone.Layers)
 }
 
 var patchSize = regexp.MustCompile(`_patch([1-9][0-9]?)(_|$)`)
@@ -151,8 +158,8 @@ func (k *checker) layout(d *Data) {
 
 func (k *checker) model(c *Config) {
 	m := &c.Model
-	k.check(m.DecoderDepth == c.Backbone.numLayers(), "model.decoder_depth", m.DecoderDepth,
-		fmt.Sprintf("the number of backbone.layers (%d)", c.Backbone.numLayers()))
+	k.check(m.DecoderDepth == c.numLayers(), "model.decoder_depth", m.DecoderDepth,
+		fmt.Sprintf("the number of backbone.layers (%d)", c.numLayers()))
 	k.share("model.dropout", m.Dropout)
 	k.share("model.keep", m.Keep)
 	k.among("model.select", m.Select, "lowest", "highest", "all")

@@ -24,7 +24,7 @@ func Load(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*model.Model
 	if err := tensor.SetMatmulPrecision(cfg.Precision == "tf32"); err != nil {
 		return nil, Protocol{}, err
 	}
-	arch, err := weights.ParseArch(cfg.Backbone.Name)
+	arch, err := weights.OfConfig(cfg.Backbone)
 	if err != nil {
 		return nil, Protocol{}, err
 	}
@@ -40,7 +40,7 @@ func Load(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*model.Model
 				f.Path, f.Info.BackboneSHA256, cfg.Backbone.Weights, hash)
 		}
 	}
-	backbone, err := model.LoadBackbone(cfg.Backbone.Weights)
+	backbone, err := model.LoadFor(arch, cfg.Backbone.Weights)
 	if err != nil {
 		return nil, Protocol{}, fmt.Errorf("backbone: %w", err)
 	}

@@ -33,7 +33,7 @@ func LoadBackbone(path string) (weights.Map, error) {
 		m, err = weights.FromSafetensors(path)
 	case kind == "pytorch":
 		if m, err = weights.FromPyTorch(path); errors.Is(err, pytorch.ErrTorchScript) {
-			m, err = fromTorchScript(path)
+			m, err = LoadArchive(path)
 		}
 	default:
 		err = fmt.Errorf("%s: have none of safetensors, PyTorch state dict, TorchScript, ONNX (.onnx)", path)
@@ -46,6 +46,15 @@ func LoadBackbone(path string) (weights.Map, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return renamed, nil
+}
+
+// LoadFor is LoadBackbone for an architecture: without weights, and without
+// reading them, where an archive is run as it is.
+func LoadFor(arch weights.Arch, path string) (weights.Map, error) {
+	if arch.Module != nil {
+		return nil, nil
+	}
+	return LoadBackbone(path)
 }
 
 func sniff(path string) (kind string, err error) {
@@ -70,7 +79,9 @@ func sniff(path string) (kind string, err error) {
 	return "", nil
 }
 
-func fromTorchScript(path string) (weights.Map, error) {
+// LoadArchive reads the parameters and buffers of a TorchScript archive under the
+// names they have there. Its code is not run.
+func LoadArchive(path string) (weights.Map, error) {
 	m := weights.Map{}
 	err := tensor.Run(func(s *tensor.Scope) error {
 		for _, found := range tensor.LoadTorchScript(s, path) {

@@ -21,6 +21,8 @@ type Encoder struct {
 	position *tensor.Tensor // [1, P, C]; nil where positions are rotary
 	norm     *LayerNorm     // in front of the blocks; nil where there is none
 	blocks   []encoderBlock
+
+	module *tensor.Module // computes all of it; nil where the above does
 }
 
 // encoderBlock has its LayerScale folded into the last layer of each branch.
@@ -46,6 +48,9 @@ type encoderMLP struct {
 // pixels; its linear layers and attention compute in the given type. Its
 // tensors live in s on device d.
 func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, height, width int, compute tensor.DType) (*Encoder, error) {
+	if arch.Module != nil {
+		return newModuleEncoder(s, d, arch, layers, height, width)
+	}
 	if height%arch.Patch != 0 || width%arch.Patch != 0 {
 		return nil, fmt.Errorf("crop: have %d x %d pixels, want multiples of the patch (%d)", height, width, arch.Patch)
 	}
@@ -148,6 +153,9 @@ func isqrt(n int64) int64 { return int64(math.Sqrt(float64(n))) }
 // the layers, before the final norm. No gradient is recorded.
 func (e *Encoder) Forward(s *tensor.Scope, pictures *tensor.Tensor) []*tensor.Tensor {
 	var outputs []*tensor.Tensor
+	if e.module != nil {
+		return e.module.Forward(s, pictures)
+	}
 	tensor.NoGrad(func() {
 		x := e.embed(s, pictures) // [B, N, C]
 		for i, next := range e.blocks {

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/tensor"
@@ -68,6 +69,10 @@ func Layers(cfg configs.Config, arch weights.Arch) (layers []int, fuse [][]int, 
 	}
 	if last := layers[len(layers)-1]; last >= arch.Depth {
 		return nil, nil, fmt.Errorf("backbone.layers: have block %d, want 0..%d for %s", last, arch.Depth-1, arch.Name)
+	}
+	if arch.Module != nil && len(layers) != cfg.Model.DecoderDepth {
+		return nil, nil, fmt.Errorf("model.decoder_depth: have %d, want the number of layers of the archive (%d: %s)",
+			cfg.Model.DecoderDepth, len(layers), strings.Join(arch.Module.Layers, ", "))
 	}
 	if len(layers) != cfg.Model.DecoderDepth {
 		return nil, nil, fmt.Errorf("model.decoder_depth: have %d, want the number of backbone layers (%d)", cfg.Model.DecoderDepth, len(layers))

@@ -6,7 +6,8 @@
 Writes into model/testdata/families, for each family, FAMILY.pth, a small model of random float16 weights
 under timm's names, and families.safetensors: for pictures of two sizes, FAMILY.H.W,
 the input, and FAMILY.H.W.BLOCK, the tokens [1, N, C] behind each block, computed
-in float64. Of two models of full size only the tokens behind block 9 are kept:
+in float64. module.pt and module.safetensors are an archive of
+export_backbone.py with what it computes. Of two models of full size only the tokens behind block 9 are kept:
 their weights and pictures are those of fill, which the tests know too. Writes
 internal/pytorch/testdata/kinds.pth as well, a state dict of all kinds of tensors.
 Needs what export_requirements.txt lists; no weights are fetched.
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
+from export_backbone import export
 from safetensors.torch import save_file
 from timm.layers import LayerNorm, SwiGLUPacked
 from timm.models.eva import Eva
@@ -110,6 +112,22 @@ def record_full(traces):
             traces[f"{name}.{patch * rows}.{patch * columns}.{FULL_BLOCK}"] = x
 
 
+def record_module(folder):
+    """An archive to be run, of the model dinov2_reg4 above, and what it computes."""
+    torch.manual_seed(2)
+    model = MODELS["dinov2_reg4"]().eval()
+    for parameter in model.parameters():
+        parameter.data = torch.randn_like(parameter) * (parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.5)
+    model.pretrained_cfg = {
+        "architecture": "small_dinov2_reg4", "tag": "test", "mean": (0.5, 0.25, 0.125), "std": (0.5, 1.0, 2.0), "license": "apache-2.0",
+    }
+    export(model, ["0", "1"], "small_dinov2_reg4", 16, folder / "module.pt", half=True)
+    picture = torch.randn(2, 3, 16, 16)
+    model.double()
+    outputs = tokens(model, picture.double(), [0, 1])
+    save_file({"input": picture, "0": outputs[0], "1": outputs[1]}, folder / "module.safetensors")
+
+
 def record_kinds(path):
     numbers = torch.arange(6, dtype=torch.float32).reshape(2, 3)
     state = OrderedDict(
@@ -127,6 +145,7 @@ def main():
     traces = {}
     record_small(folder, traces)
     record_full(traces)
+    record_module(folder)
     save_file(traces, folder / "families.safetensors", metadata={"timm": timm.__version__, "torch": torch.__version__})
     record_kinds(root / "internal/pytorch/testdata/kinds.pth")
 

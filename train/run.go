@@ -35,7 +35,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 	if err != nil {
 		return err
 	}
-	arch, err := weights.ParseArch(cfg.Backbone.Name)
+	arch, err := weights.OfConfig(cfg.Backbone)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 	if earlier != nil {
 		defer earlier.Close()
 	}
-	backbone, err := model.LoadBackbone(cfg.Backbone.Weights)
+	backbone, err := model.LoadFor(arch, cfg.Backbone.Weights)
 	if err != nil {
 		return fmt.Errorf("backbone: %w", err)
 	}

@@ -1,27 +1,116 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
+	"mvag-torch/internal/download"
 	"mvag-torch/model"
 	"mvag-torch/model/weights"
 )
+
+var backboneJSON = &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 
 func backboneCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "backbone",
 		Usage: "pretrained encoder weights",
 		Subcommands: []*cli.Command{{
+			Name:   "list",
+			Usage:  "list the architectures that the program computes, and which of them fetch has",
+			Flags:  []cli.Flag{backboneJSON},
+			Action: func(c *cli.Context) error { return listBackbones(c.Bool("json")) },
+		}, {
+			Name:      "info",
+			Usage:     "tell what a file of weights is: architecture, layers, types, SHA-256, statistics of the input, the layers that will be used",
+			ArgsUsage: "FILE",
+			Flags:     []cli.Flag{configFlag, setFlag, backboneJSON},
+			Action:    backboneInfo,
+		}, {
 			Name:      "convert",
 			Usage:     "write weights from a state dict (.pth), TorchScript, safetensors or ONNX as safetensors with timm's names",
 			ArgsUsage: "IN OUT.safetensors",
 			Action:    func(c *cli.Context) error { return convertBackbone(c.Args().Get(0), c.Args().Get(1)) },
+		}, {
+			Name:      "fetch",
+			Usage:     "fetch a DINOv2 backbone of timm from huggingface.co (or $HF_ENDPOINT), going on where an earlier try ended",
+			ArgsUsage: "NAME",
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write; backbones/NAME.safetensors by default"},
+				&cli.StringFlag{Name: "sha256", Usage: "what the file has to have (`HEX`); the server's word by default"},
+			},
+			Action: fetchBackbone,
 		}},
 	}
+}
+
+func listBackbones(asJSON bool) error {
+	list := weights.Supported()
+	if asJSON {
+		type entry struct {
+			Name      string `json:"name"`
+			Family    string `json:"family"`
+			Patch     int    `json:"patch"`
+			Channels  int    `json:"channels"`
+			Blocks    int    `json:"blocks"`
+			Heads     int    `json:"heads"`
+			Registers int    `json:"registers"`
+			Layers    []int  `json:"layers"`
+			Fetch     string `json:"fetch,omitempty"` // the name that fetch takes
+		}
+		entries := make([]entry, len(list))
+		for i, a := range list {
+			entries[i] = entry{a.Name, a.Family.String(), a.Patch, a.Dim, a.Depth, a.Heads, a.Registers, a.DefaultLayers(), a.Fetchable()}
+		}
+		return printJSON(entries)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "name\tfamily\tpatch\tchannels\tblocks\theads\tregisters\tlayers by default\tfetch")
+	for _, a := range list {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n",
+			a.Name, a.Family, a.Patch, a.Dim, a.Depth, a.Heads, a.Registers, numbers(a.DefaultLayers()), a.Fetchable())
+	}
+	return w.Flush()
+}
+
+func numbers(list []int) string { return strings.Trim(fmt.Sprint(list), "[]") }
+
+func printJSON(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func backboneInfo(c *cli.Context) error {
+	var name string
+	var layers []int
+	if c.String("config") != "" {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		name, layers = cfg.Backbone.Name, cfg.Backbone.Layers
+	}
+	info, err := model.Describe(c.Args().First(), name, layers)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(info)
+	}
+	return info.Write(os.Stdout)
 }
 
 func convertBackbone(in, out string) error {
@@ -44,5 +133,53 @@ func convertBackbone(in, out string) error {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%s: %d tensors\n", out, len(m))
+	return nil
+}
+
+func fetchBackbone(c *cli.Context) error {
+	name := c.Args().First()
+	address, name, err := weights.Address(name, os.Getenv("HF_ENDPOINT"))
+	if err != nil {
+		return usageError{err}
+	}
+	out := c.String("output")
+	if out == "" {
+		out = filepath.Join("backbones", name+".safetensors")
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	// A lost connection shows as silence; the whole may take hours.
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = time.Minute
+	var bar *progressbar.ProgressBar
+	r, err := download.Get(c.Context, download.File{
+		URL: address, Path: out, SHA256: c.String("sha256"), Client: &http.Client{Transport: transport}, Pause: 2 * time.Second,
+		Progress: func(done, size int64) {
+			if bar == nil && size > 0 {
+				bar = newBar(int(size), int(done), "bytes")
+			}
+			if bar != nil {
+				_ = bar.Set(int(done))
+			}
+		},
+	})
+	var network *net.OpError
+	var unknown *net.DNSError
+	switch {
+	case errors.As(err, &network) || errors.As(err, &unknown):
+		return fmt.Errorf("%w; the network seems closed: set HTTPS_PROXY, or HF_ENDPOINT to a mirror, or fetch the address elsewhere and copy the file to %s", err, out)
+	case err != nil:
+		return err
+	}
+	if r.Verified == "" {
+		fmt.Fprintf(os.Stderr, "%s: the server tells no SHA-256, so the file is not verified: compare the one below, or give --sha256\n", out)
+	} else {
+		fmt.Fprintf(os.Stderr, "%s: SHA-256 is %s\n", out, r.Verified)
+	}
+	if _, err := weights.FromSafetensors(out); err != nil {
+		return err
+	}
+	fmt.Printf("%s  %s\n", r.SHA256, out)
 	return nil
 }

@@ -63,7 +63,7 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	arch, err := weights.ParseArch(cfg.Backbone.Name)
+	arch, err := weights.OfConfig(cfg.Backbone)
 	if err != nil {
 		return err
 	}
@@ -101,12 +101,18 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 	if t.device, err = tensor.PickDevice(cfg.Device); err != nil {
 		return t, err
 	}
-	arch, err := weights.ParseArch(cfg.Backbone.Name)
+	arch, err := weights.OfConfig(cfg.Backbone)
 	if err != nil {
 		return t, err
 	}
-	layers := arch.DefaultLayers()
-	backbone := arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
+	layers, _, err := model.Layers(cfg, arch)
+	if err != nil {
+		return t, err
+	}
+	var backbone weights.Map // of an archive that is run, its own
+	if arch.Module == nil {
+		backbone = arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
+	}
 	err = tensor.Run(func(s *tensor.Scope) error {
 		if cfg.Threads > 0 {
 			tensor.SetThreads(cfg.Threads)

@@ -47,7 +47,7 @@ func probeCommand() *cli.Command {
 }
 
 func probe(cfg configs.Config) (p doctor.Probe, err error) {
-	arch, err := weights.ParseArch(cfg.Backbone.Name)
+	arch, err := weights.OfConfig(cfg.Backbone)
 	if err != nil {
 		return p, err
 	}
@@ -94,7 +94,10 @@ func smoke(out *doctor.Smoke, d tensor.Device, cfg configs.Config, arch weights.
 	if err != nil {
 		return err
 	}
-	backbone := arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
+	var backbone weights.Map // of an archive that is run, its own
+	if arch.Module == nil {
+		backbone = arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
+	}
 	return tensor.Run(func(s *tensor.Scope) error {
 		m, err := model.New(s, d, cfg, arch, backbone)
 		if err != nil {
@@ -170,6 +173,9 @@ func use(d tensor.Device, reset bool) (now, peak uint64, err error) {
 
 // checkBackbone reads the weights and compares them with the architecture.
 func checkBackbone(cfg configs.Config, arch weights.Arch) error {
+	if arch.Module != nil {
+		return nil // the steps ran it
+	}
 	m, err := model.LoadBackbone(cfg.Backbone.Weights)
 	if err != nil {
 		return err

@@ -92,7 +92,7 @@ func (r *Report) config(p Patient) (cfg configs.Config, arch weights.Arch, known
 	if p.Config != "" {
 		cfg, err := configs.Load(p.Config, p.Sets...)
 		if err == nil {
-			arch, err = weights.ParseArch(cfg.Backbone.Name)
+			arch, err = weights.OfConfig(cfg.Backbone)
 		}
 		if err == nil {
 			r.add(Check{"config", OK, p.Config, ""})

@@ -46,12 +46,15 @@ type Smoke struct {
 }
 
 // SmokeConfig is the configuration of the steps: cfg's model, on the CPU with
-// small pictures of one object so that they take seconds, not minutes.
+// small pictures of one object so that they take seconds, not minutes. The size
+// of the pictures of an archive that is run stays.
 func SmokeConfig(cfg configs.Config, arch weights.Arch, cpu bool) configs.Config {
 	if cpu {
+		cfg.Train.Objects = 1
+	}
+	if cpu && arch.Module == nil {
 		cfg.Data.Crop = min(cfg.Data.Crop, 8*arch.Patch)
 		cfg.Data.Resize = cfg.Data.Crop
-		cfg.Train.Objects = 1
 	}
 	return cfg
 }

@@ -53,6 +53,12 @@ const char *mvag_header_version(void);
 // The visitor takes over the handle it gets.
 char *mvag_jit_load(const char *path, uintptr_t visitor);
 
+// A TorchScript archive that is run: forward(Tensor) -> List[Tensor], each
+// given to visit.
+char *mvag_module_load(void **out, const char *path, int device);
+char *mvag_module_forward(void *module, handle input, uintptr_t visitor);
+void mvag_module_free(void *module);
+
 // One step of StableAdamW with amsgrad, see optim.go.
 typedef struct {
   double lr, beta1, beta2, eps, weight_decay, clip;

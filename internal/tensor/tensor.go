@@ -118,6 +118,8 @@ type Scope struct {
 	n      int        // tensors in use
 	dims   [16]int64  // scratch for sizes passed to C
 	child  *Scope     // reused by Local
+
+	modules []*Module // freed with the tensors
 }
 
 // NewScope returns an empty scope, for tensors that outlive one call such as
@@ -151,6 +153,10 @@ func (s *Scope) reset() {
 	}
 	s.n = 0
 	live.Add(-defined)
+	for _, m := range s.modules {
+		m.free()
+	}
+	s.modules = nil
 }
 
 // Close frees every tensor of the scope. The scope may be used again.

@@ -46,3 +46,15 @@ func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
+
+// Python returns the interpreter that MVAG_PYTHON names, which has what
+// third_party/export_requirements.txt lists. Where it is not set the test is
+// skipped.
+func Python(t testing.TB) string {
+	t.Helper()
+	if python := os.Getenv("MVAG_PYTHON"); python != "" {
+		return python
+	}
+	t.Skip("MVAG_PYTHON is not set; it names a Python with third_party/export_requirements.txt")
+	return ""
+}

@@ -34,10 +34,20 @@ type Arch struct {
 	// Mean and Std of the pictures the weights were trained on, in [0, 1], red
 	// green blue; zero means ImageNet's.
 	Mean, Std [3]float32
+
+	// Module is the archive whose code computes the encoder; nil where the
+	// program does. Depth is then the number of its layers; Family, Registers,
+	// Gated and QuickGELU say nothing.
+	Module *Module
 }
 
 // Prefix is the number of tokens in front of the patches.
-func (a Arch) Prefix() int { return 1 + a.Registers }
+func (a Arch) Prefix() int {
+	if a.Module != nil {
+		return a.Module.Prefix
+	}
+	return 1 + a.Registers
+}
 
 // Eps is what the encoder's LayerNorms add to the variance.
 func (a Arch) Eps() float64 {
@@ -70,12 +80,18 @@ func (a Arch) Statistics() (mean, std [3]float32) {
 // DefaultLayers returns the 0-based blocks whose outputs are reconstructed:
 // 2 to 9 of 12 blocks, 4, 6, ..., 18 of 24 (model.md section 1), and, of the 40
 // of the giant models, which the paper does not use, 8, 11, ..., 29: the same
-// part of the depth.
+// part of the depth. Of an archive all layers, counted from 0.
 func (a Arch) DefaultLayers() []int {
-	switch a.Depth {
-	case 24:
+	switch {
+	case a.Module != nil:
+		layers := make([]int, a.Depth)
+		for i := range layers {
+			layers[i] = i
+		}
+		return layers
+	case a.Depth == 24:
 		return []int{4, 6, 8, 10, 12, 14, 16, 18}
-	case 40:
+	case a.Depth == 40:
 		return []int{8, 11, 14, 17, 20, 23, 26, 29}
 	}
 	return []int{2, 3, 4, 5, 6, 7, 8, 9}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mvag-torch/model"
+	"mvag-torch/model/modeltest"
+	"mvag-torch/model/weights"
+)
+
+func TestBackboneList(t *testing.T) {
+	out, err := command(t, "backbone", "list")
+	if err != nil || strings.Count(out, "\n") != len(weights.Supported())+1 || strings.Count(out, ".lvd142m") != 8 {
+		t.Errorf("have error %v and\n%s", err, out)
+	}
+	out, err = command(t, "backbone", "list", "--json")
+	var list []struct {
+		Name   string
+		Layers []int
+	}
+	if e := json.Unmarshal([]byte(out), &list); err != nil || e != nil || len(list) != len(weights.Supported()) || len(list[0].Layers) != 8 {
+		t.Errorf("have %v, %v, %d entries", err, e, len(list))
+	}
+}
+
+func TestBackboneInfo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "vit_small_patch14_dinov2.lvd142m.safetensors")
+	if err := weights.WriteSafetensors(file, modeltest.RandomViT(9, 4), nil); err != nil {
+		t.Fatal(err)
+	}
+	describe := func(args ...string) model.Description {
+		t.Helper()
+		out, err := command(t, append([]string{"backbone", "info", "--json"}, args...)...)
+		var d model.Description
+		if e := json.Unmarshal([]byte(out), &d); err != nil || e != nil {
+			t.Fatalf("%q: %v, %v", args, err, e)
+		}
+		return d
+	}
+	d := describe(file)
+	if d.Architecture != "vit_small_patch14_dinov2.lvd142m" || d.Known != "the name of the file" || d.Mode != "native" || d.Blocks != 10 ||
+		d.Types["F32"] != 144 || len(d.Layers) != 8 || d.Mean[0] != 0.485 || len(d.SHA256) != 64 || d.Fault != "" {
+		t.Errorf("have %+v", d)
+	}
+	d = describe(file, "-c", "quickstart", "--set", "backbone.layers=[1, 9]", "--set", "model.decoder_depth=2")
+	if d.Known != "the configuration" || fmt.Sprint(d.Layers) != "[1 9]" || d.Fault != "" {
+		t.Errorf("with a configuration: have %+v", d)
+	}
+	if d = describe(file, "-c", "realiad"); !strings.Contains(d.Fault, "have what looks like vit_small_patch14_dinov2") {
+		t.Errorf("with another architecture: have %+v", d)
+	}
+	d = describe("../../model/testdata/families/module.pt")
+	if d.Kind != "TorchScript" || d.Mode != "module" || d.Weights != "ok" || d.Architecture != "small_dinov2_reg4.test" || d.Module.Prefix != 5 || d.Std[2] != 2 {
+		t.Errorf("of an archive: have %+v", d)
+	}
+	out, err := command(t, "backbone", "info", "../../model/testdata/families/dinov2.pth")
+	if err != nil || !strings.Contains(out, "PyTorch state dict") || !strings.Contains(out, "float16") && !strings.Contains(out, "F16") {
+		t.Errorf("have %v and\n%s", err, out)
+	}
+	if _, err := command(t, "backbone", "info", "backbone_test.go"); err == nil || !strings.Contains(err.Error(), "backbone_test.go: have none of safetensors") {
+		t.Errorf("have %v", err)
+	}
+}
+
+func TestBackboneFetch(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := weights.WriteSafetensors(file, modeltest.RandomViT(0, 4), nil); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(content))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/timm/vit_small_patch14_dinov2.lvd142m/resolve/main/model.safetensors" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("X-Linked-ETag", `"`+sum+`"`)
+		http.ServeFile(w, r, file)
+	}))
+	defer server.Close()
+	t.Setenv("HF_ENDPOINT", server.URL)
+	t.Chdir(dir)
+	if err := os.Mkdir("backbones", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const at = "backbones/vit_small_patch14_dinov2.lvd142m.safetensors"
+	if err := os.WriteFile(at+".part", content[:len(content)/2], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "backbone", "fetch", "vit_small_patch14_dinov2")
+	if have, e := os.ReadFile(at); err != nil || e != nil || string(have) != string(content) || out != sum+"  "+at+"\n" {
+		t.Errorf("have %q, %v, %v", out, err, e)
+	}
+	wrong := strings.Repeat("0", 64)
+	if _, err := command(t, "backbone", "fetch", "vit_small_patch14_dinov2", "-o", "x", "--sha256", wrong); err == nil || !strings.Contains(err.Error(), "want "+wrong) {
+		t.Errorf("have %v", err)
+	}
+	var usage usageError
+	if _, err := command(t, "backbone", "fetch", "resnet50"); !errors.As(err, &usage) {
+		t.Errorf("have %v, want a usage error", err)
+	}
+	server.Close()
+	if _, err := command(t, "backbone", "fetch", "vit_small_patch14_dinov2", "-o", "x"); err == nil || !strings.Contains(err.Error(), "network seems closed") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("have %v, want what to do", err)
+	}
+}

@@ -1,0 +1,266 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset/demo"
+	"mvag-torch/internal/libtorch"
+	"mvag-torch/model/weights"
+)
+
+// place is a machine on which all is well: a rendered data set, weights, and a
+// configuration that names them.
+type place struct{ dir, config string }
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	p := place{dir: t.TempDir()}
+	set, err := rendered()
+	if err == nil {
+		err = os.CopyFS(p.at("data"), os.DirFS(set))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, "w.safetensors", "weights")
+	p.config = p.at("c.yaml")
+	p.write(t, "c.yaml", fmt.Sprintf("output: %q\nbackbone: {name: vit_small_patch14_dinov2, weights: %q}\ndata: {root: %q, images: realiad_demo, resize: 64, crop: 56}\n",
+		p.at("runs"), p.at("w.safetensors"), p.at("data")))
+	return p
+}
+
+// rendered renders the data set once; TestMain removes it.
+var rendered = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "doctor")
+	if err == nil {
+		_, err = demo.Render(context.Background(), demo.Options{Out: filepath.Join(dir, "data"), Size: 64, Train: 2, Good: 1, Bad: 1, Seed: 1}, nil)
+	}
+	return filepath.Join(dir, "data"), err
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := rendered(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(dir)) // a folder for temporary files
+	}
+	os.Exit(code)
+}
+
+func (p place) at(name string) string { return filepath.Join(p.dir, name) }
+
+func (p place) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(p.at(name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// picture returns a file of the data set with the given ending.
+func (p place) picture(t *testing.T, ending string) string {
+	t.Helper()
+	found := ""
+	err := filepath.WalkDir(p.at("data"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ending) {
+			found = path
+		}
+		return err
+	})
+	if err != nil || found == "" {
+		t.Fatalf("%v, have no *%s", err, ending)
+	}
+	return found
+}
+
+func healthy() Probe {
+	return Probe{
+		LibTorch: "/opt/torch", Version: libtorch.Version, Threads: 2,
+		Smoke: []Smoke{{Device: "cpu", Crop: 56, Objects: 1, Seconds: 0.1, Still: 1e8, Peak: 1.1e9, Trainable: 1e7}},
+	}
+}
+
+func examine(t *testing.T, p place, probe Probe, sets ...string) Report {
+	t.Helper()
+	return Examine(context.Background(), Patient{Version: "1.0", Config: p.config, Sets: sets,
+		Probe: func(context.Context, configs.Config) (Probe, error) { return probe, nil }})
+}
+
+func TestHealthy(t *testing.T) {
+	r := examine(t, newPlace(t), healthy())
+	names := map[string]bool{}
+	for _, c := range r.Checks {
+		names[c.Name] = true
+		if c.Status == Fail {
+			t.Errorf("have %+v", c)
+		}
+	}
+	for _, name := range []string{"config", "libtorch", "processor", "memory", "cuda", "step cpu", "backbone", "data", "estimate", "disk"} {
+		if !names[name] {
+			t.Errorf("have no check %q in %+v", name, r.Checks)
+		}
+	}
+	if r.Err() != nil || r.Estimate == nil {
+		t.Errorf("have error %v, estimate %v", r.Err(), r.Estimate)
+	}
+	var text, asJSON bytes.Buffer
+	if err := errors.Join(r.Write(&text, false), r.Write(&asJSON, true)); err != nil {
+		t.Fatal(err)
+	}
+	var again Report
+	if err := json.Unmarshal(asJSON.Bytes(), &again); err != nil || len(again.Checks) != len(r.Checks) {
+		t.Errorf("JSON: %v, have %d checks", err, len(again.Checks))
+	}
+	if !strings.Contains(text.String(), "ok    libtorch") {
+		t.Errorf("have\n%s", text.String())
+	}
+}
+
+// TestEachFaultIsNamed breaks one thing at a time: that check fails, names it
+// and says what to do, and no other check fails.
+func TestEachFaultIsNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(*testing.T, place, *Probe)
+		sets  []string
+		check string
+		want  string
+	}{
+		"another LibTorch":      {func(_ *testing.T, _ place, q *Probe) { q.Version = "2.6.0" }, nil, "libtorch", "have 2.6.0 in /opt/torch, want " + libtorch.Version},
+		"a step that fails":     {func(_ *testing.T, _ place, q *Probe) { q.Smoke[0].Error = "loss: have NaN" }, nil, "step cpu", "loss: have NaN"},
+		"weights of no use":     {func(_ *testing.T, _ place, q *Probe) { q.Backbone = "w: have no fit" }, nil, "backbone", "w: have no fit"},
+		"weights removed":       {func(t *testing.T, p place, _ *Probe) { remove(t, p.at("w.safetensors")) }, nil, "backbone", "w.safetensors: no such file"},
+		"weights empty":         {func(t *testing.T, p place, _ *Probe) { p.write(t, "w.safetensors", "") }, nil, "backbone", "w.safetensors: EOF"},
+		"index removed":         {func(t *testing.T, p place, _ *Probe) { remove(t, p.picture(t, ".json")) }, []string{"data.classes=[bottle_cap, gear, hex_nut]"}, "data", `have "hex_nut", want classes of`},
+		"picture removed":       {func(t *testing.T, p place, _ *Probe) { remove(t, p.picture(t, ".jpg")) }, nil, "data", "no such file"},
+		"picture damaged":       {func(t *testing.T, p place, _ *Probe) { damage(t, p.picture(t, ".jpg")) }, nil, "data", "1 of "},
+		"mask damaged":          {func(t *testing.T, p place, _ *Probe) { damage(t, p.picture(t, ".png")) }, nil, "data", "1 of "},
+		"data set elsewhere":    {func(t *testing.T, p place, _ *Probe) {}, []string{"data.root=/nowhere"}, "data", "/nowhere"},
+		"a setting":             {func(t *testing.T, p place, _ *Probe) {}, []string{"train.warmup=50000"}, "config", "train.warmup: have 50000"},
+		"more memory than any":  {func(_ *testing.T, _ place, q *Probe) { q.Smoke[0].Peak = 1 << 50 }, nil, "estimate", "GB of memory; checkpoint"},
+		"CUDA wanted, not here": {func(t *testing.T, p place, _ *Probe) {}, []string{"device=cuda"}, "cuda", `no NVIDIA driver, and device is "cuda"`},
+		"output is a file":      {func(t *testing.T, p place, _ *Probe) { p.write(t, "runs", "") }, nil, "disk", "runs"},
+		"no room":               {func(_ *testing.T, _ place, q *Probe) { q.Smoke[0].Trainable, q.Smoke[0].Peak = 1<<44, 0 }, nil, "disk", "free for run folders"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, probe := newPlace(t), healthy()
+			test.spoil(t, p, &probe)
+			r := examine(t, p, probe, test.sets...)
+			found := false
+			for _, c := range r.Checks {
+				switch {
+				case c.Name == test.check:
+					found = true
+					if c.Status != Fail || !strings.Contains(c.Detail, test.want) || c.Remedy == "" {
+						t.Errorf("have %+v, want a failure with %q and a remedy", c, test.want)
+					}
+				case c.Status == Fail && !(name == "no room" && c.Name == "estimate"): // what has no room has no memory either
+					t.Errorf("have %+v failed beside %s", c, test.check)
+				}
+			}
+			if !found || r.Err() == nil {
+				t.Errorf("have no check %q, error %v", test.check, r.Err())
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage keeps the first bytes of a picture, so that only decoding tells.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Truncate(path, 40); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWithoutLibTorch: where LibTorch is at fault the rest is still examined,
+// and no step is asked for.
+func TestWithoutLibTorch(t *testing.T) {
+	r := Examine(context.Background(), Patient{Config: newPlace(t).config, Fault: errors.New("libtorch: have 2.11.0 in /x without libtorch_cpu.so; run third_party/libtorch.sh")})
+	for _, c := range r.Checks {
+		if (c.Status == Fail) != (c.Name == "libtorch") {
+			t.Errorf("have %+v", c)
+		}
+		if c.Name == "libtorch" && (c.Detail != "have 2.11.0 in /x without libtorch_cpu.so" || c.Remedy != "run third_party/libtorch.sh") {
+			t.Errorf("have %+v", c)
+		}
+	}
+	failing := Patient{Probe: func(context.Context, configs.Config) (Probe, error) {
+		return Probe{}, errors.New("ended with\nsignal 11")
+	}}
+	if c := Examine(context.Background(), failing).Checks[0]; c.Status != Fail || c.Detail != "ended with; signal 11" || c.Remedy == "" {
+		t.Errorf("of a probe that died: have %+v", c)
+	}
+}
+
+// TestEstimateOfTheSmokeIsItself: of the configuration that was measured, the
+// estimate is the measurement; twice the objects take twice the time, and twice
+// the memory of what passes.
+func TestEstimateOfTheSmokeIsItself(t *testing.T) {
+	cfg := configs.Default()
+	cfg.Data.Crop, cfg.Train.Objects = 56, 1
+	arch, err := weights.ParseArch("vit_small_patch14_dinov2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := healthy()
+	s := probe.Smoke[0]
+	e, ok := estimate(cfg, arch, &probe)
+	if !ok || e.Step != s.Seconds || e.Memory != s.Peak || e.Checkpoint != 16*s.Trainable || e.Run != e.Step*50000 {
+		t.Errorf("have %+v of %+v", e, s)
+	}
+	cfg.Train.Objects = 2
+	twice, _ := estimate(cfg, arch, &probe)
+	passing := s.Peak - s.Still - 16*s.Trainable
+	if twice.Step != 2*e.Step || twice.Memory != s.Peak+passing {
+		t.Errorf("of two objects: have %+v, want %v s, %d bytes", twice, 2*e.Step, s.Peak+passing)
+	}
+}
+
+func TestDriver(t *testing.T) {
+	dir := t.TempDir()
+	if d := readDriver(dir); d.version != "" {
+		t.Errorf("have %+v, want none", d)
+	}
+	card := filepath.Join(dir, "gpus", "0000:01:00.0")
+	err := errors.Join(os.MkdirAll(card, 0o755),
+		os.WriteFile(filepath.Join(dir, "version"), []byte("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\n"), 0o644),
+		os.WriteFile(filepath.Join(card, "information"), []byte("Model: \t\t NVIDIA H100\nIRQ: 1\n"), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := readDriver(dir)
+	if d.version != "580.65.06" || len(d.cards) != 1 || d.cards[0] != "NVIDIA H100" {
+		t.Errorf("have %+v", d)
+	}
+	probe := healthy()
+	probe.CUDA = CUDA{Error: "libcublas.so.13 is missing", Driver: 13000}
+	for device, want := range map[string]Status{"auto": Warn, "cuda": Fail} {
+		if c := graphics(d, &probe, device); c.Status != want || !strings.Contains(c.Detail, "libcublas.so.13") || c.Remedy == "" {
+			t.Errorf("%s: have %+v, want %s", device, c, want)
+		}
+	}
+	probe.CUDA = CUDA{Driver: 12040}
+	if c := graphics(d, &probe, "cuda"); c.Status != Fail || !strings.Contains(c.Remedy, "580") {
+		t.Errorf("of an old driver: have %+v", c)
+	}
+	probe.CUDA = CUDA{Driver: 13000, Devices: []Device{{Name: "NVIDIA H100", Capability: "9.0", Memory: 80e9, Free: 79e9}}}
+	if c := graphics(d, &probe, "cuda"); c.Status != OK || !strings.Contains(c.Detail, "compute capability 9.0, 79.0 GB free of 80.0 GB; driver 580.65.06 for CUDA 13.0") {
+		t.Errorf("have %+v", c)
+	}
+}

@@ -1,0 +1,40 @@
+package weights
+
+import (
+	"fmt"
+	"strings"
+)
+
+// pretraining is the tag of DINOv2's weights at timm.
+const pretraining = "lvd142m"
+
+func (f Family) String() string { return [...]string{"DINOv2", "DINOv3", "ViT", "CLIP"}[f] }
+
+// Fetchable is the name with the tag of the weights that Address knows, "" for
+// other architectures: DINOv3's want an agreement, the others have many tags.
+func (a Arch) Fetchable() string {
+	if a.Family != DINOv2 {
+		return ""
+	}
+	return a.Name + "." + pretraining
+}
+
+// Address returns where timm's DINOv2 weights of the given name are, with its
+// tag or without, and the name with the tag. Host is "" for Hugging Face's.
+func Address(name, host string) (url, full string, err error) {
+	if host == "" {
+		host = "https://huggingface.co"
+	}
+	var known []string
+	for _, a := range supported {
+		full := a.Fetchable()
+		if full == "" {
+			continue
+		}
+		if name == full || name == a.Name {
+			return strings.TrimRight(host, "/") + "/timm/" + full + "/resolve/main/model.safetensors", full, nil
+		}
+		known = append(known, full)
+	}
+	return "", "", fmt.Errorf("backbone fetch: have %.80q, want one of %s; others: third_party/export_backbone.py", name, strings.Join(known, ", "))
+}
