@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-ROUNDS, SECONDS = 5, 1.0
+ROUNDS, SECONDS = 5, 0.5
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
