@@ -32,14 +32,13 @@ RUN find /opt/mvag-torch -type f ! -name '*.so' ! -name '*.so.*' ! -name version
     find /opt/mvag-torch -type d -empty -delete
 
 FROM golang:1.26-bookworm AS build
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ENV MVAG_CACHE=/opt/mvag-torch
 COPY --from=libtorch /opt/mvag-torch /opt/mvag-torch
 WORKDIR /src
 # gotch's C++ takes minutes and changes seldom.
 COPY go.mod go.sum ./
 COPY third_party/env.sh third_party/libtorch.sh third_party/gotch_compat.h third_party/
-RUN . third_party/env.sh && go build github.com/sugarme/gotch/libtch
+RUN bash -c '. third_party/env.sh && go build github.com/sugarme/gotch/libtch'
 COPY . .
 ARG VERSION=development
 RUN make VERSION="$VERSION"
