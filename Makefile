@@ -11,7 +11,12 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
-.PHONY: build quickstart test lint bench release clean help libtorch
+PYTHON ?= python3
+BENCH_PICTURES ?= 3800
+BENCH_MAPS ?= data/bench-metrics
+BENCH_OPTIONS ?=
+
+.PHONY: build quickstart test lint bench bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -43,6 +48,10 @@ lint: libtorch ## check form and common faults of Go, shell and Python files
 bench: libtorch ## run all benchmarks
 	@$(GO) test -timeout 60m -run '^$$' -bench . -benchmem ./...
 
+bench-metrics: ## metrics of BENCH_PICTURES synthetic maps beside scikit-learn, Dinomaly and ADEval
+	$(PYTHON) third_party/bench_metrics.py "$(BENCH_MAPS)" --pictures $(BENCH_PICTURES) $(BENCH_OPTIONS)
+	MVAG_BENCH_MAPS="$(abspath $(BENCH_MAPS))" CGO_ENABLED=0 go test -run '^$$' -bench Class -benchtime 1x -count 5 -v ./eval/score
+
 release: libtorch ## pack dist/mvag-torch-VERSION-linux-x86_64.tar.gz, which needs neither Go nor Python
 	@VERSION=$(VERSION) third_party/release.sh
 
@@ -50,7 +59,7 @@ clean: ## remove what build and release made; data, backbones and runs stay
 	rm -rf bin dist
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 libtorch:
 	@third_party/libtorch.sh
