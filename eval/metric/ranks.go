@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// tableBits bounds the look-up table of ranks: 2^21 entries are 8 MiB.
-const tableBits = 21
+// tableBits bounds the look-up table of ranks: 2^20 entries are 4 MiB.
+const tableBits = 20
 
 // Negatives are looked up by batches, each roughly in order, so that those that
 // follow each other need the same parts of the edges, the table and the bins,
@@ -121,9 +121,6 @@ func (r *ranks) count(view int, negatives []uint32) {
 		return
 	}
 	for len(negatives) > 0 {
-		if l.wait == nil {
-			l.wait = make([]uint32, 0, batchSize)
-		}
 		n := min(len(negatives), batchSize-len(l.wait))
 		l.wait = append(l.wait, negatives[:n]...)
 		negatives = negatives[n:]
