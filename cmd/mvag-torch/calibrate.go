@@ -196,7 +196,7 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 func describe(w io.Writer, c *calibration.Calibration) error {
 	fmt.Fprintf(w, "calibrated with %d good objects (%d pictures), %s, for a false-alarm rate of %v\n", c.Objects, c.Pictures, c.Source, c.FalseAlarm)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "class\tobject\tpicture\tpixel\tbasis\tobjects\trate of objects at most\tof 100 good ones (95 %)")
+	fmt.Fprintln(t, "class\tobject\tpicture\tpixel\tbasis\tobjects\trate of objects at most\talarms in 100 good objects (95 %)")
 	row := func(name string, get func(calibration.Level) calibration.Scale) {
 		o := get(c.Object)
 		low, high := o.Alarms(100)
