@@ -18,7 +18,11 @@ LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -1
 TIMM := $(MVAG_CACHE)/python-$(shell { cat third_party/export_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
-.PHONY: build quickstart test parity timm lint bench bench-compare release clean help libtorch
+BENCH_PICTURES ?= 3800
+BENCH_MAPS ?= data/bench-metrics
+BENCH_OPTIONS ?=
+
+.PHONY: build quickstart test parity timm lint bench bench-compare bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -59,6 +63,10 @@ bench: libtorch ## run all benchmarks
 bench-compare: build ## time training and inference beside eager PyTorch (PYTHON, a Python with torch; ARGS)
 	$(PYTHON) third_party/bench_compare.py --what train $(ARGS)
 	$(PYTHON) third_party/bench_compare.py --what infer $(ARGS)
+
+bench-metrics: ## metrics of BENCH_PICTURES synthetic maps beside scikit-learn, Dinomaly and ADEval
+	$(PYTHON) third_party/bench_metrics.py "$(BENCH_MAPS)" --pictures $(BENCH_PICTURES) $(BENCH_OPTIONS)
+	MVAG_BENCH_MAPS="$(abspath $(BENCH_MAPS))" CGO_ENABLED=0 go test -run '^$$' -bench Class -benchtime 1x -count 5 -v ./eval/score
 
 release: libtorch ## pack dist/mvag-torch-VERSION-linux-x86_64.tar.gz, which needs neither Go nor Python
 	@VERSION=$(VERSION) third_party/release.sh

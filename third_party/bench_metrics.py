@@ -4,19 +4,26 @@
     python3 third_party/bench_metrics.py OUT --pictures 200
 
 writes OUT/bench.maps.npy and OUT/bench.masks.npy, for the Go benchmark and
-`mvag-torch metrics OUT`, and prints one JSON object: values and seconds of
-scikit-learn (AUROC, average precision, F1 over its curve, of pixels and of
-pictures), of Dinomaly's compute_pro (200 thresholds over all pictures; after
+`mvag-torch metrics OUT`, and prints one JSON object, which is also left in
+OUT/bench.json: values, seconds and processor seconds of scikit-learn (AUROC,
+average precision, F1 over its curve, of pixels and of pictures), of Dinomaly's
+compute_pro (200 thresholds over all pictures; after
 github.com/guojiajeremy/Dinomaly, utils.py), and of ADEval where it is installed.
 Needs numpy, scikit-learn and scikit-image; ADEval is optional (it needs
 opencv). A part whose package is missing is left out. The AUPRO of MVTec's tool,
 exact with interpolation at 0.3, is computed by its formula.
+
+Every threshold of compute_pro costs the same. --timed 10 runs 10 of the 200,
+multiplies their seconds by 20 and gives no value. Maps that OUT already has for
+the same number of pictures and seed are used again.
 """
 
 import argparse
 import json
 import math
+import os
 import pathlib
+import resource
 import time
 
 import numpy as np
@@ -62,14 +69,15 @@ def ranking(scores, labels):
     }
 
 
-def dinomaly_aupro(masks, maps, thresholds=200):
+def dinomaly_aupro(masks, maps, thresholds=200, timed=200):
+    """With fewer timed than thresholds there is no value to return."""
     from skimage import measure
 
     low, high = float(maps.min()), float(maps.max())
     step = (high - low) / thresholds
     points = []
     inverse = 1 - masks.astype(bool)
-    for k in range(thresholds):
+    for k in range(0, thresholds, thresholds // timed):
         found = maps > low + k * step
         overlaps = []
         for binary, mask in zip(found, masks):
@@ -78,6 +86,8 @@ def dinomaly_aupro(masks, maps, thresholds=200):
                 overlaps.append(binary[rows, columns].sum() / region.area)
         fpr = np.logical_and(inverse, found).sum() / inverse.sum()
         points.append((fpr, np.mean(overlaps)))
+    if timed < thresholds:
+        return None
     points = np.array([p for p in points if p[0] < 0.3])[::-1]
     x, y = points[:, 0] / points[:, 0].max(), points[:, 1]
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))
@@ -118,38 +128,57 @@ def top_mean(maps):
     return flat[:, -max(1, int(0.01 * flat.shape[1])) :].mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
+def processors():
+    """Seconds of this process and of those it started, as ADEval does."""
+    return sum(os.times()[:4])
+
+
+def stored(args):
+    """Returns the maps and masks of OUT, made if need be."""
+    recipe = {"pictures": args.pictures, "seed": args.seed}
+    path = args.out / "bench.recipe.json"
+    files = [args.out / "bench.maps.npy", args.out / "bench.masks.npy"]
+    if not (path.exists() and json.loads(path.read_text()) == recipe):
+        args.out.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        for file, array in zip(files, pictures(args.pictures, args.seed)):
+            np.save(file, array)
+        path.write_text(json.dumps(recipe))
+    return [np.load(file) for file in files]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only-write", action="store_true", help="write the maps, compute nothing")
+    parser.add_argument("--timed", type=int, default=200, choices=[1, 2, 4, 5, 10, 20, 40, 50, 100, 200], help="thresholds of compute_pro to run")
     args = parser.parse_args()
-    maps, masks = pictures(args.pictures, args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    np.save(args.out / "bench.maps.npy", maps)
-    np.save(args.out / "bench.masks.npy", masks)
-    share = float(masks.mean())
-    result = {"pictures": args.pictures, "values": maps.size, "defective": share, "seconds": {}, "missing": []}
+    maps, masks = stored(args)
+    result = {"pictures": args.pictures, "values": maps.size, "defective": float(masks.mean()), "seconds": {}, "cpu_seconds": {}, "missing": []}
 
-    def part(name, work):
-        start = time.perf_counter()
+    def part(name, work, scale=1):
+        start, cpu = time.perf_counter(), processors()
         try:
             result[name] = work()
         except ImportError as err:
             result["missing"].append(f"{name}: {err}")
             return
-        result["seconds"][name] = round(time.perf_counter() - start, 3)
+        result["seconds"][name] = round(scale * (time.perf_counter() - start), 3)
+        result["cpu_seconds"][name] = round(scale * (processors() - cpu), 3)
 
-    if not args.only_write:
-        labels = masks.reshape(len(masks), -1).max(axis=1)
-        part("pixels", lambda: ranking(maps.ravel(), masks.ravel()))
-        part("images", lambda: ranking(top_mean(maps), labels))
-        part("dinomaly_aupro", lambda: dinomaly_aupro(masks, maps))
+    labels = masks.reshape(len(masks), -1).max(axis=1)
+    part("pixels", lambda: ranking(maps.ravel(), masks.ravel()))
+    part("images", lambda: ranking(top_mean(maps), labels))
+    part("dinomaly_aupro", lambda: dinomaly_aupro(masks, maps, timed=args.timed), 200 / args.timed)
+    part("adeval", lambda: adeval(masks, maps))
+    if args.timed == 200:  # else only times are wanted
         part("mvtec_aupro", lambda: mvtec_aupro(masks, maps))
-        part("adeval", lambda: adeval(masks, maps))
+    result["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert all(math.isfinite(v) for v in result.get("pixels", {}).values())
-    print(json.dumps(result, indent=1))
+    text = json.dumps(result, indent=1)
+    (args.out / "bench.json").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -199,11 +199,12 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 func describe(w io.Writer, c *calibration.Calibration) error {
 	fmt.Fprintf(w, "calibrated with %d good objects (%d pictures), %s, for a false-alarm rate of %v\n", c.Objects, c.Pictures, c.Source, c.FalseAlarm)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "class\tobject\tpicture\tpixel\tbasis\tobjects\trate of objects at most\t95 % interval")
+	fmt.Fprintln(t, "class\tobject\tpicture\tpixel\tbasis\tobjects\trate of objects at most\talarms in 100 good objects (95 %)")
 	row := func(name string, get func(calibration.Level) calibration.Scale) {
 		o := get(c.Object)
-		fmt.Fprintf(t, "%s\t%.4f\t%.4f\t%.4f\t%s\t%d\t%.4f\t%.4f to %.4f\n", name,
-			o.Threshold, get(c.Image).Threshold, get(c.Pixel).Threshold, o.Basis, o.Objects, o.Rate, o.Interval[0], o.Interval[1])
+		low, high := o.Alarms(100)
+		fmt.Fprintf(t, "%s\t%.4f\t%.4f\t%.4f\t%s\t%d\t%.4f\t%d to %d\n", name,
+			o.Threshold, get(c.Image).Threshold, get(c.Pixel).Threshold, o.Basis, o.Objects, o.Rate, low, high)
 	}
 	for _, class := range c.ClassNames() {
 		row(class, func(l calibration.Level) calibration.Scale { return l.For(class) })

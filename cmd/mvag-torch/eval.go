@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -40,6 +41,7 @@ func evalCommand() *cli.Command {
 }
 
 func evaluate(c *cli.Context) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(score.GCPercent))
 	format := c.String("format")
 	if err := report.Table(io.Discard, report.Results{}, format); err != nil {
 		return usageError{err}

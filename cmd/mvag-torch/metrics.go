@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
 
@@ -29,6 +30,7 @@ func metricsCommand() *cli.Command {
 }
 
 func scoreMaps(c *cli.Context) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(score.GCPercent))
 	format, top, limit, folder := c.String("format"), c.Float64("top"), c.Float64("aupro-limit"), c.String("output")
 	if err := report.Table(io.Discard, report.Results{}, format); err != nil {
 		return usageError{err}

@@ -79,9 +79,33 @@ func TestIntervalOfTheMaximum(t *testing.T) {
 	}
 }
 
+// The number of false alarms among m when the threshold is the largest of n has
+// a closed form: each of all n+m is as likely the k+1st largest.
+func TestAlarmsOfTheMaximum(t *testing.T) {
+	for _, test := range []struct{ n, m int }{{12, 56}, {24, 56}, {99, 100}, {2, 7}, {12, 1}} {
+		low, high := newScale(limit{value: 0, n: test.n, rate: 1 / float64(test.n+1)}, ByClass).Alarms(test.m)
+		// chance of at least k: the k largest are all further ones
+		atLeast := func(k int) float64 {
+			p := 1.
+			for i := range k {
+				p *= float64(test.m-i) / float64(test.n+test.m-i)
+			}
+			return p
+		}
+		if low != 0 || atLeast(high+1) > 0.025+1e-9 || high > 0 && atLeast(high) <= 0.025 {
+			t.Errorf("%+v: have %d to %d, with chances of %.4f for more and %.4f for as many", test, low, high, atLeast(high+1), atLeast(high))
+		}
+	}
+	// The median of many: variances of the rate and of the count add up.
+	low, high := newScale(limit{value: 0, n: 999, rate: 0.5}, ByClass).Alarms(1000)
+	if want := 500 - 1.96*math.Sqrt(250+250); math.Abs(float64(low)-want) > 1 || high != 1000-low {
+		t.Errorf("median of 999: have %d to %d of 1000, want %.0f and as far from 500", low, high, want)
+	}
+}
+
 // The mean rate of false alarms over many calibrations is at most the one
-// stated, for every kind of score and basis, and near it; the interval holds
-// the rate of a single calibration in 95 % of the cases.
+// stated, for every kind of score and basis, and near it; the number of false
+// alarms after a single calibration is in its interval in 95 % of the cases.
 func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	levels := map[string]float64{"a": -2, "b": -1.2, "c": 0}
@@ -120,8 +144,8 @@ func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 			for i, l := range []Level{c.Image, c.Object, c.Pixel} {
 				stated[i] = l.For("b").Rate
 			}
-			span := c.Object.For("b").Interval
-			if mine >= span[0]-1.5/further && mine <= span[1]+1.5/further { // a rate is known to about one of further
+			low, high := c.Object.For("b").Alarms(further)
+			if count := int(math.Round(mine * further)); count >= low && count <= high {
 				inside++
 			}
 		}
@@ -132,7 +156,58 @@ func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 			}
 		}
 		if float64(inside) < 0.93*rounds {
-			t.Errorf("%d a class: have %d of %d rates in the interval, want 95 %%", test.perClass, inside, rounds)
+			t.Errorf("%d a class: have %d of %d numbers in the interval, want 95 %%", test.perClass, inside, rounds)
+		}
+	}
+}
+
+// With three objects a class, thresholds by shift keep the rate and the interval
+// for the classes on the whole: also where they scatter differently, or have
+// heavy tails, and although the further objects of a class share the error of
+// its centre.
+func TestAlarmsOfManyClasses(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	gumbel := func() float64 { return -math.Log(rng.ExpFloat64()) }
+	for name, test := range map[string]struct {
+		spreads []float64
+		draw    func() float64
+	}{
+		"alike":       {[]float64{1, 1, 1, 1}, rng.NormFloat64},
+		"unequal":     {[]float64{0.3, 1, 1, 2}, rng.NormFloat64},
+		"heavy tails": {[]float64{1, 1, 1, 1}, gumbel},
+	} {
+		const rounds, further = 2000, 14
+		draw := func(class, n int) (samples []Sample) {
+			for range n {
+				v := math.Exp(float64(class) + 0.1*test.spreads[class]*test.draw())
+				samples = append(samples, Sample{Class: string(rune('a' + class)), Pictures: []float64{v}, Object: v, Pixel: v})
+			}
+			return samples
+		}
+		var mean, inside, stated float64
+		for range rounds {
+			var samples, others []Sample
+			for class := range test.spreads {
+				samples, others = append(samples, draw(class, 3)...), append(others, draw(class, further)...)
+			}
+			c, err := Fit(samples, 0.01, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := 0
+			for _, s := range others {
+				if c.Object.For(s.Class).Defective(s.Object) {
+					count++
+				}
+			}
+			low, high := c.Object.For("a").Alarms(len(others))
+			stated = c.Object.For("a").Rate
+			inside += flag(count >= low && count <= high) / rounds
+			mean += float64(count) / float64(len(others)) / rounds
+		}
+		t.Logf("%s: %.4f of further good objects alarm, stated at most %.4f; %.3f of the numbers in the interval", name, mean, stated, inside)
+		if mean > stated*1.05 || inside < 0.95 {
+			t.Errorf("%s: have a rate of %.4f and %.3f in the interval, want at most %.4f and 0.95", name, mean, inside, stated)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/mathext"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
@@ -170,6 +171,28 @@ func newScale(at limit, basis string) Scale {
 		Basis:     basis, Objects: at.n, Rate: at.rate,
 		Interval: [2]float64{rate.Quantile(0.025), rate.Quantile(0.975)},
 	}
+}
+
+// Alarms is the 95 % interval for the number of false alarms among m further
+// good objects: besides the unknown rate, of which Interval speaks, it has the
+// chance of the m themselves. The number is beta-binomial with the parameters of
+// newScale (Angelopoulos and Bates, "A Gentle Introduction to Conformal
+// Prediction", 2021, appendix C).
+func (s Scale) Alarms(m int) (low, high int) {
+	n := float64(s.Objects + 1)
+	a, b := n*s.Rate, n*(1-s.Rate)
+	chance := func(k int) float64 {
+		x, y := float64(k), float64(m-k)
+		return math.Exp(mathext.Lbeta(x+a, y+b) - mathext.Lbeta(a, b) - mathext.Lbeta(x+1, y+1) - math.Log(float64(m+1)))
+	}
+	sum := chance(0)
+	for low = 0; sum <= 0.025 && low < m; low++ {
+		sum += chance(low + 1)
+	}
+	for high = low; sum < 0.975 && high < m; high++ {
+		sum += chance(high + 1)
+	}
+	return low, high
 }
 
 // spread enters the distribution of a further good score about the center of

@@ -93,15 +93,17 @@ func TestMiniview(t *testing.T) {
 			}
 			scale := c.Object.For("gear")
 			stated = scale.Rate
-			inside += flag(mine >= scale.Interval[0]-1/n && mine <= scale.Interval[1]+1/n) / rounds
+			low, high := scale.Alarms(len(rest))
+			count := int(math.Round(mine * n))
+			inside += flag(count >= low && count <= high) / rounds
 		}
-		t.Logf("%d good objects a class, %v asked for: %.3f of further good objects alarm (stated: at most %.3f; worst class %.3f), %.3f of their pictures; %.2f of the rates in the interval; %.3f of defective objects found",
+		t.Logf("%d good objects a class, %v asked for: %.3f of further good objects alarm (stated: at most %.3f; worst class %.3f), %.3f of their pictures; %.2f of the numbers in the interval; %.3f of defective objects found",
 			test.perClass, test.alpha, alarms, stated, worst, images, inside, found)
 		if alarms > stated*1.15 || math.Abs(alarms-stated) > 0.06 {
 			t.Errorf("%d a class at %v: have a rate of %.3f, want about %.3f", test.perClass, test.alpha, alarms, stated)
 		}
 		if inside < 0.9 || found < 3*alarms {
-			t.Errorf("%d a class at %v: have %.2f of the rates in the interval, %.3f found at %.3f false alarms", test.perClass, test.alpha, inside, found, alarms)
+			t.Errorf("%d a class at %v: have %.2f of the numbers in the interval, %.3f found at %.3f false alarms", test.perClass, test.alpha, inside, found, alarms)
 		}
 	}
 }

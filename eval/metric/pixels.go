@@ -203,24 +203,25 @@ func (p *Pixels) Seal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sealed == nil {
-		p.sealed = p.rank(p.grid())
+		kept := p.kept
 		p.kept = nil
+		p.sealed = p.rank(kept, p.grid())
 	}
 }
 
-// rank counts the normal pixels that are kept around the anomalous ones and
-// around more edges.
-func (p *Pixels) rank(more []uint32) *ranks {
+// rank counts normal pixels around the anomalous ones and around more edges. It
+// empties the list.
+func (p *Pixels) rank(normal []chunk, more []uint32) *ranks {
 	edges := slices.Concat(distinct(p.mask.Positives), more, p.gained)
 	slices.Sort(edges)
 	views := map[int]bool{}
-	for _, c := range p.kept {
+	for _, c := range normal {
 		views[c.view] = true
 	}
 	workers := runtime.GOMAXPROCS(0)
 	// Lanes cost memory; goroutines that count different views share none.
 	r := newRanks(slices.Clip(slices.Compact(edges)), max(1, workers/max(1, len(views))))
-	r.countAll(p.kept)
+	r.countAll(normal)
 	return r
 }
 
@@ -271,7 +272,7 @@ func (p *Pixels) Merge(q *Pixels) error {
 	case q.sealed != nil:
 		p.sealed.merge(q.sealed)
 	case p.sealed != nil:
-		p.sealed.countAll(q.kept)
+		p.sealed.countAll(slices.Clone(q.kept))
 	default:
 		p.kept = append(p.kept, q.kept...)
 		p.mask.merge(&q.mask, len(p.pictures))

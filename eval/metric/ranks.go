@@ -1,15 +1,23 @@
 package metric
 
 import (
+	"cmp"
 	"math/bits"
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // tableBits bounds the look-up table of ranks: 2^20 entries are 4 MiB.
-const tableBits = 22
+const tableBits = 20
+
+// Negatives are looked up by batches, each roughly in order, so that those that
+// follow each other need the same parts of the edges, the table and the bins,
+// which are together larger than the caches of most processors.
+const (
+	batchSize = 1 << 18
+	partBits  = 10 // parts of a batch: 2^10
+)
 
 // linear is the number of keys that are faster searched one by one.
 const linear = 1
@@ -36,6 +44,7 @@ type lane struct {
 	bins  []uint32 // [2D+1]
 	since uint64   // negatives counted in bins
 	total uint64   // negatives counted
+	wait  []uint32 // negatives that are not in the bins yet, less than a batch
 	wide  []int64  // what bins held before they could have overflowed; nil if never
 }
 
@@ -85,14 +94,18 @@ func (r *ranks) buildTable() {
 	r.table[next] = uint32(len(r.keys))
 }
 
-// countAll counts chunks, shared out among goroutines.
+// countAll counts chunks and empties the list, so that what has been counted
+// takes no memory any more. Each goroutine has an equal share, the first views
+// or the last, so that few of them want the same bins at the same time.
 func (r *ranks) countAll(chunks []chunk) {
-	var next atomic.Int64
+	slices.SortStableFunc(chunks, func(a, b chunk) int { return cmp.Compare(a.view, b.view) })
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(chunks)) {
+	workers := min(runtime.GOMAXPROCS(0), len(chunks))
+	for w := range workers {
 		wg.Go(func() {
-			for i := next.Add(1); i <= int64(len(chunks)); i = next.Add(1) {
-				r.count(chunks[i-1].view, chunks[i-1].keys)
+			for i := w * len(chunks) / workers; i < (w+1)*len(chunks)/workers; i++ {
+				r.count(chunks[i].view, chunks[i].keys)
+				chunks[i].keys = nil
 			}
 		})
 	}
@@ -108,14 +121,25 @@ func (r *ranks) count(view int, negatives []uint32) {
 		return
 	}
 	for len(negatives) > 0 {
-		part := negatives[:min(len(negatives), 1<<30)]
-		negatives = negatives[len(part):]
-		if l.since += uint64(len(part)); l.since > 1<<32-1 {
-			l.widen()
-			l.since = uint64(len(part))
+		n := min(len(negatives), batchSize-len(l.wait))
+		l.wait = append(l.wait, negatives[:n]...)
+		negatives = negatives[n:]
+		if len(l.wait) == batchSize {
+			r.flush(l)
 		}
-		r.tally(l.bins, part)
 	}
+}
+
+// flush puts into the bins what waits.
+func (r *ranks) flush(l *lane) {
+	if l.since += uint64(len(l.wait)); l.since > 1<<32-1 {
+		l.widen()
+		l.since = uint64(len(l.wait))
+	}
+	if len(l.wait) > 0 {
+		r.tally(l.bins, l.wait)
+	}
+	l.wait = l.wait[:0]
 }
 
 // take returns a locked lane of the view, a free one if there is any.
@@ -147,6 +171,7 @@ func (r *ranks) take(view int) *lane {
 func (r *ranks) merge(q *ranks) {
 	for view, lanes := range q.lanes {
 		for _, from := range lanes {
+			q.flush(from)
 			to := r.take(view)
 			to.total += from.total
 			if len(r.keys) > 0 {
@@ -175,19 +200,17 @@ func (l *lane) widen() {
 	l.since = 0
 }
 
-// tally adds negatives to one set of bins.
+// ordered are batches in rough order.
+var ordered = sync.Pool{New: func() any { return new([batchSize]uint32) }}
+
+// tally adds negatives, a batch at most, to one set of bins.
 func (r *ranks) tally(bins, negatives []uint32) {
+	buffer := ordered.Get().(*[batchSize]uint32)
+	defer ordered.Put(buffer)
 	keys, table, shift := r.keys, r.table, r.shift&31
-	low, high := keys[0], keys[len(keys)-1]
-	for _, k := range negatives {
-		if k < low {
-			bins[0]++
-			continue
-		}
-		if k > high {
-			bins[len(keys)]++
-			continue
-		}
+	low, span := keys[0], keys[len(keys)-1]-keys[0]
+	inside := sortRoughly(buffer[:0], negatives, low, span)
+	for _, k := range inside {
 		b := (k - low) >> shift
 		i, j := int(table[b]), int(table[b+1])
 		for i+linear < j { // i becomes the first key that is not below k
@@ -205,6 +228,38 @@ func (r *ranks) tally(bins, negatives []uint32) {
 		}
 		bins[i]++
 	}
+	above := uint32(0)
+	for _, k := range negatives {
+		if k > low && k-low > span {
+			above++
+		}
+	}
+	bins[0] += uint32(len(negatives)-len(inside)) - above
+	bins[len(keys)] += above
+}
+
+// sortRoughly appends the values from low to low+span to dst, by their highest
+// bits in ascending order.
+func sortRoughly(dst, values []uint32, low, span uint32) []uint32 {
+	shift := max(0, bits.Len32(span)-partBits) & 31
+	var next [1<<partBits + 1]uint32
+	for _, v := range values {
+		if d := v - low; d <= span { // what lies below low wraps round
+			next[d>>shift+1]++
+		}
+	}
+	for i := range next[1:] {
+		next[i+1] += next[i]
+	}
+	dst = dst[:next[1<<partBits]]
+	for _, v := range values {
+		if d := v - low; d <= span {
+			p := d >> shift
+			dst[next[p]] = v
+			next[p]++
+		}
+	}
+	return dst
 }
 
 // counts are the negatives of some views around each edge.
@@ -226,6 +281,7 @@ func (r *ranks) counts(wanted func(view int) bool) *counts {
 			continue
 		}
 		for _, l := range lanes {
+			r.flush(l)
 			c.total += int64(l.total)
 			for i := range min(d, len(l.bins)/2) {
 				c.above[i] += int64(l.bins[i+1])

@@ -64,6 +64,7 @@ func (p *Pixels) Encode(w io.Writer) error {
 func (r *ranks) encode(out *gob.Encoder) error {
 	for view, lanes := range r.lanes {
 		for _, l := range lanes {
+			r.flush(l)
 			c := shardChunk{View: view, Total: l.total, Bins: make([]int64, len(l.bins))}
 			for i, n := range l.bins {
 				c.Bins[i] = int64(n)

@@ -48,7 +48,7 @@ func (p *Pixels) Rank(limits ...float64) (PixelRanking, error) {
 	defer p.mu.Unlock()
 	r := p.sealed
 	if r == nil {
-		r = p.rank(nil)
+		r = p.rank(slices.Clone(p.kept), nil)
 	}
 	return p.overall(r, r.counts(allViews), limits), nil
 }
@@ -68,7 +68,7 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	defer p.mu.Unlock()
 	r := p.sealed
 	if r == nil {
-		r = p.rank(p.cuts()) // all scores are known: thresholds of Compat need no grid
+		r = p.rank(slices.Clone(p.kept), p.cuts()) // all scores are known: thresholds of Compat need no grid
 	}
 	all := r.counts(allViews)
 	among := func(string) *counts { return all }

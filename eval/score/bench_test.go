@@ -1,10 +1,12 @@
 package score
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,10 +16,12 @@ import (
 )
 
 // BenchmarkClass computes all results of one class from maps in memory, five
-// pictures an object, on all processors. The maps are those that
-// third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS; `make
-// bench-metrics` does both. MB is the largest memory of the process beyond them,
-// cpu-s the seconds of all processors, which other programs disturb less.
+// pictures an object, on all processors; then again with the good objects twice
+// and four times, to show that memory does not grow with them. The maps are
+// those that third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS;
+// `make bench-metrics` does both. MB is the largest memory of the process beyond
+// them, cpu-s the seconds of all processors, which other programs disturb less;
+// the ratios compare with what that script measured (bench.json).
 func BenchmarkClass(b *testing.B) {
 	folder := os.Getenv("MVAG_BENCH_MAPS")
 	if folder == "" {
@@ -28,23 +32,73 @@ func BenchmarkClass(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.close()
-	views, pixels := load(b, s)
+	objects, pixels := load(b, s)
+	var good [][]View
+	goodPixels := 0
+	for _, views := range objects {
+		if !marked(views) {
+			good = append(good, views)
+			goodPixels += len(views) * len(views[0].Scores)
+		}
+	}
 	debug.SetGCPercent(GCPercent)
 	defer debug.SetGCPercent(100)
+	for times := 1; times <= 4; times *= 2 {
+		b.Run(fmt.Sprintf("good=x%d", times), func(b *testing.B) {
+			seconds, used := benchmark(b, slices.Concat(objects, slices.Repeat(good, times-1)), pixels+(times-1)*goodPixels)
+			if times == 1 {
+				ratios(b, folder+"/bench.json", seconds, used)
+			}
+		})
+	}
+}
+
+// benchmark returns the seconds and the processor seconds of an evaluation.
+func benchmark(b *testing.B, objects [][]View, pixels int) (seconds, used float64) {
 	runtime.GC()
 	debug.FreeOSMemory()
 	before := resident(b, "VmRSS")
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // else the peak includes loading
-	used := cpu(b)
+	start := cpu(b)
 	var r Result
 	for b.Loop() {
-		r = evaluateAll(b, views)
+		r = evaluateAll(b, objects)
 		runtime.GC() // as between classes
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(pixels), "ns/pixel")
-	b.ReportMetric((cpu(b)-used)/float64(b.N), "cpu-s/op")
+	seconds, used = b.Elapsed().Seconds()/float64(b.N), (cpu(b)-start)/float64(b.N)
+	b.ReportMetric(seconds*1e9/float64(pixels), "ns/pixel")
+	b.ReportMetric(used, "cpu-s/op")
 	b.ReportMetric(float64(resident(b, "VmHWM")-before)/1e6, "MB")
 	b.Logf("%d pictures, %d pixels, %d defective; %d processors; %v", r.Class.Pictures, pixels, r.Class.Details.Counts["defective_pixels"], runtime.GOMAXPROCS(0), r.Class.Values)
+	return seconds, used
+}
+
+// ratios says how many times longer others take.
+func ratios(b *testing.B, path string, seconds, used float64) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		b.Log(err)
+		return
+	}
+	type parts struct {
+		Pixels, Images, ADEval float64
+		Dinomaly               float64 `json:"dinomaly_aupro"`
+	}
+	var other struct {
+		Seconds parts
+		CPU     parts `json:"cpu_seconds"`
+	}
+	if err := json.Unmarshal(text, &other); err != nil {
+		b.Fatalf("%s: %v", path, err)
+	}
+	for _, x := range []struct {
+		name string
+		parts
+		mine float64
+	}{{"", other.Seconds, seconds}, {"-cpu", other.CPU, used}} {
+		b.ReportMetric((x.Pixels+x.Images+x.Dinomaly)/x.mine, "x-sklearn+Dinomaly"+x.name)
+		b.ReportMetric(x.ADEval/x.mine, "x-ADEval"+x.name)
+	}
 }
 
 // load reads the maps of a source as objects of five views.

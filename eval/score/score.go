@@ -150,7 +150,7 @@ func (c *Class) Seal() { c.pixels.Seal() }
 // GCPercent is the setting for debug.SetGCPercent that suits a program that
 // scores: its heap is a few long lists without pointers, so that collecting
 // often costs little and keeps the peak near what is in use.
-const GCPercent = 10
+const GCPercent = 5
 
 // Memory is a little more than the bytes that a class needs at its largest:
 // marked pictures of size pixels, those of objects with defects, are kept until
