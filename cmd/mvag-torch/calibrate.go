@@ -57,13 +57,18 @@ func calibrateCommand() *cli.Command {
 	}
 }
 
+// openModel opens the file of -m; the caller closes it.
+func openModel(c *cli.Context) (*checkpoint.File, error) {
+	if c.String("model") == "" {
+		return nil, usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
+	}
+	return checkpoint.Open(c.String("model"))
+}
+
 // openTrained opens the checkpoint of -m and returns its configuration, or that
 // of -c, with --set applied. What decides scores has to be as it was trained.
 func openTrained(c *cli.Context) (*checkpoint.File, configs.Config, error) {
-	if c.String("model") == "" {
-		return nil, configs.Config{}, usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
-	}
-	f, err := checkpoint.Open(c.String("model"))
+	f, err := openModel(c)
 	if err != nil {
 		return nil, configs.Config{}, err
 	}

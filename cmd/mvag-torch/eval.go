@@ -46,10 +46,7 @@ func evaluate(c *cli.Context) error {
 	if err := report.Table(io.Discard, report.Results{}, format); err != nil {
 		return usageError{err}
 	}
-	if c.String("model") == "" {
-		return usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
-	}
-	f, err := checkpoint.Open(c.String("model"))
+	f, err := openModel(c)
 	if err != nil {
 		return err
 	}
