@@ -112,7 +112,7 @@ func writeJPEG(t *testing.T, path string, rng *rand.Rand) {
 func smallConfig(t *testing.T) configs.Config {
 	cfg := configs.Default()
 	cfg.Name, cfg.Output, cfg.Device = "small", t.TempDir(), "cpu"
-	cfg.Backbone = configs.Backbone{Name: "vit_small_patch14_dinov2", Weights: backboneFile(t), Layers: []int{1, 3}}
+	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Weights: backboneFile(t), Layers: []int{1, 3}}
 	cfg.Data.Root, cfg.Data.Index, cfg.Data.Images = smallSet(t), "index", "pictures"
 	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, 30, 28
 	cfg.Model.DecoderDepth = 2
