@@ -15,14 +15,15 @@ PYTHON ?= python3
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
-TIMM := $(MVAG_CACHE)/python-$(shell { cat third_party/export_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
+REFERENCE := $(addprefix third_party/,export_requirements.txt metrics_requirements.txt wheels-cuda.txt)
+PACKAGES := $(MVAG_CACHE)/python-$(shell { cat $(REFERENCE); python3 --version; } | sha256sum | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
 BENCH_PICTURES ?= 3800
 BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 
-.PHONY: build quickstart test parity timm lint bench bench-compare bench-metrics release clean help libtorch
+.PHONY: build quickstart test parity reference lint bench bench-compare bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -40,8 +41,8 @@ test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
-parity: libtorch timm ## compare encoder and exporter with timm itself, in a Python that is fetched (600 MB)
-	@export MVAG_PYTHON=python3 PYTHONPATH="$(TIMM)"; $(GO) test -timeout 30m -run Python ./model
+parity: libtorch reference ## compare encoder, exporter and metrics with timm and scikit-learn, which are fetched (4 GB)
+	@export MVAG_PYTHON=python3 PYTHONPATH="$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./eval/score
 
 lint: libtorch ## check form and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
@@ -77,12 +78,12 @@ clean: ## remove what build and release made; data, backbones and runs stay
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# timm and what it needs, for python3 as it is; the folder appears when it is whole.
-timm:
-	@[ -d "$(TIMM)" ] || { \
-		mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(TIMM).XXXXXX"); \
-		python3 -m pip install --quiet --no-deps --only-binary=:all: --require-hashes --target "$$new" -r third_party/export_requirements.txt; \
-		mv -T "$$new" "$(TIMM)"; }
+# What parity compares with, for python3 as it is; the folder appears when it is whole.
+reference:
+	@[ -d "$(PACKAGES)" ] || { \
+		mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(PACKAGES).XXXXXX"); \
+		python3 -m pip install --quiet --no-cache-dir --no-deps --only-binary=:all: --require-hashes --target "$$new" $(REFERENCE:%=-r %); \
+		mv -T "$$new" "$(PACKAGES)"; }
 
 libtorch:
 	@third_party/libtorch.sh

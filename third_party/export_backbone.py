@@ -30,7 +30,7 @@ try:
     import timm
     import torch
 except ImportError as err:
-    fail(f"{err}; run pip install -r third_party/export_requirements.txt")
+    fail(f"{err}; see third_party/README.md for what to install")
 
 
 class Tokens(torch.nn.Module):
