@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/machine"
 )
 
 // shardBytes is the most that the records of a shard take; what a killed
@@ -223,11 +224,11 @@ func align(n int64) int64 { return (n + recordAlign - 1) / recordAlign * recordA
 
 // announce tells the plan and compares it with the disk.
 func (p *preparer) announce(plan Preparation) error {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(p.cfg.Cache, &disk); err != nil {
-		return fmt.Errorf("data.cache: %s: %w", printable(p.cfg.Cache), err)
+	free, err := machine.DiskFree(p.cfg.Cache)
+	if err != nil {
+		return fmt.Errorf("data.cache: %w", oneLine(err))
 	}
-	plan.Free = int64(disk.Bavail)*disk.Bsize + p.freed
+	plan.Free = int64(free) + p.freed
 	if p.opt.Begin != nil {
 		p.opt.Begin(plan)
 	}
