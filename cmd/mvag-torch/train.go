@@ -75,7 +75,7 @@ func (s *trainSink) Features(f train.Features) {
 		if f.Path != "" {
 			where = "in " + f.Path
 		}
-		fmt.Fprintf(os.Stderr, "features of %d of %d objects are to be computed: %.1f GB more %s\n", f.Objects-f.Done, f.Objects, float64(f.Bytes)/1e9, where)
+		fmt.Fprintf(os.Stderr, "features of %d of %d objects are to be computed: %.0f MB more %s\n", f.Objects-f.Done, f.Objects, float64(f.Bytes)/1e6, where)
 		if s.encoded = newBar(f.Objects, f.Done, "objects"); s.encoded != nil {
 			s.encoded.Describe("features")
 		}
