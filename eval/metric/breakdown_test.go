@@ -303,13 +303,14 @@ func TestGoroutines(t *testing.T) {
 	}
 }
 
-// TestCountersDoNotOverflow fills a lane to the brim of 32 bits.
+// TestCountersDoNotOverflow fills a bin to the brim of 32 bits.
 func TestCountersDoNotOverflow(t *testing.T) {
 	r := newRanks([]uint32{10}, 1)
 	r.count(0, []uint32{10, 11})
 	l := r.lanes[0][0]
-	l.bins[2] += math.MaxUint32 - 1 // of what equals the edge
-	l.since, l.total = math.MaxUint32, l.total+math.MaxUint32-1
+	r.flush(l)
+	l.bins.add(2, math.MaxUint32-1) // of what equals the edge
+	l.total += math.MaxUint32 - 1
 	r.count(0, []uint32{10, 10, 9})
 	c := r.counts(allViews)
 	if c.equal[0] != math.MaxUint32+2 || c.above[0] != 1 || c.total != math.MaxUint32+4 {

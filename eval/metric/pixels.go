@@ -212,15 +212,16 @@ func (p *Pixels) Seal() {
 // rank counts normal pixels around the anomalous ones and around more edges. It
 // empties the list.
 func (p *Pixels) rank(normal []chunk, more []uint32) *ranks {
-	edges := slices.Concat(distinct(p.mask.Positives), more, p.gained)
-	slices.Sort(edges)
+	slices.Sort(more)
+	slices.Sort(p.gained)
+	edges := union(distinct(p.mask.Positives), union(more, p.gained))
 	views := map[int]bool{}
 	for _, c := range normal {
 		views[c.view] = true
 	}
 	workers := runtime.GOMAXPROCS(0)
 	// Lanes cost memory; goroutines that count different views share none.
-	r := newRanks(slices.Clip(slices.Compact(edges)), max(1, workers/max(1, len(views))))
+	r := newRanks(edges, max(1, workers/max(1, len(views))))
 	r.countAll(normal)
 	return r
 }

@@ -8,30 +8,13 @@ import (
 	"sync"
 )
 
-// tableBits bounds the look-up table of ranks: 2^20 entries are 4 MiB.
-const tableBits = 20
-
-// Negatives are looked up by batches, each roughly in order, so that those that
-// follow each other need the same parts of the edges, the table and the bins,
-// which are together larger than the caches of most processors.
-const (
-	batchSize = 1 << 18
-	partBits  = 10 // parts of a batch: 2^10
-)
-
-// linear is the number of keys that are faster searched one by one.
-const linear = 1
-
 // ranks counts negatives between edges, the scores at which somebody will ask
-// for them: the distinct scores of the positives, and others. With D edges
-// there are 2D+1 bins: bin i holds what lies strictly below edge i (and above
-// edge i-1), bin D what lies above all, and bin D+1+i what equals edge i; the
-// latter are hardly touched, so that the former lie close together. Views have
-// bins of their own. It may be used by several goroutines.
+// for them: the distinct scores of the positives, and others. Views have bins of
+// their own. It may be used by several goroutines.
 type ranks struct {
 	keys  []uint32 // the edges, ascending [D]
-	table []uint32 // table[b] = index of the first edge in bucket b or after
-	shift int      // bucket of k = (k - keys[0]) >> shift
+	index index    // of the edges
+	shift int      // part of an offset = offset >> shift
 
 	spread int // lanes of a view
 	mu     sync.Mutex
@@ -41,18 +24,24 @@ type ranks struct {
 // lane is one set of bins, used by one goroutine at a time.
 type lane struct {
 	mu    sync.Mutex
-	bins  []uint32 // [2D+1]
-	since uint64   // negatives counted in bins
-	total uint64   // negatives counted
-	wait  []uint32 // negatives that are not in the bins yet, less than a batch
-	wide  []int64  // what bins held before they could have overflowed; nil if never
+	total int64 // negatives counted
+	bins  bins  // [2D+1], see index.tally
+	wait  [parts][]uint32
 }
+
+// Index and bins are together larger than the caches of most processors. So
+// negatives wait in parts of the range of offsets until there are enough of a
+// part, which then needs a small piece of either.
+const (
+	parts  = 256
+	enough = 4096
+)
 
 // newRanks takes edges in ascending order, without repetition. Spread is the
 // number of goroutines that may count negatives of one view at the same time.
 func newRanks(edges []uint32, spread int) *ranks {
-	r := &ranks{keys: edges, spread: spread, lanes: map[int][]*lane{}}
-	r.buildTable()
+	r := &ranks{keys: edges, index: newIndex(edges), spread: spread, lanes: map[int][]*lane{}}
+	r.shift = max(0, bits.Len32(r.index.to-r.index.from)-bits.Len(parts-1))
 	return r
 }
 
@@ -75,23 +64,20 @@ func distinct(positives []uint64) []uint32 {
 	return keys
 }
 
-// buildTable divides the range of the keys into buckets of equal width, about
-// four for each key, so that few keys are left to search in any of them.
-func (r *ranks) buildTable() {
-	if len(r.keys) == 0 {
-		return
-	}
-	low := r.keys[0]
-	span := r.keys[len(r.keys)-1] - low
-	r.shift = max(0, bits.Len32(span)-min(tableBits, bits.Len(uint(len(r.keys)))+4))
-	r.table = make([]uint32, span>>r.shift+2)
-	next := 0
-	for i, k := range r.keys {
-		for ; next <= int((k-low)>>r.shift); next++ {
-			r.table[next] = uint32(i)
+// union merges two ascending lists and drops repetitions.
+func union(a, b []uint32) []uint32 {
+	out := make([]uint32, 0, len(a)+len(b))
+	for len(a)+len(b) > 0 {
+		from := &a
+		if len(a) == 0 || len(b) > 0 && b[0] < a[0] {
+			from = &b
 		}
+		if k := (*from)[0]; len(out) == 0 || k != out[len(out)-1] {
+			out = append(out, k)
+		}
+		*from = (*from)[1:]
 	}
-	r.table[next] = uint32(len(r.keys))
+	return out
 }
 
 // countAll counts chunks and empties the list, so that what has been counted
@@ -116,30 +102,27 @@ func (r *ranks) countAll(chunks []chunk) {
 func (r *ranks) count(view int, negatives []uint32) {
 	l := r.take(view)
 	defer l.mu.Unlock()
-	l.total += uint64(len(negatives))
+	l.total += int64(len(negatives))
 	if len(r.keys) == 0 {
 		return
 	}
-	for len(negatives) > 0 {
-		n := min(len(negatives), batchSize-len(l.wait))
-		l.wait = append(l.wait, negatives[:n]...)
-		negatives = negatives[n:]
-		if len(l.wait) == batchSize {
-			r.flush(l)
+	from, to, shift := r.index.from, r.index.to, r.shift&31
+	for _, k := range negatives {
+		offset := min(max(k, from), to) - from
+		w := &l.wait[offset>>shift%parts]
+		if *w = append(*w, offset); len(*w) == enough {
+			r.index.tally(&l.bins, *w)
+			*w = (*w)[:0]
 		}
 	}
 }
 
 // flush puts into the bins what waits.
 func (r *ranks) flush(l *lane) {
-	if l.since += uint64(len(l.wait)); l.since > 1<<32-1 {
-		l.widen()
-		l.since = uint64(len(l.wait))
+	for i, w := range l.wait {
+		r.index.tally(&l.bins, w)
+		l.wait[i] = w[:0]
 	}
-	if len(l.wait) > 0 {
-		r.tally(l.bins, l.wait)
-	}
-	l.wait = l.wait[:0]
 }
 
 // take returns a locked lane of the view, a free one if there is any.
@@ -153,10 +136,7 @@ func (r *ranks) take(view int) *lane {
 		}
 	}
 	if len(lanes) < r.spread {
-		l := &lane{}
-		if len(r.keys) > 0 {
-			l.bins = make([]uint32, 2*len(r.keys)+1)
-		}
+		l := &lane{bins: newBins(2*len(r.keys) + 1)}
 		l.mu.Lock()
 		r.lanes[view] = append(lanes, l)
 		r.mu.Unlock()
@@ -174,92 +154,12 @@ func (r *ranks) merge(q *ranks) {
 			q.flush(from)
 			to := r.take(view)
 			to.total += from.total
-			if len(r.keys) > 0 {
-				to.widen() // so that there is room
-				for i, n := range from.bins {
-					to.wide[i] += int64(n)
-				}
-				for i, n := range from.wide {
-					to.wide[i] += n
-				}
+			for i, n := range from.bins.all() {
+				to.bins.add(i, n)
 			}
 			to.mu.Unlock()
 		}
 	}
-}
-
-// widen moves the counts of bins to where there is more room.
-func (l *lane) widen() {
-	if l.wide == nil {
-		l.wide = make([]int64, len(l.bins))
-	}
-	for i, n := range l.bins {
-		l.wide[i] += int64(n)
-	}
-	clear(l.bins)
-	l.since = 0
-}
-
-// ordered are batches in rough order.
-var ordered = sync.Pool{New: func() any { return new([batchSize]uint32) }}
-
-// tally adds negatives, a batch at most, to one set of bins.
-func (r *ranks) tally(bins, negatives []uint32) {
-	buffer := ordered.Get().(*[batchSize]uint32)
-	defer ordered.Put(buffer)
-	keys, table, shift := r.keys, r.table, r.shift&31
-	low, span := keys[0], keys[len(keys)-1]-keys[0]
-	inside := sortRoughly(buffer[:0], negatives, low, span)
-	for _, k := range inside {
-		b := (k - low) >> shift
-		i, j := int(table[b]), int(table[b+1])
-		for i+linear < j { // i becomes the first key that is not below k
-			if m := (i + j) / 2; keys[m] < k {
-				i = m + 1
-			} else {
-				j = m
-			}
-		}
-		for keys[i] < k {
-			i++
-		}
-		if keys[i] == k {
-			i += len(keys) + 1
-		}
-		bins[i]++
-	}
-	above := uint32(0)
-	for _, k := range negatives {
-		if k > low && k-low > span {
-			above++
-		}
-	}
-	bins[0] += uint32(len(negatives)-len(inside)) - above
-	bins[len(keys)] += above
-}
-
-// sortRoughly appends the values from low to low+span to dst, by their highest
-// bits in ascending order.
-func sortRoughly(dst, values []uint32, low, span uint32) []uint32 {
-	shift := max(0, bits.Len32(span)-partBits) & 31
-	var next [1<<partBits + 1]uint32
-	for _, v := range values {
-		if d := v - low; d <= span { // what lies below low wraps round
-			next[d>>shift+1]++
-		}
-	}
-	for i := range next[1:] {
-		next[i+1] += next[i]
-	}
-	dst = dst[:next[1<<partBits]]
-	for _, v := range values {
-		if d := v - low; d <= span {
-			p := d >> shift
-			dst[next[p]] = v
-			next[p]++
-		}
-	}
-	return dst
 }
 
 // counts are the negatives of some views around each edge.
@@ -282,14 +182,14 @@ func (r *ranks) counts(wanted func(view int) bool) *counts {
 		}
 		for _, l := range lanes {
 			r.flush(l)
-			c.total += int64(l.total)
-			for i := range min(d, len(l.bins)/2) {
-				c.above[i] += int64(l.bins[i+1])
-				c.equal[i] += int64(l.bins[d+1+i])
-			}
-			for i := range len(l.wide) / 2 {
-				c.above[i] += l.wide[i+1]
-				c.equal[i] += l.wide[d+1+i]
+			c.total += l.total
+			for i, n := range l.bins.all() {
+				switch {
+				case i > d:
+					c.equal[i-d-1] += n
+				case i > 0:
+					c.above[i-1] += n
+				}
 			}
 		}
 	}

@@ -29,7 +29,7 @@ type shard struct {
 type shardChunk struct {
 	View  int
 	Keys  []uint32
-	Total uint64
+	Total int64
 	Bins  []int64
 }
 
@@ -64,12 +64,9 @@ func (p *Pixels) Encode(w io.Writer) error {
 func (r *ranks) encode(out *gob.Encoder) error {
 	for view, lanes := range r.lanes {
 		for _, l := range lanes {
+			c := shardChunk{View: view, Total: l.total, Bins: make([]int64, len(l.bins.low))}
 			r.flush(l)
-			c := shardChunk{View: view, Total: l.total, Bins: make([]int64, len(l.bins))}
-			for i, n := range l.bins {
-				c.Bins[i] = int64(n)
-			}
-			for i, n := range l.wide {
+			for i, n := range l.bins.all() {
 				c.Bins[i] += n
 			}
 			if err := out.Encode(c); err != nil {
@@ -124,15 +121,15 @@ func decode(in *gob.Decoder) (*Pixels, error) {
 
 // decode enters a lane.
 func (r *ranks) decode(c shardChunk) error {
-	l := &lane{total: c.Total, wide: c.Bins}
-	if len(r.keys) > 0 {
-		l.bins = make([]uint32, 2*len(r.keys)+1)
+	l := &lane{total: c.Total, bins: newBins(2*len(r.keys) + 1)}
+	if len(c.Bins) != len(l.bins.low) {
+		return fmt.Errorf("view %d: have %d bins, want %d", c.View, len(c.Bins), len(l.bins.low))
 	}
-	if len(c.Bins) != len(l.bins) {
-		return fmt.Errorf("view %d: have %d bins, want %d", c.View, len(c.Bins), len(l.bins))
-	}
-	if slices.ContainsFunc(c.Bins, func(n int64) bool { return n < 0 }) {
-		return fmt.Errorf("view %d: have a negative count", c.View)
+	for i, n := range c.Bins {
+		if n < 0 {
+			return fmt.Errorf("view %d: have a negative count", c.View)
+		}
+		l.bins.add(i, n)
 	}
 	r.lanes[c.View] = append(r.lanes[c.View], l)
 	return nil

@@ -2,37 +2,10 @@ package metric
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 )
-
-// topBits of a key are sign, exponent and the highest bits of the mantissa: 32
-// buckets for every doubling of the score.
-const topBits = 14
-
-// buckets counts scores by the highest bits of their keys.
-type buckets [1 << topBits]uint32
-
-func bucket(v float32) uint32 { return key(v) >> (32 - topBits) }
-
-// lowest is the bucket of the k-th highest score.
-func (b *buckets) lowest(k int) uint32 {
-	i := uint32(len(b))
-	for found := 0; found < k; {
-		i--
-		found += int(b[i])
-	}
-	return i
-}
-
-type topScratch struct {
-	all    buckets
-	single []buckets
-	values []float32
-	pooled []float32
-}
-
-var topScratches = sync.Pool{New: func() any { return new(topScratch) }}
 
 // Top tells the highest values of a map: their mean, see TopMean, and the range
 // of all values.
@@ -52,88 +25,164 @@ func TopMean(fraction float64, values []float32) float64 {
 // together: the pooled score of an object from the maps of its views. NaN in
 // any map makes all NaN.
 func Tops(fraction float64, maps ...[]float32) (each []Top, pooled float64) {
-	s := topScratches.Get().(*topScratch)
-	defer topScratches.Put(s)
-	each = make([]Top, len(maps))
-	s.single = slices.Grow(s.single[:0], len(maps))[:len(maps)]
-	clear(s.all[:])
-	n := 0
-	for i, m := range maps {
-		low, high, ok := s.single[i].count(m)
-		if !ok {
-			nan := math.NaN()
-			return slices.Repeat([]Top{{nan, nan, nan}}, len(maps)), nan
+	t := tops{fraction: fraction, maps: maps, scratch: topScratches.Get().(*topScratch)}
+	defer topScratches.Put(t.scratch)
+	floor := t.floor(maps...)
+	for {
+		each, pooled, enough := t.above(floor)
+		if enough {
+			return each, pooled
 		}
-		each[i].Min, each[i].Max = float64(low), float64(high)
-		for j, c := range s.single[i] {
-			s.all[j] += c
-		}
+		floor = float32(math.Inf(-1))
+	}
+}
+
+// tops finds the highest values among those that are not below a floor, which a
+// sample of the values suggests; few are, and only they are put in order.
+type tops struct {
+	fraction float64
+	maps     [][]float32
+	scratch  *topScratch
+}
+
+type topScratch struct{ sample, values, pooled []float32 }
+
+var topScratches = sync.Pool{New: func() any { return new(topScratch) }}
+
+// highest is the number of the values to average.
+func (t *tops) highest(n int) int { return min(n, max(1, int(t.fraction*float64(n)))) }
+
+// stride is the distance of the values of a sample: odd, so that it meets all
+// columns of a map.
+const stride = 37
+
+// floor is a value below which about twice as many values lie as are averaged,
+// or -Inf.
+func (t *tops) floor(maps ...[]float32) float32 {
+	n, sample := 0, t.scratch.sample[:0]
+	for _, m := range maps {
 		n += len(m)
+		for i := 0; i < len(m); i += stride {
+			sample = append(sample, m[i])
+		}
 	}
-	if n == 0 {
-		return each, 0
+	t.scratch.sample = sample
+	k := 2*t.highest(n)/stride + 8
+	if k >= len(sample) {
+		return float32(math.Inf(-1))
 	}
-	k := highest(fraction, n)
-	common := s.all.lowest(k)
-	s.pooled = s.pooled[:0]
-	for i, m := range maps {
+	highestFirst(sample, k)
+	return slices.Min(sample[:k])
+}
+
+// above is Tops if there are enough values that are not below the floor.
+func (t *tops) above(floor float32) (each []Top, pooled float64, enough bool) {
+	each = make([]Top, len(t.maps))
+	n, all := 0, t.scratch.pooled[:0]
+	for i, m := range t.maps {
 		if len(m) == 0 {
 			continue
 		}
-		own := highest(fraction, len(m))
-		s.collect(m, min(common, s.single[i].lowest(own)))
-		slices.Sort(s.values) // makes the rounding independent of the order
-		each[i].Mean = mean(s.values[len(s.values)-own:])
-		s.pooled = append(s.pooled, s.values[max(0, len(s.values)-k):]...)
+		low, values := notBelow(t.scratch.values[:0], m, min(floor, t.floor(m)))
+		t.scratch.values = values
+		if low != low {
+			nan := math.NaN()
+			return slices.Repeat([]Top{{nan, nan, nan}}, len(t.maps)), nan, true
+		}
+		k := t.highest(len(m))
+		if len(values) < k {
+			return nil, 0, false
+		}
+		all = append(all, values...)
+		highestFirst(values, k)
+		each[i] = Top{mean(values[:k]), float64(low), float64(slices.Max(values))}
+		n += len(m)
 	}
-	if len(maps) == 1 {
-		return each, each[0].Mean
+	t.scratch.pooled = all
+	switch {
+	case n == 0:
+		return each, 0, true
+	case len(t.maps) == 1:
+		return each, each[0].Mean, true
 	}
-	slices.Sort(s.pooled)
-	return each, mean(s.pooled[len(s.pooled)-k:])
+	k := t.highest(n)
+	highestFirst(all, min(k, len(all)))
+	if len(all) < k || slices.Min(all[:k]) < floor {
+		return nil, 0, false
+	}
+	return each, mean(all[:k]), true
 }
 
-// collect takes the values of a bucket and of those above it.
-func (s *topScratch) collect(values []float32, lowest uint32) {
-	s.values = s.values[:0]
-	from := value(lowest << (32 - topBits))
-	if from != from { // the bucket of -Inf begins below it
-		from = float32(math.Inf(-1))
-	}
+// notBelow appends to dst the values that are not below the floor, and returns
+// the lowest of all values, or NaN if it is among them.
+func notBelow(dst, values []float32, floor float32) (low float32, out []float32) {
+	low = float32(math.Inf(1))
 	for _, v := range values {
-		if v >= from {
-			s.values = append(s.values, v)
+		if !(v < floor) {
+			if v != v {
+				return v, dst
+			}
+			dst = append(dst, v)
 		}
-	}
-}
-
-// highest is the number of the values to average.
-func highest(fraction float64, n int) int { return min(n, max(1, int(fraction*float64(n)))) }
-
-// count replaces the counts by those of the values, and returns their range;
-// not ok is a NaN among them.
-func (b *buckets) count(values []float32) (low, high float32, ok bool) {
-	clear(b[:])
-	low, high = float32(math.Inf(1)), float32(math.Inf(-1))
-	for _, v := range values {
-		if v != v {
-			return v, v, false
-		}
-		b[bucket(v)]++
 		if v < low {
 			low = v
 		}
-		if v > high {
-			high = v
-		}
 	}
-	return low, high, true
+	return low, dst
 }
 
+// highestFirst reorders values so that the k highest come first (Hoare's
+// selection). NaN may come anywhere.
+func highestFirst(values []float32, k int) {
+	for len(values) > 1 {
+		a, b, c := values[0], values[len(values)/2], values[len(values)-1]
+		pivot := max(min(a, b), min(max(a, b), c))
+		i, j := 0, len(values)-1
+		for i <= j {
+			for values[i] > pivot {
+				i++
+			}
+			for values[j] < pivot {
+				j--
+			}
+			if i <= j {
+				values[i], values[j] = values[j], values[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch { // now no value of [0, j] is below the pivot, none of [i, end) above
+		case k <= j:
+			values = values[:j+1]
+		case k > i:
+			values, k = values[i:], k-i
+		default:
+			return
+		}
+	}
+}
+
+// mean adds in ascending order, or in any order if that makes no difference.
 func mean(values []float32) float64 {
+	if !exact(values) {
+		slices.Sort(values)
+	}
 	total := 0.0
 	for _, v := range values {
 		total += float64(v)
 	}
 	return total / float64(len(values))
+}
+
+// exact says whether float64 holds every sum of some of the values without
+// rounding: its 53 bits reach from the lowest bit of the smallest value to the
+// highest of the sum of all.
+func exact(values []float32) bool {
+	low, high := uint32(255), uint32(0)
+	for _, v := range values {
+		if v != 0 {
+			exponent := math.Float32bits(v) >> 23 & 255
+			low, high = min(low, exponent), max(high, exponent)
+		}
+	}
+	return high < 255 && int(high)-int(low)+24+bits.Len(uint(len(values))) <= 53
 }

@@ -91,6 +91,41 @@ func TestTopMeanAgainstSort(t *testing.T) {
 	}
 }
 
+// TestTopsWhereASampleMisleads has the highest values where the sample looks, so
+// that too few others seem to be needed.
+func TestTopsWhereASampleMisleads(t *testing.T) {
+	maps := make([][]float32, 3)
+	for i := range maps {
+		maps[i] = make([]float32, 64*64)
+		for j := range maps[i] {
+			maps[i][j] = float32(j%1000) / 1000
+			if j%stride == 0 && i != 1 {
+				maps[i][j] += float32(10 * (i + 1))
+			}
+		}
+	}
+	const fraction = 0.05
+	var all []float32
+	each, have := Tops(fraction, maps...)
+	mean := func(values []float32) float64 {
+		sorted := slices.Sorted(slices.Values(values))
+		total, n := 0.0, int(fraction*float64(len(sorted)))
+		for _, v := range sorted[len(sorted)-n:] {
+			total += float64(v)
+		}
+		return total / float64(n)
+	}
+	for i, m := range maps {
+		all = append(all, m...)
+		if want := (Top{mean(m), 0, float64(slices.Max(m))}); each[i] != want {
+			t.Errorf("map %d: have %+v, want %+v", i, each[i], want)
+		}
+	}
+	if want := mean(all); have != want {
+		t.Errorf("have %v, want %v", have, want)
+	}
+}
+
 func pooled(fraction float64, maps ...[]float32) float64 {
 	_, v := Tops(fraction, maps...)
 	return v

@@ -157,6 +157,6 @@ const GCPercent = 5
 // Seal, and about one pixel in a hundred of them is taken to be defective.
 func Memory(marked int, size, views int) int64 {
 	pixels := int64(marked) * int64(size)
-	const positive = 100 // bytes of a defective pixel: packed, as edge, bins of views, counts
-	return 4*pixels + pixels/100*(positive+8*int64(views)) + 16<<20
+	const positive = 100 // bytes of a defective pixel: packed, as edge, counts; bins of each view take 2 more
+	return 4*pixels + pixels/100*(positive+2*int64(views)) + int64(views)*4<<20 + 16<<20
 }
