@@ -33,8 +33,8 @@ func newAttention(w binder, dim, heads, views int64, opt AttentionOptions, near 
 	}
 }
 
-// Forward maps [B, N, C] to [B, N, C].
-func (a *Attention) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor.Tensor {
+// Onto adds the output for x [B, N, C] to base [B, N, C].
+func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views) *tensor.Tensor {
 	y := a.own(s, x)
 	if v.Count > 1 {
 		// out = σ(gate)·y + (1-σ(gate))·f with f = y + u: the shares of the
@@ -42,19 +42,26 @@ func (a *Attention) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor
 		rest := a.Gate.Neg(s).Sigmoid(s)
 		y = y.Add(s, a.across(s, y, v).Mul(s, rest))
 	}
-	return a.Proj.Forward(s, y)
+	return a.Proj.Onto(s, base, y)
 }
 
 // own is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.
 // It maps [B, N, C] to [B, N, C].
 func (a *Attention) own(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	q, k, v := a.QKV.Forward(s, x).SplitLinearHeads(s, 1, a.heads) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
+	q, k, v := a.split(s, x, 1) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
 	if a.near != nil {
 		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0) // [B, H, 1, N, N]
 		return pairs.Matmul(s, v).MergeLinearHeads(s, a.opt.Eps)              // [B, N, C]
 	}
 	sums := k.Transpose(s, -2, -1).Matmul(s, v)             // [B, H, 1, D, D+1]
 	return q.Matmul(s, sums).MergeLinearHeads(s, a.opt.Eps) // [B, N, C]
+}
+
+// split maps [B, N, C], groups of so many views, to φ(q) and φ(k)
+// [S, H, V, N, D] and to v with ones [S, H, V, N, D+1].
+func (a *Attention) split(s *tensor.Scope, x *tensor.Tensor, views int64) (q, k, v *tensor.Tensor) {
+	qkv, bias := a.QKV.product(s, x) // [B, N, 3C]
+	return qkv.SplitLinearHeads(s, bias, views, a.heads)
 }
 
 // across is what each view gathers from the other views of its object: the
@@ -83,7 +90,7 @@ func (a *Attention) across(s *tensor.Scope, y *tensor.Tensor, v *Views) *tensor.
 // splitViews maps [B, N, C] to φ(q) [S, H, V·N, D] and, for each view, Σ k⊗v
 // with Σ k as its last column [S, H, V, D, D+1].
 func (a *Attention) splitViews(s *tensor.Scope, y *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
-	q, k, val := a.QKV.Forward(s, y).SplitLinearHeads(s, v.Count, a.heads) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
+	q, k, val := a.split(s, y, v.Count) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
 	return q.Reshape(s, v.Objects, a.heads, v.Count*y.Dim(1), -1), k.Transpose(s, -2, -1).Matmul(s, val)
 }
 

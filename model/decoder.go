@@ -70,6 +70,6 @@ func (d *Decoder) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor
 
 // forward maps [B, N, C] to [B, N, C].
 func (b *DecoderBlock) forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor.Tensor {
-	x = x.Add(s, b.Attn.Forward(s, b.Norm1.Forward(s, x), v))
-	return x.Add(s, b.MLP.Forward(s, b.Norm2.Forward(s, x)))
+	x = b.Attn.Onto(s, x, b.Norm1.Forward(s, x), v)
+	return b.MLP.Onto(s, x, b.Norm2.Forward(s, x))
 }

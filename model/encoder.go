@@ -185,22 +185,22 @@ func (e *Encoder) embed(s *tensor.Scope, pictures *tensor.Tensor) *tensor.Tensor
 
 // forward maps [B, N, C] to [B, N, C].
 func (b *encoderBlock) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	x = x.Add(s, b.attn.forward(s, b.norm1.Forward(s, x)))
-	return x.Add(s, b.mlp.forward(s, b.norm2.Forward(s, x)))
+	x = b.attn.onto(s, x, b.norm1.Forward(s, x))
+	return b.mlp.onto(s, x, b.norm2.Forward(s, x))
 }
 
-// forward maps [B, N, C] to [B, N, C].
-func (a *selfAttention) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+// onto adds the output for x [B, N, C] to base [B, N, C].
+func (a *selfAttention) onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
 	q, k, v := splitHeads(s, a.qkv.Forward(s, x), a.heads)
 	if a.rotary != nil {
 		q, k = a.rotary.forward(s, q), a.rotary.forward(s, k)
 	}
-	return a.proj.Forward(s, mergeHeads(s, tensor.Attention(s, q, k, v)))
+	return a.proj.Onto(s, base, mergeHeads(s, tensor.Attention(s, q, k, v)))
 }
 
-// forward maps [B, N, C] to [B, N, C].
-func (m *encoderMLP) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	return m.fc2.Forward(s, m.activation(s, m.fc1.Forward(s, x)))
+// onto adds the output for x [B, N, C] to base [B, N, C].
+func (m *encoderMLP) onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
+	return m.fc2.Onto(s, base, m.activation(s, m.fc1.Forward(s, x)))
 }
 
 // activation is what the architecture has between the layers of its MLP.

@@ -28,6 +28,20 @@ func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return x.To(s, l.Compute).Linear(s, l.Weight.To(s, l.Compute), bias)
 }
 
+// Onto is base + Forward(x), in fewer passes where the types allow.
+func (l Linear) Onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
+	if l.Compute == tensor.Float && l.Bias != nil {
+		return x.LinearOnto(s, base, l.Weight, l.Bias)
+	}
+	return base.Add(s, l.Forward(s, x))
+}
+
+// product is Forward without the bias, which is returned beside it.
+func (l Linear) product(s *tensor.Scope, x *tensor.Tensor) (y, bias *tensor.Tensor) {
+	bias, l.Bias = l.Bias, nil
+	return l.Forward(s, x), bias
+}
+
 // stored returns l with its parameters kept in the type Compute, for weights
 // that do not change: then no product casts them.
 func (l Linear) stored(s *tensor.Scope) Linear {
@@ -63,7 +77,7 @@ func newMLP(w binder, dim int64) MLP {
 	return MLP{newLinear(w.Sub("fc1"), dim, 4*dim), newLinear(w.Sub("fc2"), 4*dim, dim)}
 }
 
-// Forward maps [..., C] to [..., C].
-func (m MLP) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	return m.FC2.Forward(s, m.FC1.Forward(s, x).Gelu(s))
+// Onto adds the output for x [..., C] to base [..., C].
+func (m MLP) Onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
+	return m.FC2.Onto(s, base, m.FC1.Forward(s, x).Gelu(s))
 }

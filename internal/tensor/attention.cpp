@@ -41,12 +41,13 @@ struct Layout {
   }
 };
 
-// phi(x) = elu(x) + 1, which is exp(x) below 0: Cephes' expf without branches.
-VECTORISED void phi(const float *__restrict__ x, float *__restrict__ y,
-                    int64_t n) {
+// y = phi(x + b) with phi(v) = elu(v) + 1, which is exp(v) below 0: Cephes' expf
+// without branches.
+VECTORISED void phi(const float *__restrict__ x, const float *__restrict__ b,
+                    float *__restrict__ y, int64_t n) {
   constexpr float shift = 12582912.0f; // 1.5·2^23: the sum has no fraction left
   for (int64_t i = 0; i < n; i++) {
-    float v = x[i], low = v < -87.0f ? -87.0f : v > 0.0f ? 0.0f : v;
+    float v = x[i] + b[i], low = v < -87.0f ? -87.0f : v > 0.0f ? 0.0f : v;
     float k = (low * 1.44269504088896341f + shift) - shift;
     float r = (low - k * 0.693359375f) + k * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
@@ -71,32 +72,42 @@ VECTORISED void phi_backward(const float *__restrict__ g,
     out[i] = g[i] * (y[i] < 1.0f ? y[i] : 1.0f);
 }
 
-// Tokens [S·V, N, 3C] to q = phi, k = phi [S, H, V, N, D] and v with a column
-// of ones [S, H, V, N, D+1].
+VECTORISED void add(const float *__restrict__ x, const float *__restrict__ b,
+                    float *__restrict__ y, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    y[i] = x[i] + b[i];
+}
+
+// Tokens [S·V, N, 3C] and their bias [3C] to q = phi, k = phi [S, H, V, N, D]
+// and v with a column of ones [S, H, V, N, D+1].
 struct Split : Function<Split> {
   static tensor_list forward(AutogradContext *ctx, const Tensor &qkv,
-                             int64_t views, int64_t heads) {
+                             const Tensor &bias, int64_t views, int64_t heads) {
     Layout l{qkv.size(0) / views, heads, views, qkv.size(1),
              qkv.size(2) / 3 / heads};
     auto opt = qkv.options().dtype(torch::kFloat);
     Tensor q, k, v;
-    if (plain(qkv)) {
+    bool fast = plain(qkv) && plain(bias);
+    if (fast) {
       q = torch::empty({l.s, l.h, l.v, l.n, l.d}, opt);
       k = torch::empty_like(q);
       v = torch::empty({l.s, l.h, l.v, l.n, l.d + 1}, opt);
-      const float *x = qkv.const_data_ptr<float>();
+      const float *x = qkv.const_data_ptr<float>(),
+                  *b = bias.const_data_ptr<float>();
       float *pq = q.data_ptr<float>(), *pk = k.data_ptr<float>(),
             *pv = v.data_ptr<float>();
       int64_t d = l.d, c = l.h * d;
       l.each([&](int64_t token, int64_t row) {
-        const float *in = x + token / l.h * 3 * c + token % l.h * d;
-        phi(in, pq + row * d, d);
-        phi(in + c, pk + row * d, d);
-        std::copy(in + 2 * c, in + 2 * c + d, pv + row * (d + 1));
+        int64_t head = token % l.h * d;
+        const float *in = x + token / l.h * 3 * c + head, *by = b + head;
+        phi(in, by, pq + row * d, d);
+        phi(in + c, by + c, pk + row * d, d);
+        add(in + 2 * c, by + 2 * c, pv + row * (d + 1), d);
         pv[row * (d + 1) + d] = 1;
       });
     } else {
-      auto parts = qkv.reshape({l.s, l.v, l.n, 3, l.h, l.d})
+      auto parts = (qkv + bias)
+                       .reshape({l.s, l.v, l.n, 3, l.h, l.d})
                        .permute({3, 0, 4, 1, 2, 5})
                        .to(torch::kFloat)
                        .unbind(0);
@@ -106,7 +117,8 @@ struct Split : Function<Split> {
     }
     ctx->save_for_backward({q, k});
     ctx->saved_data["type"] = qkv.scalar_type();
-    ctx->saved_data["plain"] = plain(qkv);
+    ctx->saved_data["bias"] = bias.scalar_type();
+    ctx->saved_data["plain"] = fast;
     return {q, k, v};
   }
 
@@ -141,7 +153,9 @@ struct Split : Function<Split> {
                 .permute({1, 3, 4, 0, 2, 5})
                 .reshape({l.s * l.v, l.n, 3 * c});
     }
-    return {out.to(type), Tensor(), Tensor()};
+    Tensor bias =
+        out.flatten(0, 1).sum(0).to(ctx->saved_data["bias"].toScalarType());
+    return {out.to(type), bias, Tensor(), Tensor()};
   }
 };
 
@@ -299,9 +313,10 @@ struct Spread : Function<Spread> {
 
 } // namespace
 
-char *mvag_split_heads(handle *out, handle qkv, int64_t views, int64_t heads) {
+char *mvag_split_heads(handle *out, handle qkv, handle bias, int64_t views,
+                       int64_t heads) {
   return guarded([&] {
-    auto parts = Split::apply(as_tensor(qkv), views, heads);
+    auto parts = Split::apply(as_tensor(qkv), as_tensor(bias), views, heads);
     for (int i = 0; i < 3; i++)
       out[i] = give(parts[i]);
   });

@@ -7,16 +7,16 @@ import "C"
 // whatever the type of the input, each one operation so that memory is passed
 // over once. phi is elu + 1.
 
-// SplitLinearHeads maps tokens [S·V, N, 3C], groups of V views, to q and k
-// [S, H, V, N, D], phi taken, and to v with a column of ones behind it
-// [S, H, V, N, D+1]: kᵀ·v then holds Σ k⊗v and Σ k side by side.
-func (x *Tensor) SplitLinearHeads(s *Scope, views, heads int64) (q, k, v *Tensor) {
+// SplitLinearHeads maps tokens [S·V, N, 3C], groups of V views, plus bias [3C],
+// to q and k [S, H, V, N, D], phi taken, and to v with a column of ones behind
+// it [S, H, V, N, D+1]: kᵀ·v then holds Σ k⊗v and Σ k side by side.
+func (x *Tensor) SplitLinearHeads(s *Scope, bias *Tensor, views, heads int64) (q, k, v *Tensor) {
 	var out [3]C.handle
-	check("split_linear_heads", C.mvag_split_heads(&out[0], C.handle(x.c), C.int64_t(views), C.int64_t(heads)), x)
+	check("split_linear_heads", C.mvag_split_heads(&out[0], C.handle(x.c), C.handle(bias.c), C.int64_t(views), C.int64_t(heads)), x, bias)
 	adopt := func(h C.handle) *Tensor {
 		t := s.slot()
 		*(*C.handle)(&t.c) = h
-		return t.done("split_linear_heads", x)
+		return t.done("split_linear_heads", x, bias)
 	}
 	return adopt(out[0]), adopt(out[1]), adopt(out[2])
 }

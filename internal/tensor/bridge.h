@@ -21,6 +21,8 @@ char *mvag_to_host(handle t, void *data, size_t bytes);
 char *mvag_item(handle t, double *out);
 void mvag_keep_memory(void);
 char *mvag_gelu(handle *out, handle x); // gotch's leaks a string in each call
+char *mvag_dropout(handle *out, handle x, double p);
+char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b);
 
 // Grad mode, gradients, custom gradients.
 bool mvag_set_grad_mode(bool enabled);
@@ -31,7 +33,8 @@ char *mvag_backward(handle loss);
 char *mvag_scale_grad(handle *out, handle x, handle factor);
 
 // Parts of linear attention, see attention.go.
-char *mvag_split_heads(handle *out, handle qkv, int64_t views, int64_t heads);
+char *mvag_split_heads(handle *out, handle qkv, handle bias, int64_t views,
+                       int64_t heads);
 char *mvag_merge_heads(handle *out, handle x, double eps);
 char *mvag_spread(handle *out, handle q, handle scale);
 

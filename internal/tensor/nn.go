@@ -14,6 +14,13 @@ func (x *Tensor) Linear(s *Scope, w, b *Tensor) *Tensor {
 	return out.done("linear", x, w, b)
 }
 
+// LinearOnto is base + x·wᵀ + b in fewer passes; x and w are of base's type.
+func (x *Tensor) LinearOnto(s *Scope, base, w, b *Tensor) *Tensor {
+	out := s.slot()
+	check("linear_onto", C.mvag_linear_onto((*C.handle)(&out.c), C.handle(base.c), C.handle(x.c), C.handle(w.c), C.handle(b.c)), base, x, w, b)
+	return out.done("linear_onto", base, x, w, b)
+}
+
 func (x *Tensor) Matmul(s *Scope, y *Tensor) *Tensor {
 	out := s.slot()
 	libtch.AtgMatmul(&out.c, x.c, y.c)
@@ -56,7 +63,7 @@ func (x *Tensor) Softmax(s *Scope, dim int64) *Tensor {
 // Dropout zeroes elements with probability p and scales the rest by 1/(1-p).
 func (x *Tensor) Dropout(s *Scope, p float64) *Tensor {
 	out := s.slot()
-	libtch.AtgDropout(&out.c, x.c, p, 1)
+	check("dropout", C.mvag_dropout((*C.handle)(&out.c), C.handle(x.c), C.double(p)), x)
 	return out.done("dropout", x)
 }
 

@@ -11,8 +11,8 @@
 // when its scope ends.
 package tensor
 
-// #cgo CXXFLAGS: -std=c++17
-// #cgo LDFLAGS: -lstdc++ -ltorch_cpu -lc10 -ldl
+// #cgo CXXFLAGS: -std=c++17 -fopenmp
+// #cgo LDFLAGS: -fopenmp -lstdc++ -ltorch_cpu -lc10 -ldl
 // #cgo noescape mvag_sizes
 // #cgo nocallback mvag_sizes
 // #cgo noescape mvag_free_all

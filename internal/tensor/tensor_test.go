@@ -319,12 +319,14 @@ func TestLinearHeads(t *testing.T) {
 				return g.Floats()
 			}
 			qkv, x := leaf(2*views, n, 3*heads*d)
-			q, k, v := x.SplitLinearHeads(s, views, heads)
+			bias, b := leaf(1, 3*heads*d)
+			q, k, v := x.SplitLinearHeads(s, b.Reshape(s, -1), views, heads)
 			weigh(q).Add(s, weigh(k)).Add(s, weigh(v)).Backward()
 			for _, t := range []*Tensor{q, k, v} {
 				values = append(values, t.Floats()...)
 			}
 			values = append(values, grad(qkv, 2*views, n, 3*heads*d)...)
+			values = append(values, grad(bias, 1, 3*heads*d)...)
 
 			stacked, x := leaf(2, heads, views, n, d+1)
 			merged := x.Square(s).MergeLinearHeads(s, 0.1)
@@ -341,6 +343,29 @@ func TestLinearHeads(t *testing.T) {
 		return values
 	}
 	compare(t, "contiguous", parts(true), parts(false), 1e-6)
+}
+
+// TestLinearOnto compares a linear layer onto a residual with the operations it
+// stands for, forward and backward.
+func TestLinearOnto(t *testing.T) {
+	parts := func(composed bool) (values []float32) {
+		must(t, func(s *Scope) {
+			Seed(4)
+			leaf := func(shape ...int64) *Tensor { return Zeros(s, CPU, Float, shape...).RandnLike(s).RequireGrad() }
+			base, x, w, b := leaf(2, 5, 3), leaf(2, 5, 7), leaf(3, 7), leaf(3)
+			y := x.LinearOnto(s, base, w, b)
+			if composed {
+				y = base.Add(s, x.Linear(s, w, b))
+			}
+			y.Square(s).Reshape(s, -1).Sum(s, false, 0).Backward()
+			values = y.Floats()
+			for _, t := range []*Tensor{base, x, w, b} {
+				values = append(values, t.Grad(s).Floats()...)
+			}
+		})
+		return values
+	}
+	compare(t, "onto a residual", parts(false), parts(true), 1e-5)
 }
 
 // rss is the resident set in bytes.
@@ -403,4 +428,47 @@ func BenchmarkAdd(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/op-tensor")
+}
+
+// TestDropout holds what is dropped to its share, the rest and its gradient to
+// their scale, and all to the seed, whatever the number of threads.
+func TestDropout(t *testing.T) {
+	const n, p = 1 << 17, 0.4
+	run := func(seed int64, threads int) (out, grad []float32) {
+		must(t, func(s *Scope) {
+			before := Threads()
+			SetThreads(threads)
+			defer SetThreads(before)
+			Seed(seed)
+			x := Full(s, CPU, Float, 3, n).RequireGrad()
+			y := x.Dropout(s, p)
+			y.Square(s).Sum(s, false, 0).Backward()
+			out, grad = y.Floats(), x.Grad(s).Floats()
+		})
+		return out, grad
+	}
+	out, grad := run(1, 1)
+	dropped := 0
+	for i, v := range out {
+		switch {
+		case v == 0 && grad[i] == 0:
+			dropped++
+		case math.Abs(float64(v)-3/(1-p)) > 1e-5 || math.Abs(float64(grad[i])-2*3/(1-p)/(1-p)) > 1e-4:
+			t.Fatalf("%d: have %v, gradient %v", i, v, grad[i])
+		}
+	}
+	if want := p * n; math.Abs(float64(dropped)-want) > 5*math.Sqrt(want*(1-p)) { // 5 standard deviations
+		t.Errorf("have %d of %d dropped, want about %v", dropped, n, want)
+	}
+	if again, _ := run(1, 2); !slices.Equal(again, out) {
+		t.Error("two threads drop others than one")
+	}
+	if other, _ := run(2, 1); slices.Equal(other, out) {
+		t.Error("another seed drops the same")
+	}
+	must(t, func(s *Scope) {
+		if v := Full(s, CPU, Float, 3, n).Dropout(s, 1).Norm(s, 0).Item(); v != 0 {
+			t.Errorf("p = 1: have norm %v, want 0", v)
+		}
+	})
 }
