@@ -234,8 +234,8 @@ func (p *preparer) announce(plan Preparation) error {
 	}
 	const spare = 64 << 20
 	if plan.Bytes > 0 && plan.Bytes+spare > plan.Free {
-		return fmt.Errorf("data.cache: %s: have %.1f GB free, want %.1f GB for %d pictures and masks",
-			printable(p.cfg.Cache), float64(plan.Free)/1e9, float64(plan.Bytes+spare)/1e9, plan.Pictures+plan.Masks-plan.Have)
+		return fmt.Errorf("data.cache: %s: have %s free, want %s for %d pictures and masks",
+			printable(p.cfg.Cache), machine.Size(plan.Free), machine.Size(plan.Bytes+spare), plan.Pictures+plan.Masks-plan.Have)
 	}
 	return nil
 }

@@ -244,3 +244,39 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 		}
 	}
 }
+
+// TestGoldenBF16 holds the model with products of bfloat16, whose mantissas have
+// 8 bits, to its own tolerances: the norm of what a tensor differs by from the
+// float64 trace, over its norm. In the decoder a token near the limit of those
+// that are kept may be taken for another.
+func TestGoldenBF16(t *testing.T) {
+	bf16 := func(cfg *configs.Config) { cfg.Precision = "bf16" }
+	modeltest.Run(t, bf16, func(m *modeltest.Tiny) {
+		check := func(name string, have *tensor.Tensor, most float64) {
+			want := m.Load(name)
+			norm := func(x *tensor.Tensor) float64 {
+				return x.To(m.Scope, tensor.Float).Reshape(m.Scope, -1).Norm(m.Scope, 0).Item()
+			}
+			off := norm(have.To(m.Scope, tensor.Float).Sub(m.Scope, want)) / norm(want)
+			if !(off <= most && off > 1e-5) {
+				t.Errorf("%s: have %.4f of the norm off, want at most %v, and more than float32's", name, off, most)
+			}
+		}
+		input := m.Load("input")
+		f := m.Model.Encode(m.Scope, input)
+		for i, x := range m.Model.Encoder.Forward(m.Scope, input) {
+			check(fmt.Sprintf("enc.%d", i+1), x, 0.01)
+		}
+		x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
+		check("bottleneck.out", x, 0.01)
+		for i, d := range m.Model.Decoder.Forward(m.Scope, x, m.Views) {
+			check(fmt.Sprintf("dec.%d", i), d, 0.05)
+		}
+		targets, reconstructions := m.Forward(input, m.Views)
+		for g := range targets {
+			check(fmt.Sprintf("E.%d", g), targets[g], 0.01)
+			check(fmt.Sprintf("De.%d", g), reconstructions[g], 0.05)
+		}
+		check("map.out", m.Mapper().Forward(m.Scope, targets, reconstructions), 0.01)
+	})
+}

@@ -196,7 +196,17 @@ func checkpointOf(t *testing.T, cfg configs.Config) (weights map[string][]float3
 }
 
 func TestResumeGivesTheSameBits(t *testing.T) {
-	whole := smallConfig(t)
+	for _, precision := range []string{"fp32", "tf32", "bf16"} {
+		t.Run(precision, func(t *testing.T) {
+			cfg := smallConfig(t)
+			cfg.Precision = precision
+			resumeGivesTheSameBits(t, cfg)
+		})
+	}
+}
+
+func resumeGivesTheSameBits(t *testing.T, whole configs.Config) {
+	t.Helper()
 	w := &watcher{}
 	if err := runOn(t.Context(), whole, false, w); err != nil {
 		t.Fatal(err)
@@ -238,71 +248,6 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 		if !slices.Equal(a[name], b[name]) {
 			t.Errorf("%s differs after resuming", name)
 		}
-	}
-}
-
-// TestCachedFeatures holds that a run with stored features gives the same bits
-// from memory, from a file, and from the file of an earlier run after a death
-// in its middle; and nearly the losses of a run without.
-func TestCachedFeatures(t *testing.T) {
-	plain := smallConfig(t)
-	losses := func(cfg configs.Config) []float64 {
-		w := &watcher{}
-		if err := runOn(t.Context(), cfg, false, w); err != nil {
-			t.Fatal(err)
-		}
-		var l []float64
-		for _, s := range w.steps {
-			l = append(l, s.Loss)
-		}
-		if cfg.Train.CacheFeatures != "off" && w.features[len(w.features)-1].Done != 5 {
-			t.Errorf("%s: features: have %+v", cfg.Train.CacheFeatures, w.features)
-		}
-		return l
-	}
-	want := losses(plain)
-	ram := plain
-	ram.Name, ram.Train.CacheFeatures = "ram", "ram"
-	inMemory := losses(ram)
-	for i := range want {
-		if math.Abs(inMemory[i]-want[i]) > 1e-3*want[i] || i == 3 && inMemory[i] == want[i] {
-			t.Errorf("step %d: have loss %v, want nearly %v", i, inMemory[i], want[i])
-		}
-	}
-	disk := plain
-	disk.Name, disk.Train.CacheFeatures = "disk", "disk"
-	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{stopAt: 2, stop: cancel}
-	if err := runOn(ctx, disk, false, w); err == nil || !strings.Contains(err.Error(), "interrupted after 0 of 12") {
-		t.Fatalf("have %v", err)
-	}
-	if have := losses(disk); !slices.Equal(have, inMemory) {
-		t.Errorf("file: have losses %v, want %v", have, inMemory)
-	}
-	part := disk
-	part.Name, part.Data.Root = "again", disk.Data.Root
-	again := &watcher{after: func(done int) {
-		if done == 7 {
-			panic("killed")
-		}
-	}}
-	func() {
-		defer func() { _ = recover() }()
-		_ = runOn(t.Context(), part, false, again)
-	}()
-	if len(again.features) != 1 || again.features[0].Done != 5 {
-		t.Errorf("features of an earlier run: have %+v, want all there", again.features)
-	}
-	part.Train.CacheFeatures = "ram" // may change
-	if err := runOn(t.Context(), part, true, &watcher{}); err != nil {
-		t.Fatal(err)
-	}
-	if a, b := journalOf(t, ram), journalOf(t, part); a != b {
-		t.Errorf("journals differ:\n%s\n%s", a, b)
-	}
-	part.Train.CacheFeatures = "off"
-	if err := runOn(t.Context(), part, true, &watcher{}); err == nil || !strings.Contains(err.Error(), "train.cache_features") {
-		t.Errorf("resumed without features: have %v", err)
 	}
 }
 

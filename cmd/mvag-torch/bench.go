@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -34,10 +35,10 @@ var sizes = map[string]struct {
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "bench",
-		Usage: "time a train step or inference on random pictures and weights; prints one JSON line",
+		Usage: "time a train step, inference, the loader or the metrics on random pictures, weights and maps; prints one JSON line",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "size", Value: "s224", Usage: "s224, s392 or b392: ViT-S or -B, side in pixels"},
-			&cli.StringFlag{Name: "what", Value: "train", Usage: "train or infer"},
+			&cli.StringFlag{Name: "what", Value: "train", Usage: "train, infer, loader or metrics"},
 			&cli.StringFlag{Name: "device", Value: "cpu", Usage: "auto, cpu, cuda or cuda:N"},
 			&cli.IntFlag{Name: "threads", Usage: "CPU threads of LibTorch; 0 leaves the choice to it"},
 			&cli.IntFlag{Name: "steps", Value: 5, Usage: "timed steps, after two to warm up"},
@@ -49,17 +50,34 @@ func benchCommand() *cli.Command {
 
 func bench(c *cli.Context) error {
 	size, ok := sizes[c.String("size")]
-	if what := c.String("what"); !ok || what != "train" && what != "infer" || c.Int("steps") < 1 {
-		return usageError{fmt.Errorf("%s: have size %q, what %q, %d steps; want s224, s392 or b392, train or infer, at least 1",
-			c.Command.HelpName, c.String("size"), what, c.Int("steps"))}
+	what, steps := c.String("what"), c.Int("steps")
+	if !ok || !slices.Contains([]string{"train", "infer", "loader", "metrics"}, what) || steps < 1 {
+		return usageError{fmt.Errorf("%s: have size %q, what %q, %d steps; want s224, s392 or b392; train, infer, loader or metrics; at least 1",
+			c.Command.HelpName, c.String("size"), what, steps)}
 	}
 	cfg, err := configs.Parse("bench", nil, append([]string{"backbone.name=" + size.backbone, fmt.Sprint("data.resize=", size.resize),
 		fmt.Sprint("data.crop=", size.crop), "device=" + c.String("device"), fmt.Sprint("threads=", c.Int("threads"))}, c.StringSlice("set")...)...)
 	if err != nil {
 		return usageError{err}
 	}
-	training := c.String("what") == "train"
-	t, err := timeSteps(cfg, training, c.Int("steps"))
+	line := map[string]any{
+		"program": "mvag-torch " + version, "size": c.String("size"), "what": what, "cpus": runtime.NumCPU(),
+	}
+	switch what {
+	case "loader", "metrics":
+		err = benchPart(c.Context, cfg, what, steps, line)
+	default:
+		err = benchModel(cfg, what == "train", steps, line)
+	}
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(line)
+}
+
+// benchModel adds to the line what is measured of training steps or inference.
+func benchModel(cfg configs.Config, training bool, steps int, line map[string]any) error {
+	t, err := timeSteps(cfg, training, steps)
 	if err != nil {
 		return err
 	}
@@ -72,13 +90,13 @@ func bench(c *cli.Context) error {
 		work = inference
 	}
 	pictures := cfg.Train.Objects * cfg.Data.Views
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"program": "mvag-torch " + version, "size": c.String("size"), "what": c.String("what"), "device": t.device.String(), "precision": cfg.Precision,
-		"cache_features": cfg.Train.CacheFeatures, "threads": tensor.Threads(), "cpus": runtime.NumCPU(), "pictures": pictures,
-		"pictures_per_second": float64(pictures) / median(t.seconds), "seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
+	maps.Copy(line, map[string]any{
+		"device": t.device.String(), "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures, "threads": tensor.Threads(),
+		"pictures": pictures, "pictures_per_second": float64(pictures) / median(t.seconds), "seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
 		// Of what the device reaches in one large matrix product of the same precision.
 		"share_of_product_rate": work / median(t.seconds) / t.rate, "product_flops": t.rate, "step_flop": work,
 	})
+	return nil
 }
 
 func median(x []float64) float64 {

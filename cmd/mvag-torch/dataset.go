@@ -12,6 +12,7 @@ import (
 
 	"mvag-torch/dataset"
 	"mvag-torch/dataset/demo"
+	"mvag-torch/internal/machine"
 )
 
 func datasetCommand() *cli.Command {
@@ -138,14 +139,14 @@ func prepareDataset(c *cli.Context) error {
 	})
 	listSkipped(set.Source.Skipped)
 	if err == nil {
-		fmt.Printf("%s: ready; %.2f GB in %s\n", folder, float64(todo)/1e9, time.Since(began).Round(time.Second/10))
+		fmt.Printf("%s: ready; %s in %s\n", folder, machine.Size(todo), time.Since(began).Round(time.Second/10))
 	}
 	return err
 }
 
 func announce(p dataset.Preparation) {
-	fmt.Fprintf(os.Stderr, "preparing %d pictures and %d masks, of which %d are there already: %.2f GB to be written in %d shards, %.2f GB are free\n",
-		p.Pictures, p.Masks, p.Have, float64(p.Bytes)/1e9, p.Shards, float64(p.Free)/1e9)
+	fmt.Fprintf(os.Stderr, "preparing %d pictures and %d masks, of which %d are there already: %s to be written in %d shards, %s are free\n",
+		p.Pictures, p.Masks, p.Have, machine.Size(p.Bytes), p.Shards, machine.Size(p.Free))
 	if p.Replaced > 0 {
 		fmt.Fprintf(os.Stderr, "%d shards are replaced, since they are damaged or hold files that have changed\n", p.Replaced)
 	}

@@ -20,6 +20,7 @@ import (
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/machine"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/train"
@@ -192,9 +193,9 @@ type evalSink struct {
 }
 
 func (s *evalSink) Begin(p eval.Plan) {
-	fmt.Fprintf(os.Stderr, "evaluating %d pictures of %d classes; the scores need up to %.1f GB of memory", p.Pictures, p.Classes, float64(p.Memory)/1e9)
+	fmt.Fprintf(os.Stderr, "evaluating %d pictures of %d classes; the scores need up to %s of memory", p.Pictures, p.Classes, machine.Size(p.Memory))
 	if p.Disk > 0 {
-		fmt.Fprintf(os.Stderr, ", the maps %.1f GB of disk", float64(p.Disk)/1e9)
+		fmt.Fprintf(os.Stderr, ", the maps %s of disk", machine.Size(p.Disk))
 	}
 	fmt.Fprintln(os.Stderr)
 	if p.Ignored != nil {

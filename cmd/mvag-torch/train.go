@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/machine"
 	"mvag-torch/train"
 )
 
@@ -60,7 +61,7 @@ func (s *trainSink) Begin(b train.Begin) {
 	s.begin, s.log = b, log.New(os.Stderr, "", log.LstdFlags)
 	fmt.Fprintf(os.Stderr, "training on %s: %d pictures of %d objects, %d classes; %.1f million trainable numbers; run folder %s\n",
 		b.Device, b.Pictures, b.Objects, b.Classes, float64(b.Params)/1e6, b.Folder)
-	fmt.Fprintf(os.Stderr, "batches read ahead take %.1f MB of memory\n", float64(b.Batches)/1e6)
+	fmt.Fprintf(os.Stderr, "batches read ahead take %s of memory\n", machine.Size(b.Batches))
 	if b.Missing > 0 {
 		fmt.Fprintf(os.Stderr, "the index lacks %d pictures, which are left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}
@@ -75,7 +76,7 @@ func (s *trainSink) Features(f train.Features) {
 		if f.Path != "" {
 			where = "in " + f.Path
 		}
-		fmt.Fprintf(os.Stderr, "features of %d of %d objects are to be computed: %.0f MB more %s\n", f.Objects-f.Done, f.Objects, float64(f.Bytes)/1e6, where)
+		fmt.Fprintf(os.Stderr, "features of %d of %d objects are to be computed: %s more %s\n", f.Objects-f.Done, f.Objects, machine.Size(f.Bytes), where)
 		if s.encoded = newBar(f.Objects, f.Done, "objects"); s.encoded != nil {
 			s.encoded.Describe("features")
 		}

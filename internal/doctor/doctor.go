@@ -164,11 +164,3 @@ func (r Report) Write(w io.Writer, asJSON bool) error {
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
 }
-
-// size is n bytes in a unit of fitting size.
-func size(n uint64) string {
-	if n < 1e9 {
-		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-}

@@ -98,7 +98,7 @@ func Work(cfg configs.Config, arch weights.Arch) (step, inference float64) {
 // check compares the estimate with what there is.
 func (e Estimate) check(host machine.Memory, p *Probe) Check {
 	c := Check{"estimate", OK, fmt.Sprintf("training on %s: %.2f s a step, %s in all; %s of memory; checkpoint %s",
-		e.Device, e.Step, duration(e.Run), size(e.Memory), size(e.Checkpoint)), ""}
+		e.Device, e.Step, duration(e.Run), machine.Size(e.Memory), machine.Size(e.Checkpoint)), ""}
 	total, free := host.Total, host.Free
 	if e.Device != "cpu" {
 		var index int
@@ -110,9 +110,9 @@ func (e Estimate) check(host machine.Memory, p *Probe) Check {
 	const smaller = "lower train.objects or data.crop, or take a smaller backbone"
 	switch {
 	case total > 0 && e.Memory > total:
-		c.Status, c.Remedy = Fail, fmt.Sprintf("have %s of memory: %s", size(total), smaller)
+		c.Status, c.Remedy = Fail, fmt.Sprintf("have %s of memory: %s", machine.Size(total), smaller)
 	case total > 0 && e.Memory > free:
-		c.Status, c.Remedy = Warn, fmt.Sprintf("have %s of %s of memory free: end other programs, or %s", size(free), size(total), smaller)
+		c.Status, c.Remedy = Warn, fmt.Sprintf("have %s of %s of memory free: end other programs, or %s", machine.Size(free), machine.Size(total), smaller)
 	}
 	return c
 }

@@ -12,6 +12,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/internal/machine"
 )
 
 // backbone checks the file of weights: wholly with a probe, else that it can
@@ -26,7 +27,7 @@ func backbone(cfg configs.Config, p *Probe) Check {
 	case p != nil && p.Backbone != "":
 		return Check{"backbone", Fail, p.Backbone, remedy}
 	}
-	return Check{"backbone", OK, fmt.Sprintf("%s (%s), %s", path, size(n), cfg.Backbone.Name), ""}
+	return Check{"backbone", OK, fmt.Sprintf("%s (%s), %s", path, machine.Size(n), cfg.Backbone.Name), ""}
 }
 
 // readable reads a file's first bytes and returns its size.

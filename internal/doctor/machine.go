@@ -31,9 +31,9 @@ func processor() Check {
 // memoryCheck compares the free memory with what the smallest model takes.
 func memoryCheck(m machine.Memory) Check {
 	const least = 2e9 // LibTorch and a small model
-	c := Check{"memory", OK, fmt.Sprintf("%s free of %s", size(m.Free), size(m.Total)), ""}
+	c := Check{"memory", OK, fmt.Sprintf("%s free of %s", machine.Size(m.Free), machine.Size(m.Total)), ""}
 	if m.Free < least {
-		c.Status, c.Remedy = Warn, fmt.Sprintf("end other programs: the smallest model wants %s", size(least))
+		c.Status, c.Remedy = Warn, fmt.Sprintf("end other programs: the smallest model wants %s", machine.Size(uint64(least)))
 	}
 	return c
 }
@@ -92,7 +92,7 @@ func graphics(d driver, p *Probe, device string) Check {
 	default:
 		var devices []string
 		for i, g := range p.CUDA.Devices {
-			devices = append(devices, fmt.Sprintf("cuda:%d %s, compute capability %s, %s free of %s", i, g.Name, g.Capability, size(g.Free), size(g.Memory)))
+			devices = append(devices, fmt.Sprintf("cuda:%d %s, compute capability %s, %s free of %s", i, g.Name, g.Capability, machine.Size(g.Free), machine.Size(g.Memory)))
 		}
 		c.Detail = fmt.Sprintf("%s; driver %s for CUDA %d.%d", strings.Join(devices, "; "), d.version, p.CUDA.Driver/1000, p.CUDA.Driver%1000/10)
 	}
@@ -115,9 +115,9 @@ func disk(cfg configs.Config, e *Estimate) Check {
 	if err != nil {
 		return Check{"disk", Fail, fmt.Sprintf("output: %v", err), "set output to another folder"}
 	}
-	c.Detail = fmt.Sprintf("%s free for run folders in %s", size(free), dir)
+	c.Detail = fmt.Sprintf("%s free for run folders in %s", machine.Size(free), dir)
 	if e != nil && free < 2*e.Checkpoint {
-		c.Status, c.Remedy = Fail, fmt.Sprintf("want %s for two checkpoints: make room, or set output to another folder", size(2*e.Checkpoint))
+		c.Status, c.Remedy = Fail, fmt.Sprintf("want %s for two checkpoints: make room, or set output to another folder", machine.Size(2*e.Checkpoint))
 	}
 	return c
 }

@@ -9,9 +9,10 @@ import "github.com/sugarme/gotch/libtch"
 
 // Linear is x·wᵀ + b over the last dimension; b may be nil.
 func (x *Tensor) Linear(s *Scope, w, b *Tensor) *Tensor {
+	back := quick(s, &x, &w, &b)
 	out := s.slot()
 	libtch.AtgLinear(&out.c, x.c, w.c, optional(b))
-	return out.done("linear", x, w, b)
+	return back(out.done("linear", x, w, b))
 }
 
 // LinearOnto is base + x·wᵀ + b in fewer passes; x and w are of base's type.
@@ -22,9 +23,10 @@ func (x *Tensor) LinearOnto(s *Scope, base, w, b *Tensor) *Tensor {
 }
 
 func (x *Tensor) Matmul(s *Scope, y *Tensor) *Tensor {
+	back := quick(s, &x, &y)
 	out := s.slot()
 	libtch.AtgMatmul(&out.c, x.c, y.c)
-	return out.done("matmul", x, y)
+	return back(out.done("matmul", x, y))
 }
 
 // LayerNorm normalises the last dimension.
@@ -69,9 +71,10 @@ func (x *Tensor) Dropout(s *Scope, p float64) *Tensor {
 
 // Attention is softmax(q·kᵀ/√D)·v for q, k, v of shape [B, H, N, D].
 func Attention(s *Scope, q, k, v *Tensor) *Tensor {
+	back := quick(s, &q, &k, &v)
 	out := s.slot()
 	libtch.AtgScaledDotProductAttention(&out.c, q.c, k.c, v.c, nil, 0, 0, 0, 1)
-	return out.done("scaled_dot_product_attention", q, k, v)
+	return back(out.done("scaled_dot_product_attention", q, k, v))
 }
 
 // CosineSimilarity is the cosine of x and y along dim, each norm at least eps.

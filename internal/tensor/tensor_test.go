@@ -472,3 +472,25 @@ func TestDropout(t *testing.T) {
 		}
 	})
 }
+
+// TestBFloat16 holds the detour of processors without bfloat16 to what LibTorch
+// itself computes there: the last of 8 bits may be rounded another way.
+func TestBFloat16(t *testing.T) {
+	parts := func(slow bool) (values []float32) {
+		before := slowBFloat16
+		slowBFloat16 = slow
+		defer func() { slowBFloat16 = before }()
+		must(t, func(s *Scope) {
+			Seed(6)
+			leaf := func(shape ...int64) *Tensor { return Zeros(s, CPU, Float, shape...).RandnLike(s).RequireGrad() }
+			x, w, b := leaf(2, 3, 4, 8), leaf(8, 8), leaf(8)
+			y := x.To(s, BFloat16).Linear(s, w.To(s, BFloat16), b.To(s, BFloat16))
+			y.To(s, Float).Square(s).Reshape(s, -1).Sum(s, false, 0).Backward()
+			for _, t := range []*Tensor{y, w.Grad(s), Attention(s, y, y, y)} {
+				values = append(values, t.To(s, Float).Floats()...)
+			}
+		})
+		return values
+	}
+	compare(t, "bfloat16", parts(true), parts(false), 2e-2)
+}

@@ -154,18 +154,16 @@ func (s *Store) Room(n int) (int64, error) {
 	if s.path == "" {
 		// Something must be left for the program itself.
 		if m := machine.ReadMemory(); m.Free > 0 && uint64(want) > m.Free/10*9 {
-			return want, fmt.Errorf("train.cache_features: have %s of free memory, want %s for the features of %d objects; disk keeps them in a file", size(m.Free), size(uint64(want)), n)
+			return want, fmt.Errorf("train.cache_features: have %s of free memory, want %s for the features of %d objects; disk keeps them in a file", machine.Size(m.Free), machine.Size(uint64(want)), n)
 		}
 		return want, nil
 	}
 	free, err := machine.DiskFree(filepath.Dir(s.path))
 	if err == nil && uint64(want) > free {
-		err = fmt.Errorf("train.cache_features: have %s free in %s, want %s for the features of %d objects", size(free), filepath.Dir(s.path), size(uint64(want)), n)
+		err = fmt.Errorf("train.cache_features: have %s free in %s, want %s for the features of %d objects", machine.Size(free), filepath.Dir(s.path), machine.Size(uint64(want)), n)
 	}
 	return want, err
 }
-
-func size(n uint64) string { return fmt.Sprintf("%.1f GB", float64(n)/1e9) }
 
 // Put adds the record of an object: present says which of its views are there,
 // features are [views, ViewBytes].

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/dataset/demo"
+	"mvag-torch/eval/score"
+)
+
+// benchPart adds to the line what is measured of the loader or the metrics.
+func benchPart(ctx context.Context, cfg configs.Config, what string, steps int, line map[string]any) error {
+	pictures, seconds, err := cfg.Train.Objects*cfg.Data.Views, []float64(nil), error(nil)
+	if what == "loader" {
+		seconds, err = timeLoader(ctx, cfg, steps)
+	} else {
+		pictures = metricObjects * cfg.Data.Views
+		seconds, err = timeMetrics(cfg, steps)
+	}
+	if err != nil {
+		return err
+	}
+	line["pictures"], line["seconds"], line["pictures_per_second"] = pictures, seconds, float64(pictures)/median(seconds)
+	return nil
+}
+
+// timeLoader times batches of pictures of 1024 pixels, rendered for it, that are
+// read and brought to the size of the model as in training.
+func timeLoader(ctx context.Context, cfg configs.Config, steps int) (seconds []float64, err error) {
+	root, err := os.MkdirTemp("", "mvag-bench-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(root)
+	fmt.Fprintln(os.Stderr, "rendering pictures to read")
+	if _, err := demo.Render(ctx, demo.Options{Out: root, Size: 1024, Train: 2, Seed: 1}, nil); err != nil {
+		return nil, err
+	}
+	cfg.Data.Root, cfg.Data.Format, cfg.Data.Index, cfg.Data.Images, cfg.Data.Cache = root, "realiad", demo.IndexFolder, demo.ImageFolder, ""
+	set, err := dataset.Open(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	loader, err := dataset.NewTrainLoader(ctx, set.Train, dataset.LoaderOptions{
+		Source: set.Source, Objects: cfg.Train.Objects, Workers: cfg.Data.Workers, Prefetch: 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	for i := range steps + 2 { // two to warm up
+		start := time.Now()
+		batch, err := loader.Next()
+		if err != nil {
+			return nil, err
+		}
+		loader.Recycle(batch)
+		if i >= 2 {
+			seconds = append(seconds, time.Since(start).Seconds())
+		}
+	}
+	return seconds, nil
+}
+
+// metricObjects is the size of the class that timeMetrics evaluates.
+const metricObjects = 100
+
+// timeMetrics times the evaluation of a class of random maps, half of its
+// objects with a defect.
+func timeMetrics(cfg configs.Config, steps int) (seconds []float64, err error) {
+	objects := randomMaps(cfg)
+	for i := range steps + 2 {
+		start := time.Now()
+		if err := evaluateMaps(cfg, objects); err != nil {
+			return nil, err
+		}
+		if i >= 2 {
+			seconds = append(seconds, time.Since(start).Seconds())
+		}
+	}
+	return seconds, nil
+}
+
+func randomMaps(cfg configs.Config) [][]score.View {
+	side := cfg.Eval.MapSize
+	objects := make([][]score.View, metricObjects)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range objects {
+		for camera := range cfg.Data.Views {
+			v := score.View{Camera: camera + 1, Path: fmt.Sprint(i, camera), Height: side, Width: side, Scores: make([]float32, side*side)}
+			for p := range v.Scores {
+				v.Scores[p] = 0.3 * rng.Float32() * rng.Float32()
+			}
+			if i%2 == 0 {
+				v.Defective, v.Code, v.Mask = true, "AK", make([]bool, side*side)
+				for p := range side * side / 100 {
+					v.Mask[p] = true
+					v.Scores[p] += 0.2
+				}
+			}
+			objects[i] = append(objects[i], v)
+		}
+	}
+	return objects
+}
+
+// evaluateMaps computes all numbers of a class, its objects with a defect first.
+func evaluateMaps(cfg configs.Config, objects [][]score.View) error {
+	class := score.NewClass("bench", score.Options{Top: cfg.Eval.Top, AuproLimit: cfg.Eval.AuproLimit})
+	for phase := range 2 {
+		var wg sync.WaitGroup
+		workers := runtime.GOMAXPROCS(0)
+		failed := make([]error, workers)
+		for w := range workers {
+			wg.Go(func() {
+				for j := 2*w + phase; j < len(objects) && failed[w] == nil; j += 2 * workers {
+					_, failed[w] = class.Add(j, fmt.Sprint(j), objects[j])
+				}
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(failed...); err != nil {
+			return err
+		}
+		class.Seal()
+	}
+	_, err := class.Finish()
+	return err
+}
