@@ -68,7 +68,7 @@ func (b *Bounds) Rank(limits ...float64) (low, high PixelRanking, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	edges := distinct(b.labels.Positives)
-	indexed := (&ranks{keys: edges}).indexed(b.labels.Positives)
+	positives := indexed(edges, b.labels.Positives)
 	pessimist := &counts{keys: edges, above: make([]int64, len(edges)), equal: make([]int64, len(edges)), total: b.total}
 	optimist := &counts{keys: edges, above: slices.Clone(pessimist.above), equal: pessimist.equal, total: b.total}
 	var above int64
@@ -80,11 +80,11 @@ func (b *Bounds) Rank(limits ...float64) (low, high PixelRanking, err error) {
 		}
 		optimist.above[i], pessimist.above[i] = above, above+int64(b.buckets[own])
 	}
-	return b.evaluate(pessimist, indexed, limits), b.evaluate(optimist, indexed, limits), nil
+	return b.evaluate(pessimist, positives, limits), b.evaluate(optimist, positives, limits), nil
 }
 
-func (b *Bounds) evaluate(c *counts, indexed []uint64, limits []float64) PixelRanking {
-	out := c.evaluate(indexed, b.labels.Regions, len(b.labels.Regions), limits)
+func (b *Bounds) evaluate(c *counts, positives []uint64, limits []float64) PixelRanking {
+	out := c.evaluate(positives, b.labels.Regions, len(b.labels.Regions), limits)
 	out.Masks = b.labels.Masks
 	out.Threshold, out.F1Eps, out.AUPR = math.NaN(), math.NaN(), math.NaN()
 	return out

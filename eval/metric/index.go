@@ -17,9 +17,9 @@ import (
 // What it is asked for are offsets: keys less from, those outside of [from, to]
 // moved to its ends.
 type index struct {
-	edges     []uint32
-	from, to  uint32  // the keys next to the lowest and the highest edge
-	directory []block // nil to search
+	edges     []uint32 // ascending
+	from, to  uint32   // the keys next to the lowest and the highest edge
+	directory []block  // nil to search
 	words     []word
 }
 

@@ -113,5 +113,5 @@ func count(scores []float32, labels []bool) (*counts, []uint64, error) {
 	}
 	r := newRanks(distinct(positives), 1)
 	r.countAll([]chunk{negatives})
-	return r.counts(allViews), r.indexed(positives), nil
+	return r.counts(allViews), indexed(r.index.edges, positives), nil
 }

@@ -262,7 +262,7 @@ func (p *Pixels) Merge(q *Pixels) error {
 	switch {
 	case p.sealed == nil && q.sealed != nil:
 		return fmt.Errorf("merge: have a sealed shard and one that is not, want both or neither")
-	case p.sealed != nil && q.sealed != nil && (!q.fork || !slices.Equal(p.sealed.keys, q.sealed.keys)):
+	case p.sealed != nil && q.sealed != nil && (!q.fork || !slices.Equal(p.sealed.index.edges, q.sealed.index.edges)):
 		return fmt.Errorf("merge: have a shard sealed by itself, want a fork of the other")
 	case p.sealed != nil && q.sealed == nil && len(q.pictures) > 0:
 		return fmt.Errorf("merge: have %d pictures with anomalous pixels after Seal, want none", len(q.pictures))
@@ -305,7 +305,7 @@ func (p *Pixels) Fork() (*Pixels, error) {
 	if p.sealed == nil {
 		return nil, fmt.Errorf("fork: have a shard that is not sealed, want Seal first")
 	}
-	return &Pixels{sealed: newRanks(p.sealed.keys, p.sealed.spread), fork: true}, nil
+	return &Pixels{sealed: newRanks(p.sealed.index.edges, p.sealed.spread), fork: true}, nil
 }
 
 // checkLimits checks the limits of AUPRO.

@@ -12,9 +12,8 @@ import (
 // for them: the distinct scores of the positives, and others. Views have bins of
 // their own. It may be used by several goroutines.
 type ranks struct {
-	keys  []uint32 // the edges, ascending [D]
-	index index    // of the edges
-	shift int      // part of an offset = offset >> shift
+	index index // of the edges [D]
+	shift int   // part of an offset = offset >> shift
 
 	spread int // lanes of a view
 	mu     sync.Mutex
@@ -40,7 +39,7 @@ const (
 // newRanks takes edges in ascending order, without repetition. Spread is the
 // number of goroutines that may count negatives of one view at the same time.
 func newRanks(edges []uint32, spread int) *ranks {
-	r := &ranks{keys: edges, index: newIndex(edges), spread: spread, lanes: map[int][]*lane{}}
+	r := &ranks{index: newIndex(edges), spread: spread, lanes: map[int][]*lane{}}
 	r.shift = max(0, bits.Len32(r.index.to-r.index.from)-bits.Len(parts-1))
 	return r
 }
@@ -103,7 +102,7 @@ func (r *ranks) count(view int, negatives []uint32) {
 	l := r.take(view)
 	defer l.mu.Unlock()
 	l.total += int64(len(negatives))
-	if len(r.keys) == 0 {
+	if len(r.index.edges) == 0 {
 		return
 	}
 	from, to, shift := r.index.from, r.index.to, r.shift&31
@@ -136,7 +135,7 @@ func (r *ranks) take(view int) *lane {
 		}
 	}
 	if len(lanes) < r.spread {
-		l := &lane{bins: newBins(2*len(r.keys) + 1)}
+		l := &lane{bins: newBins(2*len(r.index.edges) + 1)}
 		l.mu.Lock()
 		r.lanes[view] = append(lanes, l)
 		r.mu.Unlock()
@@ -174,8 +173,8 @@ func allViews(int) bool { return true }
 // counts adds up the lanes of the views that are wanted. No other goroutine may
 // be counting.
 func (r *ranks) counts(wanted func(view int) bool) *counts {
-	d := len(r.keys)
-	c := &counts{keys: r.keys, above: make([]int64, d), equal: make([]int64, d)}
+	d := len(r.index.edges)
+	c := &counts{keys: r.index.edges, above: make([]int64, d), equal: make([]int64, d)}
 	for view, lanes := range r.lanes {
 		if !wanted(view) {
 			continue
@@ -199,14 +198,14 @@ func (r *ranks) counts(wanted func(view int) bool) *counts {
 	return c
 }
 
-// indexed returns sorted positives with the indices of their keys in place of
-// the keys.
-func (r *ranks) indexed(positives []uint64) []uint64 {
+// indexed returns sorted positives with the indices of their keys, which are
+// edges, in place of the keys.
+func indexed(edges []uint32, positives []uint64) []uint64 {
 	out := make([]uint64, len(positives))
 	i := uint32(0)
 	for n, p := range positives {
 		k, region := unpack(p)
-		for r.keys[i] != k {
+		for edges[i] != k {
 			i++
 		}
 		out[n] = pack(i, region)

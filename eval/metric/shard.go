@@ -42,7 +42,7 @@ func (p *Pixels) Encode(w io.Writer) error {
 		Mask: p.mask, Other: p.other, Chunks: len(p.kept),
 	}
 	if p.sealed != nil {
-		s.Sealed, s.Edges, s.Spread = true, p.sealed.keys, p.sealed.spread
+		s.Sealed, s.Edges, s.Spread = true, p.sealed.index.edges, p.sealed.spread
 		for _, lanes := range p.sealed.lanes {
 			s.Chunks += len(lanes)
 		}
@@ -64,8 +64,8 @@ func (p *Pixels) Encode(w io.Writer) error {
 func (r *ranks) encode(out *gob.Encoder) error {
 	for view, lanes := range r.lanes {
 		for _, l := range lanes {
-			c := shardChunk{View: view, Total: l.total, Bins: make([]int64, len(l.bins.low))}
 			r.flush(l)
+			c := shardChunk{View: view, Total: l.total, Bins: make([]int64, len(l.bins.low))}
 			for i, n := range l.bins.all() {
 				c.Bins[i] += n
 			}
@@ -121,7 +121,7 @@ func decode(in *gob.Decoder) (*Pixels, error) {
 
 // decode enters a lane.
 func (r *ranks) decode(c shardChunk) error {
-	l := &lane{total: c.Total, bins: newBins(2*len(r.keys) + 1)}
+	l := &lane{total: c.Total, bins: newBins(2*len(r.index.edges) + 1)}
 	if len(c.Bins) != len(l.bins.low) {
 		return fmt.Errorf("view %d: have %d bins, want %d", c.View, len(c.Bins), len(l.bins.low))
 	}

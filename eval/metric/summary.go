@@ -50,11 +50,11 @@ func (p *Pixels) Rank(limits ...float64) (PixelRanking, error) {
 	if r == nil {
 		r = p.rank(slices.Clone(p.kept), nil)
 	}
-	return p.overall(r, r.counts(allViews), limits), nil
+	return p.overall(r.counts(allViews), indexed(r.index.edges, p.mask.Positives), limits), nil
 }
 
-func (p *Pixels) overall(r *ranks, c *counts, limits []float64) PixelRanking {
-	out := c.evaluate(r.indexed(p.mask.Positives), p.mask.Regions, len(p.mask.Regions), limits)
+func (p *Pixels) overall(c *counts, positives []uint64, limits []float64) PixelRanking {
+	out := c.evaluate(positives, p.mask.Regions, len(p.mask.Regions), limits)
 	out.Masks = p.mask.Masks
 	return out
 }
@@ -72,19 +72,19 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	}
 	all := r.counts(allViews)
 	among := func(string) *counts { return all }
-	indexed := r.indexed(p.mask.Positives)
+	positives := indexed(r.index.edges, p.mask.Positives)
 	var s Summary
 	var parts sync.WaitGroup
-	parts.Go(func() { s.PixelRanking, s.Compat = p.overall(r, all, limits), p.compat(all) })
-	parts.Go(func() { s.Codes = breakdown(p, indexed, func(o origin) string { return o.Code }, limits, among) })
-	parts.Go(func() { s.Objects = breakdown(p, indexed, func(o origin) string { return o.Object }, limits, among) })
-	parts.Go(func() { s.Views = p.views(r, indexed, limits) })
-	parts.Go(func() { s.Curve = all.curve(indexed, p.mask.Regions, len(p.mask.Regions), limits[0]) })
+	parts.Go(func() { s.PixelRanking, s.Compat = p.overall(all, positives, limits), p.compat(all) })
+	parts.Go(func() { s.Codes = breakdown(p, positives, func(o origin) string { return o.Code }, limits, among) })
+	parts.Go(func() { s.Objects = breakdown(p, positives, func(o origin) string { return o.Object }, limits, among) })
+	parts.Go(func() { s.Views = p.views(r, positives, limits) })
+	parts.Go(func() { s.Curve = all.curve(positives, p.mask.Regions, len(p.mask.Regions), limits[0]) })
 	parts.Wait()
 	if len(p.other.Regions)+len(p.lost)+len(p.gained) > 0 {
 		all.move(p.lost, p.gained)
 		slices.Sort(p.other.Positives)
-		other := all.evaluate(r.indexed(p.other.Positives), p.other.Regions, len(p.other.Regions), limits)
+		other := all.evaluate(indexed(r.index.edges, p.other.Positives), p.other.Regions, len(p.other.Regions), limits)
 		other.Masks = p.other.Masks
 		s.Other = &other
 	}
@@ -92,9 +92,9 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 }
 
 // views evaluates each camera among its own normal pixels.
-func (p *Pixels) views(r *ranks, indexed []uint64, limits []float64) map[int]PixelRanking {
+func (p *Pixels) views(r *ranks, positives []uint64, limits []float64) map[int]PixelRanking {
 	own := func(view int) *counts { return r.counts(func(v int) bool { return v == view }) }
-	out := breakdown(p, indexed, func(o origin) int { return o.View }, limits, own)
+	out := breakdown(p, positives, func(o origin) int { return o.View }, limits, own)
 	for view := range r.lanes {
 		if _, ok := out[view]; !ok { // no anomalous pixel
 			out[view] = own(view).evaluate(nil, nil, 0, limits)
@@ -105,7 +105,7 @@ func (p *Pixels) views(r *ranks, indexed []uint64, limits []float64) map[int]Pix
 
 // breakdown evaluates the positives of each group of pictures among the
 // negatives that belong to it.
-func breakdown[K comparable](p *Pixels, indexed []uint64, group func(origin) K, limits []float64, among func(K) *counts) map[K]PixelRanking {
+func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K, limits []float64, among func(K) *counts) map[K]PixelRanking {
 	number := map[K]int{}
 	ofPicture := make([]int, len(p.pictures))
 	var keys []K
@@ -131,7 +131,7 @@ func breakdown[K comparable](p *Pixels, indexed []uint64, group func(origin) K, 
 	for g, n := range pixels {
 		parts[g] = make([]uint64, 0, n)
 	}
-	for _, packed := range indexed { // in order, so that the parts are
+	for _, packed := range positives { // in order, so that the parts are
 		_, region := unpack(packed)
 		g := ofPicture[p.mask.Regions[region].Picture]
 		parts[g] = append(parts[g], packed)

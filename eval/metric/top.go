@@ -56,7 +56,7 @@ func (t *tops) highest(n int) int { return min(n, max(1, int(t.fraction*float64(
 // columns of a map.
 const stride = 37
 
-// floor is a value below which about twice as many values lie as are averaged,
+// floor is a value that about twice as many values as are averaged are not below,
 // or -Inf.
 func (t *tops) floor(maps ...[]float32) float32 {
 	n, sample := 0, t.scratch.sample[:0]
@@ -83,7 +83,11 @@ func (t *tops) above(floor float32) (each []Top, pooled float64, enough bool) {
 		if len(m) == 0 {
 			continue
 		}
-		low, values := notBelow(t.scratch.values[:0], m, min(floor, t.floor(m)))
+		lowest := floor
+		if len(t.maps) > 1 { // else it is this map's
+			lowest = min(floor, t.floor(m))
+		}
+		low, values := notBelow(t.scratch.values[:0], m, lowest)
 		t.scratch.values = values
 		if low != low {
 			nan := math.NaN()
