@@ -148,7 +148,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 			t.train(s, train.NewStepper(s, cfg, m), cfg, batch, steps)
 		} else {
 			predictor := eval.NewPredictor(s, m, cfg)
-			t.seconds = timed(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
+			t.seconds = timedIn(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
 		}
 		if _, t.peak, err = use(t.device, false); err != nil {
 			return err
@@ -168,7 +168,7 @@ func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Conf
 		_, norm := stepper.Step(s, batch, cfg.Train.HardWarmup/2+i)
 		norm.Item() // waits for the device
 	}
-	t.seconds = timed(s, steps, step)
+	t.seconds = timedIn(s, steps, step)
 	times, last := map[string][]float64{}, time.Time{}
 	stepper.Mark = func(phase string) {
 		tensor.Zeros(s, t.device, tensor.Float, 1).Item()
@@ -188,14 +188,25 @@ func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Conf
 }
 
 // timed returns the seconds of each of n calls of f, after two to warm up.
-func timed(s *tensor.Scope, n int, f func(s *tensor.Scope, i int)) (seconds []float64) {
+func timed(n int, f func(i int) error) (seconds []float64, err error) {
 	for i := range n + 2 {
 		start := time.Now()
-		s.Local(func(s *tensor.Scope) *tensor.Tensor { f(s, i); return nil })
+		if err := f(i); err != nil {
+			return nil, err
+		}
 		if i >= 2 {
 			seconds = append(seconds, time.Since(start).Seconds())
 		}
 	}
+	return seconds, nil
+}
+
+// timedIn is timed with a scope of its own for each call.
+func timedIn(s *tensor.Scope, n int, f func(s *tensor.Scope, i int)) []float64 {
+	seconds, _ := timed(n, func(i int) error {
+		s.Local(func(s *tensor.Scope) *tensor.Tensor { f(s, i); return nil })
+		return nil
+	})
 	return seconds
 }
 
@@ -211,7 +222,7 @@ func productRate(s *tensor.Scope, d tensor.Device, precision string) float64 {
 		dtype = tensor.BFloat16
 	}
 	x := tensor.Rand(s, d, n, n).To(s, dtype)
-	seconds := timed(s, 5, func(s *tensor.Scope, _ int) {
+	seconds := timedIn(s, 5, func(s *tensor.Scope, _ int) {
 		x.Matmul(s, x).Select(s, 0, 0).Select(s, 0, 0).Item()
 	})
 	return 2 * float64(n*n*n) / slices.Min(seconds)

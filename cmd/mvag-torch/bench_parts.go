@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
-	"sync"
-	"time"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
@@ -18,16 +14,15 @@ import (
 
 // benchPart adds to the line what is measured of the loader or the metrics.
 func benchPart(ctx context.Context, cfg configs.Config, what string, steps int, line map[string]any) error {
-	pictures, seconds, err := cfg.Train.Objects*cfg.Data.Views, []float64(nil), error(nil)
-	if what == "loader" {
-		seconds, err = timeLoader(ctx, cfg, steps)
-	} else {
-		pictures = metricObjects * cfg.Data.Views
-		seconds, err = timeMetrics(cfg, steps)
+	part, objects := timeLoader, cfg.Train.Objects
+	if what == "metrics" {
+		part, objects = timeMetrics, metricObjects
 	}
+	seconds, err := part(ctx, cfg, steps)
 	if err != nil {
 		return err
 	}
+	pictures := objects * cfg.Data.Views
 	line["pictures"], line["seconds"], line["pictures_per_second"] = pictures, seconds, float64(pictures)/median(seconds)
 	return nil
 }
@@ -56,18 +51,13 @@ func timeLoader(ctx context.Context, cfg configs.Config, steps int) (seconds []f
 		return nil, err
 	}
 	defer loader.Close()
-	for i := range steps + 2 { // two to warm up
-		start := time.Now()
+	return timed(steps, func(int) error {
 		batch, err := loader.Next()
-		if err != nil {
-			return nil, err
+		if err == nil {
+			loader.Recycle(batch)
 		}
-		loader.Recycle(batch)
-		if i >= 2 {
-			seconds = append(seconds, time.Since(start).Seconds())
-		}
-	}
-	return seconds, nil
+		return err
+	})
 }
 
 // metricObjects is the size of the class that timeMetrics evaluates.
@@ -75,18 +65,9 @@ const metricObjects = 100
 
 // timeMetrics times the evaluation of a class of random maps, half of its
 // objects with a defect.
-func timeMetrics(cfg configs.Config, steps int) (seconds []float64, err error) {
+func timeMetrics(ctx context.Context, cfg configs.Config, steps int) (seconds []float64, err error) {
 	objects := randomMaps(cfg)
-	for i := range steps + 2 {
-		start := time.Now()
-		if err := evaluateMaps(cfg, objects); err != nil {
-			return nil, err
-		}
-		if i >= 2 {
-			seconds = append(seconds, time.Since(start).Seconds())
-		}
-	}
-	return seconds, nil
+	return timed(steps, func(int) error { return evaluateMaps(ctx, cfg, objects) })
 }
 
 func randomMaps(cfg configs.Config) [][]score.View {
@@ -113,21 +94,15 @@ func randomMaps(cfg configs.Config) [][]score.View {
 }
 
 // evaluateMaps computes all numbers of a class, its objects with a defect first.
-func evaluateMaps(cfg configs.Config, objects [][]score.View) error {
+func evaluateMaps(ctx context.Context, cfg configs.Config, objects [][]score.View) error {
 	class := score.NewClass("bench", score.Options{Top: cfg.Eval.Top, AuproLimit: cfg.Eval.AuproLimit})
 	for phase := range 2 {
-		var wg sync.WaitGroup
-		workers := runtime.GOMAXPROCS(0)
-		failed := make([]error, workers)
-		for w := range workers {
-			wg.Go(func() {
-				for j := 2*w + phase; j < len(objects) && failed[w] == nil; j += 2 * workers {
-					_, failed[w] = class.Add(j, fmt.Sprint(j), objects[j])
-				}
-			})
-		}
-		wg.Wait()
-		if err := errors.Join(failed...); err != nil {
+		err := score.Each(ctx, len(objects)/2, func(i int) error {
+			i = 2*i + phase
+			_, err := class.Add(i, fmt.Sprint(i), objects[i])
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		class.Seal()

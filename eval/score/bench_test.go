@@ -147,7 +147,7 @@ func evaluateAll(b *testing.B, objects [][]View) Result {
 				places = append(places, i)
 			}
 		}
-		err := each(b.Context(), len(places), func(i int) error {
+		err := Each(b.Context(), len(places), func(i int) error {
 			_, err := c.Add(places[i], fmt.Sprint(places[i]), objects[places[i]])
 			return err
 		})

@@ -233,7 +233,7 @@ func (s *source) objects() []object {
 // defective pixels, then the others.
 func (s *source) evaluate(ctx context.Context, opt Options, progress func(done int)) (Result, error) {
 	marked := make([]bool, len(s.rows))
-	err := each(ctx, len(s.rows), func(i int) error {
+	err := Each(ctx, len(s.rows), func(i int) error {
 		mask, err := s.mask(i)
 		marked[i] = slices.Contains(mask, true)
 		return err
@@ -252,7 +252,7 @@ func (s *source) evaluate(ctx context.Context, opt Options, progress func(done i
 				places = append(places, n)
 			}
 		}
-		err := each(ctx, len(places), func(i int) error {
+		err := Each(ctx, len(places), func(i int) error {
 			o := objects[places[i]]
 			if err := s.add(class, places[i], o, marked); err != nil {
 				return err
@@ -314,8 +314,8 @@ func (s *source) mask(i int) ([]bool, error) {
 	return mask, nil
 }
 
-// each calls work for 0..n-1 on all processors, until the first error.
-func each(ctx context.Context, n int, work func(i int) error) error {
+// Each calls work for 0..n-1 on all processors, until the first error.
+func Each(ctx context.Context, n int, work func(i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int64
