@@ -2,12 +2,12 @@
 // kernels over lists of tensors on CUDA, two loops over each tensor on the CPU.
 #include "bridge.h"
 #include "handles.h"
+#include "loops.h"
 
 #include <array>
 #include <cmath>
 #include <vector>
 
-#include <ATen/Parallel.h>
 
 namespace {
 
@@ -84,26 +84,20 @@ void move(float *__restrict__ p, const float *__restrict__ m,
 void update_cpu(Tensor &p, const Tensor &grad, Tensor &m, Tensor &v,
                 Tensor &vmax, float scale, Constants c) {
   Tensor g = grad.contiguous();
-  int64_t n = p.numel(), chunks = (n + chunk - 1) / chunk;
+  int64_t n = p.numel();
   float *pp = p.data_ptr<float>(), *pm = m.data_ptr<float>(),
         *pv = v.data_ptr<float>(), *px = vmax.data_ptr<float>();
   const float *pg = g.data_ptr<float>();
-  std::vector<double> sums(chunks);
-  auto each = [&](auto work) {
-    at::parallel_for(0, chunks, 1, [&](int64_t from, int64_t to) {
-      for (int64_t k = from; k < to; k++)
-        work(k, k * chunk, std::min(chunk, n - k * chunk));
-    });
-  };
-  each([&](int64_t k, int64_t at, int64_t len) {
-    sums[k] = moments(pg + at, pm + at, pv + at, px + at, len, scale, c);
+  std::vector<double> sums((n + chunk - 1) / chunk);
+  each_chunk(n, chunk, [&](int64_t k, int64_t at, int64_t to) {
+    sums[k] = moments(pg + at, pm + at, pv + at, px + at, to - at, scale, c);
   });
   double total = 0;
   for (double s : sums)
     total += s;
   float rho = std::max(1.0, std::sqrt(total / static_cast<double>(n)));
-  each([&](int64_t, int64_t at, int64_t len) {
-    move(pp + at, pm + at, px + at, len, c.rate / rho, c);
+  each_chunk(n, chunk, [&](int64_t, int64_t at, int64_t to) {
+    move(pp + at, pm + at, px + at, to - at, c.rate / rho, c);
   });
 }
 

@@ -4,10 +4,10 @@
 // LibTorch's.
 #include "bridge.h"
 #include "handles.h"
+#include "loops.h"
 
 #include <cmath>
 
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace {
@@ -19,10 +19,6 @@ using torch::autograd::tensor_list;
 #define VECTORISED                                                             \
   __attribute__((target_clones("avx512f", "avx2,fma", "default"),              \
                  optimize("O3,no-trapping-math,no-math-errno")))
-
-bool plain(const Tensor &t) {
-  return t.is_cpu() && t.scalar_type() == torch::kFloat && t.is_contiguous();
-}
 
 // Heads are laid out [S, H, V, N, D] in groups of V pictures, tokens
 // [S·V, N, C] with C = H·D.

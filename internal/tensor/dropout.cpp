@@ -3,12 +3,11 @@
 // processor is not Intel's.
 #include "bridge.h"
 #include "handles.h"
+#include "loops.h"
 
-#include <algorithm>
 #include <mutex>
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace {
@@ -55,14 +54,6 @@ uint64_t draw() {
   return at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
 }
 
-template <class F> void each_chunk(int64_t n, F work) {
-  int64_t chunks = (n + chunk - 1) / chunk;
-  at::parallel_for(0, chunks, 1, [&](int64_t from, int64_t to) {
-    for (int64_t c = from; c < to; c++)
-      work(c, c * chunk, std::min(n, (c + 1) * chunk));
-  });
-}
-
 struct Drop : Function<Drop> {
   static Tensor forward(AutogradContext *ctx, const Tensor &x, double p) {
     Tensor kept = torch::empty_like(x, torch::kBool),
@@ -73,7 +64,7 @@ struct Drop : Function<Drop> {
     bool *k = kept.data_ptr<bool>();
     float *o = out.data_ptr<float>();
     uint64_t seed = draw();
-    each_chunk(x.numel(), [&](int64_t c, int64_t from, int64_t to) {
+    each_chunk(x.numel(), chunk, [&](int64_t c, int64_t from, int64_t to) {
       Block random;
       const uint32_t *numbers = *random;
       constexpr int64_t block = 4 * lanes;
@@ -97,7 +88,7 @@ struct Drop : Function<Drop> {
     const float *in = g.const_data_ptr<float>();
     const bool *k = kept.const_data_ptr<bool>();
     float *o = out.data_ptr<float>();
-    each_chunk(g.numel(), [&](int64_t, int64_t from, int64_t to) {
+    each_chunk(g.numel(), chunk, [&](int64_t, int64_t from, int64_t to) {
       for (int64_t i = from; i < to; i++)
         o[i] = k[i] ? in[i] * scale : 0.0f;
     });
@@ -110,8 +101,6 @@ struct Drop : Function<Drop> {
 char *mvag_dropout(handle *out, handle x, double p) {
   return guarded([&] {
     Tensor &t = as_tensor(x);
-    bool plain =
-        t.is_cpu() && t.scalar_type() == torch::kFloat && t.is_contiguous();
-    *out = give(plain ? Drop::apply(t, p) : at::dropout(t, p, true));
+    *out = give(plain(t) ? Drop::apply(t, p) : at::dropout(t, p, true));
   });
 }

@@ -1,0 +1,22 @@
+// What our own loops over the numbers of a tensor share.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+// plain tensors are those the loops are for; others get LibTorch's operations.
+inline bool plain(const torch::Tensor &t) {
+  return t.is_cpu() && t.scalar_type() == torch::kFloat && t.is_contiguous();
+}
+
+// Calls work(chunk, from, to) for n numbers in chunks of this size, in parallel:
+// what is done in a chunk does not depend on the number of threads.
+template <class F> void each_chunk(int64_t n, int64_t size, F work) {
+  int64_t chunks = (n + size - 1) / size;
+  at::parallel_for(0, chunks, 1, [&](int64_t from, int64_t to) {
+    for (int64_t c = from; c < to; c++)
+      work(c, c * size, std::min(n, (c + 1) * size));
+  });
+}

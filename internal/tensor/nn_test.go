@@ -1,0 +1,154 @@
+package tensor
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+// TestLinearHeads compares the operations for contiguous tensors, forward and
+// backward, with those composed of LibTorch's, which other tensors get.
+func TestLinearHeads(t *testing.T) {
+	const views, heads, n, d = 2, 3, 5, 19
+	parts := func(contiguous bool) (values []float32) {
+		must(t, func(s *Scope) {
+			Seed(3)
+			leaf := func(shape ...int64) (leaf, view *Tensor) {
+				last := len(shape) - 1
+				stored := slices.Clone(shape)
+				stored[0], stored[last] = shape[last], shape[0] // a transposed view is not contiguous
+				x := Zeros(s, CPU, Float, stored...).RandnLike(s)
+				if contiguous {
+					x = x.Transpose(s, 0, int64(last)).Reshape(s, shape...)
+				}
+				x = x.RequireGrad()
+				if contiguous {
+					return x, x
+				}
+				return x, x.Transpose(s, 0, int64(last))
+			}
+			weigh := func(x *Tensor) *Tensor { // a scalar with another gradient for each number
+				w := Zeros(s, CPU, Float, x.Shape()...).RandnLike(s)
+				return x.Mul(s, w).Reshape(s, -1).Sum(s, false, 0)
+			}
+			grad := func(leaf *Tensor, shape ...int64) []float32 {
+				g := leaf.Grad(s)
+				if !contiguous {
+					g = g.Transpose(s, 0, int64(len(shape)-1)).Reshape(s, shape...)
+				}
+				return g.Floats()
+			}
+			qkv, x := leaf(2*views, n, 3*heads*d)
+			bias, b := leaf(1, 3*heads*d)
+			q, k, v := x.SplitLinearHeads(s, b.Reshape(s, -1), views, heads)
+			weigh(q).Add(s, weigh(k)).Add(s, weigh(v)).Backward()
+			for _, t := range []*Tensor{q, k, v} {
+				values = append(values, t.Floats()...)
+			}
+			values = append(values, grad(qkv, 2*views, n, 3*heads*d)...)
+			values = append(values, grad(bias, 1, 3*heads*d)...)
+
+			stacked, x := leaf(2, heads, views, n, d+1)
+			merged := x.Square(s).MergeLinearHeads(s, 0.1)
+			weigh(merged).Backward()
+			values = append(append(values, merged.Floats()...), grad(stacked, 2, heads, views, n, d+1)...)
+
+			rows, y := leaf(2, n, d)
+			scale, z := leaf(2, n, views)
+			spread := y.Spread(s, z)
+			weigh(spread).Backward()
+			values = append(append(values, spread.Floats()...), grad(rows, 2, n, d)...)
+			values = append(values, grad(scale, 2, n, views)...)
+		})
+		return values
+	}
+	compare(t, "contiguous", parts(true), parts(false), 1e-6)
+}
+
+// TestLinearOnto compares a linear layer onto a residual with the operations it
+// stands for, forward and backward.
+func TestLinearOnto(t *testing.T) {
+	parts := func(composed bool) (values []float32) {
+		must(t, func(s *Scope) {
+			Seed(4)
+			leaf := func(shape ...int64) *Tensor { return Zeros(s, CPU, Float, shape...).RandnLike(s).RequireGrad() }
+			base, x, w, b := leaf(2, 5, 3), leaf(2, 5, 7), leaf(3, 7), leaf(3)
+			y := x.LinearOnto(s, base, w, b)
+			if composed {
+				y = base.Add(s, x.Linear(s, w, b))
+			}
+			y.Square(s).Reshape(s, -1).Sum(s, false, 0).Backward()
+			values = y.Floats()
+			for _, t := range []*Tensor{base, x, w, b} {
+				values = append(values, t.Grad(s).Floats()...)
+			}
+		})
+		return values
+	}
+	compare(t, "onto a residual", parts(false), parts(true), 1e-5)
+}
+
+// TestDropout holds what is dropped to its share, the rest and its gradient to
+// their scale, and all to the seed, whatever the number of threads.
+func TestDropout(t *testing.T) {
+	const n, p = 1 << 17, 0.4
+	run := func(seed int64, threads int) (out, grad []float32) {
+		must(t, func(s *Scope) {
+			before := Threads()
+			SetThreads(threads)
+			defer SetThreads(before)
+			Seed(seed)
+			x := Full(s, CPU, Float, 3, n).RequireGrad()
+			y := x.Dropout(s, p)
+			y.Square(s).Sum(s, false, 0).Backward()
+			out, grad = y.Floats(), x.Grad(s).Floats()
+		})
+		return out, grad
+	}
+	out, grad := run(1, 1)
+	dropped := 0
+	for i, v := range out {
+		switch {
+		case v == 0 && grad[i] == 0:
+			dropped++
+		case math.Abs(float64(v)-3/(1-p)) > 1e-5 || math.Abs(float64(grad[i])-2*3/(1-p)/(1-p)) > 1e-4:
+			t.Fatalf("%d: have %v, gradient %v", i, v, grad[i])
+		}
+	}
+	if want := p * n; math.Abs(float64(dropped)-want) > 5*math.Sqrt(want*(1-p)) { // 5 standard deviations
+		t.Errorf("have %d of %d dropped, want about %v", dropped, n, want)
+	}
+	if again, _ := run(1, 2); !slices.Equal(again, out) {
+		t.Error("two threads drop others than one")
+	}
+	if other, _ := run(2, 1); slices.Equal(other, out) {
+		t.Error("another seed drops the same")
+	}
+	must(t, func(s *Scope) {
+		if v := Full(s, CPU, Float, 3, n).Dropout(s, 1).Norm(s, 0).Item(); v != 0 {
+			t.Errorf("p = 1: have norm %v, want 0", v)
+		}
+	})
+}
+
+// TestBFloat16 holds the detour of processors without bfloat16 to what LibTorch
+// itself computes there: the last of 8 bits may be rounded another way.
+func TestBFloat16(t *testing.T) {
+	parts := func(slow bool) (values []float32) {
+		before := slowBFloat16
+		slowBFloat16 = slow
+		defer func() { slowBFloat16 = before }()
+		must(t, func(s *Scope) {
+			Seed(6)
+			leaf := func(shape ...int64) *Tensor { return Zeros(s, CPU, Float, shape...).RandnLike(s).RequireGrad() }
+			x, w, b := leaf(2, 3, 4, 8), leaf(8, 8), leaf(8)
+			y := x.To(s, BFloat16).Linear(s, w.To(s, BFloat16), b.To(s, BFloat16))
+			y.To(s, Float).Square(s).Reshape(s, -1).Sum(s, false, 0).Backward()
+			for _, t := range []*Tensor{y, w.Grad(s), Attention(s, y, y, y)} {
+				values = append(values, t.To(s, Float).Floats()...)
+			}
+		})
+		return values
+	}
+	compare(t, "bfloat16", parts(true), parts(false), 2e-2)
+}
