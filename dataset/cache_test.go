@@ -371,7 +371,7 @@ func TestPrepareUnreadable(t *testing.T) {
 func TestPrepareNoRoom(t *testing.T) {
 	p := &preparer{cfg: configs.Data{Cache: t.TempDir()}}
 	err := p.announce(Preparation{Pictures: 5, Bytes: 1 << 60})
-	wantError(t, err, p.cfg.Cache, "B free, want", "for 5 pictures and masks")
+	wantError(t, err, p.cfg.Cache, " free, want 1152921504.7 GB for 5 pictures and masks")
 }
 
 // TestRelPath: a name of any bytes comes back from JSON.
