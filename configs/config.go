@@ -155,6 +155,8 @@ type Train struct {
 	// picture, in float16, so that it is computed once: "off", "ram", or "disk"
 	// (in the folder features below Output, which runs share).
 	CacheFeatures string `yaml:"cache_features"`
+	// CUDAGraph has CUDA devices replay a recorded step.
+	CUDAGraph bool `yaml:"cuda_graph"`
 	// LogEvery and CheckpointEvery are in steps.
 	LogEvery        int `yaml:"log_every"`
 	CheckpointEvery int `yaml:"checkpoint_every"`

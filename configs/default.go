@@ -50,6 +50,7 @@ func Default() Config {
 			EasyScale:       0.1,
 			Holdout:         0.125,
 			CacheFeatures:   "off",
+			CUDAGraph:       true,
 			LogEvery:        50,
 			CheckpointEvery: 1000,
 		},

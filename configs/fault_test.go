@@ -68,7 +68,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		{"decoding", "seed: x\ntrain:\n  lr: y\n  foo: 1\neval: 3\n", `
 x.yaml:1: seed: have "x", want a whole number in decimal digits
 x.yaml:3: train.lr: have "y", want a number
-x.yaml:4: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, log_every, checkpoint_every
+x.yaml:4: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, cuda_graph, log_every, checkpoint_every
 x.yaml:5: eval: have 3, want a mapping
 --set: train.clip: have "z", want a number`},
 		{"values", "seed: -1\noutput: $MVAG_TEST_UNSET\ntrain:\n  iterations: 50\n", `

@@ -21,11 +21,11 @@ func (b *Bottleneck) Forward(s *tensor.Scope, x *tensor.Tensor, training bool) *
 	return drop(b.FC2.Forward(s, x))            // [B, N, C]
 }
 
-// Jitter adds x's norm over channels, divided by C and times scale, of noise
+// Jitter adds x's norm over channels, divided by C and times scale [1], of noise
 // (standard normal, x's shape) to x [B, N, C]. The gradient passes through the
 // norm.
-func Jitter(s *tensor.Scope, x, noise *tensor.Tensor, scale float64) *tensor.Tensor {
-	strength := x.Norm(s, -1).MulScalar(s, scale/float64(x.Dim(-1))) // [B, N, 1]
+func Jitter(s *tensor.Scope, x, noise, scale *tensor.Tensor) *tensor.Tensor {
+	strength := x.Norm(s, -1).MulScalar(s, 1/float64(x.Dim(-1))).Mul(s, scale) // [B, N, 1]
 	return x.Add(s, noise.Mul(s, strength))
 }
 

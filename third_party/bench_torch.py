@@ -170,7 +170,7 @@ class Model(nn.Module):
         return self.fuse(encoded), self.fuse(outputs[::-1])
 
 
-def loss_of(targets, reconstructions, easy=0.4):
+def loss_of(targets, reconstructions, easy=0.8):
     total_global, total_regional = 0, 0
     for e, d in zip(targets, reconstructions):
         with torch.no_grad():

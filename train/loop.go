@@ -129,10 +129,11 @@ func (r *run) stop(cause error) error {
 
 // step takes the next step and keeps its loss and gradient norm on the device.
 func (r *run) step(s *tensor.Scope, batch *Batch) {
-	loss, norm := r.stepper.Step(s, batch, r.done)
-	tensor.NoGrad(func() {
-		r.ring.Select(s, 0, int64(len(r.pending))).CopyFrom(tensor.Stack(s, 0, loss, norm))
-	})
+	lossAndNorm, err := r.stepper.Step(s, batch, r.done)
+	if err != nil {
+		r.sink.Unrecorded(err)
+	}
+	tensor.NoGrad(func() { r.ring.Select(s, 0, int64(len(r.pending))).CopyFrom(lossAndNorm) })
 	r.pending = append(r.pending, record{Iteration: r.done, LR: r.stepper.LR(r.done)})
 	r.done++
 }

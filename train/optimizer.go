@@ -34,9 +34,19 @@ func NewOptimizer(s *tensor.Scope, params model.Params, cfg configs.Train) *Opti
 // Step updates the parameters from their gradients, forgets those, and returns
 // the gradient norm before clipping.
 func (o *Optimizer) Step(s *tensor.Scope, lr float64) *tensor.Tensor {
+	return o.update(s, o.next(s, lr))
+}
+
+// next begins a step: what update takes from the learning rate and the number of
+// the step, on the device.
+func (o *Optimizer) next(s *tensor.Scope, lr float64) *tensor.Tensor {
 	o.Steps++
-	o.opt.LR, o.opt.Step = lr, o.Steps
-	norm := tensor.StableAdamW(s, o.params, o.m, o.v, o.vmax, o.opt)
+	return o.opt.Rates(s, o.params[0].Device(), lr, o.Steps)
+}
+
+// update is the part of Step on the device.
+func (o *Optimizer) update(s *tensor.Scope, rates *tensor.Tensor) *tensor.Tensor {
+	norm := tensor.StableAdamW(s, o.params, o.m, o.v, o.vmax, rates, o.opt)
 	tensor.ClearGrads(o.params)
 	return norm
 }

@@ -149,5 +149,5 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 // mayChange are the settings that do not decide the outcome of training.
 var mayChange = []string{
 	"name", "output", "device", "threads", "backbone.weights", "data.root", "data.index", "data.images",
-	"data.on_error", "data.cache", "data.workers", "data.prefetch", "train.log_every", "train.checkpoint_every", "eval",
+	"data.on_error", "data.cache", "data.workers", "data.prefetch", "train.cuda_graph", "train.log_every", "train.checkpoint_every", "eval",
 }

@@ -129,6 +129,8 @@ type watcher struct {
 	inside   func(Begin)
 	stopAt   int // objects with features
 	stop     func()
+
+	unrecorded []error
 }
 
 func (w *watcher) Begin(b Begin) {
@@ -142,6 +144,7 @@ func (w *watcher) Features(f Features) {
 		w.stop()
 	}
 }
+func (w *watcher) Unrecorded(why error) { w.unrecorded = append(w.unrecorded, why) }
 func (w *watcher) Step(s Step) {
 	w.steps = append(w.steps, s)
 	if w.after != nil {

@@ -15,67 +15,104 @@ type Stepper struct {
 	Model     *model.Model
 	Optimizer *Optimizer
 
-	// Mark is called after each phase of a step; benchmarks wait
-	// for the device there and read the clock.
+	// Mark, if set, is called after each phase of a step; benchmarks wait for
+	// the device there and read the clock. Then no step is replayed.
 	Mark func(phase string)
 
-	cfg   configs.Config
-	views *model.Views // of batches without missing pictures
+	cfg    configs.Config
+	views  *model.Views // of batches without missing pictures
+	replay *replayer    // nil where steps are launched one operation at a time
 }
 
 // NewStepper prepares the first step; what it needs lives in s.
 func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model) *Stepper {
-	return &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train), Mark: func(string) {},
+	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train),
 		cfg: cfg, views: model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil)}
+	if cfg.Train.CUDAGraph && m.Device != tensor.CPU {
+		t.replay = newReplayer(s, m.Device, cudaGraph)
+	}
+	return t
 }
 
 // Step takes the step of iteration it on a batch: forward, losses, backward,
 // update. It returns the total loss before the update and the gradient norm
-// before clipping, scalars on the device; nothing waits for the device.
-func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) (loss, norm *tensor.Tensor) {
+// before clipping, [2] on the device, which the next step may overwrite; nothing
+// waits for the device. An error says why steps are not replayed from now on;
+// the step was taken.
+func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) (*tensor.Tensor, error) {
 	cfg := t.cfg.Train
-	features := t.features(s, batch)
-	t.Mark("encoder")
-	views := t.views
-	if slices.Contains(batch.Present, false) {
-		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
-	}
-	x := t.Model.Bottleneck.Forward(s, features.Mean, true)
-	if scale := t.jitter(s, it); scale > 0 {
-		x = model.Jitter(s, x, x.RandnLike(s), scale)
-	}
+	in := t.inputs(s, batch, it)
 	easy := schedule.EasyFraction(it, cfg.HardWarmup, cfg.HardFraction)
-	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, cfg.EasyScale)
-	t.Mark("forward")
-	l.Total.Backward()
-	t.Mark("backward")
-	norm = t.Optimizer.Step(s, t.LR(it))
-	t.Mark("optimizer")
-	return l.Total.Detach(s), norm
-}
-
-// features are the batch's own, or those of its pictures.
-func (t *Stepper) features(s *tensor.Scope, batch *Batch) model.Features {
-	if batch.Features == nil {
-		return t.encode(s, batch.Batch)
+	if slices.Contains(batch.Present, false) {
+		return t.advance(s, in, model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present), easy), nil
 	}
-	packed := tensor.FromBytes(s, t.Model.Device, tensor.Half, batch.Features,
-		int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim))
-	return t.Model.Unpack(s, packed)
+	step := func(s *tensor.Scope, in inputs) *tensor.Tensor { return t.advance(s, in, t.views, easy) }
+	if t.replay == nil || t.Mark != nil || it < cfg.HardWarmup { // until then easy changes
+		return step(s, in), nil
+	}
+	return t.replay.step(s, in, step)
 }
 
-// encode is what the encoder gives for the pictures of a batch.
-func (t *Stepper) encode(s *tensor.Scope, batch *dataset.Batch) model.Features {
+// inputs is what differs from one step to the next, on the model's device.
+type inputs struct {
+	batch  *tensor.Tensor // pictures [B, 3, H, W] of uint8, or what Pack made of them
+	rates  *tensor.Tensor // of the optimizer
+	jitter *tensor.Tensor // scale of the noise [1], nil for none
+}
+
+func (t *Stepper) inputs(s *tensor.Scope, batch *Batch, it int) inputs {
+	in := inputs{rates: t.Optimizer.next(s, t.LR(it)), jitter: t.jitter(s, it)}
+	if batch.Features == nil {
+		in.batch = t.pixels(s, batch.Batch)
+	} else {
+		in.batch = tensor.Upload(s, t.Model.Device, tensor.Half, batch.Features,
+			int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim))
+	}
+	return in
+}
+
+// advance does a step's work on the device.
+func (t *Stepper) advance(s *tensor.Scope, in inputs, views *model.Views, easy float64) *tensor.Tensor {
+	features := t.features(s, in.batch)
+	t.mark("encoder")
+	x := t.Model.Bottleneck.Forward(s, features.Mean, true)
+	if in.jitter != nil {
+		x = model.Jitter(s, x, x.RandnLike(s), in.jitter)
+	}
+	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, t.cfg.Train.EasyScale)
+	t.mark("forward")
+	l.Total.Backward()
+	t.mark("backward")
+	norm := t.Optimizer.update(s, in.rates)
+	t.mark("optimizer")
+	return tensor.Stack(s, 0, l.Total.Detach(s), norm)
+}
+
+func (t *Stepper) mark(phase string) {
+	if t.Mark != nil {
+		t.Mark(phase)
+	}
+}
+
+// features are those of the pictures, unless the batch holds features.
+func (t *Stepper) features(s *tensor.Scope, batch *tensor.Tensor) model.Features {
+	if batch.DType() == tensor.Half {
+		return t.Model.Unpack(s, batch)
+	}
+	return t.Model.Encode(s, t.Model.Normalize(s, batch))
+}
+
+// pixels are the pictures of a batch [B, 3, H, W] of uint8.
+func (t *Stepper) pixels(s *tensor.Scope, batch *dataset.Batch) *tensor.Tensor {
 	side := int64(t.cfg.Data.Crop)
-	pixels := tensor.FromBytes(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
-	return t.Model.Encode(s, t.Model.Normalize(s, pixels))
+	return tensor.Upload(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
 }
 
 // Pack returns the features of a batch's pictures as a step takes them in.
 func (t *Stepper) Pack(s *tensor.Scope, batch *dataset.Batch) []byte {
 	var packed []byte
 	s.Local(func(s *tensor.Scope) *tensor.Tensor {
-		packed = t.Model.Pack(s, t.encode(s, batch)).Bytes()
+		packed = t.Model.Pack(s, t.features(s, t.pixels(s, batch))).Bytes()
 		return nil
 	})
 	return packed
@@ -87,12 +124,13 @@ func (t *Stepper) LR(it int) float64 {
 	return schedule.LR(it, cfg.Warmup, cfg.Iterations, cfg.LR, cfg.LRFinal)
 }
 
-// jitter draws whether this step is jittered and returns its scale, or 0. The
-// draw is on the host and costs no synchronisation.
-func (t *Stepper) jitter(s *tensor.Scope, it int) float64 {
+// jitter draws whether this step is jittered and returns its scale [1], or nil.
+// The draw is on the host and costs no synchronisation.
+func (t *Stepper) jitter(s *tensor.Scope, it int) *tensor.Tensor {
 	j, total := t.cfg.Model.Jitter, t.cfg.Train.Iterations
 	if !j.Enabled || tensor.Rand(s, tensor.CPU, 1).Item() > schedule.Linear(it, total, j.Prob[0], j.Prob[1]) {
-		return 0
+		return nil
 	}
-	return schedule.Linear(it, total, j.Scale[0], j.Scale[1])
+	scale := float32(schedule.Linear(it, total, j.Scale[0], j.Scale[1]))
+	return tensor.FromFloats(s, t.Model.Device, []float32{scale}, 1)
 }

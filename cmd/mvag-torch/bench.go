@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -91,7 +92,7 @@ func benchModel(cfg configs.Config, training bool, steps int, line map[string]an
 	}
 	pictures := cfg.Train.Objects * cfg.Data.Views
 	maps.Copy(line, map[string]any{
-		"device": t.device.String(), "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures, "threads": tensor.Threads(),
+		"device": t.device.String(), "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures, "cuda_graph": cfg.Train.CUDAGraph, "threads": tensor.Threads(),
 		"pictures": pictures, "pictures_per_second": float64(pictures) / median(t.seconds), "seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
 		// Of what the device reaches in one large matrix product of the same precision.
 		"share_of_product_rate": work / median(t.seconds) / t.rate, "product_flops": t.rate, "step_flop": work,
@@ -145,10 +146,13 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		backbone = nil
 		batch := &train.Batch{Batch: randomBatch(cfg)}
 		if training {
-			t.train(s, train.NewStepper(s, cfg, m), cfg, batch, steps)
+			err = t.train(s, train.NewStepper(s, cfg, m), cfg, batch, steps)
 		} else {
 			predictor := eval.NewPredictor(s, m, cfg)
 			t.seconds = timedIn(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
+		}
+		if err != nil {
+			return err
 		}
 		if _, t.peak, err = use(t.device, false); err != nil {
 			return err
@@ -159,16 +163,24 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 	return t, err
 }
 
-// train times whole steps, then steps by their phases.
-func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Config, batch *train.Batch, steps int) {
+// train times whole steps, then steps by their phases, which are not replayed.
+func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Config, batch *train.Batch, steps int) error {
 	if cfg.Train.CacheFeatures != "off" {
 		batch.Features = stepper.Pack(s, batch.Batch)
 	}
+	var unrecorded error
 	step := func(s *tensor.Scope, i int) {
-		_, norm := stepper.Step(s, batch, cfg.Train.HardWarmup/2+i)
-		norm.Item() // waits for the device
+		lossAndNorm, err := stepper.Step(s, batch, cfg.Train.HardWarmup+i)
+		lossAndNorm.Floats() // waits for the device
+		unrecorded = errors.Join(unrecorded, err)
+	}
+	if t.device != tensor.CPU { // until steps of both kinds are recorded
+		timedIn(s, 30, step)
 	}
 	t.seconds = timedIn(s, steps, step)
+	if unrecorded != nil {
+		return fmt.Errorf("train.cuda_graph: %w; --set train.cuda_graph=false measures without", unrecorded)
+	}
 	times, last := map[string][]float64{}, time.Time{}
 	stepper.Mark = func(phase string) {
 		tensor.Zeros(s, t.device, tensor.Float, 1).Item()
@@ -185,6 +197,7 @@ func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Conf
 	for phase, seconds := range times {
 		t.phases[phase] = median(seconds)
 	}
+	return nil
 }
 
 // timed returns the seconds of each of n calls of f, after two to warm up.

@@ -120,8 +120,8 @@ func smoke(out *doctor.Smoke, d tensor.Device, cfg configs.Config, arch weights.
 			start := time.Now()
 			var loss float64
 			s.Local(func(s *tensor.Scope) *tensor.Tensor {
-				total, _ := stepper.Step(s, &train.Batch{Batch: batch}, cfg.Train.HardWarmup/2+i)
-				loss = total.Item() // waits for the device
+				lossAndNorm, _ := stepper.Step(s, &train.Batch{Batch: batch}, i)
+				loss = float64(lossAndNorm.Floats()[0]) // waits for the device
 				return nil
 			})
 			if math.IsNaN(loss) || math.IsInf(loss, 0) {

@@ -86,6 +86,10 @@ func (s *trainSink) Features(f train.Features) {
 	}
 }
 
+func (s *trainSink) Unrecorded(why error) {
+	s.log.Printf("train.cuda_graph: a step could not be recorded (%v); going on without", why)
+}
+
 func (s *trainSink) Step(step train.Step) {
 	text := fmt.Sprintf("loss %.4f · lr %.2e · %.1f pictures/s · data %2.0f%% · %s left",
 		step.Loss, step.LR, step.Rate, 100*step.DataWait, step.Left.Round(time.Second))

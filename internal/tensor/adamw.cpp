@@ -32,13 +32,10 @@ Lists with_gradient(handle *params, handle *m, handle *v, handle *vmax, int n) {
 }
 
 struct Constants {
-  float b1, b2, rest1, rest2, eps, bias2, decay, rate; // rest1 is 1 - beta1
-  explicit Constants(const mvag_adamw &o)
+  float b1, b2, rest1, rest2, eps, decay, rate, bias2; // rest1 is 1 - beta1
+  Constants(const mvag_adamw &o, const float *rates)
       : b1(o.beta1), b2(o.beta2), rest1(1 - o.beta1), rest2(1 - o.beta2),
-        eps(o.eps),
-        bias2(std::sqrt(1 - std::pow(o.beta2, o.step))),
-        decay(1 - o.lr * o.weight_decay),
-        rate(o.lr / (1 - std::pow(o.beta1, o.step))) {}
+        eps(o.eps), decay(rates[0]), rate(rates[1]), bias2(rates[2]) {}
 };
 
 // Sums are taken over chunks of this size, in lanes, whatever the number of
@@ -101,17 +98,16 @@ void update_cpu(Tensor &p, const Tensor &grad, Tensor &m, Tensor &v,
   });
 }
 
-void update_lists(Lists &l, const mvag_adamw &o, const Tensor &scale) {
-  Constants c(o);
+void update_lists(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tensor &scale) {
   at::_foreach_mul_(l.g, scale);
-  at::_foreach_mul_(l.p, 1 - o.lr * o.weight_decay);
+  at::_foreach_mul_(l.p, rates[0]);
   at::_foreach_mul_(l.m, o.beta1);
   at::_foreach_add_(l.m, l.g, 1 - o.beta1);
   at::_foreach_mul_(l.v, o.beta2);
   at::_foreach_addcmul_(l.v, l.g, l.g, 1 - o.beta2);
   at::_foreach_maximum_(l.vmax, l.v);
   auto d = at::_foreach_sqrt(l.vmax);
-  at::_foreach_div_(d, static_cast<double>(c.bias2));
+  at::_foreach_div_(d, rates[2]);
   at::_foreach_add_(d, o.eps);
   auto rms = at::_foreach_norm(at::_foreach_div(l.g, d), 2);
   std::vector<at::Scalar> roots;
@@ -119,28 +115,29 @@ void update_lists(Lists &l, const mvag_adamw &o, const Tensor &scale) {
     roots.push_back(1 / std::sqrt(static_cast<double>(g.numel())));
   at::_foreach_mul_(rms, roots);
   // The rates of all parameters at once, rate / rho [n].
-  auto rates = (c.rate / at::stack(rms).clamp_min(1.0)).unbind(0);
+  auto each = (rates[1] / at::stack(rms).clamp_min(1.0)).unbind(0);
   auto step = at::_foreach_div(l.m, d);
   for (size_t i = 0; i < step.size(); i++)
-    step[i].mul_(rates[i]);
+    step[i].mul_(each[i]);
   at::_foreach_sub_(l.p, step);
 }
 
 } // namespace
 
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
-                        handle *vmax, int n, mvag_adamw o) {
+                        handle *vmax, int n, handle rates, mvag_adamw o) {
   return guarded([&] {
     torch::NoGradGuard no_grad;
     Lists l = with_gradient(params, m, v, vmax, n);
     Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(l.g, 2)));
     Tensor scale = (o.clip / (total + 1e-6)).clamp_max(1.0);
     if (total.is_cpu() && !o.lists) {
+      Constants c(o, as_tensor(rates).const_data_ptr<float>());
       float s = scale.item<float>();
       for (size_t i = 0; i < l.p.size(); i++)
-        update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, Constants(o));
+        update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, c);
     } else {
-      update_lists(l, o, scale);
+      update_lists(l, o, as_tensor(rates), scale);
     }
     *norm = give(total);
   });

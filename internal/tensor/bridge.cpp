@@ -17,17 +17,6 @@
 
 namespace {
 
-// gotch's convention: -1 is the CPU, n >= 0 the CUDA device n.
-torch::Device as_device(int d) {
-  return d < 0 ? torch::Device(torch::kCPU)
-               : torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(d));
-}
-
-at::Generator generator(int device) {
-  return device < 0 ? at::detail::getDefaultCPUGenerator()
-                    : at::globalContext().defaultGenerator(as_device(device));
-}
-
 // Identity forward; backward multiplies the gradient by factor.
 struct ScaleGrad : torch::autograd::Function<ScaleGrad> {
   static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x,
@@ -43,6 +32,23 @@ struct ScaleGrad : torch::autograd::Function<ScaleGrad> {
 };
 
 } // namespace
+
+at::Generator generator(int device) {
+  return device < 0 ? at::detail::getDefaultCPUGenerator()
+                    : at::globalContext().defaultGenerator(as_device(device));
+}
+
+Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim,
+                 int dtype, bool pinned) {
+  auto t = torch::empty(at::IntArrayRef(sizes, ndim),
+                        torch::dtype(static_cast<at::ScalarType>(dtype))
+                            .pinned_memory(pinned));
+  TORCH_CHECK(t.nbytes() == bytes, "have ", bytes, " bytes, want ", t.nbytes(),
+              " for shape ", t.sizes());
+  if (bytes > 0)
+    std::memcpy(t.data_ptr(), data, bytes);
+  return t;
+}
 
 void mvag_free_all(handle *slots, size_t n) {
   for (size_t i = 0; i < n; i++)
@@ -62,13 +68,7 @@ char *mvag_from_data(handle *out, const void *data, size_t bytes,
   return guarded([&] {
     // From pinned memory the copy to the device goes on beside what follows;
     // LibTorch keeps that memory until it is over.
-    auto t = torch::empty(at::IntArrayRef(sizes, ndim),
-                          torch::dtype(static_cast<at::ScalarType>(dtype))
-                              .pinned_memory(device >= 0));
-    TORCH_CHECK(t.nbytes() == bytes, "have ", bytes, " bytes, want ",
-                t.nbytes(), " for shape ", t.sizes());
-    if (bytes > 0)
-      std::memcpy(t.data_ptr(), data, bytes);
+    auto t = host_copy(data, bytes, sizes, ndim, dtype, device >= 0);
     *out = give(device < 0 ? t : t.to(as_device(device), /*non_blocking=*/true));
   });
 }

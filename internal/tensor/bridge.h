@@ -17,6 +17,8 @@ void mvag_free_all(handle *slots, size_t n);
 int mvag_sizes(handle t, int64_t *sizes, int capacity);
 char *mvag_from_data(handle *out, const void *data, size_t bytes,
                      const int64_t *sizes, int ndim, int dtype, int device);
+char *mvag_upload(handle *out, const void *data, size_t bytes,
+                  const int64_t *sizes, int ndim, int dtype, int device);
 char *mvag_to_host(handle t, void *data, size_t bytes);
 char *mvag_item(handle t, double *out);
 void mvag_keep_memory(void);
@@ -62,14 +64,21 @@ char *mvag_module_load(void **out, const char *path, int device);
 char *mvag_module_forward(void *module, handle input, uintptr_t visitor);
 void mvag_module_free(void *module);
 
-// One step of StableAdamW with amsgrad, see optim.go.
+// CUDA graphs, see graph.go. share is another graph of the device, or NULL. A
+// recording that fails, in begin and end too, is to be abandoned.
+char *mvag_graph_begin(void **out, int device, void *share);
+char *mvag_graph_end(void *graph);
+void mvag_graph_abandon(void *graph);
+char *mvag_graph_replay(void *graph);
+void mvag_graph_free(void *graph);
+
+// One step of StableAdamW with amsgrad, see run.go.
 typedef struct {
-  double lr, beta1, beta2, eps, weight_decay, clip;
-  int64_t step;
+  double beta1, beta2, eps, clip;
   bool lists; // take the kernels of CUDA on the CPU, too
 } mvag_adamw;
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
-                        handle *vmax, int n, mvag_adamw opt);
+                        handle *vmax, int n, handle rates, mvag_adamw opt);
 
 #ifdef __cplusplus
 }

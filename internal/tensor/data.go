@@ -25,6 +25,20 @@ func FromInts(s *Scope, d Device, data []int64, shape ...int64) *Tensor {
 	return fromData(s, d, Int64, unsafe.Pointer(unsafe.SliceData(data)), 8*len(data), shape)
 }
 
+// Upload is FromBytes for what a step takes in: on a CUDA device the copy goes on
+// beside the step before. It waits until the step before that one is over, a
+// step being what is launched between two uploads.
+func Upload(s *Scope, d Device, dtype DType, data []byte, shape ...int64) *Tensor {
+	if d == CPU {
+		return FromBytes(s, d, dtype, data, shape...)
+	}
+	out := s.slot()
+	dims, n := s.sizes(shape)
+	check("upload", C.mvag_upload((*C.handle)(&out.c), unsafe.Pointer(unsafe.SliceData(data)), C.size_t(len(data)),
+		(*C.int64_t)(&dims[0]), C.int(n), C.int(dtype), C.int(d)))
+	return out.done("upload")
+}
+
 func fromData(s *Scope, d Device, dtype DType, data unsafe.Pointer, bytes int, shape []int64) *Tensor {
 	out := s.slot()
 	n := copy(s.dims[:], shape)

@@ -14,6 +14,19 @@ using torch::Tensor;
 inline Tensor &as_tensor(handle h) { return *static_cast<Tensor *>(h); }
 inline handle give(Tensor t) { return new Tensor(std::move(t)); }
 
+// gotch's convention: -1 is the CPU, n >= 0 the CUDA device n.
+inline torch::Device as_device(int d) {
+  return d < 0 ? torch::Device(torch::kCPU)
+               : torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(d));
+}
+
+// The generator of random numbers of a device.
+at::Generator generator(int device);
+
+// A new tensor on the CPU with these elements.
+Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim,
+                 int dtype, bool pinned);
+
 // The message of a LibTorch error without its C++ backtrace, one line.
 inline char *message(const std::exception &e) {
   auto *torch_error = dynamic_cast<const c10::Error *>(&e);

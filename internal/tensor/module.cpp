@@ -12,10 +12,7 @@ namespace {
 // the archive stores.
 torch::jit::Module load(const char *path, int device) {
   torch::NoGradGuard no_grad;
-  auto module = torch::jit::load(
-      path, device < 0 ? torch::Device(torch::kCPU)
-                       : torch::Device(torch::kCUDA,
-                                       static_cast<c10::DeviceIndex>(device)));
+  auto module = torch::jit::load(path, as_device(device));
   module.eval();
   module.to(torch::kFloat);
   return module;

@@ -20,7 +20,7 @@ func LoadModule(s *Scope, path string, d Device) *Module {
 	defer C.free(unsafe.Pointer(name))
 	m := &Module{}
 	check("jit::load", C.mvag_module_load(&m.c, name, C.int(d)))
-	s.modules = append(s.modules, m)
+	s.owned = append(s.owned, m)
 	return m
 }
 

@@ -152,3 +152,13 @@ func TestBFloat16(t *testing.T) {
 	}
 	compare(t, "bfloat16", parts(true), parts(false), 2e-2)
 }
+
+func TestRecordWantsACUDADevice(t *testing.T) {
+	must(t, func(s *Scope) {
+		called := false
+		g, err := Record(s, CPU, nil, func() { called = true })
+		if g != nil || called || err == nil || err.Error() != "cpu: graph(): have the CPU, want a CUDA device" {
+			t.Errorf("have %v, called: %v", err, called)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"errors"
+	"math"
 	"runtime"
 	"sync"
 
@@ -57,9 +58,14 @@ func Run(f func(*Scope) error) error {
 	return err
 }
 
-func run(f func(*Scope) error) (err error) {
+func run(f func(*Scope) error) error {
 	s := NewScope()
 	defer s.Close()
+	return caught(func() error { return f(s) })
+}
+
+// caught returns f's error, or the *Error that an operation in it panicked with.
+func caught(f func() error) (err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -69,7 +75,7 @@ func run(f func(*Scope) error) (err error) {
 			panic(r)
 		}
 	}()
-	return f(s)
+	return f()
 }
 
 // NoGrad calls f without recording gradients and restores the earlier mode,
@@ -164,26 +170,34 @@ func Threads() int { return int(C.mvag_threads()) }
 
 // AdamW holds the settings of one step of StableAdamW; see StableAdamW.
 type AdamW struct {
-	LR, Beta1, Beta2, Eps, WeightDecay, Clip float64
-	Step                                     int64 // 1 for the first step
+	Beta1, Beta2, Eps, WeightDecay, Clip float64
 
 	lists bool // take the kernels of CUDA on the CPU, too, to test them
+}
+
+// Rates returns what a step takes from the learning rate lr and its number, 1
+// for the first: [3] on device d.
+func (o AdamW) Rates(s *Scope, d Device, lr float64, step int64) *Tensor {
+	return FromFloats(s, d, []float32{
+		float32(1 - lr*o.WeightDecay),                            // by which a parameter decays
+		float32(lr / (1 - math.Pow(o.Beta1, float64(step)))),     // of m over d
+		float32(math.Sqrt(1 - math.Pow(o.Beta2, float64(step)))), // over which √vmax goes into d
+	}, 3)
 }
 
 // StableAdamW updates params, in place, from their gradients: the gradients
 // are clipped to the total norm opt.Clip, weight decay is decoupled and applied
 // first, the second moment is amsgrad's running maximum, and the update of
 // each tensor is divided by max(1, rms(g/d)) (model.md section 5). m, v and
-// vmax are the moments of each parameter. Parameters without a gradient are
-// left alone. It returns the gradient norm before clipping, a scalar on the
-// device; nothing waits for the device.
-func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, opt AdamW) *Tensor {
+// vmax are the moments of each parameter, rates are opt.Rates of the step.
+// Parameters without a gradient are left alone. It returns the gradient norm
+// before clipping, a scalar on the device; nothing waits for the device.
+func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, rates *Tensor, opt AdamW) *Tensor {
 	out := s.slot()
 	p := handles(params)
 	check("stable_adamw", C.mvag_stable_adamw((*C.handle)(&out.c), first(p), first(handles(m)), first(handles(v)),
-		first(handles(vmax)), C.int(len(p)), C.mvag_adamw{
-			lr: C.double(opt.LR), beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps),
-			weight_decay: C.double(opt.WeightDecay), clip: C.double(opt.Clip), step: C.int64_t(opt.Step), lists: C.bool(opt.lists),
+		first(handles(vmax)), C.int(len(p)), C.handle(rates.c), C.mvag_adamw{
+			beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps), clip: C.double(opt.Clip), lists: C.bool(opt.lists),
 		}))
 	return out.done("stable_adamw")
 }

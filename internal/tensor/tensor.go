@@ -119,7 +119,7 @@ type Scope struct {
 	dims   [16]int64  // scratch for sizes passed to C
 	child  *Scope     // reused by Local
 
-	modules []*Module // freed with the tensors
+	owned []interface{ free() } // what is freed after the tensors
 }
 
 // NewScope returns an empty scope, for tensors that outlive one call such as
@@ -153,10 +153,10 @@ func (s *Scope) reset() {
 	}
 	s.n = 0
 	live.Add(-defined)
-	for _, m := range s.modules {
-		m.free()
+	for _, o := range s.owned {
+		o.free()
 	}
-	s.modules = nil
+	s.owned = nil
 }
 
 // Close frees every tensor of the scope. The scope may be used again.

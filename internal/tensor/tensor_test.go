@@ -224,7 +224,8 @@ func TestStableAdamWLeavesParametersWithoutGradient(t *testing.T) {
 		p.Square(s).Sum(s, false, 0).Backward()
 		zeros := func() []*Tensor { return []*Tensor{Zeros(s, CPU, Float, 2), Zeros(s, CPU, Float, 1)} }
 		m, v, x := zeros(), zeros(), zeros()
-		norm := StableAdamW(s, []*Tensor{p, q}, m, v, x, AdamW{LR: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1, Step: 1})
+		opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1}
+		norm := StableAdamW(s, []*Tensor{p, q}, m, v, x, opt.Rates(s, CPU, 0.1, 1), opt)
 		if got := norm.Item(); got < 4.472 || got > 4.4722 {
 			t.Errorf("norm: have %v, want sqrt(20)", got)
 		}
@@ -254,7 +255,8 @@ func TestStableAdamWOfLists(t *testing.T) {
 				for i, q := range p {
 					q.Square(s).MulScalar(s, float64(i+1)).Sum(s, false, 0, 1).Backward()
 				}
-				norm := StableAdamW(s, p, m, v, x, AdamW{LR: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1, Step: step + 1, lists: lists})
+				opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1, lists: lists}
+				norm := StableAdamW(s, p, m, v, x, opt.Rates(s, CPU, 0.1, step+1), opt)
 				values = append(values, float32(norm.Item()))
 				ClearGrads(p)
 			}

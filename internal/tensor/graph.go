@@ -1,0 +1,53 @@
+package tensor
+
+// #include "bridge.h"
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Graph is work of a CUDA device that was recorded once and is launched as a
+// whole (CUDA graphs): the host's part of a step is then one call. It lives as
+// long as the scope that it was recorded into.
+type Graph struct{ c unsafe.Pointer }
+
+// Record calls work and records what it launches on device d, which does none
+// of it yet. Each replay reads and writes the memory that work read and wrote.
+// What the host decides in work, shapes and scalars included, is the same in
+// each replay; random numbers are drawn anew, as if work were called again. Work
+// must not wait for the device, and must have been called before without being
+// recorded, so that libraries are loaded. Where recording fails, nothing was
+// computed and nothing has changed.
+//
+// A graph may take its memory from another one, like: then a replay of one
+// overwrites what the other has left there.
+func Record(s *Scope, d Device, like *Graph, work func()) (*Graph, error) {
+	var share unsafe.Pointer
+	if like != nil {
+		share = like.c
+	}
+	g := &Graph{}
+	err := caught(func() error {
+		check("graph", C.mvag_graph_begin(&g.c, C.int(d), share))
+		work()
+		check("graph", C.mvag_graph_end(g.c))
+		return nil
+	})
+	if err != nil {
+		C.mvag_graph_abandon(g.c)
+		g.free()
+		return nil, fmt.Errorf("%v: %w", d, err)
+	}
+	s.owned = append(s.owned, g)
+	return g, nil
+}
+
+// Replay launches the recorded work. It does not wait for the device.
+func (g *Graph) Replay() { check("graph", C.mvag_graph_replay(g.c)) }
+
+func (g *Graph) free() {
+	C.mvag_graph_free(g.c)
+	g.c = nil
+}
