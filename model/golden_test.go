@@ -174,7 +174,7 @@ func checkScores(m *modeltest.Tiny, prefix string, maps []float32, present []boo
 func TestGoldenJitter(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		x := m.Load("bottleneck.out").RequireGrad()
-		out := model.Jitter(m.Scope, x, m.Load("jitter.noise"), 3.5)
+		out := model.Jitter(m.Scope, x, m.Load("jitter.noise"), tensor.FromFloats(m.Scope, tensor.CPU, []float32{3.5}, 1))
 		m.Check("jitter.out", out.Floats())
 		out.Mul(m.Scope, m.Load("jitter.up")).Sum(m.Scope, false, 0, 1, 2).Backward()
 		m.Check("jitter.grad", x.Grad(m.Scope).Floats())
