@@ -21,6 +21,8 @@ type Config struct {
 	Threads int `yaml:"threads"`
 	// Precision is that of matrix products: "fp32", "tf32" or "bf16".
 	Precision string `yaml:"precision"`
+	// CUDAGraph has CUDA devices replay recorded steps and predictions.
+	CUDAGraph bool `yaml:"cuda_graph"`
 
 	Backbone Backbone `yaml:"backbone"`
 	Data     Data     `yaml:"data"`
@@ -155,8 +157,6 @@ type Train struct {
 	// picture, in float16, so that it is computed once: "off", "ram", or "disk"
 	// (in the folder features below Output, which runs share).
 	CacheFeatures string `yaml:"cache_features"`
-	// CUDAGraph has CUDA devices replay a recorded step.
-	CUDAGraph bool `yaml:"cuda_graph"`
 	// LogEvery and CheckpointEvery are in steps.
 	LogEvery        int `yaml:"log_every"`
 	CheckpointEvery int `yaml:"checkpoint_every"`

@@ -10,6 +10,7 @@ func Default() Config {
 		Output:    "runs",
 		Seed:      1,
 		Precision: "fp32",
+		CUDAGraph: true,
 		Device:    "auto",
 		Backbone: Backbone{
 			Mode:    "native",
@@ -50,7 +51,6 @@ func Default() Config {
 			EasyScale:       0.1,
 			Holdout:         0.125,
 			CacheFeatures:   "off",
-			CUDAGraph:       true,
 			LogEvery:        50,
 			CheckpointEvery: 1000,
 		},

@@ -68,7 +68,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		{"decoding", "seed: x\ntrain:\n  lr: y\n  foo: 1\neval: 3\n", `
 x.yaml:1: seed: have "x", want a whole number in decimal digits
 x.yaml:3: train.lr: have "y", want a number
-x.yaml:4: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, cuda_graph, log_every, checkpoint_every
+x.yaml:4: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, log_every, checkpoint_every
 x.yaml:5: eval: have 3, want a mapping
 --set: train.clip: have "z", want a number`},
 		{"values", "seed: -1\noutput: $MVAG_TEST_UNSET\ntrain:\n  iterations: 50\n", `
@@ -187,7 +187,7 @@ func TestSetErrors(t *testing.T) {
 		{"eval.blur.sigmas=1", `--set: eval.blur.sigmas: have an unknown key, did you mean "eval.blur.sigma"?`},
 		{"eval.blur.qqq=1", `--set: eval.blur.qqq: have an unknown key, want one of size, sigma`},
 		{"train.lr.x=1", `--set: train.lr.x: have an unknown key, want one of iterations, warmup`},
-		{"zzz=1", `--set: zzz: have an unknown key, want one of name, output, seed, device, threads, precision, backbone, data, model, train, eval`},
+		{"zzz=1", `--set: zzz: have an unknown key, want one of name, output, seed, device, threads, precision, cuda_graph, backbone, data, model, train, eval`},
 		{"a\nb=1", `--set: "a\nb": have an unknown key, want one of name`},
 		{"train.iterations", `--set: have "train.iterations", want key=value such as train.iterations=200`},
 		{"=3", `--set: have "=3", want key=value`},

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"slices"
+	"strconv"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
@@ -16,11 +17,13 @@ type Predictor struct {
 	side   int64
 	views  map[int]*model.Views // by number of objects, without missing pictures
 	scope  *tensor.Scope
+	replay *tensor.Replayer
 }
 
 // NewPredictor prepares m for inference; what it needs lives in s.
 func NewPredictor(s *tensor.Scope, m *model.Model, cfg configs.Config) *Predictor {
-	return &Predictor{m, model.NewMapper(s, m.Device, cfg), int64(cfg.Data.Crop), map[int]*model.Views{}, s}
+	return &Predictor{m, model.NewMapper(s, m.Device, cfg), int64(cfg.Data.Crop), map[int]*model.Views{}, s,
+		tensor.NewReplayer(s, m.Device, cfg.CUDAGraph)}
 }
 
 // Maps returns the anomaly maps of a batch, [B, size, size], row by row. The
@@ -28,23 +31,27 @@ func NewPredictor(s *tensor.Scope, m *model.Model, cfg configs.Config) *Predicto
 func (p *Predictor) Maps(s *tensor.Scope, batch *dataset.Batch) []float32 {
 	var maps []float32
 	tensor.NoGrad(func() {
-		b := int64(len(batch.Present))
-		pixels := tensor.FromBytes(s, p.model.Device, tensor.Uint8, batch.Pixels, b, 3, p.side, p.side)
-		features := p.model.Encode(s, p.model.Normalize(s, pixels))
-		x := p.model.Bottleneck.Forward(s, features.Mean, false)
-		reconstructions := p.model.Decode(s, x, p.grouping(s, batch))
-		maps = p.mapper.Forward(s, features.Targets, reconstructions).Floats()
+		pixels := tensor.Upload(s, p.model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, p.side, p.side)
+		objects := len(batch.Objects)
+		if slices.Contains(batch.Present, false) {
+			views := model.NewViews(s, p.model.Device, objects, batch.Views, batch.Present)
+			maps = p.maps(s, pixels, views).Floats()
+			return
+		}
+		if p.views[objects] == nil {
+			p.views[objects] = model.NewViews(p.scope, p.model.Device, objects, batch.Views, nil)
+		}
+		views := p.views[objects]
+		maps = p.replay.Call(s, strconv.Itoa(objects), []*tensor.Tensor{pixels}, func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor {
+			return p.maps(s, in[0], views)
+		}).Floats()
 	})
 	return maps
 }
 
-func (p *Predictor) grouping(s *tensor.Scope, batch *dataset.Batch) *model.Views {
-	objects := len(batch.Objects)
-	if slices.Contains(batch.Present, false) {
-		return model.NewViews(s, p.model.Device, objects, batch.Views, batch.Present)
-	}
-	if p.views[objects] == nil {
-		p.views[objects] = model.NewViews(p.scope, p.model.Device, objects, batch.Views, nil)
-	}
-	return p.views[objects]
+// maps maps pictures [B, 3, H, W] of uint8 to anomaly maps [B, size, size].
+func (p *Predictor) maps(s *tensor.Scope, pixels *tensor.Tensor, views *model.Views) *tensor.Tensor {
+	features := p.model.Encode(s, p.model.Normalize(s, pixels))
+	x := p.model.Bottleneck.Forward(s, features.Mean, false)
+	return p.mapper.Forward(s, features.Targets, p.model.Decode(s, x, views))
 }

@@ -9,7 +9,8 @@ type Bottleneck struct {
 	Dropout  float64
 }
 
-// Forward maps [B, N, C] to [B, N, C]; dropout acts in training only.
+// Forward maps [B, N, C] to [B, N, C] of float32, as all that the decoder adds to
+// it and normalises; dropout acts in training only.
 func (b *Bottleneck) Forward(s *tensor.Scope, x *tensor.Tensor, training bool) *tensor.Tensor {
 	drop := func(x *tensor.Tensor) *tensor.Tensor {
 		if !training || b.Dropout == 0 {
@@ -18,7 +19,7 @@ func (b *Bottleneck) Forward(s *tensor.Scope, x *tensor.Tensor, training bool) *
 		return x.Dropout(s, b.Dropout)
 	}
 	x = drop(b.FC1.Forward(s, drop(x)).Gelu(s)) // [B, N, 4C]
-	return drop(b.FC2.Forward(s, x))            // [B, N, C]
+	return drop(b.FC2.Forward(s, x).To(s, tensor.Float))
 }
 
 // Jitter adds x's norm over channels, divided by C and times scale [1], of noise

@@ -10,7 +10,7 @@ type Sink interface {
 	// Features is called with train.cache_features, after Begin and before the
 	// first step: once, then after each object whose features were computed.
 	Features(Features)
-	// Unrecorded is called, once at most, where train.cuda_graph is in vain: the
+	// Unrecorded is called, once at most, where cuda_graph is in vain: the
 	// run goes on as without it.
 	Unrecorded(why error)
 	// Step is called after each step.

@@ -129,10 +129,7 @@ func (r *run) stop(cause error) error {
 
 // step takes the next step and keeps its loss and gradient norm on the device.
 func (r *run) step(s *tensor.Scope, batch *Batch) {
-	lossAndNorm, err := r.stepper.Step(s, batch, r.done)
-	if err != nil {
-		r.sink.Unrecorded(err)
-	}
+	lossAndNorm := r.stepper.Step(s, batch, r.done)
 	tensor.NoGrad(func() { r.ring.Select(s, 0, int64(len(r.pending))).CopyFrom(lossAndNorm) })
 	r.pending = append(r.pending, record{Iteration: r.done, LR: r.stepper.LR(r.done)})
 	r.done++

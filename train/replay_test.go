@@ -27,9 +27,9 @@ func TestReplayGivesTheSameBits(t *testing.T) {
 	cfg.Train.Iterations, cfg.Train.HardWarmup = 40, 3
 	for _, features := range []bool{false, true} {
 		want, _ := trainWith(t, cfg, features, nil)
-		var recorded []graph
+		var recorded []tensor.Recording
 		var replays int
-		have, _ := trainWith(t, cfg, features, func(s *tensor.Scope, d tensor.Device, like graph, work func()) (graph, error) {
+		have, _ := trainWith(t, cfg, features, func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
 			if len(recorded) == 1 && like == nil {
 				t.Error("the second recording takes memory of its own")
 			}
@@ -50,7 +50,7 @@ func TestGoesOnWhereNothingCanBeRecorded(t *testing.T) {
 	cfg.Train.Iterations, cfg.Train.HardWarmup = 20, 3
 	want, _ := trainWith(t, cfg, false, nil)
 	calls := 0
-	have, errs := trainWith(t, cfg, false, func(*tensor.Scope, tensor.Device, graph, func()) (graph, error) {
+	have, errs := trainWith(t, cfg, false, func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error) {
 		calls++
 		return nil, errors.New("no graphs here")
 	})
@@ -63,8 +63,8 @@ func TestGoesOnWhereNothingCanBeRecorded(t *testing.T) {
 }
 
 // trainWith takes all steps of cfg and returns losses, gradient norms and final
-// weights. Without record, no step is replayed.
-func trainWith(t *testing.T, cfg configs.Config, features bool, record recorder) (values []float32, errs []error) {
+// weights, and what it was told of recording. Without record, no step is replayed.
+func trainWith(t *testing.T, cfg configs.Config, features bool, record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)) (values []float32, errs []error) {
 	t.Helper()
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
@@ -86,10 +86,8 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record recorder)
 		if err != nil {
 			return err
 		}
-		stepper := NewStepper(s, cfg, m)
-		if record != nil {
-			stepper.replay = newReplayer(s, tensor.CPU, record)
-		}
+		stepper := NewStepper(s, cfg, m, func(why error) { errs = append(errs, why) })
+		stepper.replay.Record = record
 		for it := range cfg.Train.Iterations {
 			b, err := loader.Next()
 			if err != nil {
@@ -100,11 +98,7 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record recorder)
 				if features {
 					batch.Features = stepper.Pack(s, b)
 				}
-				lossAndNorm, err := stepper.Step(s, batch, it)
-				values = append(values, lossAndNorm.Floats()...)
-				if err != nil {
-					errs = append(errs, err)
-				}
+				values = append(values, stepper.Step(s, batch, it).Floats()...)
 				return nil
 			})
 			loader.Recycle(b)

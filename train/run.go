@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 			return fmt.Errorf("backbone: %s: %w", cfg.Backbone.Weights, err)
 		}
 		backbone = nil // its memory is the model's now
-		r.stepper = NewStepper(s, cfg, m)
+		r.stepper = NewStepper(s, cfg, m, r.sink.Unrecorded)
 		if earlier != nil {
 			if err := r.restore(earlier); err != nil {
 				return err
@@ -148,6 +148,6 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 
 // mayChange are the settings that do not decide the outcome of training.
 var mayChange = []string{
-	"name", "output", "device", "threads", "backbone.weights", "data.root", "data.index", "data.images",
-	"data.on_error", "data.cache", "data.workers", "data.prefetch", "train.cuda_graph", "train.log_every", "train.checkpoint_every", "eval",
+	"name", "output", "device", "threads", "cuda_graph", "backbone.weights", "data.root", "data.index", "data.images",
+	"data.on_error", "data.cache", "data.workers", "data.prefetch", "train.log_every", "train.checkpoint_every", "eval",
 }

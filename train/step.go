@@ -21,69 +21,69 @@ type Stepper struct {
 
 	cfg    configs.Config
 	views  *model.Views // of batches without missing pictures
-	replay *replayer    // nil where steps are launched one operation at a time
+	replay *tensor.Replayer
 }
 
-// NewStepper prepares the first step; what it needs lives in s.
-func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model) *Stepper {
-	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train),
-		cfg: cfg, views: model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil)}
-	if cfg.Train.CUDAGraph && m.Device != tensor.CPU {
-		t.replay = newReplayer(s, m.Device, cudaGraph)
-	}
+// NewStepper prepares the first step; what it needs lives in s. Where cuda_graph
+// is in vain, unrecorded is told why, once.
+func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, unrecorded func(why error)) *Stepper {
+	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train), cfg: cfg,
+		views:  model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil),
+		replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph)}
+	t.replay.Failed = unrecorded
 	return t
 }
 
 // Step takes the step of iteration it on a batch: forward, losses, backward,
 // update. It returns the total loss before the update and the gradient norm
 // before clipping, [2] on the device, which the next step may overwrite; nothing
-// waits for the device. An error says why steps are not replayed from now on;
-// the step was taken.
-func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) (*tensor.Tensor, error) {
+// waits for the device.
+func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
 	cfg := t.cfg.Train
-	in := t.inputs(s, batch, it)
-	easy := schedule.EasyFraction(it, cfg.HardWarmup, cfg.HardFraction)
-	if slices.Contains(batch.Present, false) {
-		return t.advance(s, in, model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present), easy), nil
+	in, kind := t.inputs(s, batch, it)
+	easy, views := schedule.EasyFraction(it, cfg.HardWarmup, cfg.HardFraction), t.views
+	complete := !slices.Contains(batch.Present, false)
+	if !complete {
+		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
 	}
-	step := func(s *tensor.Scope, in inputs) *tensor.Tensor { return t.advance(s, in, t.views, easy) }
-	if t.replay == nil || t.Mark != nil || it < cfg.HardWarmup { // until then easy changes
-		return step(s, in), nil
+	step := func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor { return t.advance(s, in, views, easy) }
+	if !complete || it < cfg.HardWarmup || t.Mark != nil { // until then easy changes
+		return step(s, in)
 	}
-	return t.replay.step(s, in, step)
+	return t.replay.Call(s, kind, in, step)
 }
 
-// inputs is what differs from one step to the next, on the model's device.
-type inputs struct {
-	batch  *tensor.Tensor // pictures [B, 3, H, W] of uint8, or what Pack made of them
-	rates  *tensor.Tensor // of the optimizer
-	jitter *tensor.Tensor // scale of the noise [1], nil for none
-}
-
-func (t *Stepper) inputs(s *tensor.Scope, batch *Batch, it int) inputs {
-	in := inputs{rates: t.Optimizer.next(s, t.LR(it)), jitter: t.jitter(s, it)}
+// inputs is what differs from one step to the next, on the model's device: the
+// optimizer's rates; pictures [B, 3, H, W] of uint8, or what Pack made of them;
+// and the scale of the noise [1], where the step is jittered.
+func (t *Stepper) inputs(s *tensor.Scope, batch *Batch, it int) (in []*tensor.Tensor, kind string) {
+	in = append(in, t.Optimizer.next(s, t.LR(it)))
+	jitter := t.jitter(s, it)
 	if batch.Features == nil {
-		in.batch = t.pixels(s, batch.Batch)
+		in = append(in, t.pixels(s, batch.Batch))
 	} else {
-		in.batch = tensor.Upload(s, t.Model.Device, tensor.Half, batch.Features,
-			int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim))
+		in = append(in, tensor.Upload(s, t.Model.Device, tensor.Half, batch.Features,
+			int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim)))
 	}
-	return in
+	if jitter == nil {
+		return in, "plain"
+	}
+	return append(in, jitter), "jittered"
 }
 
 // advance does a step's work on the device.
-func (t *Stepper) advance(s *tensor.Scope, in inputs, views *model.Views, easy float64) *tensor.Tensor {
-	features := t.features(s, in.batch)
+func (t *Stepper) advance(s *tensor.Scope, in []*tensor.Tensor, views *model.Views, easy float64) *tensor.Tensor {
+	features := t.features(s, in[1])
 	t.mark("encoder")
 	x := t.Model.Bottleneck.Forward(s, features.Mean, true)
-	if in.jitter != nil {
-		x = model.Jitter(s, x, x.RandnLike(s), in.jitter)
+	if len(in) > 2 {
+		x = model.Jitter(s, x, x.RandnLike(s), in[2])
 	}
 	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, t.cfg.Train.EasyScale)
 	t.mark("forward")
 	l.Total.Backward()
 	t.mark("backward")
-	norm := t.Optimizer.update(s, in.rates)
+	norm := t.Optimizer.update(s, in[0])
 	t.mark("optimizer")
 	return tensor.Stack(s, 0, l.Total.Detach(s), norm)
 }

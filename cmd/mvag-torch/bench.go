@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -92,7 +91,7 @@ func benchModel(cfg configs.Config, training bool, steps int, line map[string]an
 	}
 	pictures := cfg.Train.Objects * cfg.Data.Views
 	maps.Copy(line, map[string]any{
-		"device": t.device.String(), "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures, "cuda_graph": cfg.Train.CUDAGraph, "threads": tensor.Threads(),
+		"device": t.device.String(), "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures, "cuda_graph": cfg.CUDAGraph, "threads": tensor.Threads(),
 		"pictures": pictures, "pictures_per_second": float64(pictures) / median(t.seconds), "seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
 		// Of what the device reaches in one large matrix product of the same precision.
 		"share_of_product_rate": work / median(t.seconds) / t.rate, "product_flops": t.rate, "step_flop": work,
@@ -146,15 +145,12 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		backbone = nil
 		batch := &train.Batch{Batch: randomBatch(cfg)}
 		if training {
-			err = t.train(s, train.NewStepper(s, cfg, m), cfg, batch, steps)
+			err = t.train(s, m, cfg, batch, steps)
 		} else {
 			predictor := eval.NewPredictor(s, m, cfg)
-			t.seconds = timedIn(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
+			err = t.measure(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
 		}
 		if err != nil {
-			return err
-		}
-		if _, t.peak, err = use(t.device, false); err != nil {
 			return err
 		}
 		t.rate = productRate(s, t.device, cfg.Precision)
@@ -164,22 +160,20 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 }
 
 // train times whole steps, then steps by their phases, which are not replayed.
-func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Config, batch *train.Batch, steps int) error {
+func (t *timing) train(s *tensor.Scope, m *model.Model, cfg configs.Config, batch *train.Batch, steps int) error {
+	var unrecorded error
+	stepper := train.NewStepper(s, cfg, m, func(why error) { unrecorded = why })
 	if cfg.Train.CacheFeatures != "off" {
 		batch.Features = stepper.Pack(s, batch.Batch)
 	}
-	var unrecorded error
 	step := func(s *tensor.Scope, i int) {
-		lossAndNorm, err := stepper.Step(s, batch, cfg.Train.HardWarmup+i)
-		lossAndNorm.Floats() // waits for the device
-		unrecorded = errors.Join(unrecorded, err)
+		stepper.Step(s, batch, cfg.Train.HardWarmup+i).Floats() // waits for the device
 	}
-	if t.device != tensor.CPU { // until steps of both kinds are recorded
-		timedIn(s, 30, step)
+	if err := t.measure(s, steps, step); err != nil {
+		return err
 	}
-	t.seconds = timedIn(s, steps, step)
 	if unrecorded != nil {
-		return fmt.Errorf("train.cuda_graph: %w; --set train.cuda_graph=false measures without", unrecorded)
+		return fmt.Errorf("cuda_graph: %w; --set cuda_graph=false measures without", unrecorded)
 	}
 	times, last := map[string][]float64{}, time.Time{}
 	stepper.Mark = func(phase string) {
@@ -198,6 +192,17 @@ func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Conf
 		t.phases[phase] = median(seconds)
 	}
 	return nil
+}
+
+// measure takes the seconds of n calls of f and the peak of memory, after what is
+// recorded on a device has been recorded.
+func (t *timing) measure(s *tensor.Scope, n int, f func(s *tensor.Scope, i int)) (err error) {
+	if t.device != tensor.CPU {
+		timedIn(s, 30, f)
+	}
+	t.seconds = timedIn(s, n, f)
+	_, t.peak, err = use(t.device, false)
+	return err
 }
 
 // timed returns the seconds of each of n calls of f, after two to warm up.

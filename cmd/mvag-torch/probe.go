@@ -114,13 +114,13 @@ func smoke(out *doctor.Smoke, d tensor.Device, cfg configs.Config, arch weights.
 		if out.Still, _, err = use(d, true); err != nil {
 			return err
 		}
-		batch, stepper := randomBatch(cfg), train.NewStepper(s, cfg, m)
+		batch, stepper := randomBatch(cfg), train.NewStepper(s, cfg, m, func(error) {})
 		out.Seconds = math.Inf(1)
 		for i := range 3 {
 			start := time.Now()
 			var loss float64
 			s.Local(func(s *tensor.Scope) *tensor.Tensor {
-				lossAndNorm, _ := stepper.Step(s, &train.Batch{Batch: batch}, i)
+				lossAndNorm := stepper.Step(s, &train.Batch{Batch: batch}, i)
 				loss = float64(lossAndNorm.Floats()[0]) // waits for the device
 				return nil
 			})

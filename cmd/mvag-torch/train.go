@@ -87,7 +87,7 @@ func (s *trainSink) Features(f train.Features) {
 }
 
 func (s *trainSink) Unrecorded(why error) {
-	s.log.Printf("train.cuda_graph: a step could not be recorded (%v); going on without", why)
+	s.log.Printf("cuda_graph: a step could not be recorded (%v); going on without", why)
 }
 
 func (s *trainSink) Step(step train.Step) {

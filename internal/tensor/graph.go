@@ -13,7 +13,7 @@ import (
 // long as the scope that it was recorded into.
 type Graph struct{ c unsafe.Pointer }
 
-// Record calls work and records what it launches on device d, which does none
+// RecordGraph calls work and records what it launches on device d, which does none
 // of it yet. Each replay reads and writes the memory that work read and wrote.
 // What the host decides in work, shapes and scalars included, is the same in
 // each replay; random numbers are drawn anew, as if work were called again. Work
@@ -23,10 +23,10 @@ type Graph struct{ c unsafe.Pointer }
 //
 // A graph may take its memory from another one, like: then a replay of one
 // overwrites what the other has left there.
-func Record(s *Scope, d Device, like *Graph, work func()) (*Graph, error) {
+func RecordGraph(s *Scope, d Device, like Recording, work func()) (Recording, error) {
 	var share unsafe.Pointer
-	if like != nil {
-		share = like.c
+	if other, ok := like.(*Graph); ok {
+		share = other.c
 	}
 	g := &Graph{}
 	err := caught(func() error {

@@ -156,7 +156,7 @@ func TestBFloat16(t *testing.T) {
 func TestRecordWantsACUDADevice(t *testing.T) {
 	must(t, func(s *Scope) {
 		called := false
-		g, err := Record(s, CPU, nil, func() { called = true })
+		g, err := RecordGraph(s, CPU, nil, func() { called = true })
 		if g != nil || called || err == nil || err.Error() != "cpu: graph(): have the CPU, want a CUDA device" {
 			t.Errorf("have %v, called: %v", err, called)
 		}

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -110,7 +111,9 @@ char *mvag_graph_begin(void **out, int index, void *share) {
     const CudaGraph &f = api();
     auto *g = new Graph;
     *out = g;
+    // What was freed goes back to the device: the graph has memory of its own.
     VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+    c10::getDeviceAllocator(device.type())->emptyCache();
     g->spare = generator(index).clone();
     g->on.emplace(side(device).record);
     f.construct(g->object, false);

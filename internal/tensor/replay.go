@@ -1,0 +1,82 @@
+package tensor
+
+// Replayer calls work that comes up again and again, each time with other numbers
+// in tensors of the same shapes, and replays it once it has recorded it: a step
+// has some thousand operations, whose launches one at a time may take the host
+// longer than the work takes the device.
+type Replayer struct {
+	// Record is RecordGraph; tests have another, nil calls all work itself.
+	Record func(s *Scope, d Device, like Recording, work func()) (Recording, error)
+	// Failed is told, once, why nothing can be recorded. All work is called then.
+	Failed func(why error)
+
+	scope  *Scope // of what is recorded
+	device Device
+	kinds  map[string]*replayed
+	latest Recording
+}
+
+// Recording is recorded work.
+type Recording interface{ Replay() }
+
+// replayed is one kind of work. It reads its inputs from memory that stays.
+type replayed struct {
+	calls     int // before it was recorded
+	recording Recording
+	in        []*Tensor
+	out       *Tensor
+}
+
+// unrecorded is the number of calls of a kind of work before the one that is
+// recorded: in them libraries load and choose their kernels.
+const unrecorded = 2
+
+// NewReplayer makes a Replayer whose recordings live in s. It records where d is
+// a CUDA device and enabled is set.
+func NewReplayer(s *Scope, d Device, enabled bool) *Replayer {
+	r := &Replayer{Failed: func(error) {}, scope: s, device: d, kinds: map[string]*replayed{}}
+	if d != CPU && enabled {
+		r.Record = RecordGraph
+	}
+	return r
+}
+
+// Call returns work(s, in), or its replay. All that decides what work launches,
+// but for the numbers in in, has to go with kind. The next Call may overwrite
+// the result.
+func (r *Replayer) Call(s *Scope, kind string, in []*Tensor, work func(s *Scope, in []*Tensor) *Tensor) *Tensor {
+	k := r.kinds[kind]
+	if k == nil {
+		k = &replayed{}
+		r.kinds[kind] = k
+	}
+	if r.Record == nil || k.calls < unrecorded {
+		k.calls++
+		return work(s, in)
+	}
+	if k.recording == nil {
+		if err := r.record(k, in, work); err != nil {
+			r.Record = nil
+			r.Failed(err)
+			return work(s, in)
+		}
+	}
+	for i, t := range in {
+		k.in[i].CopyFrom(t)
+	}
+	k.recording.Replay()
+	return k.out
+}
+
+func (r *Replayer) record(k *replayed, in []*Tensor, work func(*Scope, []*Tensor) *Tensor) error {
+	for _, t := range in {
+		k.in = append(k.in, Zeros(r.scope, t.Device(), t.DType(), t.Shape()...))
+	}
+	recording, err := r.Record(r.scope, r.device, r.latest, func() {
+		k.out = r.scope.Local(func(s *Scope) *Tensor { return work(s, k.in) })
+	})
+	if err == nil {
+		k.recording, r.latest = recording, recording
+	}
+	return err
+}
