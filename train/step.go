@@ -47,7 +47,11 @@ func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
 		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
 	}
 	step := func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor { return t.advance(s, in, views, easy) }
-	if !complete || it < cfg.HardWarmup || t.Mark != nil { // until then easy changes
+	if it < cfg.HardWarmup { // easy is another in each step
+		t.replay.Count(kind)
+		return step(s, in)
+	}
+	if !complete || t.Mark != nil {
 		return step(s, in)
 	}
 	return t.replay.Call(s, kind, in, step)

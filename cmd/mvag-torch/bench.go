@@ -166,8 +166,10 @@ func (t *timing) train(s *tensor.Scope, m *model.Model, cfg configs.Config, batc
 	if cfg.Train.CacheFeatures != "off" {
 		batch.Features = stepper.Pack(s, batch.Batch)
 	}
-	step := func(s *tensor.Scope, i int) {
-		stepper.Step(s, batch, cfg.Train.HardWarmup+i).Floats() // waits for the device
+	it := max(0, cfg.Train.HardWarmup-20) // on a device, the steps that are timed come after it
+	step := func(s *tensor.Scope, _ int) {
+		stepper.Step(s, batch, it).Floats() // waits for the device
+		it++
 	}
 	if err := t.measure(s, steps, step); err != nil {
 		return err

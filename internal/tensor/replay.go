@@ -45,11 +45,7 @@ func NewReplayer(s *Scope, d Device, enabled bool) *Replayer {
 // but for the numbers in in, has to go with kind. The next Call may overwrite
 // the result.
 func (r *Replayer) Call(s *Scope, kind string, in []*Tensor, work func(s *Scope, in []*Tensor) *Tensor) *Tensor {
-	k := r.kinds[kind]
-	if k == nil {
-		k = &replayed{}
-		r.kinds[kind] = k
-	}
+	k := r.kind(kind)
 	if r.Record == nil || k.calls < unrecorded {
 		k.calls++
 		return work(s, in)
@@ -66,6 +62,18 @@ func (r *Replayer) Call(s *Scope, kind string, in []*Tensor, work func(s *Scope,
 	}
 	k.recording.Replay()
 	return k.out
+}
+
+// Count is told of a call of this kind of work that was not made through Call.
+func (r *Replayer) Count(kind string) { r.kind(kind).calls++ }
+
+func (r *Replayer) kind(name string) *replayed {
+	k := r.kinds[name]
+	if k == nil {
+		k = &replayed{}
+		r.kinds[name] = k
+	}
+	return k
 }
 
 func (r *Replayer) record(k *replayed, in []*Tensor, work func(*Scope, []*Tensor) *Tensor) error {
