@@ -23,7 +23,7 @@ BENCH_PICTURES ?= 3800
 BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 
-.PHONY: build quickstart test parity reference lint bench bench-compare bench-metrics release clean help libtorch
+.PHONY: build quickstart test parity dry-cuda reference lint bench bench-compare bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -43,6 +43,9 @@ test: libtorch ## run all tests
 
 parity: libtorch reference ## compare encoder, exporter and metrics with timm and scikit-learn, which are fetched (4 GB)
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./eval/score
+
+dry-cuda: libtorch reference ## take steps and predict with LibTorch's CUDA libraries on a runtime that needs no card and computes nothing
+	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./train ./eval
 
 lint: libtorch ## check form and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
@@ -78,7 +81,7 @@ clean: ## remove what build and release made; data, backbones and runs stay
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# What parity compares with, for python3 as it is; the folder appears when it is whole.
+# What parity compares with, and dry-cuda runs, for python3 as it is; the folder appears when it is whole.
 reference:
 	@[ -d "$(PACKAGES)" ] || { \
 		mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(PACKAGES).XXXXXX"); \

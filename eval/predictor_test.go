@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -19,9 +20,60 @@ type again func()
 func (work again) Replay() { work() }
 
 // TestReplayedMaps holds that recorded predictions give the same maps, by the
-// number of objects in a batch, and that a batch without some picture is not
+// number of objects in a batch, and that a batch that lacks a picture is not
 // replayed.
 func TestReplayedMaps(t *testing.T) {
+	replays := 0
+	plain, replayed := mapsOf(t, tensor.CPU, func(_ *tensor.Scope, _ tensor.Device, _ tensor.Recording, work func()) (tensor.Recording, error) {
+		return again(func() { replays++; work() }), nil
+	})
+	if !slices.Equal(plain, replayed) {
+		t.Error("maps differ")
+	}
+	// Of 2 objects there are 9 batches, one lacking a picture; of 1 there are 3.
+	if replays != 6+1 {
+		t.Errorf("have %d replays, want 7", replays)
+	}
+}
+
+// TestMapsOnCUDA predicts on a card, or on what stands for one (make dry-cuda),
+// where numbers mean nothing.
+func TestMapsOnCUDA(t *testing.T) {
+	if n, err := tensor.CUDADevices(); err != nil || n == 0 {
+		t.Skip("no CUDA device")
+	}
+	card, _, _, _, err := tensor.DeviceInfo(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recordings := 0
+	plain, replayed := mapsOf(t, 0, func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
+		recordings++
+		g, err := tensor.RecordGraph(s, d, like, work)
+		if err != nil {
+			t.Error(err)
+		}
+		return g, err
+	})
+	if recordings != 2 {
+		t.Errorf("have %d recordings, want 2", recordings)
+	}
+	if card == "stub" {
+		return
+	}
+	onCPU, _ := mapsOf(t, tensor.CPU, nil)
+	for i := range onCPU {
+		for _, have := range []float32{plain[i], replayed[i]} {
+			if math.Abs(float64(have-onCPU[i])) > 1e-3 {
+				t.Fatalf("number %d: have %v, want the CPU's %v", i, have, onCPU[i])
+			}
+		}
+	}
+}
+
+// mapsOf returns the maps of 12 batches, without replays and with.
+func mapsOf(t *testing.T, d tensor.Device, record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)) (plain, replayed []float32) {
+	t.Helper()
 	cfg := configs.Default()
 	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Layers: []int{1, 3}}
 	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, 30, 28
@@ -31,41 +83,32 @@ func TestReplayedMaps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rng := rand.New(rand.NewPCG(5, 6))
-	batches := make([]*dataset.Batch, 12)
-	for i := range batches {
-		objects := []int{2, 2, 2, 1}[i%4]
-		b := &dataset.Batch{Objects: make([]*dataset.Object, objects), Views: 3,
-			Pixels: make([]uint8, objects*3*3*28*28), Present: slices.Repeat([]bool{true}, 3*objects)}
-		for j := range b.Pixels {
-			b.Pixels[j] = uint8(rng.Uint32())
-		}
-		b.Present[1] = i != 9
-		batches[i] = b
-	}
 	err = tensor.Run(func(s *tensor.Scope) error {
-		m, err := model.New(s, tensor.CPU, cfg, arch, modeltest.RandomViT(4, 2))
+		m, err := model.New(s, d, cfg, arch, modeltest.RandomViT(4, 2))
 		if err != nil {
 			return err
 		}
-		plain, replaying := NewPredictor(s, m, cfg), NewPredictor(s, m, cfg)
-		recordings, replays := 0, 0
-		replaying.replay.Record = func(_ *tensor.Scope, _ tensor.Device, _ tensor.Recording, work func()) (tensor.Recording, error) {
-			recordings++
-			return again(func() { replays++; work() }), nil
-		}
-		for i, b := range batches {
-			if have, want := replaying.Maps(s, b), plain.Maps(s, b); !slices.Equal(have, want) {
-				t.Errorf("batch %d: maps differ", i)
+		calling, replaying := NewPredictor(s, m, cfg), NewPredictor(s, m, cfg)
+		calling.replay.Record, replaying.replay.Record = nil, record
+		rng := rand.New(rand.NewPCG(5, 6))
+		for i := range 12 {
+			objects := []int{2, 2, 2, 1}[i%4]
+			b := &dataset.Batch{Objects: make([]*dataset.Object, objects), Views: 3,
+				Pixels: make([]uint8, objects*3*3*28*28), Present: slices.Repeat([]bool{true}, 3*objects)}
+			for j := range b.Pixels {
+				b.Pixels[j] = uint8(rng.Uint32())
 			}
-		}
-		// Of 2 objects there are 9 batches, one lacking a picture; of 1 there are 3.
-		if recordings != 2 || replays != 6+1 {
-			t.Errorf("have %d recordings and %d replays, want 2 and 7", recordings, replays)
+			b.Present[1] = i != 9
+			s.Local(func(s *tensor.Scope) *tensor.Tensor {
+				plain = append(plain, calling.Maps(s, b)...)
+				replayed = append(replayed, replaying.Maps(s, b)...)
+				return nil
+			})
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return plain, replayed
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"testing"
 
@@ -26,20 +27,18 @@ func TestReplayGivesTheSameBits(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Train.Iterations, cfg.Train.HardWarmup = 40, 3
 	for _, features := range []bool{false, true} {
-		want, _ := trainWith(t, cfg, features, nil)
+		want := trainWith(t, cfg, features, nil)
 		var recorded []tensor.Recording
 		var replays int
-		have, _ := trainWith(t, cfg, features, func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
+		have := trainWith(t, cfg, features, func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
 			if len(recorded) == 1 && like == nil {
 				t.Error("the second recording takes memory of its own")
 			}
 			recorded = append(recorded, like)
 			return again(func() { replays++; work() }), nil
 		})
-		if !slices.Equal(have, want) {
-			t.Errorf("features %v: losses or weights differ:\n%v\n%v", features, have[:80], want[:80])
-		}
-		if len(recorded) != 2 || replays < 10 || replays > 33 {
+		have.same(t, want)
+		if len(recorded) != 2 || replays < 10 || replays > 35 {
 			t.Errorf("features %v: have %d recordings and %d replays, want 2 and most of the 37 steps after the warm-up", features, len(recorded), replays)
 		}
 	}
@@ -48,29 +47,99 @@ func TestReplayGivesTheSameBits(t *testing.T) {
 func TestGoesOnWhereNothingCanBeRecorded(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Train.Iterations, cfg.Train.HardWarmup = 20, 3
-	want, _ := trainWith(t, cfg, false, nil)
+	want := trainWith(t, cfg, false, nil)
 	calls := 0
-	have, errs := trainWith(t, cfg, false, func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error) {
+	have := trainWith(t, cfg, false, func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error) {
 		calls++
 		return nil, errors.New("no graphs here")
 	})
-	if !slices.Equal(have, want) {
-		t.Errorf("losses or weights differ:\n%v\n%v", have[:40], want[:40])
-	}
-	if calls != 1 || len(errs) != 1 {
-		t.Errorf("have %d attempts and errors %v, want one", calls, errs)
+	have.same(t, want)
+	if calls != 1 || len(have.unrecorded) != 1 {
+		t.Errorf("have %d attempts and errors %v, want one", calls, have.unrecorded)
 	}
 }
 
-// trainWith takes all steps of cfg and returns losses, gradient norms and final
-// weights, and what it was told of recording. Without record, no step is replayed.
-func trainWith(t *testing.T, cfg configs.Config, features bool, record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)) (values []float32, errs []error) {
+// TestCUDA takes steps on a card, or on what stands for one (make dry-cuda),
+// where numbers mean nothing: with graphs and without.
+func TestCUDA(t *testing.T) {
+	if n, err := tensor.CUDADevices(); err != nil || n == 0 {
+		t.Skip("no CUDA device")
+	}
+	card, _, _, _, err := tensor.DeviceInfo(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := smallConfig(t)
+	cfg.Train.Iterations, cfg.Train.HardWarmup = 30, 5
+	onCPU := trainWith(t, cfg, false, nil)
+	cfg.Device = "cuda"
+	for _, precision := range []string{"fp32", "tf32", "bf16"} {
+		for _, features := range []bool{false, true} {
+			cfg.Precision = precision
+			recordings := 0
+			record := func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
+				recordings++
+				return tensor.RecordGraph(s, d, like, work)
+			}
+			want, have := trainWith(t, cfg, features, nil), trainWith(t, cfg, features, record)
+			if recordings != 2 || have.unrecorded != nil {
+				t.Errorf("%s, features %v: have %d recordings, %v, want 2", precision, features, recordings, have.unrecorded)
+			}
+			if !slices.Equal(have.state, want.state) {
+				t.Errorf("%s, features %v: random numbers: have %x, want %x", precision, features, have.state, want.state)
+			}
+			if card != "stub" {
+				have.near(t, want, 0.01)
+				have.near(t, onCPU, 0.2) // dropout draws other numbers
+			}
+		}
+	}
+	if card != "stub" {
+		return
+	}
+	t.Setenv("MVAG_STUB_FAIL", "100")
+	want, have := trainWith(t, cfg, false, nil), trainWith(t, cfg, false, tensor.RecordGraph)
+	if len(have.unrecorded) != 1 || !slices.Equal(have.state, want.state) {
+		t.Errorf("where CUDA refuses: have %v, random numbers %x, want one error and %x", have.unrecorded, have.state, want.state)
+	}
+}
+
+// trained is what training gave.
+type trained struct {
+	losses, weights []float32 // losses with gradient norms
+	state           []byte    // of the device's generator
+	unrecorded      []error
+}
+
+func (have trained) same(t *testing.T, want trained) {
+	t.Helper()
+	if !slices.Equal(have.losses, want.losses) || !slices.Equal(have.weights, want.weights) || !slices.Equal(have.state, want.state) {
+		t.Errorf("losses, weights or random numbers differ; losses:\n%v\n%v", have.losses, want.losses)
+	}
+}
+
+// near wants losses that agree but for a share.
+func (have trained) near(t *testing.T, want trained, share float64) {
+	t.Helper()
+	for i := 0; i < len(want.losses); i += 2 {
+		if off := math.Abs(float64(have.losses[i] - want.losses[i])); !(off <= share*float64(want.losses[i])) {
+			t.Errorf("step %d: have loss %v, want %v", i/2, have.losses[i], want.losses[i])
+		}
+	}
+}
+
+// trainWith takes all steps of cfg. Without record, no step is replayed.
+func trainWith(t *testing.T, cfg configs.Config, features bool, record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)) (out trained) {
 	t.Helper()
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	arch, err := weights.OfConfig(cfg.Backbone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := tensor.PickDevice(cfg.Device)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +151,14 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record func(*ten
 	defer loader.Close()
 	err = tensor.Run(func(s *tensor.Scope) error {
 		tensor.Seed(cfg.Seed)
-		m, err := model.New(s, tensor.CPU, cfg, arch, modeltest.RandomViT(4, 2))
+		if err := tensor.SetMatmulPrecision(cfg.Precision == "tf32"); err != nil {
+			return err
+		}
+		m, err := model.New(s, device, cfg, arch, modeltest.RandomViT(4, 2))
 		if err != nil {
 			return err
 		}
-		stepper := NewStepper(s, cfg, m, func(why error) { errs = append(errs, why) })
+		stepper := NewStepper(s, cfg, m, func(why error) { out.unrecorded = append(out.unrecorded, why) })
 		stepper.replay.Record = record
 		for it := range cfg.Train.Iterations {
 			b, err := loader.Next()
@@ -98,18 +170,19 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record func(*ten
 				if features {
 					batch.Features = stepper.Pack(s, b)
 				}
-				values = append(values, stepper.Step(s, batch, it).Floats()...)
+				out.losses = append(out.losses, stepper.Step(s, batch, it).Floats()...)
 				return nil
 			})
 			loader.Recycle(b)
 		}
 		for _, p := range m.Params {
-			values = append(values, p.Value.Floats()...)
+			out.weights = append(out.weights, p.Value.Floats()...)
 		}
-		return nil
+		out.state, err = tensor.RNGState(device)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return values, errs
+	return out
 }

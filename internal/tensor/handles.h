@@ -27,11 +27,14 @@ at::Generator generator(int device);
 Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim,
                  int dtype, bool pinned);
 
-// The message of a LibTorch error without its C++ backtrace, one line.
+// The message of a LibTorch error without its C++ backtrace and its general
+// advice on CUDA, one line.
 inline char *message(const std::exception &e) {
   auto *torch_error = dynamic_cast<const c10::Error *>(&e);
   std::string text =
       torch_error ? torch_error->what_without_backtrace() : e.what();
+  if (text.rfind("CUDA error", 0) == 0)
+    text = text.substr(0, text.find('\n'));
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
     text.pop_back();
   for (char &c : text)
