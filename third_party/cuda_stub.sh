@@ -5,7 +5,7 @@
 # nvidia, such as a Python's site-packages) on a CUDA runtime, driver and cuBLAS
 # that need no card and compute nothing (third_party/cuda_stub): so which calls
 # are made, of which types and shapes, and that nothing waits for the device while
-# a graph is recorded, can be tested anywhere. Wants gcc and nm.
+# a graph is recorded, can be tested anywhere. Wants g++ and nm.
 set -euo pipefail
 
 [ $# -ge 2 ] && [ -e "$1/torch/lib/libtorch_cuda.so" ] || {
@@ -18,31 +18,32 @@ source=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/cuda_stub
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 
-# stub makes library $1 of the C file $2: what that lacks of the symbols $3 is
-# there, too, and returns 0; products are counted.
+# stub makes library $1 of the C or C++ file $2: what that lacks of the symbols $3
+# is there, too, and returns 0; a product is a kernel.
 stub() {
 	local name
-	gcc -w -O1 -fPIC -I"$source/include" -I"$site/nvidia/cu13/include" -c "$source/$2" -o "$made/$2.o"
+	g++ -w -O1 -fPIC -x "$(case $2 in *.cpp) echo c++ ;; *) echo c ;; esac)" -I"$source/include" -I"$site/nvidia/cu13/include" -c "$source/$2" -o "$made/$2.o"
 	{
 		echo 'int mvag_stub_nothing(void) { return 0; } int mvag_stub_product(void);'
 		comm -23 <(sort -u <<<"$3") <(nm "$made/$2.o" | awk '$2 == "T" { print $3 }' | sort) | while read -r name; do
 			case $name in
-			_init | _fini | '') ;;
+			'') ;;
 			*[gG]emm*) echo "int $name(void) { return mvag_stub_product(); }" ;;
 			*) echo "int $name(void) __attribute__((alias(\"mvag_stub_nothing\")));" ;;
 			esac
 		done
 	} >"$made/rest.c"
-	echo "$1 { global: *; };" >"$made/version"
-	gcc -w -shared -fPIC "$made/$2.o" "$made/rest.c" -o "$made/$1" -ldl \
+	echo "$1 { global: cu*; __cu*; mvag_stub_*; local: *; };" >"$made/version"
+	gcc -w -c -fPIC "$made/rest.c" -o "$made/rest.o"
+	g++ -shared "$made/$2.o" "$made/rest.o" -o "$made/$1" -ldl \
 		-Wl,-soname,"$1" -Wl,--version-script="$made/version"
 }
-exported() { nm -D --defined-only "$site/nvidia/cu13/lib/$1" | awk '$2 ~ /[TW]/ { sub("@.*", "", $3); print $3 }'; }
+exported() { nm -D --defined-only "$site/nvidia/cu13/lib/$1" | awk '$2 ~ /[TW]/ && $3 ~ /^(cu|__cu)/ { sub("@.*", "", $3); print $3 }'; }
 
 stub libcudart.so.13 cudart.c "$(exported libcudart.so.13)"
 stub libcublasLt.so.13 cublas.c "$(exported libcublasLt.so.13)"
 stub libcublas.so.13 cublas.c "$(exported libcublas.so.13)"
-stub libcuda.so.1 driver.c "$(nm -D --undefined-only "$site/torch/lib/libcaffe2_nvrtc.so" | awk '$2 ~ /^cu/ { print $2 }')
+stub libcuda.so.1 driver.cpp "$(nm -D --undefined-only "$site/torch/lib/libcaffe2_nvrtc.so" | awk '$2 ~ /^cu/ { print $2 }')
 cuInit"
 
 export LD_LIBRARY_PATH=$site/torch/lib

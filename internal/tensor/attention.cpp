@@ -1,9 +1,10 @@
 // The element-wise parts of linear attention (see attention.go): forward and
-// backward in one pass over memory each for contiguous float32 on the CPU, else
-// composed of LibTorch's operations. The matrix products between them are
-// LibTorch's.
+// backward in one pass over memory each, by loops for contiguous float32 on the
+// CPU and by kernels of our own on CUDA (attention.cu.h), else composed of
+// LibTorch's operations. The matrix products between them are LibTorch's.
 #include "bridge.h"
 #include "handles.h"
+#include "kernels.h"
 #include "loops.h"
 
 #include <cmath>
@@ -36,6 +37,27 @@ struct Layout {
     });
   }
 };
+
+// Who computes: LibTorch's operations, our loops or our kernels.
+enum Way { composed, loops, kernels };
+
+Way way_for(const Tensor &t) {
+  if (plain(t))
+    return loops;
+  bool known = t.scalar_type() == torch::kFloat || t.scalar_type() == torch::kBFloat16;
+  return known && t.is_contiguous() && t.numel() < 1 << 30 && have_kernels(t) ? kernels : composed;
+}
+
+// Launches a kernel for count elements that ends its arguments with count and l.
+template <class... Args>
+void launch(const Tensor &on, std::string name, int64_t count, Layout l, Args... args) {
+  unsigned n = static_cast<unsigned>(count),
+           layout[] = {static_cast<unsigned>(l.h), static_cast<unsigned>(l.v), static_cast<unsigned>(l.n), static_cast<unsigned>(l.d)};
+  void *all[] = {&args..., &n, layout};
+  launch_kernel(on, name.c_str(), count, all);
+}
+
+const char *suffix(const Tensor &t) { return t.scalar_type() == torch::kFloat ? "_float" : "_bfloat16"; }
 
 // y = phi(x + b) with phi(v) = elu(v) + 1, which is exp(v) below 0: Cephes' expf
 // without branches.
@@ -83,11 +105,16 @@ struct Split : Function<Split> {
              qkv.size(2) / 3 / heads};
     auto opt = qkv.options().dtype(torch::kFloat);
     Tensor q, k, v;
-    bool fast = plain(qkv) && plain(bias);
-    if (fast) {
+    Way way = bias.scalar_type() == torch::kFloat && bias.is_contiguous() ? way_for(qkv) : composed;
+    if (way != composed) {
       q = torch::empty({l.s, l.h, l.v, l.n, l.d}, opt);
       k = torch::empty_like(q);
       v = torch::empty({l.s, l.h, l.v, l.n, l.d + 1}, opt);
+    }
+    if (way == kernels) {
+      launch(qkv, std::string("split") + suffix(qkv), q.numel(), l, qkv.const_data_ptr(), bias.const_data_ptr(),
+             q.data_ptr(), k.data_ptr(), v.data_ptr());
+    } else if (way == loops) {
       const float *x = qkv.const_data_ptr<float>(),
                   *b = bias.const_data_ptr<float>();
       float *pq = q.data_ptr<float>(), *pk = k.data_ptr<float>(),
@@ -114,7 +141,7 @@ struct Split : Function<Split> {
     ctx->save_for_backward({q, k});
     ctx->saved_data["type"] = qkv.scalar_type();
     ctx->saved_data["bias"] = bias.scalar_type();
-    ctx->saved_data["plain"] = fast;
+    ctx->saved_data["way"] = static_cast<int64_t>(way);
     return {q, k, v};
   }
 
@@ -128,8 +155,13 @@ struct Split : Function<Split> {
                             : torch::zeros({l.s, l.h, l.v, l.n, l.d + i / 2},
                                            q.options());
     int64_t d = l.d, c = l.h * d;
+    auto way = static_cast<Way>(ctx->saved_data["way"].toInt());
     Tensor out;
-    if (ctx->saved_data["plain"].toBool()) {
+    if (way == kernels) {
+      out = torch::empty({l.s * l.v, l.n, 3 * c}, q.options().dtype(type));
+      launch(out, std::string("split_backward") + suffix(out), q.numel(), l, g[0].const_data_ptr(), g[1].const_data_ptr(),
+             g[2].const_data_ptr(), q.const_data_ptr(), k.const_data_ptr(), out.data_ptr());
+    } else if (way == loops) {
       out = torch::empty({l.s * l.v, l.n, 3 * c}, q.options());
       const float *gq = g[0].const_data_ptr<float>(),
                   *gk = g[1].const_data_ptr<float>(),
@@ -149,8 +181,7 @@ struct Split : Function<Split> {
                 .permute({1, 3, 4, 0, 2, 5})
                 .reshape({l.s * l.v, l.n, 3 * c});
     }
-    Tensor bias =
-        out.flatten(0, 1).sum(0).to(ctx->saved_data["bias"].toScalarType());
+    Tensor bias = out.flatten(0, 1).sum(0, /*keepdim=*/false, ctx->saved_data["bias"].toScalarType());
     return {out.to(type), bias, Tensor(), Tensor()};
   }
 };
@@ -188,9 +219,17 @@ VECTORISED float divide_backward(const float *__restrict__ g,
 struct Merge : Function<Merge> {
   static Tensor forward(AutogradContext *ctx, const Tensor &x, double eps) {
     Layout l{x.size(0), x.size(1), x.size(2), x.size(3), x.size(4) - 1};
-    Tensor out, sums = x.select(-1, l.d).add(eps).contiguous();
+    Way way = x.scalar_type() == torch::kFloat ? way_for(x) : composed;
+    Tensor out, sums;
     int64_t d = l.d;
-    if (plain(x)) {
+    if (way == kernels) {
+      out = torch::empty({l.s * l.v, l.n, l.h * d}, x.options());
+      sums = torch::empty({l.s, l.h, l.v, l.n}, x.options());
+      launch(x, "merge", out.numel(), l, x.const_data_ptr(), sums.data_ptr(), out.data_ptr(), static_cast<float>(eps));
+    } else {
+      sums = x.select(-1, l.d).add(eps).contiguous();
+    }
+    if (way == loops) {
       out = torch::empty({l.s * l.v, l.n, l.h * d}, x.options());
       const float *p = x.const_data_ptr<float>(),
                   *by = sums.const_data_ptr<float>();
@@ -198,13 +237,13 @@ struct Merge : Function<Merge> {
       l.each([&](int64_t token, int64_t row) {
         divide(p + row * (d + 1), by[row], o + token * d, d);
       });
-    } else {
+    } else if (way == composed) {
       out = (x.narrow(-1, 0, d) / sums.unsqueeze(-1))
                 .permute({0, 2, 3, 1, 4})
                 .reshape({l.s * l.v, l.n, l.h * d});
     }
     ctx->save_for_backward({out, sums});
-    ctx->saved_data["plain"] = plain(x);
+    ctx->saved_data["way"] = static_cast<int64_t>(way);
     return out;
   }
 
@@ -215,8 +254,12 @@ struct Merge : Function<Merge> {
              y.size(2) / sums.size(1)};
     Tensor g = grads[0].contiguous(), out;
     int64_t d = l.d;
-    if (ctx->saved_data["plain"].toBool()) {
+    auto way = static_cast<Way>(ctx->saved_data["way"].toInt());
+    if (way != composed)
       out = torch::empty({l.s, l.h, l.v, l.n, d + 1}, g.options());
+    if (way == kernels) {
+      launch(g, "merge_backward", out.numel(), l, g.const_data_ptr(), y.const_data_ptr(), sums.const_data_ptr(), out.data_ptr());
+    } else if (way == loops) {
       const float *pg = g.const_data_ptr<float>(),
                   *py = y.const_data_ptr<float>(),
                   *by = sums.const_data_ptr<float>();
@@ -290,11 +333,21 @@ struct Spread : Function<Spread> {
     auto saved = ctx->get_saved_variables();
     const Tensor &q = saved[0], &scale = saved[1];
     Tensor g = grads[0].contiguous();
-    if (!plain(q) || !plain(scale))
+    bool both = q.scalar_type() == torch::kFloat && scale.scalar_type() == torch::kFloat && scale.is_contiguous();
+    Way way = both ? way_for(q) : composed;
+    if (way == composed)
       return {at::matmul(scale.unsqueeze(-2), g).squeeze(-2),
               at::matmul(g, q.unsqueeze(-1)).squeeze(-1)};
     int64_t v = scale.size(-1), d = q.size(-1), rows = scale.numel() / v;
-    Tensor gq = torch::zeros_like(q), gs = torch::empty_like(scale);
+    Tensor gq = way == loops ? torch::zeros_like(q) : torch::empty_like(q), gs = torch::empty_like(scale);
+    if (way == kernels) {
+      const void *in[] = {g.const_data_ptr(), q.const_data_ptr(), scale.const_data_ptr()};
+      void *out[] = {gq.data_ptr(), gs.data_ptr()};
+      unsigned sizes[] = {static_cast<unsigned>(rows * (d + v)), static_cast<unsigned>(v), static_cast<unsigned>(d)};
+      void *args[] = {&in[0], &in[1], &in[2], &out[0], &out[1], &sizes[0], &sizes[1], &sizes[2]};
+      launch_kernel(g, "spread_backward", rows * (d + v), args);
+      return {gq, gs};
+    }
     const float *pg = g.const_data_ptr<float>(),
                 *pq = q.const_data_ptr<float>(),
                 *ps = scale.const_data_ptr<float>();

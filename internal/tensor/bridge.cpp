@@ -124,8 +124,8 @@ char *mvag_clear_grads(handle *params, int n) {
   });
 }
 
-char *mvag_backward(handle loss) {
-  return guarded([&] { as_tensor(loss).backward(); });
+char *mvag_backward(handle x, handle grad) {
+  return guarded([&] { as_tensor(x).backward(grad ? as_tensor(grad) : Tensor()); });
 }
 
 char *mvag_scale_grad(handle *out, handle x, handle factor) {

@@ -31,7 +31,7 @@ bool mvag_set_grad_mode(bool enabled);
 char *mvag_require_grad(handle t);
 char *mvag_grad(handle *out, handle t);
 char *mvag_clear_grads(handle *params, int n);
-char *mvag_backward(handle loss);
+char *mvag_backward(handle x, handle grad); // grad may be NULL for a scalar
 char *mvag_scale_grad(handle *out, handle x, handle factor);
 
 // Parts of linear attention, see attention.go.

@@ -104,7 +104,12 @@ func (t *Tensor) Grad(s *Scope) *Tensor {
 
 // Backward adds the gradients of the scalar t to every leaf it depends on.
 func (t *Tensor) Backward() {
-	check("backward", C.mvag_backward(C.handle(t.c)), t)
+	check("backward", C.mvag_backward(C.handle(t.c), nil), t)
+}
+
+// BackwardFrom is Backward of a t of any shape, whose gradient is grad.
+func (t *Tensor) BackwardFrom(grad *Tensor) {
+	check("backward", C.mvag_backward(C.handle(t.c), C.handle(grad.c)), t, grad)
 }
 
 // ClearGrads forgets the gradients of params.

@@ -195,6 +195,7 @@ E cudaGraphDestroy(cudaGraph_t g) { free(g); return OK; }
 E cudaGraphExecDestroy(cudaGraphExec_t x) { free(x); return OK; }
 
 /* Kernels. */
+int mvag_stub_launch(void *stream) { return enqueue(stream, "a kernel on another stream"); }
 E cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *f) {
   memset(a, 0, sizeof *a);
   a->maxThreadsPerBlock = 1024, a->numRegs = 32;
@@ -205,9 +206,9 @@ E cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *n, const void *f, 
   *n = 2;
   return OK;
 }
-E cudaLaunchKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) { return enqueue(s, "a kernel on another stream"); }
-E cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *f, void **args) { return enqueue(c->stream, "a kernel on another stream"); }
-E __cudaLaunchKernel(cudaKernel_t k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) { return enqueue(s, "a kernel on another stream"); }
+E cudaLaunchKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) { return mvag_stub_launch(s); }
+E cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *f, void **args) { return mvag_stub_launch(c->stream); }
+E __cudaLaunchKernel(cudaKernel_t k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) { return mvag_stub_launch(s); }
 E __cudaGetKernel(cudaKernel_t *k, const void *f) { *k = (cudaKernel_t)f; return OK; }
 static __thread struct { dim3 grid, block; size_t shared; cudaStream_t stream; } call;
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, struct CUstream_st *s) {

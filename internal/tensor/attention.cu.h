@@ -1,0 +1,140 @@
+// The kernels of linear attention's element-wise parts on CUDA (attention.cpp
+// has the same loops for the CPU): one thread an element, nothing shared between
+// threads. What KERNELS makes of its argument is up to who includes this: text
+// to be compiled at run time, or functions for a test without a card.
+//
+// Tokens are laid out [S·V, N, C], heads [S, H, V, N, D] with C = H·D; a row is
+// one of [S, H, V, N]. Numbers are float, or bfloat16 as unsigned short.
+KERNELS(
+struct Layout { unsigned h, v, n, d; };
+
+// The row of a token's head.
+__device__ unsigned row_of(Layout l, unsigned token, unsigned head) {
+  unsigned picture = token / l.n;
+  return ((picture / l.v * l.h + head) * l.v + picture % l.v) * l.n + token % l.n;
+}
+// The token [S·V, N] of a row, and in head the head.
+__device__ unsigned token_of(Layout l, unsigned row, unsigned *head) {
+  unsigned view = row / l.n % l.v;
+  unsigned group = row / l.n / l.v;
+  *head = group % l.h;
+  return (group / l.h * l.v + view) * l.n + row % l.n;
+}
+
+__device__ float load(const float *p) { return *p; }
+__device__ float load(const unsigned short *p) { return __uint_as_float((unsigned)*p << 16); }
+__device__ void store(float *p, float x) { *p = x; }
+__device__ void store(unsigned short *p, float x) { // rounded to the nearest, ties to even
+  unsigned bits = __float_as_uint(x);
+  *p = x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+__device__ float phi(float x) { return x > 0 ? x + 1 : expf(x); }
+
+// qkv [S·V, N, 3C] + bias [3C] to phi(q), phi(k) and v with a column of ones.
+template <class T>
+__device__ void split(const T *qkv, const float *bias, float *q, float *k, float *v, unsigned count, Layout l) {
+  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count)
+    return;
+  unsigned c = l.h * l.d;
+  unsigned token = i / c;
+  unsigned at = i % c;
+  unsigned row = row_of(l, token, at / l.d);
+  unsigned j = at % l.d;
+  const T *in = qkv + (unsigned long long)token * 3 * c + at;
+  q[row * l.d + j] = phi(load(in) + bias[at]);
+  k[row * l.d + j] = phi(load(in + c) + bias[c + at]);
+  v[row * (l.d + 1) + j] = load(in + 2 * c) + bias[2 * c + at];
+  if (j == 0)
+    v[row * (l.d + 1) + l.d] = 1;
+}
+
+// The derivative of phi at x is min(phi(x), 1).
+template <class T>
+__device__ void split_backward(const float *gq, const float *gk, const float *gv, const float *q, const float *k,
+                               T *out, unsigned count, Layout l) {
+  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count)
+    return;
+  unsigned c = l.h * l.d;
+  unsigned token = i / c;
+  unsigned at = i % c;
+  unsigned row = row_of(l, token, at / l.d);
+  unsigned j = row * l.d + at % l.d;
+  T *to = out + (unsigned long long)token * 3 * c + at;
+  store(to, gq[j] * fminf(q[j], 1));
+  store(to + c, gk[j] * fminf(k[j], 1));
+  store(to + 2 * c, gv[j + row]);
+}
+
+// [row, D+1] to tokens: the first D columns over the last plus eps, which is kept
+// in sums.
+extern "C" __global__ void merge(const float *x, float *sums, float *out, float eps, unsigned count, Layout l) {
+  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count)
+    return;
+  unsigned c = l.h * l.d;
+  unsigned row = row_of(l, i / c, i % c / l.d);
+  unsigned j = i % l.d;
+  float sum = x[row * (l.d + 1) + l.d] + eps;
+  out[i] = x[row * (l.d + 1) + j] / sum;
+  if (j == 0)
+    sums[row] = sum;
+}
+
+// y is what merge gave. count is that of [row, D+1].
+extern "C" __global__ void merge_backward(const float *g, const float *y, const float *sums, float *out, unsigned count, Layout l) {
+  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count)
+    return;
+  unsigned row = i / (l.d + 1);
+  unsigned j = i % (l.d + 1);
+  unsigned head;
+  unsigned at = token_of(l, row, &head) * l.h * l.d;
+  at += head * l.d;
+  if (j < l.d) {
+    out[i] = g[at + j] / sums[row];
+    return;
+  }
+  float dot = 0;
+  for (j = 0; j < l.d; j++)
+    dot += g[at + j] * y[at + j];
+  out[i] = -dot / sums[row];
+}
+
+// Of out = scale [R, V] times q [R, D], [R, V, D]: what its gradient g gives q and
+// scale. count is R·(D+V).
+extern "C" __global__ void spread_backward(const float *g, const float *q, const float *scale, float *gq, float *gs,
+                                           unsigned count, unsigned v, unsigned d) {
+  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count)
+    return;
+  unsigned row = i / (d + v);
+  unsigned j = i % (d + v);
+  const float *of = g + (unsigned long long)row * v * d;
+  float sum = 0;
+  if (j < d) {
+    for (unsigned w = 0; w < v; w++)
+      sum += scale[row * v + w] * of[w * d + j];
+    gq[row * d + j] = sum;
+    return;
+  }
+  j -= d;
+  for (unsigned w = 0; w < d; w++)
+    sum += of[j * d + w] * q[row * d + w];
+  gs[row * v + j] = sum;
+}
+
+extern "C" __global__ void split_float(const float *qkv, const float *bias, float *q, float *k, float *v, unsigned count, Layout l) {
+  split(qkv, bias, q, k, v, count, l);
+}
+extern "C" __global__ void split_bfloat16(const unsigned short *qkv, const float *bias, float *q, float *k, float *v, unsigned count, Layout l) {
+  split(qkv, bias, q, k, v, count, l);
+}
+extern "C" __global__ void split_backward_float(const float *gq, const float *gk, const float *gv, const float *q, const float *k, float *out, unsigned count, Layout l) {
+  split_backward(gq, gk, gv, q, k, out, count, l);
+}
+extern "C" __global__ void split_backward_bfloat16(const float *gq, const float *gk, const float *gv, const float *q, const float *k, unsigned short *out, unsigned count, Layout l) {
+  split_backward(gq, gk, gv, q, k, out, count, l);
+}
+)

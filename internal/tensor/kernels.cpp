@@ -1,0 +1,132 @@
+#include "kernels.h"
+#include "cuda.h"
+#include "handles.h"
+
+#include <dlfcn.h>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#define KERNELS(...) const char *const source = #__VA_ARGS__;
+namespace {
+#include "attention.cu.h"
+
+// What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.
+// LibTorch's libcaffe2_nvrtc.so depends on both.
+struct Nvidia {
+  int (*create)(void **program, const char *source, const char *name, int, const char *const *, const char *const *);
+  int (*compile)(void *program, int n, const char *const *options);
+  int (*log_size)(void *program, size_t *);
+  int (*log)(void *program, char *);
+  int (*size)(void *program, size_t *);
+  int (*code)(void *program, char *);
+  int (*destroy)(void **program);
+  int (*load)(void **module, const void *code);
+  int (*get)(void **kernel, void *module, const char *name);
+  int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, void *stream, void **args, void **extra);
+
+  Nvidia() {
+    namespace fs = std::filesystem;
+    fs::path beside = fs::path(mvag_library_path()).parent_path() / "libcaffe2_nvrtc.so";
+    void *lib = dlopen(beside.c_str(), RTLD_NOW);
+    if (!lib)
+      lib = dlopen("libcaffe2_nvrtc.so", RTLD_NOW);
+    TORCH_CHECK(lib, dlerror());
+    auto find = [&](auto &f, const char *symbol) {
+      f = reinterpret_cast<std::decay_t<decltype(f)>>(dlsym(lib, symbol));
+      TORCH_CHECK(f, "no ", symbol);
+    };
+    find(create, "nvrtcCreateProgram");
+    find(compile, "nvrtcCompileProgram");
+    find(log_size, "nvrtcGetProgramLogSize");
+    find(log, "nvrtcGetProgramLog");
+    find(size, "nvrtcGetCUBINSize");
+    find(code, "nvrtcGetCUBIN");
+    find(destroy, "nvrtcDestroyProgram");
+    find(load, "cuModuleLoadData");
+    find(get, "cuModuleGetFunction");
+    find(launch, "cuLaunchKernel");
+  }
+};
+
+const Nvidia &nvidia() {
+  static const Nvidia n;
+  return n;
+}
+
+std::string compile(const std::string &architecture) {
+  const Nvidia &n = nvidia();
+  void *program = nullptr;
+  TORCH_CHECK(n.create(&program, source, "attention.cu.h", 0, nullptr, nullptr) == 0, "nvrtcCreateProgram failed");
+  std::string option = "--gpu-architecture=" + architecture, text;
+  const char *options[] = {option.c_str()};
+  int failed = n.compile(program, 1, options);
+  size_t size = 0;
+  if (failed ? n.log_size(program, &size) : n.size(program, &size))
+    size = 0;
+  text.resize(size);
+  if (failed ? n.log(program, text.data()) : n.code(program, text.data()))
+    text.clear();
+  n.destroy(&program);
+  TORCH_CHECK(!failed, architecture, ": ", text);
+  return text;
+}
+
+// The kernels of a device, loaded once.
+struct Module {
+  void *loaded = nullptr;
+  std::map<std::string, void *> kernels;
+
+  explicit Module(int device) {
+    char name[1];
+    int major = 0, minor = 0;
+    TORCH_CHECK(mvag_device_name(device, name, sizeof name, &major, &minor), "the driver does not describe it");
+    std::string code = compile("sm_" + std::to_string(10 * major + minor));
+    int failed = nvidia().load(&loaded, code.data());
+    TORCH_CHECK(!failed, "cuModuleLoadData: error ", failed);
+  }
+  void *kernel(const char *name) {
+    void *&k = kernels[name];
+    if (!k) {
+      int failed = nvidia().get(&k, loaded, name);
+      TORCH_CHECK(!failed, "cuModuleGetFunction ", name, ": error ", failed);
+    }
+    return k;
+  }
+};
+
+// The kernels of t's device, or nullptr. LibTorch calls from two threads:
+// forward and, for CUDA, its own for backward.
+Module *module_of(const Tensor &t) {
+  static std::mutex mutex;
+  static std::map<int, std::optional<Module>> all;
+  std::lock_guard<std::mutex> lock(mutex);
+  int device = t.get_device();
+  auto at = all.find(device);
+  if (at == all.end()) {
+    at = all.emplace(device, std::nullopt).first;
+    try {
+      at->second.emplace(device);
+    } catch (const std::exception &e) {
+      char *why = message(e);
+      TORCH_WARN("cuda:", device, ": attention goes on without kernels of its own: ", why);
+      free(why);
+    }
+  }
+  return at->second ? &*at->second : nullptr;
+}
+
+} // namespace
+
+bool have_kernels(const Tensor &t) { return t.is_cuda() && module_of(t); }
+
+void launch_kernel(const Tensor &on, const char *name, int64_t count, void **args) {
+  constexpr unsigned threads = 256;
+  void *kernel = module_of(on)->kernel(name);
+  c10::Stream stream = c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(on.device());
+  auto blocks = static_cast<unsigned>((count + threads - 1) / threads);
+  int failed = nvidia().launch(kernel, blocks, 1, 1, threads, 1, 1, 0, stream.native_handle(), args, nullptr);
+  TORCH_CHECK(!failed, name, ": cuLaunchKernel: error ", failed);
+}
