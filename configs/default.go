@@ -9,9 +9,8 @@ func Default() Config {
 		Name:      "realiad",
 		Output:    "runs",
 		Seed:      1,
-		Precision: "fp32",
-		CUDAGraph: true,
 		Device:    "auto",
+		Precision: "fp32", CUDAGraph: true,
 		Backbone: Backbone{
 			Mode:    "native",
 			Name:    "vit_base_patch14_reg4_dinov2.lvd142m",

@@ -151,7 +151,7 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record func(*ten
 	defer loader.Close()
 	err = tensor.Run(func(s *tensor.Scope) error {
 		tensor.Seed(cfg.Seed)
-		if err := tensor.SetMatmulPrecision(cfg.Precision == "tf32"); err != nil {
+		if err := tensor.SetMatmulPrecision(cfg.Precision != "fp32"); err != nil {
 			return err
 		}
 		m, err := model.New(s, device, cfg, arch, modeltest.RandomViT(4, 2))
