@@ -5,8 +5,10 @@
 #include <dlfcn.h>
 #include <filesystem>
 #include <map>
+#include <mutex>
 #include <optional>
 
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #define KERNELS(...) const char *const source = #__VA_ARGS__;
@@ -23,6 +25,9 @@ struct Nvidia {
   int (*size)(void *program, size_t *);
   int (*code)(void *program, char *);
   int (*destroy)(void **program);
+  int (*context)(void **);
+  int (*retain)(void **context, int device);
+  int (*use)(void *context);
   int (*load)(void **module, const void *code);
   int (*get)(void **kernel, void *module, const char *name);
   int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, void *stream, void **args, void **extra);
@@ -45,6 +50,9 @@ struct Nvidia {
     find(size, "nvrtcGetCUBINSize");
     find(code, "nvrtcGetCUBIN");
     find(destroy, "nvrtcDestroyProgram");
+    find(context, "cuCtxGetCurrent");
+    find(retain, "cuDevicePrimaryCtxRetain");
+    find(use, "cuCtxSetCurrent");
     find(load, "cuModuleLoadData");
     find(get, "cuModuleGetFunction");
     find(launch, "cuLaunchKernel");
@@ -74,13 +82,26 @@ std::string compile(const std::string &architecture) {
   return text;
 }
 
+// Makes t's device the driver's, too: a thread that has not called CUDA's runtime
+// has no context yet.
+struct OnDevice {
+  c10::DeviceGuard guard;
+  explicit OnDevice(const Tensor &t) : guard(t.device()) {
+    void *context = nullptr;
+    int failed = nvidia().context(&context);
+    if (!failed && !context && !(failed = nvidia().retain(&context, t.get_device())))
+      failed = nvidia().use(context);
+    TORCH_CHECK(!failed, "cuDevicePrimaryCtxRetain: error ", failed);
+  }
+};
+
 // The kernels of a device, loaded once.
 struct Module {
   void *loaded = nullptr;
   std::map<std::string, void *> kernels;
 
   explicit Module(int device) {
-    char name[1];
+    char name[256];
     int major = 0, minor = 0;
     TORCH_CHECK(mvag_device_name(device, name, sizeof name, &major, &minor), "the driver does not describe it");
     std::string code = compile("sm_" + std::to_string(10 * major + minor));
@@ -108,6 +129,7 @@ Module *module_of(const Tensor &t) {
   if (at == all.end()) {
     at = all.emplace(device, std::nullopt).first;
     try {
+      OnDevice on(t);
       at->second.emplace(device);
     } catch (const std::exception &e) {
       char *why = message(e);
@@ -124,6 +146,7 @@ bool have_kernels(const Tensor &t) { return t.is_cuda() && module_of(t); }
 
 void launch_kernel(const Tensor &on, const char *name, int64_t count, void **args) {
   constexpr unsigned threads = 256;
+  OnDevice device(on);
   void *kernel = module_of(on)->kernel(name);
   c10::Stream stream = c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(on.device());
   auto blocks = static_cast<unsigned>((count + threads - 1) / threads);

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <dlfcn.h>
 #include <map>
-#include <mutex>
 #include <optional>
 
 #include <c10/core/CachingDeviceAllocator.h>
@@ -66,7 +65,7 @@ Side &side(c10::Device device) {
 }
 
 struct Graph {
-  // The CUDAGraph: SIZE bytes in LibTorch 2.11, and room for more.
+  // The CUDAGraph: 104 bytes in LibTorch 2.11, and room for more.
   alignas(std::max_align_t) std::byte object[1024];
   bool whole = false; // it was recorded to its end
 
