@@ -1,12 +1,12 @@
 /* cuBLAS and cuBLASLt on the runtime of cudart.c: each product is one kernel. */
 #include "cuda_runtime_api.h"
 
-int mvag_stub_launch(void *stream);
+int mvag_stub_launch(void *stream, const char *name, unsigned blocks, unsigned threads);
 
 static cudaStream_t stream;
 static int handle;
 
-static int product(cudaStream_t s) { return mvag_stub_launch(s) ? 13 : 0; } /* CUBLAS_STATUS_EXECUTION_FAILED */
+static int product(cudaStream_t s) { return mvag_stub_launch(s, "product", 0, 0) ? 13 : 0; } /* CUBLAS_STATUS_EXECUTION_FAILED */
 int mvag_stub_product(void) { return product(stream); }
 
 int cublasCreate_v2(void **h) { *h = &handle; return 0; }

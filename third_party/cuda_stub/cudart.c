@@ -4,7 +4,8 @@
  * CUDA refuses then: waiting for the device, copies to the host, allocations that
  * are not excepted, work on another stream.
  *
- * MVAG_STUB_FAIL=n has the n-th operation of each recording refused. */
+ * MVAG_STUB_FAIL=n has the n-th operation of each recording refused.
+ * MVAG_STUB_LIST=1 prints the kernels of each recording: blocks, threads, name. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -195,7 +196,33 @@ E cudaGraphDestroy(cudaGraph_t g) { free(g); return OK; }
 E cudaGraphExecDestroy(cudaGraphExec_t x) { free(x); return OK; }
 
 /* Kernels. */
-int mvag_stub_launch(void *stream) { return enqueue(stream, "a kernel on another stream"); }
+static struct kernel { const void *f; const char *name; } *kernels;
+static size_t registered;
+static int by_address(const void *a, const void *b) {
+  const char *x = ((const struct kernel *)a)->f, *y = ((const struct kernel *)b)->f;
+  return (x > y) - (x < y);
+}
+void __cudaRegisterFunction(void **binary, const char *f, char *stub, const char *name, int limit, void *tid,
+                            void *bid, void *block, void *grid, int *warp) {
+  if (registered % 4096 == 0)
+    kernels = realloc(kernels, (registered + 4096) * sizeof *kernels);
+  kernels[registered++] = (struct kernel){f, name};
+}
+static void list(const char *name, unsigned blocks, unsigned threads) {
+  if (recording && getenv("MVAG_STUB_LIST"))
+    printf("kernel %u %u %s\n", blocks, threads, name);
+}
+static void list_registered(const void *f, dim3 grid, dim3 block) {
+  static size_t sorted;
+  if (sorted != registered)
+    qsort(kernels, sorted = registered, sizeof *kernels, by_address);
+  struct kernel wanted = {f}, *k = bsearch(&wanted, kernels, registered, sizeof wanted, by_address);
+  list(k ? k->name : "?", grid.x * grid.y * grid.z, block.x * block.y * block.z);
+}
+int mvag_stub_launch(void *stream, const char *name, unsigned blocks, unsigned threads) {
+  list(name, blocks, threads);
+  return enqueue(stream, "a kernel on another stream");
+}
 E cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *f) {
   memset(a, 0, sizeof *a);
   a->maxThreadsPerBlock = 1024, a->numRegs = 32;
@@ -206,9 +233,16 @@ E cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *n, const void *f, 
   *n = 2;
   return OK;
 }
-E cudaLaunchKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) { return mvag_stub_launch(s); }
-E cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *f, void **args) { return mvag_stub_launch(c->stream); }
-E __cudaLaunchKernel(cudaKernel_t k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) { return mvag_stub_launch(s); }
+E cudaLaunchKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) {
+  list_registered(f, grid, block);
+  return enqueue(s, "a kernel on another stream");
+}
+E cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *f, void **args) {
+  return cudaLaunchKernel(f, c->gridDim, c->blockDim, args, 0, c->stream);
+}
+E __cudaLaunchKernel(cudaKernel_t k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) {
+  return cudaLaunchKernel(k, grid, block, args, shared, s);
+}
 E __cudaGetKernel(cudaKernel_t *k, const void *f) { *k = (cudaKernel_t)f; return OK; }
 static __thread struct { dim3 grid, block; size_t shared; cudaStream_t stream; } call;
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, struct CUstream_st *s) {
