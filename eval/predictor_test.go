@@ -14,18 +14,13 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// again stands for a recorded graph on the CPU: its replay calls the work anew.
-type again func()
-
-func (work again) Replay() { work() }
-
 // TestReplayedMaps holds that recorded predictions give the same maps, by the
 // number of objects in a batch, and that a batch that lacks a picture is not
 // replayed.
 func TestReplayedMaps(t *testing.T) {
 	replays := 0
 	plain, replayed := mapsOf(t, tensor.CPU, func(_ *tensor.Scope, _ tensor.Device, _ tensor.Recording, work func()) (tensor.Recording, error) {
-		return again(func() { replays++; work() }), nil
+		return modeltest.Again(func() { replays++; work() }), nil
 	})
 	if !slices.Equal(plain, replayed) {
 		t.Error("maps differ")
@@ -39,13 +34,7 @@ func TestReplayedMaps(t *testing.T) {
 // TestMapsOnCUDA predicts on a card, or on what stands for one (make dry-cuda),
 // where numbers mean nothing.
 func TestMapsOnCUDA(t *testing.T) {
-	if n, err := tensor.CUDADevices(); err != nil || n == 0 {
-		t.Skip("no CUDA device")
-	}
-	card, _, _, _, err := tensor.DeviceInfo(0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	computes := modeltest.Card(t)
 	recordings := 0
 	plain, replayed := mapsOf(t, 0, func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
 		recordings++
@@ -58,7 +47,7 @@ func TestMapsOnCUDA(t *testing.T) {
 	if recordings != 2 {
 		t.Errorf("have %d recordings, want 2", recordings)
 	}
-	if card == "stub" {
+	if !computes {
 		return
 	}
 	onCPU, _ := mapsOf(t, tensor.CPU, nil)
@@ -72,7 +61,7 @@ func TestMapsOnCUDA(t *testing.T) {
 }
 
 // mapsOf returns the maps of 12 batches, without replays and with.
-func mapsOf(t *testing.T, d tensor.Device, record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)) (plain, replayed []float32) {
+func mapsOf(t *testing.T, d tensor.Device, record modeltest.Record) (plain, replayed []float32) {
 	t.Helper()
 	cfg := configs.Default()
 	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Layers: []int{1, 3}}

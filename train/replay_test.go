@@ -14,12 +14,6 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// again stands for a recorded graph on the CPU: its replay calls the work once
-// more, with all that the host had decided when it was recorded.
-type again func()
-
-func (work again) Replay() { work() }
-
 // TestReplayGivesTheSameBits holds that a recorded step takes all that differs
 // between steps from its inputs: pictures or features, learning rate, number of
 // the step, jitter. One object lacks a picture.
@@ -35,7 +29,7 @@ func TestReplayGivesTheSameBits(t *testing.T) {
 				t.Error("the second recording takes memory of its own")
 			}
 			recorded = append(recorded, like)
-			return again(func() { replays++; work() }), nil
+			return modeltest.Again(func() { replays++; work() }), nil
 		})
 		have.same(t, want)
 		if len(recorded) != 2 || replays < 10 || replays > 35 {
@@ -62,13 +56,7 @@ func TestGoesOnWhereNothingCanBeRecorded(t *testing.T) {
 // TestCUDA takes steps on a card, or on what stands for one (make dry-cuda),
 // where numbers mean nothing: with graphs and without.
 func TestCUDA(t *testing.T) {
-	if n, err := tensor.CUDADevices(); err != nil || n == 0 {
-		t.Skip("no CUDA device")
-	}
-	card, _, _, _, err := tensor.DeviceInfo(0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	computes := modeltest.Card(t)
 	cfg := smallConfig(t)
 	cfg.Train.Iterations, cfg.Train.HardWarmup = 30, 5
 	cfg.Device = "cuda"
@@ -87,12 +75,12 @@ func TestCUDA(t *testing.T) {
 			if !slices.Equal(have.state, want.state) {
 				t.Errorf("%s, features %v: random numbers: have %x, want %x", precision, features, have.state, want.state)
 			}
-			if card != "stub" {
+			if computes {
 				have.near(t, want, 0.01)
 			}
 		}
 	}
-	if card != "stub" {
+	if computes {
 		cfg.Precision, cfg.Model.Dropout, cfg.Model.Jitter.Enabled = "fp32", 0, false // random numbers are others on the CPU
 		have := trainWith(t, cfg, false, tensor.RecordGraph)
 		cfg.Device = "cpu"
@@ -131,7 +119,7 @@ func (have trained) near(t *testing.T, want trained, share float64) {
 }
 
 // trainWith takes all steps of cfg. Without record, no step is replayed.
-func trainWith(t *testing.T, cfg configs.Config, features bool, record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)) (out trained) {
+func trainWith(t *testing.T, cfg configs.Config, features bool, record modeltest.Record) (out trained) {
 	t.Helper()
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
