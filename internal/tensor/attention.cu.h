@@ -13,6 +13,18 @@ __device__ unsigned row_of(Layout l, unsigned token, unsigned head) {
   unsigned picture = token / l.n;
   return ((picture / l.v * l.h + head) * l.v + picture % l.v) * l.n + token % l.n;
 }
+// The number of tokens [S·V, N, C] that a thread is for: its place i, in its token
+// at, in its head j.
+struct Number { unsigned i, token, at, row, j; };
+__device__ bool number(unsigned count, Layout l, Number *e) {
+  unsigned c = l.h * l.d;
+  e->i = blockIdx.x * blockDim.x + threadIdx.x;
+  e->token = e->i / c;
+  e->at = e->i % c;
+  e->row = row_of(l, e->token, e->at / l.d);
+  e->j = e->at % l.d;
+  return e->i < count;
+}
 // The token [S·V, N] of a row, and in head the head.
 __device__ unsigned token_of(Layout l, unsigned row, unsigned *head) {
   unsigned view = row / l.n % l.v;
@@ -33,53 +45,43 @@ __device__ float phi(float x) { return x > 0 ? x + 1 : expf(x); }
 // qkv [S·V, N, 3C] + bias [3C] to phi(q), phi(k) and v with a column of ones.
 template <class T>
 __device__ void split(const T *qkv, const float *bias, float *q, float *k, float *v, unsigned count, Layout l) {
-  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= count)
+  Number e;
+  if (!number(count, l, &e))
     return;
   unsigned c = l.h * l.d;
-  unsigned token = i / c;
-  unsigned at = i % c;
-  unsigned row = row_of(l, token, at / l.d);
-  unsigned j = at % l.d;
-  const T *in = qkv + (unsigned long long)token * 3 * c + at;
-  q[row * l.d + j] = phi(load(in) + bias[at]);
-  k[row * l.d + j] = phi(load(in + c) + bias[c + at]);
-  v[row * (l.d + 1) + j] = load(in + 2 * c) + bias[2 * c + at];
-  if (j == 0)
-    v[row * (l.d + 1) + l.d] = 1;
+  const T *in = qkv + (unsigned long long)e.token * 3 * c + e.at;
+  q[e.row * l.d + e.j] = phi(load(in) + bias[e.at]);
+  k[e.row * l.d + e.j] = phi(load(in + c) + bias[c + e.at]);
+  v[e.row * (l.d + 1) + e.j] = load(in + 2 * c) + bias[2 * c + e.at];
+  if (e.j == 0)
+    v[e.row * (l.d + 1) + l.d] = 1;
 }
 
 // The derivative of phi at x is min(phi(x), 1).
 template <class T>
 __device__ void split_backward(const float *gq, const float *gk, const float *gv, const float *q, const float *k,
                                T *out, unsigned count, Layout l) {
-  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= count)
+  Number e;
+  if (!number(count, l, &e))
     return;
   unsigned c = l.h * l.d;
-  unsigned token = i / c;
-  unsigned at = i % c;
-  unsigned row = row_of(l, token, at / l.d);
-  unsigned j = row * l.d + at % l.d;
-  T *to = out + (unsigned long long)token * 3 * c + at;
+  unsigned j = e.row * l.d + e.j;
+  T *to = out + (unsigned long long)e.token * 3 * c + e.at;
   store(to, gq[j] * fminf(q[j], 1));
   store(to + c, gk[j] * fminf(k[j], 1));
-  store(to + 2 * c, gv[j + row]);
+  store(to + 2 * c, gv[j + e.row]);
 }
 
 // [row, D+1] to tokens: the first D columns over the last plus eps, which is kept
 // in sums.
 extern "C" __global__ void merge(const float *x, float *sums, float *out, float eps, unsigned count, Layout l) {
-  unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= count)
+  Number e;
+  if (!number(count, l, &e))
     return;
-  unsigned c = l.h * l.d;
-  unsigned row = row_of(l, i / c, i % c / l.d);
-  unsigned j = i % l.d;
-  float sum = x[row * (l.d + 1) + l.d] + eps;
-  out[i] = x[row * (l.d + 1) + j] / sum;
-  if (j == 0)
-    sums[row] = sum;
+  float sum = x[e.row * (l.d + 1) + l.d] + eps;
+  out[e.i] = x[e.row * (l.d + 1) + e.j] / sum;
+  if (e.j == 0)
+    sums[e.row] = sum;
 }
 
 // y is what merge gave. count is that of [row, D+1].
