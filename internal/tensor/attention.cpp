@@ -1,6 +1,6 @@
 // The element-wise parts of linear attention (see attention.go): forward and
 // backward in one pass over memory each, by loops for contiguous float32 on the
-// CPU and by kernels of our own on CUDA (attention.cu.h), else composed of
+// CPU and by kernels of our own on CUDA (heads.cu.h), else composed of
 // LibTorch's operations. The matrix products between them are LibTorch's.
 #include "bridge.h"
 #include "handles.h"
@@ -54,7 +54,7 @@ void launch(const Tensor &on, std::string name, int64_t count, Layout l, Args...
   unsigned n = static_cast<unsigned>(count),
            layout[] = {static_cast<unsigned>(l.h), static_cast<unsigned>(l.v), static_cast<unsigned>(l.n), static_cast<unsigned>(l.d)};
   void *all[] = {&args..., &n, layout};
-  launch_kernel(on, name.c_str(), count, all);
+  launch_kernel(on, name.c_str(), grid_for(count), all);
 }
 
 const char *suffix(const Tensor &t) { return t.scalar_type() == torch::kFloat ? "_float" : "_bfloat16"; }
@@ -341,11 +341,8 @@ struct Spread : Function<Spread> {
     int64_t v = scale.size(-1), d = q.size(-1), rows = scale.numel() / v;
     Tensor gq = way == loops ? torch::zeros_like(q) : torch::empty_like(q), gs = torch::empty_like(scale);
     if (way == kernels) {
-      const void *in[] = {g.const_data_ptr(), q.const_data_ptr(), scale.const_data_ptr()};
-      void *out[] = {gq.data_ptr(), gs.data_ptr()};
-      unsigned sizes[] = {static_cast<unsigned>(rows * (d + v)), static_cast<unsigned>(v), static_cast<unsigned>(d)};
-      void *args[] = {&in[0], &in[1], &in[2], &out[0], &out[1], &sizes[0], &sizes[1], &sizes[2]};
-      launch_kernel(g, "spread_backward", rows * (d + v), args);
+      launch(g, "spread_backward", grid_for(rows * (d + v)), address(g), address(q), address(scale), gq.data_ptr(), gs.data_ptr(),
+             static_cast<unsigned>(rows * (d + v)), static_cast<unsigned>(v), static_cast<unsigned>(d));
       return {gq, gs};
     }
     const float *pg = g.const_data_ptr<float>(),

@@ -11,9 +11,13 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#define KERNELS(...) const char *const source = #__VA_ARGS__;
+#define KERNELS(...) #__VA_ARGS__ "\n"
 namespace {
-#include "attention.cu.h"
+const char source[] =
+#include "device.cu.h"
+#include "numbers.cu.h"
+#include "heads.cu.h"
+    ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.
 // LibTorch's libcaffe2_nvrtc.so depends on both.
@@ -67,7 +71,7 @@ const Nvidia &nvidia() {
 std::string compile(const std::string &architecture) {
   const Nvidia &n = nvidia();
   void *program = nullptr;
-  TORCH_CHECK(n.create(&program, source, "attention.cu.h", 0, nullptr, nullptr) == 0, "nvrtcCreateProgram failed");
+  TORCH_CHECK(n.create(&program, source, "kernels.cu", 0, nullptr, nullptr) == 0, "nvrtcCreateProgram failed");
   std::string option = "--gpu-architecture=" + architecture, text;
   const char *options[] = {option.c_str()};
   int failed = n.compile(program, 1, options);
@@ -133,7 +137,7 @@ Module *module_of(const Tensor &t) {
       at->second.emplace(device);
     } catch (const std::exception &e) {
       char *why = message(e);
-      TORCH_WARN("cuda:", device, ": attention goes on without kernels of its own: ", why);
+      TORCH_WARN("cuda:", device, ": goes on without kernels of its own: ", why);
       free(why);
     }
   }
@@ -144,12 +148,10 @@ Module *module_of(const Tensor &t) {
 
 bool have_kernels(const Tensor &t) { return t.is_cuda() && module_of(t); }
 
-void launch_kernel(const Tensor &on, const char *name, int64_t count, void **args) {
-  constexpr unsigned threads = 256;
+void launch_kernel(const Tensor &on, const char *name, Grid grid, void **args) {
   OnDevice device(on);
   void *kernel = module_of(on)->kernel(name);
   c10::Stream stream = c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(on.device());
-  auto blocks = static_cast<unsigned>((count + threads - 1) / threads);
-  int failed = nvidia().launch(kernel, blocks, 1, 1, threads, 1, 1, 0, stream.native_handle(), args, nullptr);
+  int failed = nvidia().launch(kernel, grid.x, grid.y, grid.z, grid.threads, 1, 1, 0, stream.native_handle(), args, nullptr);
   TORCH_CHECK(!failed, name, ": cuLaunchKernel: error ", failed);
 }

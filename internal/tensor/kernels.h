@@ -2,10 +2,25 @@
 #pragma once
 #include <torch/torch.h>
 
-// Whether the kernels of attention.cu.h can run on t's device. The first call for
+// Whether our kernels (the .cu.h files) can run on t's device. The first call for
 // a device compiles them; where that fails, a warning says why, once.
 bool have_kernels(const torch::Tensor &t);
 
-// Launches a kernel with a thread for each of count elements, on the stream in
-// use. args are pointers to its arguments.
-void launch_kernel(const torch::Tensor &on, const char *name, int64_t count, void **args);
+// The blocks of a launch and the threads of each.
+struct Grid {
+  unsigned x, y = 1, z = 1, threads = 256;
+};
+// A thread for each of count numbers.
+inline Grid grid_for(int64_t count) { return {static_cast<unsigned>((count + 255) / 256)}; }
+
+// Launches a kernel on the stream in use. args are pointers to its arguments.
+void launch_kernel(const torch::Tensor &on, const char *name, Grid grid, void **args);
+
+// A kernel's argument: the address of a tensor's numbers, or NULL for none.
+inline const void *address(const torch::Tensor &t) { return t.defined() ? t.const_data_ptr() : nullptr; }
+
+// Launches a kernel with arguments of exactly the types that it declares.
+template <class... Args> void launch(const torch::Tensor &on, const char *name, Grid grid, Args... args) {
+  void *all[] = {&args...};
+  launch_kernel(on, name, grid, all);
+}

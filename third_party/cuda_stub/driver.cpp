@@ -1,21 +1,11 @@
 // NVIDIA's driver of one card, as far as LibTorch and the program ask it. The
-// program's own kernels do run, thread after thread, on the processor.
-#include <cmath>
-#include <cstring>
-#include <map>
-#include <string>
-#include <utility>
+// program's own kernels do run, on the processor.
+#include "threads.h"
 
 namespace {
 
-struct Index { unsigned x; } blockIdx, blockDim, threadIdx;
-float __uint_as_float(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
-unsigned __float_as_uint(float x) { unsigned bits; memcpy(&bits, &x, 4); return bits; }
-
-#define __global__
-#define __device__
-#define KERNELS(...) __VA_ARGS__
-#include "../../internal/tensor/attention.cu.h"
+#include "../../internal/tensor/numbers.cu.h"
+#include "../../internal/tensor/heads.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -28,14 +18,15 @@ template <class... A, void (*f)(A...)> struct Run<f> {
   static void once(void **args) { call(f, args, std::index_sequence_for<A...>{}); }
 };
 
-const std::map<std::string, Kernel> kernels = {
-    {"split_float", Run<split_float>::once},
-    {"split_bfloat16", Run<split_bfloat16>::once},
-    {"split_backward_float", Run<split_backward_float>::once},
-    {"split_backward_bfloat16", Run<split_backward_bfloat16>::once},
-    {"merge", Run<merge>::once},
-    {"merge_backward", Run<merge_backward>::once},
-    {"spread_backward", Run<spread_backward>::once},
+struct Entry {
+  Kernel run;
+  bool together; // its threads wait for each other
+};
+#define KERNEL(name) {#name, {Run<name>::once, false}}
+#define TOGETHER(name) {#name, {Run<name>::once, true}}
+const std::map<std::string, Entry> kernels = {
+    KERNEL(split_float), KERNEL(split_bfloat16), KERNEL(split_backward_float), KERNEL(split_backward_bfloat16),
+    KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
 };
 
 } // namespace
@@ -54,15 +45,13 @@ int cuModuleGetFunction(void **f, void *, const char *name) {
   auto at = kernels.find(name);
   if (at == kernels.end())
     return 500; // CUDA_ERROR_NOT_FOUND
-  *f = reinterpret_cast<void *>(at->second);
+  *f = const_cast<Entry *>(&at->second);
   return 0;
 }
-int cuLaunchKernel(void *f, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned, unsigned, unsigned,
+int cuLaunchKernel(void *f, unsigned x, unsigned y, unsigned z, unsigned n, unsigned, unsigned, unsigned,
                    void *stream, void **args, void **) {
-  blockDim.x = threads;
-  for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
-    for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)
-      reinterpret_cast<Kernel>(f)(args);
-  return mvag_stub_launch(stream, "our own", blocks, threads);
+  auto *kernel = static_cast<const Entry *>(f);
+  threads::run(kernel->run, args, {x, y, z}, n, kernel->together);
+  return mvag_stub_launch(stream, "our own", x * y * z, n);
 }
 }

@@ -33,13 +33,6 @@ __device__ unsigned token_of(Layout l, unsigned row, unsigned *head) {
   return (group / l.h * l.v + view) * l.n + row % l.n;
 }
 
-__device__ float load(const float *p) { return *p; }
-__device__ float load(const unsigned short *p) { return __uint_as_float((unsigned)*p << 16); }
-__device__ void store(float *p, float x) { *p = x; }
-__device__ void store(unsigned short *p, float x) { // rounded to the nearest, ties to even
-  unsigned bits = __float_as_uint(x);
-  *p = x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
 __device__ float phi(float x) { return x > 0 ? x + 1 : expf(x); }
 
 // qkv [S·V, N, 3C] + bias [3C] to phi(q), phi(k) and v with a column of ones.

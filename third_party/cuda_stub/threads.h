@@ -1,0 +1,128 @@
+// The threads of a block on one thread of the processor: each a coroutine that
+// goes on until it waits for others. It is what kernels of our own run on where
+// there is no card; kernels are compiled as functions, after this.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ucontext.h>
+
+struct Index { unsigned x, y, z; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) float2 { float x, y; };
+static Index blockIdx, blockDim, gridDim, threadIdx;
+
+inline float __uint_as_float(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
+inline unsigned __float_as_uint(float x) { unsigned bits; memcpy(&bits, &x, 4); return bits; }
+inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+
+#define __global__
+#define __device__
+#define __launch_bounds__(...)
+#define __restrict__
+#define __shared__ static // one block runs at a time
+#define KERNELS(...) __VA_ARGS__
+
+namespace threads {
+constexpr size_t stack = 1 << 16;
+struct Barrier { unsigned arrived, generation, yes, counted; };
+struct Lane { float number; unsigned words[6]; };
+static std::vector<ucontext_t> contexts;
+static std::vector<char> stacks;
+static std::vector<bool> ended;
+static ucontext_t scheduler;
+static unsigned now;
+static Barrier block, warps[32];
+static Lane lanes[1024];
+static void (*work)(void **);
+static void **arguments;
+
+inline void wait(Barrier &b, unsigned n, bool yes) {
+  b.yes += yes;
+  if (++b.arrived == n) {
+    b.counted = b.yes, b.arrived = b.yes = 0, b.generation++;
+    return;
+  }
+  for (unsigned g = b.generation; g == b.generation;) {
+    unsigned self = now;
+    swapcontext(&contexts[self], &scheduler);
+  }
+}
+inline void whole_warp() { wait(warps[now / 32], 32, false); }
+inline void body() {
+  work(arguments);
+  ended[now] = true;
+}
+// Runs the threads of a block whose threads wait for each other.
+inline void run_block(unsigned n) {
+  contexts.resize(n), stacks.resize(n * stack), ended.assign(n, false);
+  for (unsigned i = 0; i < n; i++) {
+    getcontext(&contexts[i]);
+    contexts[i].uc_stack.ss_sp = &stacks[i * stack];
+    contexts[i].uc_stack.ss_size = stack;
+    contexts[i].uc_link = &scheduler;
+    makecontext(&contexts[i], body, 0);
+  }
+  for (unsigned left = n; left;) {
+    left = 0;
+    for (now = 0; now < n; now++)
+      if (!ended[now]) {
+        threadIdx = {now, 0, 0};
+        swapcontext(&scheduler, &contexts[now]);
+        left += !ended[now];
+      }
+  }
+}
+inline void run(void (*f)(void **), void **args, Index grid, unsigned n, bool together) {
+  work = f, arguments = args, gridDim = grid, blockDim = {n, 1, 1};
+  for (blockIdx.z = 0; blockIdx.z < grid.z; blockIdx.z++)
+    for (blockIdx.y = 0; blockIdx.y < grid.y; blockIdx.y++)
+      for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x++) {
+        if (together) {
+          run_block(n);
+          continue;
+        }
+        for (threadIdx = {}; threadIdx.x < n; threadIdx.x++)
+          f(args);
+      }
+}
+} // namespace threads
+
+inline void __syncthreads() { threads::wait(threads::block, blockDim.x, false); }
+
+// device.cu.h
+inline int votes(bool yes) {
+  threads::wait(threads::block, blockDim.x, yes);
+  return threads::block.counted;
+}
+inline float swapped(float x, int mask) {
+  using namespace threads;
+  lanes[now].number = x;
+  whole_warp();
+  x = lanes[now ^ mask].number;
+  whole_warp();
+  return x;
+}
+inline void mma(float *c, const unsigned *a, unsigned b0, unsigned b1) {
+  using namespace threads;
+  for (int i = 0; i < 4; i++)
+    lanes[now].words[i] = a[i];
+  lanes[now].words[4] = b0, lanes[now].words[5] = b1;
+  whole_warp();
+  const Lane *of = &lanes[now / 32 * 32];
+  auto half = [](unsigned word, int odd) { return __uint_as_float(odd ? word & 0xffff0000 : word << 16); };
+  for (int i = 0; i < 4; i++) {
+    int row = now % 32 / 4 + i / 2 * 8, column = now % 4 * 2 + i % 2;
+    for (int k = 0; k < 16; k++)
+      c[i] += half(of[row % 8 * 4 + k % 8 / 2].words[row / 8 + k / 8 * 2], k % 2) *
+              half(of[column * 4 + k % 8 / 2].words[4 + k / 8], k % 2);
+  }
+  whole_warp();
+}
