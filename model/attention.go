@@ -35,20 +35,24 @@ func newAttention(w binder, dim, heads, views int64, opt AttentionOptions, near 
 
 // Onto adds the output for x [B, N, C] to base [B, N, C].
 func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views) *tensor.Tensor {
-	y := a.own(s, x)
+	qkv, bias := a.QKV.product(s, x)
+	y := a.within(s, qkv, bias, v)
 	if v.Count > 1 {
 		// out = σ(gate)·y + (1-σ(gate))·f with f = y + u: the shares of the
 		// views sum to 1, so that the residual y leaves the sum.
-		rest := a.Gate.Neg(s).Sigmoid(s)
-		y = y.Add(s, a.across(s, y, v).Mul(s, rest))
+		qkv, bias = a.QKV.product(s, y)
+		y = a.mix(s, qkv, bias, y, a.Gate.Neg(s).Sigmoid(s), v)
 	}
 	return a.Proj.Onto(s, base, y)
 }
 
-// own is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.
-// It maps [B, N, C] to [B, N, C].
-func (a *Attention) own(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	q, k, v := a.split(s, x, 1) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
+// within is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.
+// It maps the product [B, N, 3C] and its bias to [B, N, C].
+func (a *Attention) within(s *tensor.Scope, qkv, bias *tensor.Tensor, views *Views) *tensor.Tensor {
+	if a.near == nil && qkv.HasLinearAttention(a.heads) {
+		return qkv.LinearAttention(s, bias, views.self, nil, nil, tensor.LinearAttentionOptions{Select: "all", Eps: a.opt.Eps})
+	}
+	q, k, v := qkv.SplitLinearHeads(s, bias, 1, a.heads) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
 	if a.near != nil {
 		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0) // [B, H, 1, N, N]
 		return pairs.Matmul(s, v).MergeLinearHeads(s, a.opt.Eps)              // [B, N, C]
@@ -57,23 +61,26 @@ func (a *Attention) own(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return q.Matmul(s, sums).MergeLinearHeads(s, a.opt.Eps) // [B, N, C]
 }
 
-// split maps [B, N, C], groups of so many views, to φ(q) and φ(k)
-// [S, H, V, N, D] and to v with ones [S, H, V, N, D+1].
-func (a *Attention) split(s *tensor.Scope, x *tensor.Tensor, views int64) (q, k, v *tensor.Tensor) {
-	qkv, bias := a.QKV.product(s, x) // [B, N, 3C]
-	return qkv.SplitLinearHeads(s, bias, views, a.heads)
+// mix is y + rest·u, where u is what each view gathers from the others by the product
+// [B, N, 3C] of y and its bias. It maps y [B, N, C] to [B, N, C].
+func (a *Attention) mix(s *tensor.Scope, qkv, bias, y, rest *tensor.Tensor, v *Views) *tensor.Tensor {
+	if !qkv.HasLinearAttention(a.heads) {
+		return y.Add(s, a.across(s, qkv, bias, v).Mul(s, rest))
+	}
+	return qkv.LinearAttention(s, bias, v.weights(s, a.ViewLogits), y, rest,
+		tensor.LinearAttentionOptions{Select: a.opt.Select, Count: a.count(y.Dim(1)), Eps: a.opt.Eps})
 }
 
 // across is what each view gathers from the other views of its object: the
 // weighted sum over key views i of q_j·(Σ k_i⊗v_i) / (q_j·Σ k_i) on the kept
-// tokens. It maps [B, N, C] to [B, N, C].
+// tokens. It maps the product [B, N, 3C] and its bias to [B, N, C].
 //
 // One matrix product sums over views and channels at once: the weight of key
 // view i scales the query, [.., V·D], and meets the stacked Σ k_i⊗v_i, [V·D, D].
-func (a *Attention) across(s *tensor.Scope, y *tensor.Tensor, v *Views) *tensor.Tensor {
-	n, c, h := y.Dim(1), y.Dim(2), a.heads
+func (a *Attention) across(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) *tensor.Tensor {
+	n, c, h := qkv.Dim(1), qkv.Dim(2)/3, a.heads
 	objects, views, d := v.Objects, v.Count, c/a.heads
-	q, sums := a.splitViews(s, y, v)                                                        // [S, H, V·N, D], [S, H, V, D, D+1]
+	q, sums := a.splitViews(s, qkv, bias, v)                                                // [S, H, V·N, D], [S, H, V, D, D+1]
 	kv := sums.Narrow(s, -1, 0, d).Reshape(s, objects, h, views*d, d)                       // [S, H, V·D, D]
 	z := similarity(s, q, sums.Select(s, -1, d))                                            // [S, H, Vi, Vj, N]
 	share := v.weights(s, a.ViewLogits).Transpose(s, 1, 2).Unsqueeze(s, 1).Unsqueeze(s, -1) // [1 or S, 1, Vi, Vj, 1]
@@ -87,11 +94,11 @@ func (a *Attention) across(s *tensor.Scope, y *tensor.Tensor, v *Views) *tensor.
 	return u.Permute(s, 0, 2, 3, 1, 4).Reshape(s, objects*views, n, c)             // [B, N, C]
 }
 
-// splitViews maps [B, N, C] to φ(q) [S, H, V·N, D] and, for each view, Σ k⊗v
-// with Σ k as its last column [S, H, V, D, D+1].
-func (a *Attention) splitViews(s *tensor.Scope, y *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
-	q, k, val := a.split(s, y, v.Count) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
-	return q.Reshape(s, v.Objects, a.heads, v.Count*y.Dim(1), -1), k.Transpose(s, -2, -1).Matmul(s, val)
+// splitViews maps the product [B, N, 3C] and its bias to φ(q) [S, H, V·N, D] and, for
+// each view, Σ k⊗v with Σ k as its last column [S, H, V, D, D+1].
+func (a *Attention) splitViews(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
+	q, k, val := qkv.SplitLinearHeads(s, bias, v.Count, a.heads) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
+	return q.Reshape(s, v.Objects, a.heads, v.Count*qkv.Dim(1), -1), k.Transpose(s, -2, -1).Matmul(s, val)
 }
 
 // similarity is z = q_j·Σ k_i for each token of each query view j and each key
@@ -111,13 +118,16 @@ func (a *Attention) kept(s *tensor.Scope, z *tensor.Tensor) *tensor.Tensor {
 	}
 	z = z.Detach(s)
 	mask := tensor.Zeros(s, z.Device(), z.DType(), z.Shape()...)
-	count := int64(a.opt.Keep * float64(z.Dim(-1)))
+	count := a.count(z.Dim(-1))
 	if count == 0 {
 		return mask
 	}
 	_, indices := z.Topk(s, count, -1, a.opt.Select == "highest")
 	return mask.ScatterValue(s, -1, indices, 1)
 }
+
+// count is how many of n tokens are kept across views.
+func (a *Attention) count(n int64) int64 { return int64(a.opt.Keep * float64(n)) }
 
 // neighborMask is true for pairs of patches at most (side-1)/2 rows and
 // columns apart, itself included; the class token and registers are never

@@ -1,13 +1,31 @@
 package model
 
+import "mvag-torch/internal/tensor"
+
 // For tests of the parts that the recorded traces show.
 var (
-	Own              = (*Attention).own
-	Across           = (*Attention).across
-	SplitViews       = (*Attention).splitViews
+	Within           = (*Attention).within
+	Mix              = (*Attention).mix
+	Shares           = (*Views).weights
 	Similarity       = similarity
 	Kept             = (*Attention).kept
 	Smooth           = (*Mapper).smooth
 	ResamplePosition = resamplePosition
 	SlotOf           = slotOf
 )
+
+// Product is that of queries, keys and values of x [B, N, C], with its bias.
+func (a *Attention) Product(s *tensor.Scope, x *tensor.Tensor) (qkv, bias *tensor.Tensor) {
+	return a.QKV.product(s, x)
+}
+
+// SplitViews is what attention across views begins with.
+func SplitViews(a *Attention, s *tensor.Scope, y *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
+	qkv, bias := a.QKV.product(s, y)
+	return a.splitViews(s, qkv, bias, v)
+}
+
+// AttentionOf is attention without linear layers.
+func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions) *Attention {
+	return &Attention{ViewLogits: logits, heads: heads, opt: opt}
+}

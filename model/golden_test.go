@@ -51,9 +51,11 @@ func TestGoldenForward(t *testing.T) {
 
 		block := &m.Model.Decoder.Blocks[0]
 		normed := block.Norm1.Forward(s, x)
-		y := model.Own(&block.Attn, s, normed)
+		qkv, bias := block.Attn.Product(s, normed)
+		y := model.Within(&block.Attn, s, qkv, bias, m.Views)
 		m.Check("mva0.y", y.Floats())
-		m.Check("mva0.f", y.Add(s, model.Across(&block.Attn, s, y, m.Views)).Floats())
+		qkv, bias = block.Attn.Product(s, y)
+		m.Check("mva0.f", model.Mix(&block.Attn, s, qkv, bias, y, tensor.Full(s, y.Device(), tensor.Float, 1), m.Views).Floats())
 		m.Check("mva0.out", block.Attn.Onto(s, x.MulScalar(s, 0), normed, m.Views).Floats())
 
 		for i, d := range m.Model.Decoder.Forward(s, x, m.Views) {
@@ -97,7 +99,8 @@ func TestGoldenVariants(t *testing.T) {
 				if name == "near3" {
 					block := &m.Model.Decoder.Blocks[0]
 					x := m.Model.Bottleneck.Forward(m.Scope, m.Model.Encode(m.Scope, m.Load("input")).Mean, false)
-					m.Check("near3.y0", model.Own(&block.Attn, m.Scope, block.Norm1.Forward(m.Scope, x)).Floats())
+					qkv, bias := block.Attn.Product(m.Scope, block.Norm1.Forward(m.Scope, x))
+					m.Check("near3.y0", model.Within(&block.Attn, m.Scope, qkv, bias, m.Views).Floats())
 				}
 			})
 		})

@@ -19,6 +19,8 @@ type Views struct {
 	slot    *tensor.Tensor // [V·V] the key's slot in view_logits; 0 on the diagonal
 	invalid *tensor.Tensor // bool: the query itself, or an absent view
 	valid   *tensor.Tensor // float32: 1 - invalid
+
+	self *tensor.Tensor // 1 [1, 1, 1], the share of a view for itself
 }
 
 // NewViews describes a batch of objects·count pictures; present is nil where
@@ -49,6 +51,7 @@ func NewViews(s *tensor.Scope, d tensor.Device, objects, count int, present []bo
 	v.slot = tensor.FromInts(s, d, slots, n*n)
 	v.valid = tensor.FromFloats(s, d, valid, int64(groups), n, n)
 	v.invalid = tensor.FromBytes(s, d, tensor.Bool, invalid, int64(groups), n, n)
+	v.self = tensor.FromFloats(s, d, []float32{1}, 1, 1, 1)
 	return v
 }
 

@@ -39,6 +39,14 @@ char *mvag_split_heads(handle *out, handle qkv, handle bias, int64_t views,
                        int64_t heads);
 char *mvag_merge_heads(handle *out, handle x, double eps);
 char *mvag_spread(handle *out, handle q, handle scale);
+// All of it; base and factor may be NULL.
+typedef struct {
+  double eps;
+  int select; // 0 all tokens, 1 the lowest, 2 the highest
+  int64_t count;
+} mvag_attention;
+bool mvag_can_attend(handle qkv, int64_t heads);
+char *mvag_attend(handle *out, handle qkv, handle bias, handle share, handle base, handle factor, mvag_attention o);
 
 // Precision of float32 matrix products: highest, high or medium.
 char *mvag_set_matmul_precision(const char *precision);

@@ -17,6 +17,7 @@ const char source[] =
 #include "device.cu.h"
 #include "numbers.cu.h"
 #include "heads.cu.h"
+#include "attention.cu.h"
     ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.

@@ -6,6 +6,7 @@ namespace {
 
 #include "../../internal/tensor/numbers.cu.h"
 #include "../../internal/tensor/heads.cu.h"
+#include "../../internal/tensor/attention.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -27,6 +28,8 @@ struct Entry {
 const std::map<std::string, Entry> kernels = {
     KERNEL(split_float), KERNEL(split_bfloat16), KERNEL(split_backward_float), KERNEL(split_backward_bfloat16),
     KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
+    TOGETHER(attend_sums), TOGETHER(attend_scale), TOGETHER(attend_gather),
+    TOGETHER(attend_back_queries), TOGETHER(attend_back_sums), TOGETHER(attend_back_keys),
 };
 
 } // namespace

@@ -1,0 +1,97 @@
+// Linear attention as one operation, by kernels of our own for bfloat16 on CUDA
+// (attention.cu.h has the formula and the layouts).
+#include "bridge.h"
+#include "handles.h"
+#include "kernels.h"
+
+#include <optional>
+
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::tensor_list;
+
+constexpr int64_t width = 64;        // channels of a head
+constexpr int64_t most_tokens = 4096; // attend_scale keeps as many in shared memory
+
+struct Heads {
+  unsigned h, v, n, shares;
+};
+
+// The blocks of a kernel that takes 64 tokens of a head of a picture.
+Grid by_tokens(const Heads &l, int64_t pictures) {
+  return {(l.n + 63) / 64, l.h, static_cast<unsigned>(pictures), 128};
+}
+
+struct Attend : Function<Attend> {
+  // qkv [S·V, N, 3C], bias [3C], share [1 or S, V, V]; base [S·V, N, C] and factor []
+  // are both there or neither. Returns [S·V, N, C].
+  static Tensor forward(AutogradContext *ctx, const Tensor &qkv, const Tensor &bias, const Tensor &share,
+                        const std::optional<Tensor> &base, const std::optional<Tensor> &factor, mvag_attention o) {
+    int64_t pictures = qkv.size(0), n = qkv.size(1), c = qkv.size(2) / 3, views = share.size(1), objects = pictures / views;
+    Heads l{static_cast<unsigned>(c / width), static_cast<unsigned>(views), static_cast<unsigned>(n), static_cast<unsigned>(share.size(0))};
+    auto floats = bias.options();
+    Tensor factors = torch::empty({objects, l.h, views, 2, width, width}, qkv.options()),
+           last = torch::empty({objects, l.h, views, width}, floats),
+           scale = torch::empty({objects, l.h, views, views, n}, floats),
+           out = torch::empty({pictures, n, c}, qkv.options());
+    Tensor by = factor.value_or(Tensor());
+    const void *x = address(qkv), *b = address(bias), *w = address(share);
+    auto s = static_cast<unsigned>(objects);
+    launch(qkv, "attend_sums", {l.v, l.h, s}, x, b, factors.data_ptr(), last.data_ptr(), l);
+    launch(qkv, "attend_scale", {l.v * l.v, l.h, s, 512}, x, b, address(last), w, scale.data_ptr(), static_cast<float>(o.eps), o.select,
+           static_cast<unsigned>(o.count), l);
+    launch(qkv, "attend_gather", by_tokens(l, pictures), x, b, address(factors), w, address(scale), address(base.value_or(Tensor())), address(by),
+           out.data_ptr(), l);
+    ctx->save_for_backward({qkv, bias, share, by, factors, last, scale});
+    return out;
+  }
+
+  static tensor_list backward(AutogradContext *ctx, tensor_list grads) {
+    auto saved = ctx->get_saved_variables();
+    const Tensor &qkv = saved[0], &bias = saved[1], &share = saved[2], &factor = saved[3], &factors = saved[4], &last = saved[5],
+                 &scale = saved[6];
+    Tensor g = grads[0].contiguous(), out = torch::empty_like(qkv), weighted = torch::empty_like(scale),
+           gfactors = torch::empty_like(factors), glast = torch::empty_like(last);
+    Heads l{static_cast<unsigned>(last.size(1)), static_cast<unsigned>(last.size(2)), static_cast<unsigned>(qkv.size(1)),
+            static_cast<unsigned>(share.size(0))};
+    const void *x = address(qkv), *b = address(bias), *w = address(share), *f = address(factor);
+    Grid tokens = by_tokens(l, qkv.size(0));
+    launch(g, "attend_back_queries", tokens, address(g), x, b, address(factors), address(last), w, address(scale), f, out.data_ptr(),
+           weighted.data_ptr(), l);
+    launch(g, "attend_back_sums", {l.v, l.h, static_cast<unsigned>(last.size(0))}, address(g), x, b, w, address(scale), address(weighted), f,
+           gfactors.data_ptr(), glast.data_ptr(), l);
+    launch(g, "attend_back_keys", tokens, x, b, address(gfactors), address(glast), out.data_ptr(), l);
+
+    Tensor gbias, gshare, gbase, gfactor;
+    if (ctx->needs_input_grad(1))
+      gbias = out.flatten(0, 1).sum(0, /*keepdim=*/false, torch::kFloat);
+    if (factor.defined()) {
+      Tensor sums = weighted.sum({1, 4}); // [S, Vj, Vi]
+      if (share.size(0) == 1)
+        sums = sums.sum(0, true);
+      gshare = sums / share.masked_fill(share == 0, 1) * factor;
+      gfactor = sums.sum();
+      gbase = g;
+    }
+    return {out, gbias, gshare, gbase, gfactor, Tensor()};
+  }
+};
+
+} // namespace
+
+bool mvag_can_attend(handle qkv, int64_t heads) {
+  const Tensor &t = as_tensor(qkv);
+  return t.is_cuda() && t.scalar_type() == torch::kBFloat16 && t.is_contiguous() && t.size(2) == 3 * heads * width &&
+         t.size(1) <= most_tokens && t.size(0) < 1 << 16 && have_kernels(t);
+}
+
+char *mvag_attend(handle *out, handle qkv, handle bias, handle share, handle base, handle factor, mvag_attention o) {
+  return guarded([&] {
+    auto optional = [](handle h) { return h ? std::optional<Tensor>(as_tensor(h)) : std::nullopt; };
+    *out = give(Attend::apply(as_tensor(qkv), as_tensor(bias), as_tensor(share).contiguous(), optional(base), optional(factor), o));
+  });
+}
