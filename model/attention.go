@@ -33,8 +33,8 @@ func newAttention(w binder, dim, heads, views int64, opt AttentionOptions, near 
 	}
 }
 
-// Onto adds the output for x [B, N, C] to base [B, N, C].
-func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views) *tensor.Tensor {
+// Onto adds the output for x [B, N, C] to base [B, N, C], as [Linear.Onto].
+func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views, next *LayerNorm) (sum, normed *tensor.Tensor) {
 	y := a.own(s, x)
 	if v.Count > 1 {
 		// out = σ(gate)·y + (1-σ(gate))·f with f = y + u: the shares of the
@@ -42,7 +42,7 @@ func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views) *ten
 		rest := a.Gate.Neg(s).Sigmoid(s)
 		y = y.Add(s, a.across(s, y, v).Mul(s, rest))
 	}
-	return a.Proj.Onto(s, base, y)
+	return a.Proj.Onto(s, base, y, next)
 }
 
 // own is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.

@@ -6,6 +6,8 @@ namespace {
 
 #include "../../internal/tensor/numbers.cu.h"
 #include "../../internal/tensor/heads.cu.h"
+#include "../../internal/tensor/columns.cu.h"
+#include "../../internal/tensor/norm.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -27,6 +29,7 @@ struct Entry {
 const std::map<std::string, Entry> kernels = {
     KERNEL(split_float), KERNEL(split_bfloat16), KERNEL(split_backward_float), KERNEL(split_backward_bfloat16),
     KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
+    TOGETHER(sum_rows), TOGETHER(column_parts), TOGETHER(gelu_backward_parts), TOGETHER(add_norm), TOGETHER(norm_backward),
 };
 
 } // namespace
