@@ -33,8 +33,8 @@ func newAttention(w binder, dim, heads, views int64, opt AttentionOptions, near 
 	}
 }
 
-// Onto adds the output for x [B, N, C] to base [B, N, C].
-func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views) *tensor.Tensor {
+// Onto adds the output for x [B, N, C] to base [B, N, C], as [Linear.Onto].
+func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views, next *LayerNorm) (sum, normed *tensor.Tensor) {
 	qkv, bias := a.QKV.product(s, x)
 	y := a.within(s, qkv, bias, v)
 	if v.Count > 1 {
@@ -43,7 +43,7 @@ func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views) *ten
 		qkv, bias = a.QKV.product(s, y)
 		y = a.mix(s, qkv, bias, y, a.Gate.Neg(s).Sigmoid(s), v)
 	}
-	return a.Proj.Onto(s, base, y)
+	return a.Proj.Onto(s, base, y, next)
 }
 
 // within is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.

@@ -18,7 +18,7 @@ func (b *Bottleneck) Forward(s *tensor.Scope, x *tensor.Tensor, training bool) *
 		}
 		return x.Dropout(s, b.Dropout)
 	}
-	x = drop(b.FC1.Forward(s, drop(x)).Gelu(s)) // [B, N, 4C]
+	x = drop(b.FC1.gelu(s, drop(x))) // [B, N, 4C]
 	return drop(b.FC2.Forward(s, x).To(s, tensor.Float))
 }
 
@@ -61,16 +61,24 @@ func newDecoder(w binder, depth int, dim, heads, views int64, opt AttentionOptio
 // evaluation.
 func (d *Decoder) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor.Tensor {
 	outputs := make([]*tensor.Tensor, len(d.Blocks))
+	first := &d.Blocks[0]
+	x, normed := first.Norm1.first(s, x, first.Attn.QKV.Compute)
 	for i := range d.Blocks {
-		block := &d.Blocks[i]
-		x = s.Local(func(s *tensor.Scope) *tensor.Tensor { return block.forward(s, x, v) })
+		block, in := &d.Blocks[i], normed
+		var next *LayerNorm
+		if i+1 < len(d.Blocks) {
+			next = &d.Blocks[i+1].Norm1
+		}
+		x, normed = s.LocalPair(func(s *tensor.Scope) (_, _ *tensor.Tensor) { return block.forward(s, x, in, v, next) })
+		s.Free(in)
 		outputs[i] = x
 	}
 	return outputs
 }
 
-// forward maps [B, N, C] to [B, N, C].
-func (b *DecoderBlock) forward(s *tensor.Scope, x *tensor.Tensor, v *Views) *tensor.Tensor {
-	x = b.Attn.Onto(s, x, b.Norm1.Forward(s, x), v)
-	return b.MLP.Onto(s, x, b.Norm2.Forward(s, x))
+// forward maps x [B, N, C] and what Norm1 makes of it to the block's output, as
+// [Linear.Onto].
+func (b *DecoderBlock) forward(s *tensor.Scope, x, normed *tensor.Tensor, v *Views, next *LayerNorm) (_, _ *tensor.Tensor) {
+	x, normed = b.Attn.Onto(s, x, normed, v, &b.Norm2)
+	return b.MLP.Onto(s, x, normed, next)
 }

@@ -158,8 +158,15 @@ func (e *Encoder) Forward(s *tensor.Scope, pictures *tensor.Tensor) []*tensor.Te
 	}
 	tensor.NoGrad(func() {
 		x := e.embed(s, pictures) // [B, N, C]
-		for i, next := range e.blocks {
-			x = s.Local(func(s *tensor.Scope) *tensor.Tensor { return next.forward(s, x) })
+		x, normed := e.blocks[0].norm1.first(s, x, e.blocks[0].attn.qkv.Compute)
+		for i := range e.blocks {
+			block, in := &e.blocks[i], normed
+			var next *LayerNorm
+			if i+1 < len(e.blocks) {
+				next = &e.blocks[i+1].norm1
+			}
+			x, normed = s.LocalPair(func(s *tensor.Scope) (_, _ *tensor.Tensor) { return block.forward(s, x, in, next) })
+			s.Free(in)
 			if len(outputs) < len(e.Layers) && e.Layers[len(outputs)] == i {
 				outputs = append(outputs, x)
 			}
@@ -183,24 +190,25 @@ func (e *Encoder) embed(s *tensor.Scope, pictures *tensor.Tensor) *tensor.Tensor
 	return x
 }
 
-// forward maps [B, N, C] to [B, N, C].
-func (b *encoderBlock) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	x = b.attn.onto(s, x, b.norm1.Forward(s, x))
-	return b.mlp.onto(s, x, b.norm2.Forward(s, x))
+// forward maps x [B, N, C] and what norm1 makes of it to the block's output, as
+// [Linear.Onto].
+func (b *encoderBlock) forward(s *tensor.Scope, x, normed *tensor.Tensor, next *LayerNorm) (_, _ *tensor.Tensor) {
+	x, normed = b.attn.onto(s, x, normed, &b.norm2)
+	return b.mlp.onto(s, x, normed, next)
 }
 
-// onto adds the output for x [B, N, C] to base [B, N, C].
-func (a *selfAttention) onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
+// onto adds the output for x [B, N, C] to base [B, N, C], as [Linear.Onto].
+func (a *selfAttention) onto(s *tensor.Scope, base, x *tensor.Tensor, next *LayerNorm) (sum, normed *tensor.Tensor) {
 	q, k, v := splitHeads(s, a.qkv.Forward(s, x), a.heads)
 	if a.rotary != nil {
 		q, k = a.rotary.forward(s, q), a.rotary.forward(s, k)
 	}
-	return a.proj.Onto(s, base, mergeHeads(s, tensor.Attention(s, q, k, v)))
+	return a.proj.Onto(s, base, mergeHeads(s, tensor.Attention(s, q, k, v)), next)
 }
 
-// onto adds the output for x [B, N, C] to base [B, N, C].
-func (m *encoderMLP) onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
-	return m.fc2.Onto(s, base, m.activation(s, m.fc1.Forward(s, x)))
+// onto adds the output for x [B, N, C] to base [B, N, C], as [Linear.Onto].
+func (m *encoderMLP) onto(s *tensor.Scope, base, x *tensor.Tensor, next *LayerNorm) (sum, normed *tensor.Tensor) {
+	return m.fc2.Onto(s, base, m.activation(s, m.fc1.Forward(s, x)), next)
 }
 
 // activation is what the architecture has between the layers of its MLP.

@@ -21,6 +21,9 @@ func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	if l.Compute == tensor.Float {
 		return x.Linear(s, l.Weight, l.Bias)
 	}
+	if narrow(x, l.Compute) {
+		return x.To(s, l.Compute).LinearBFloat16(s, l.Weight, l.Bias, false)
+	}
 	bias := l.Bias
 	if bias != nil {
 		bias = bias.To(s, l.Compute)
@@ -28,12 +31,36 @@ func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return x.To(s, l.Compute).Linear(s, l.Weight.To(s, l.Compute), bias)
 }
 
-// Onto is base + Forward(x), in fewer passes where the types allow.
-func (l Linear) Onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
-	if l.Compute == tensor.Float && l.Bias != nil {
-		return x.LinearOnto(s, base, l.Weight, l.Bias)
+// gelu is the exact GELU of Forward.
+func (l Linear) gelu(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	if narrow(x, l.Compute) {
+		return x.To(s, l.Compute).LinearBFloat16(s, l.Weight, l.Bias, true)
 	}
-	return base.Add(s, l.Forward(s, x))
+	return l.Forward(s, x).Gelu(s)
+}
+
+// Onto is the end of a branch: sum = base + Forward(x) and, for the next branch,
+// sum normalised, nil where next is; in fewer passes where the types allow.
+func (l Linear) Onto(s *tensor.Scope, base, x *tensor.Tensor, next *LayerNorm) (sum, normed *tensor.Tensor) {
+	if next != nil && narrow(base, l.Compute) {
+		y, bias := l.product(s, x)
+		return base.AddNorm(s, y, bias, next.Weight, next.Bias, next.Eps)
+	}
+	if l.Compute == tensor.Float && l.Bias != nil {
+		sum = x.LinearOnto(s, base, l.Weight, l.Bias)
+	} else {
+		sum = base.Add(s, l.Forward(s, x))
+	}
+	if next != nil {
+		normed = next.Forward(s, sum)
+	}
+	return sum, normed
+}
+
+// narrow says whether layers compute in bfloat16 beside x, on CUDA: there our own
+// kernels fuse what surrounds their products.
+func narrow(x *tensor.Tensor, compute tensor.DType) bool {
+	return compute == tensor.BFloat16 && x.Device() != tensor.CPU
 }
 
 // product is Forward without the bias, which is returned beside it.
@@ -70,6 +97,15 @@ func (n LayerNorm) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return x.LayerNorm(s, n.Weight, n.Bias, n.Eps)
 }
 
+// first is x, for the branches to go onto, and x normalised for the first of them,
+// which computes in the given type.
+func (n LayerNorm) first(s *tensor.Scope, x *tensor.Tensor, compute tensor.DType) (base, normed *tensor.Tensor) {
+	if narrow(x, compute) {
+		return x.AddNorm(s, nil, nil, n.Weight, n.Bias, n.Eps)
+	}
+	return x, n.Forward(s, x)
+}
+
 // MLP is two linear layers with an exact GELU between them, hidden width 4C.
 type MLP struct{ FC1, FC2 Linear }
 
@@ -77,7 +113,7 @@ func newMLP(w binder, dim int64) MLP {
 	return MLP{newLinear(w.Sub("fc1"), dim, 4*dim), newLinear(w.Sub("fc2"), 4*dim, dim)}
 }
 
-// Onto adds the output for x [..., C] to base [..., C].
-func (m MLP) Onto(s *tensor.Scope, base, x *tensor.Tensor) *tensor.Tensor {
-	return m.FC2.Onto(s, base, m.FC1.Forward(s, x).Gelu(s))
+// Onto adds the output for x [..., C] to base [..., C], as [Linear.Onto].
+func (m MLP) Onto(s *tensor.Scope, base, x *tensor.Tensor, next *LayerNorm) (sum, normed *tensor.Tensor) {
+	return m.FC2.Onto(s, base, m.FC1.gelu(s, x), next)
 }

@@ -1,6 +1,7 @@
 // Linear attention as one operation, by kernels of our own for bfloat16 on CUDA
 // (attention.cu.h has the formula and the layouts).
 #include "bridge.h"
+#include "columns.h"
 #include "handles.h"
 #include "kernels.h"
 
@@ -68,7 +69,7 @@ struct Attend : Function<Attend> {
 
     Tensor gbias, gshare, gbase, gfactor;
     if (ctx->needs_input_grad(1))
-      gbias = out.flatten(0, 1).sum(0, /*keepdim=*/false, torch::kFloat);
+      gbias = column_sums(out);
     if (factor.defined()) {
       Tensor sums = weighted.sum({1, 4}); // [S, Vj, Vi]
       if (share.size(0) == 1)

@@ -25,6 +25,8 @@ void mvag_keep_memory(void);
 char *mvag_gelu(handle *out, handle x); // gotch's leaks a string in each call
 char *mvag_dropout(handle *out, handle x, double p);
 char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b);
+char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu); // b may be NULL
+char *mvag_add_norm(handle *out, handle x, handle y, handle bias, handle gamma, handle beta, double eps); // y, bias may be NULL
 
 // Grad mode, gradients, custom gradients.
 bool mvag_set_grad_mode(bool enabled);

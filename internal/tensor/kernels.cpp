@@ -18,6 +18,8 @@ const char source[] =
 #include "numbers.cu.h"
 #include "heads.cu.h"
 #include "attention.cu.h"
+#include "columns.cu.h"
+#include "norm.cu.h"
     ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.

@@ -1,6 +1,7 @@
-// A linear layer onto a residual: one pass over memory besides the product,
-// where the composed operations fill the output with the bias, then add.
+// Linear layers: onto a residual in float32, where the composed operations fill
+// the output with the bias, then add; and in bfloat16 with weights of float32.
 #include "bridge.h"
+#include "columns.h"
 #include "handles.h"
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -35,7 +36,47 @@ struct Onto : Function<Onto> {
   }
 };
 
+// x [.., I]·wᵀ [O, I] + b [O] of bfloat16 on CUDA, and the exact GELU of that where
+// gelu. The gradients of w and b are sums in float32 and not rounded on their way.
+struct Narrow : Function<Narrow> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &w, const std::optional<Tensor> &bias, bool gelu) {
+    const Tensor b = bias.value_or(Tensor());
+    Tensor by = w.to(torch::kBFloat16), out = at::linear(x, by, b.defined() ? b.to(torch::kBFloat16) : b);
+    ctx->saved_data["gelu"] = gelu;
+    ctx->saved_data["type"] = w.scalar_type();
+    if (b.defined())
+      ctx->saved_data["bias"] = b.scalar_type();
+    if (!gelu) {
+      ctx->save_for_backward({x, by});
+      return out;
+    }
+    ctx->save_for_backward({x, by, out});
+    return at::gelu(out);
+  }
+
+  static tensor_list backward(AutogradContext *ctx, tensor_list grads) {
+    auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &w = saved[1];
+    Tensor g = grads[0].contiguous(), gx, gw, gb;
+    bool bias = ctx->saved_data.count("bias") && ctx->needs_input_grad(2);
+    if (ctx->saved_data["gelu"].toBool())
+      std::tie(g, gb) = gelu_backward_sums(g, saved[2]);
+    else if (bias)
+      gb = column_sums(g);
+    g = g.view({-1, w.size(0)});
+    if (ctx->needs_input_grad(0))
+      gx = g.mm(w).view(x.sizes());
+    if (ctx->needs_input_grad(1))
+      gw = at::mm(g.t(), x.reshape({-1, w.size(1)}), torch::kFloat).to(ctx->saved_data["type"].toScalarType());
+    return {gx, gw, bias ? gb.to(ctx->saved_data["bias"].toScalarType()) : Tensor(), Tensor()};
+  }
+};
+
 } // namespace
+
+char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu) {
+  return guarded([&] { *out = give(Narrow::apply(as_tensor(x), as_tensor(w), b ? std::optional(as_tensor(b)) : std::nullopt, gelu)); });
+}
 
 char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b) {
   return guarded([&] {

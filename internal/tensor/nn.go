@@ -22,6 +22,15 @@ func (x *Tensor) LinearOnto(s *Scope, base, w, b *Tensor) *Tensor {
 	return out.done("linear_onto", base, x, w, b)
 }
 
+// LinearBFloat16 is x·wᵀ + b on CUDA for x of bfloat16 and w and b of either type,
+// and the exact GELU of that where gelu; b may be nil. The gradients of w and b are
+// summed in float32.
+func (x *Tensor) LinearBFloat16(s *Scope, w, b *Tensor, gelu bool) *Tensor {
+	out := s.slot()
+	check("linear_bfloat16", C.mvag_linear_bfloat16((*C.handle)(&out.c), C.handle(x.c), C.handle(w.c), C.handle(optional(b)), C.bool(gelu)), x, w, b)
+	return out.done("linear_bfloat16")
+}
+
 func (x *Tensor) Matmul(s *Scope, y *Tensor) *Tensor {
 	back := quick(s, &x, &y)
 	out := s.slot()

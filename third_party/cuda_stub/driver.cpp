@@ -7,6 +7,8 @@ namespace {
 #include "../../internal/tensor/numbers.cu.h"
 #include "../../internal/tensor/heads.cu.h"
 #include "../../internal/tensor/attention.cu.h"
+#include "../../internal/tensor/columns.cu.h"
+#include "../../internal/tensor/norm.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -30,6 +32,7 @@ const std::map<std::string, Entry> kernels = {
     KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
     TOGETHER(attend_sums), TOGETHER(attend_scale), TOGETHER(attend_gather),
     TOGETHER(attend_back_queries), TOGETHER(attend_back_sums), TOGETHER(attend_back_keys),
+    TOGETHER(sum_rows), TOGETHER(column_parts), TOGETHER(gelu_backward_parts), TOGETHER(add_norm), TOGETHER(norm_backward),
 };
 
 } // namespace
