@@ -17,6 +17,9 @@ const char source[] =
 #include "device.cu.h"
 #include "numbers.cu.h"
 #include "heads.cu.h"
+#include "blocks.cu.h"
+#include "tables.cu.h"
+#include "adamw.cu.h"
     ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.

@@ -6,6 +6,9 @@ namespace {
 
 #include "../../internal/tensor/numbers.cu.h"
 #include "../../internal/tensor/heads.cu.h"
+#include "../../internal/tensor/blocks.cu.h"
+#include "../../internal/tensor/tables.cu.h"
+#include "../../internal/tensor/adamw.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -27,6 +30,7 @@ struct Entry {
 const std::map<std::string, Entry> kernels = {
     KERNEL(split_float), KERNEL(split_bfloat16), KERNEL(split_backward_float), KERNEL(split_backward_bfloat16),
     KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
+    TOGETHER(adamw_squares), TOGETHER(adamw_clip), TOGETHER(adamw_moments), TOGETHER(adamw_move),
 };
 
 } // namespace
