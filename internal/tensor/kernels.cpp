@@ -20,6 +20,7 @@ const char source[] =
 #include "blocks.cu.h"
 #include "tables.cu.h"
 #include "adamw.cu.h"
+#include "losses.cu.h"
     ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.

@@ -24,4 +24,25 @@ struct Betas {
   float rest2;
   float eps;
 };
+// Tensors of one shape whose means are taken, each in those that the bits of its
+// number in means say.
+struct Members {
+  const float *of[16];
+  unsigned means[16];
+  unsigned count;
+};
+// Where means go, and 1 over the number of their members.
+struct Means {
+  float *to[4];
+  float share[4];
+};
+// The sizes of a group (losses.cu.h). A picture of the target begins stride numbers
+// after the one before it.
+struct Group {
+  unsigned pictures;
+  unsigned tokens;
+  unsigned patches;
+  unsigned c;
+  unsigned stride;
+};
 )

@@ -9,6 +9,7 @@ namespace {
 #include "../../internal/tensor/blocks.cu.h"
 #include "../../internal/tensor/tables.cu.h"
 #include "../../internal/tensor/adamw.cu.h"
+#include "../../internal/tensor/losses.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -31,6 +32,7 @@ const std::map<std::string, Entry> kernels = {
     KERNEL(split_float), KERNEL(split_bfloat16), KERNEL(split_backward_float), KERNEL(split_backward_bfloat16),
     KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
     TOGETHER(adamw_squares), TOGETHER(adamw_clip), TOGETHER(adamw_moments), TOGETHER(adamw_move),
+    KERNEL(means), TOGETHER(group_products), TOGETHER(ranked), TOGETHER(group_pictures), TOGETHER(group_losses), KERNEL(group_backward),
 };
 
 } // namespace
