@@ -34,7 +34,7 @@ inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 namespace threads {
 constexpr size_t stack = 1 << 16;
 struct Barrier { unsigned arrived, generation, yes, counted; };
-struct Lane { float number; unsigned words[6]; };
+struct Lane { float numbers[2]; bool second; unsigned words[6]; };
 typedef void *Place[5];
 static Place scheduler, places[1024]; // where threads go on
 static bool ended[1024];
@@ -117,11 +117,11 @@ inline int votes(bool yes) {
 }
 inline float swapped(float x, int mask) {
   using namespace threads;
-  lanes[now].number = x;
+  // By turns in two places: nobody is two calls ahead of who still reads.
+  bool at = lanes[now].second = !lanes[now].second;
+  lanes[now].numbers[at] = x;
   whole_warp();
-  x = lanes[now ^ mask].number;
-  whole_warp();
-  return x;
+  return lanes[now ^ mask].numbers[at];
 }
 inline void mma(float *c, const unsigned *a, unsigned b0, unsigned b1) {
   using namespace threads;
