@@ -101,44 +101,69 @@ func (m *Model) Encode(s *tensor.Scope, pictures *tensor.Tensor) Features {
 	var f Features
 	tensor.NoGrad(func() {
 		outputs := m.Encoder.Forward(s, pictures)
-		f.Mean = mean(s, outputs)
-		f.Targets = m.groups(s, outputs)
+		means := tensor.Means(s, outputs, append(slices.Clone(m.fuse), places(len(outputs)))...)
+		for _, x := range means[:len(m.fuse)] {
+			f.Targets = append(f.Targets, m.patches(s, x))
+		}
+		f.Mean = means[len(m.fuse)]
 	})
 	return f
 }
 
 // Decode maps the bottleneck's output [B, N, C] to one reconstruction a
-// target, patches only [B, P, C]. The decoder's outputs are taken in reverse:
-// its last block answers the encoder's first layer.
+// target, patches only [B, P, C].
 func (m *Model) Decode(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor.Tensor {
-	outputs := m.Decoder.Forward(s, x, v)
-	slices.Reverse(outputs)
-	return m.groups(s, outputs)
+	var out []*tensor.Tensor
+	for _, r := range m.Reconstruct(s, x, v) {
+		out = append(out, r.Patches(s))
+	}
+	return out
 }
 
-// groups averages outputs [B, N, C] by group and drops the class token and
-// registers: [B, P, C] each.
-func (m *Model) groups(s *tensor.Scope, outputs []*tensor.Tensor) []*tensor.Tensor {
-	prefix := int64(m.Encoder.Arch.Prefix())
-	fused := make([]*tensor.Tensor, len(m.fuse))
+// Reconstruction is what the decoder gives for a target: the outputs [B, N, C] of
+// a group of its blocks.
+type Reconstruction struct {
+	Outputs []*tensor.Tensor
+
+	model *Model
+}
+
+// Patches is the mean over the outputs, patches only: [B, P, C].
+func (r Reconstruction) Patches(s *tensor.Scope) *tensor.Tensor {
+	return r.model.patches(s, mean(s, r.Outputs))
+}
+
+// Reconstruct is Decode before the mean. The decoder's outputs are taken in
+// reverse: its last block answers the encoder's first layer.
+func (m *Model) Reconstruct(s *tensor.Scope, x *tensor.Tensor, v *Views) []Reconstruction {
+	outputs := m.Decoder.Forward(s, x, v)
+	slices.Reverse(outputs)
+	all := make([]Reconstruction, len(m.fuse))
 	for g, members := range m.fuse {
-		group := make([]*tensor.Tensor, len(members))
-		for i, at := range members {
-			group[i] = outputs[at]
+		all[g].model = m
+		for _, at := range members {
+			all[g].Outputs = append(all[g].Outputs, outputs[at])
 		}
-		x := mean(s, group)
-		fused[g] = x.Narrow(s, 1, prefix, x.Dim(1)-prefix)
 	}
-	return fused
+	return all
+}
+
+// patches drops the class token and registers of x [B, N, C]: [B, P, C].
+func (m *Model) patches(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+	prefix := int64(m.Encoder.Arch.Prefix())
+	return x.Narrow(s, 1, prefix, x.Dim(1)-prefix)
 }
 
 // mean averages tensors of one shape.
 func mean(s *tensor.Scope, xs []*tensor.Tensor) *tensor.Tensor {
-	return s.Local(func(s *tensor.Scope) *tensor.Tensor {
-		sum := xs[0]
-		for _, x := range xs[1:] {
-			sum = sum.Add(s, x)
-		}
-		return sum.MulScalar(s, 1/float64(len(xs)))
-	})
+	return tensor.Means(s, xs, places(len(xs)))[0]
+}
+
+// places are 0 to n-1.
+func places(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }

@@ -18,9 +18,10 @@ import (
 // lossAt computes the losses of one batch at an iteration.
 func lossAt(m *modeltest.Tiny, pictures *tensor.Tensor, v *model.Views, iteration int) Loss {
 	cfg := modeltest.Config().Train
-	targets, reconstructions := m.Forward(pictures, v)
+	f := m.Model.Encode(m.Scope, pictures)
+	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
 	easy := schedule.EasyFraction(iteration, cfg.HardWarmup, cfg.HardFraction)
-	return NewLoss(m.Scope, targets, reconstructions, v, easy, cfg.EasyScale)
+	return NewLoss(m.Scope, f.Targets, m.Model.Reconstruct(m.Scope, x, v), v, easy, cfg.EasyScale)
 }
 
 func checkLoss(m *modeltest.Tiny, name string, l Loss) {

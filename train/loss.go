@@ -12,28 +12,49 @@ type Loss struct {
 	Tau                     []*tensor.Tensor // one a group: the smallest distance of a hard patch
 }
 
-// NewLoss computes the losses between targets and reconstructions, [B, P, C] a
-// group. easy is the share of patches treated as easy: the gradient that
+// NewLoss computes the losses between targets [B, P, C] and reconstructions, one
+// each a group. easy is the share of patches treated as easy: the gradient that
 // reaches their reconstruction, from both losses, is multiplied by scale.
 // Absent pictures take no part.
-func NewLoss(s *tensor.Scope, targets, reconstructions []*tensor.Tensor, v *model.Views, easy, scale float64) Loss {
+func NewLoss(s *tensor.Scope, targets []*tensor.Tensor, reconstructions []model.Reconstruction, v *model.Views, easy, scale float64) Loss {
 	var l Loss
 	var global, regional *tensor.Tensor
 	for g := range targets {
-		target, rec := v.Present(s, targets[g]), v.Present(s, reconstructions[g])
-		var factor, focus *tensor.Tensor
-		tensor.NoGrad(func() {
-			var tau *tensor.Tensor
-			tau, factor, focus = mine(s, model.Distance(s, target, rec), easy, scale)
-			l.Tau = append(l.Tau, tau)
-		})
-		rec = rec.ScaleGrad(s, factor)
-		global = accumulate(s, global, pictureDistance(s, target, rec).Mean(s))
-		regional = accumulate(s, regional, model.Distance(s, target, rec).Mul(s, focus).Mean(s))
+		one := ofGroup(s, targets[g], reconstructions[g], v, easy, scale)
+		global, regional = accumulate(s, global, one.global), accumulate(s, regional, one.regional)
+		l.Tau = append(l.Tau, one.tau)
 	}
 	l.Global, l.Regional = global.MulScalar(s, 1/float64(len(targets))), regional
 	l.Total = l.Global.Add(s, regional).MulScalar(s, 0.5)
 	return l
+}
+
+// groupLoss is what a group adds to the losses, scalars.
+type groupLoss struct{ global, regional, tau *tensor.Tensor }
+
+// ofGroup computes it by kernels made for it, where there are such, or composes it.
+func ofGroup(s *tensor.Scope, target *tensor.Tensor, r model.Reconstruction, v *model.Views, easy, scale float64) groupLoss {
+	if v.Rows == nil {
+		hard := int64(schedule.HardCount(int(target.Dim(0)*target.Dim(1)), easy))
+		if global, regional, tau, ok := tensor.GroupLosses(s, target, r.Outputs, hard, scale); ok {
+			return groupLoss{global, regional, tau}
+		}
+	}
+	return composed(s, v.Present(s, target), v.Present(s, r.Patches(s)), easy, scale)
+}
+
+// composed is the loss between target and rec [B, P, C].
+func composed(s *tensor.Scope, target, rec *tensor.Tensor, easy, scale float64) groupLoss {
+	var tau, factor, focus *tensor.Tensor
+	tensor.NoGrad(func() {
+		tau, factor, focus = mine(s, model.Distance(s, target, rec), easy, scale)
+	})
+	rec = rec.ScaleGrad(s, factor)
+	return groupLoss{
+		global:   pictureDistance(s, target, rec).Mean(s),
+		regional: model.Distance(s, target, rec).Mul(s, focus).Mean(s),
+		tau:      tau,
+	}
 }
 
 // mine ranks the distances c [B, P]: tau is the smallest of the hard patches,

@@ -83,7 +83,7 @@ func (t *Stepper) advance(s *tensor.Scope, in []*tensor.Tensor, views *model.Vie
 	if len(in) > 2 {
 		x = model.Jitter(s, x, x.RandnLike(s), in[2])
 	}
-	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, t.cfg.Train.EasyScale)
+	l := NewLoss(s, features.Targets, t.Model.Reconstruct(s, x, views), views, easy, t.cfg.Train.EasyScale)
 	t.mark("forward")
 	l.Total.Backward()
 	t.mark("backward")

@@ -1,15 +1,20 @@
 // One step of StableAdamW with amsgrad (see StableAdamW in run.go), in few passes:
-// kernels over lists of tensors on CUDA, two loops over each tensor on the CPU.
+// kernels of our own over tables of tensors on CUDA (adamw.cu.h), two loops over
+// each tensor on the CPU, else LibTorch's operations on lists of tensors.
 #include "bridge.h"
 #include "handles.h"
+#include "kernels.h"
 #include "loops.h"
 
-#include <array>
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <vector>
 
-
+#define KERNELS(...) __VA_ARGS__
 namespace {
+
+#include "tables.cu.h"
 
 struct Lists {
   std::vector<Tensor> p, g, m, v, vmax;
@@ -122,6 +127,68 @@ void update_lists(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tens
   at::_foreach_sub_(l.p, step);
 }
 
+// Whether our kernels can update these. Gradients become contiguous.
+bool for_kernels(Lists &l, const Tensor &rates) {
+  for (Tensor &g : l.g)
+    g = g.contiguous();
+  auto fits = [&](const Tensor &t) {
+    return t.scalar_type() == torch::kFloat && t.is_contiguous() && t.numel() < 1LL << 31 && t.device() == rates.device();
+  };
+  for (auto *list : {&l.p, &l.g, &l.m, &l.v, &l.vmax})
+    if (!std::all_of(list->begin(), list->end(), fits))
+      return false;
+  return fits(rates) && have_kernels(rates);
+}
+
+constexpr unsigned block = 4096; // numbers, as in adamw.cu.h
+
+// The parameters of one launch; at is the number of
+// blocks of the launches before it.
+struct Launch {
+  Parameters table{};
+  unsigned blocks = 0, at = 0;
+};
+
+std::vector<Launch> launches(Lists &l) {
+  std::vector<Launch> all(1);
+  for (size_t i = 0; i < l.p.size(); i++) {
+    unsigned n = static_cast<unsigned>(l.p[i].numel());
+    if (n == 0)
+      continue;
+    if (all.back().table.count == std::size(all.back().table.of)) {
+      unsigned at = all.back().at + all.back().blocks;
+      all.emplace_back().at = at;
+    }
+    Launch &to = all.back();
+    to.table.of[to.table.count++] = {l.g[i].const_data_ptr<float>(), l.p[i].data_ptr<float>(), l.m[i].data_ptr<float>(),
+                                     l.v[i].data_ptr<float>(), l.vmax[i].data_ptr<float>(), n, to.blocks};
+    to.blocks += (n - 1) / block + 1;
+  }
+  return all;
+}
+
+// Returns the norm of the gradients before clipping.
+Tensor update_kernels(Lists &l, const mvag_adamw &o, const Tensor &rates) {
+  auto all = launches(l);
+  unsigned blocks = all.back().at + all.back().blocks;
+  Tensor partial = torch::empty({static_cast<int64_t>(blocks)}, rates.options());
+  Tensor norm = torch::empty({}, rates.options()), scale = torch::empty({}, rates.options());
+  float *sums = partial.data_ptr<float>();
+  const float *by = rates.const_data_ptr<float>(), *clip = scale.const_data_ptr<float>();
+  Betas betas{static_cast<float>(o.beta1), static_cast<float>(o.beta2), static_cast<float>(1 - o.beta1),
+              static_cast<float>(1 - o.beta2), static_cast<float>(o.eps)};
+  auto each = [&](auto work) {
+    for (const Launch &a : all)
+      if (a.blocks)
+        work(a.table, Grid{a.blocks}, sums + a.at);
+  };
+  each([&](const Parameters &table, Grid grid, float *to) { launch(rates, "adamw_squares", grid, table, to); });
+  launch(rates, "adamw_clip", Grid{1, 1, 1, 1024}, address(partial), blocks, static_cast<float>(o.clip), norm.data_ptr(), scale.data_ptr());
+  each([&](const Parameters &table, Grid grid, float *to) { launch(rates, "adamw_moments", grid, table, by, clip, to, betas); });
+  each([&](const Parameters &table, Grid grid, float *from) { launch(rates, "adamw_move", grid, table, by, from, betas.eps); });
+  return norm;
+}
+
 } // namespace
 
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
@@ -129,6 +196,10 @@ char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
   return guarded([&] {
     torch::NoGradGuard no_grad;
     Lists l = with_gradient(params, m, v, vmax, n);
+    if (as_tensor(rates).is_cuda() && for_kernels(l, as_tensor(rates))) {
+      *norm = give(update_kernels(l, o, as_tensor(rates)));
+      return;
+    }
     Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(l.g, 2)));
     Tensor scale = (o.clip / (total + 1e-6)).clamp_max(1.0);
     if (total.is_cpu() && !o.lists) {

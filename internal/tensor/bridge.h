@@ -90,6 +90,12 @@ typedef struct {
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
                         handle *vmax, int n, handle rates, mvag_adamw opt);
 
+// Means over tensors and the losses of a group, see losses.go. Where they are to
+// be composed, out stays as it is.
+char *mvag_means(handle *out, int means, handle *xs, const unsigned *in, int n);
+char *mvag_group_losses(handle *out, handle *members, int n, handle target,
+                        int64_t hard, double easy);
+
 #ifdef __cplusplus
 }
 #endif

@@ -20,6 +20,10 @@ const char source[] =
 #include "attention.cu.h"
 #include "columns.cu.h"
 #include "norm.cu.h"
+#include "blocks.cu.h"
+#include "tables.cu.h"
+#include "adamw.cu.h"
+#include "losses.cu.h"
     ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.

@@ -28,22 +28,48 @@ inline float __fdividef(float x, float y) { return x / y; }
 #define __device__
 #define __launch_bounds__(...)
 #define __restrict__
+#define __grid_constant__
 #define __shared__ static // one block runs at a time
 #define KERNELS(...) __VA_ARGS__
 
 namespace threads {
 constexpr size_t stack = 1 << 16;
 struct Barrier { unsigned arrived, generation, yes, counted; };
-struct Lane { float number; unsigned words[6]; };
-static std::vector<ucontext_t> contexts;
-static std::vector<char> stacks;
-static std::vector<bool> ended;
-static ucontext_t scheduler;
-static unsigned now;
+struct Lane { float numbers[2]; bool second; unsigned words[6]; };
+typedef void *Place[5];
+static Place scheduler, places[1024]; // where threads go on
+static bool ended[1024];
+static unsigned now, begun; // those there are go from block to block
 static Barrier block, warps[32];
 static Lane lanes[1024];
 static void (*work)(void **);
 static void **arguments;
+
+// Goes on at another place; at this one when someone else does. The swapcontext of
+// the C library asks the kernel each time, which takes 100 times as long.
+__attribute__((noipa)) inline void go(Place to) { __builtin_longjmp(to, 1); }
+__attribute__((noipa)) inline void leave(Place here, Place to) {
+  if (__builtin_setjmp(here) == 0)
+    go(to);
+}
+inline void body() {
+  for (;;) {
+    work(arguments);
+    ended[now] = true;
+    leave(places[now], scheduler);
+  }
+}
+__attribute__((noipa)) inline void begin() {
+  ucontext_t context;
+  getcontext(&context);
+  // Stacks that all began at the same place of a page would share a few cache lines.
+  context.uc_stack.ss_sp = new char[2 * stack] + begun * 320 % stack;
+  context.uc_stack.ss_size = stack;
+  makecontext(&context, body, 0);
+  begun++;
+  if (__builtin_setjmp(scheduler) == 0)
+    setcontext(&context);
+}
 
 inline void wait(Barrier &b, unsigned n, bool yes) {
   b.yes += yes;
@@ -51,32 +77,19 @@ inline void wait(Barrier &b, unsigned n, bool yes) {
     b.counted = b.yes, b.arrived = b.yes = 0, b.generation++;
     return;
   }
-  for (unsigned g = b.generation; g == b.generation;) {
-    unsigned self = now;
-    swapcontext(&contexts[self], &scheduler);
-  }
+  for (unsigned g = b.generation; g == b.generation;)
+    leave(places[now], scheduler);
 }
 inline void whole_warp() { wait(warps[now / 32], 32, false); }
-inline void body() {
-  work(arguments);
-  ended[now] = true;
-}
 // Runs the threads of a block whose threads wait for each other.
 inline void run_block(unsigned n) {
-  contexts.resize(n), stacks.resize(n * stack), ended.assign(n, false);
-  for (unsigned i = 0; i < n; i++) {
-    getcontext(&contexts[i]);
-    contexts[i].uc_stack.ss_sp = &stacks[i * stack];
-    contexts[i].uc_stack.ss_size = stack;
-    contexts[i].uc_link = &scheduler;
-    makecontext(&contexts[i], body, 0);
-  }
+  memset(ended, 0, n);
   for (unsigned left = n; left;) {
     left = 0;
     for (now = 0; now < n; now++)
       if (!ended[now]) {
         threadIdx = {now, 0, 0};
-        swapcontext(&scheduler, &contexts[now]);
+        now < begun ? leave(scheduler, places[now]) : begin();
         left += !ended[now];
       }
   }
@@ -105,11 +118,11 @@ inline int votes(bool yes) {
 }
 inline float swapped(float x, int mask) {
   using namespace threads;
-  lanes[now].number = x;
+  // By turns in two places: nobody is two calls ahead of who still reads.
+  bool at = lanes[now].second = !lanes[now].second;
+  lanes[now].numbers[at] = x;
   whole_warp();
-  x = lanes[now ^ mask].number;
-  whole_warp();
-  return x;
+  return lanes[now ^ mask].numbers[at];
 }
 inline void mma(float *c, const unsigned *a, unsigned b0, unsigned b1) {
   using namespace threads;
