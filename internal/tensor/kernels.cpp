@@ -19,6 +19,7 @@ const char source[] =
 #include "heads.cu.h"
 #include "columns.cu.h"
 #include "norm.cu.h"
+#include "patches.cu.h"
     ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.

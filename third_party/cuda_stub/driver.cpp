@@ -8,6 +8,7 @@ namespace {
 #include "../../internal/tensor/heads.cu.h"
 #include "../../internal/tensor/columns.cu.h"
 #include "../../internal/tensor/norm.cu.h"
+#include "../../internal/tensor/patches.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -29,6 +30,7 @@ struct Entry {
 const std::map<std::string, Entry> kernels = {
     KERNEL(split_float), KERNEL(split_bfloat16), KERNEL(split_backward_float), KERNEL(split_backward_bfloat16),
     KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
+    KERNEL(patches), KERNEL(place),
     TOGETHER(sum_rows), TOGETHER(column_parts), TOGETHER(gelu_backward_parts), TOGETHER(add_norm), TOGETHER(norm_backward),
 };
 
