@@ -51,7 +51,7 @@ func (p *Predictor) Maps(s *tensor.Scope, batch *dataset.Batch) []float32 {
 
 // maps maps pictures [B, 3, H, W] of uint8 to anomaly maps [B, size, size].
 func (p *Predictor) maps(s *tensor.Scope, pixels *tensor.Tensor, views *model.Views) *tensor.Tensor {
-	features := p.model.Encode(s, p.model.Normalize(s, pixels))
+	features := p.model.EncodePixels(s, pixels)
 	x := p.model.Bottleneck.Forward(s, features.Mean, false)
 	return p.mapper.Forward(s, features.Targets, p.model.Decode(s, x, views))
 }

@@ -19,6 +19,7 @@ type Encoder struct {
 	patches  Linear         // as a convolution: weight [C, 3, patch, patch]
 	prefix   *tensor.Tensor // class token with its position, registers: [1, 1+R, C]
 	position *tensor.Tensor // [1, P, C]; nil where positions are rotary
+	product  *patchProduct  // these three as a product of bfloat16 on CUDA; else nil
 	norm     *LayerNorm     // in front of the blocks; nil where there is none
 	blocks   []encoderBlock
 
@@ -133,6 +134,9 @@ func (e *Encoder) bindTokens(s *tensor.Scope, w binder) {
 	if e.Arch.Registers > 0 {
 		e.prefix = tensor.Cat(s, 1, e.prefix, w.Tensor("reg_token", nil))
 	}
+	if narrow(e.prefix, w.compute) {
+		e.product = newPatches(s, e)
+	}
 }
 
 // resamplePosition maps a table [1, n², C] to [1, rows·columns, C] as timm's
@@ -152,26 +156,32 @@ func isqrt(n int64) int64 { return int64(math.Sqrt(float64(n))) }
 // Forward maps normalised pictures [B, 3, H, W] to the outputs [B, N, C] of
 // the layers, before the final norm. No gradient is recorded.
 func (e *Encoder) Forward(s *tensor.Scope, pictures *tensor.Tensor) []*tensor.Tensor {
-	var outputs []*tensor.Tensor
 	if e.module != nil {
 		return e.module.Forward(s, pictures)
 	}
-	tensor.NoGrad(func() {
-		x := e.embed(s, pictures) // [B, N, C]
-		x, normed := e.blocks[0].norm1.first(s, x, e.blocks[0].attn.qkv.Compute)
-		for i := range e.blocks {
-			block, in := &e.blocks[i], normed
-			var next *LayerNorm
-			if i+1 < len(e.blocks) {
-				next = &e.blocks[i+1].norm1
-			}
-			x, normed = s.LocalPair(func(s *tensor.Scope) (_, _ *tensor.Tensor) { return block.forward(s, x, in, next) })
-			s.Free(in)
-			if len(outputs) < len(e.Layers) && e.Layers[len(outputs)] == i {
-				outputs = append(outputs, x)
-			}
+	var outputs []*tensor.Tensor
+	tensor.NoGrad(func() { outputs = e.outputs(s, e.embed(s, pictures)) })
+	return outputs
+}
+
+// outputs maps embedded pictures [B, N, C] to the outputs of the layers.
+func (e *Encoder) outputs(s *tensor.Scope, x *tensor.Tensor) (outputs []*tensor.Tensor) {
+	if e.norm != nil {
+		x = e.norm.Forward(s, x)
+	}
+	x, normed := e.blocks[0].norm1.first(s, x, e.blocks[0].attn.qkv.Compute)
+	for i := range e.blocks {
+		block, in := &e.blocks[i], normed
+		var next *LayerNorm
+		if i+1 < len(e.blocks) {
+			next = &e.blocks[i+1].norm1
 		}
-	})
+		x, normed = s.LocalPair(func(s *tensor.Scope) (_, _ *tensor.Tensor) { return block.forward(s, x, in, next) })
+		s.Free(in)
+		if len(outputs) < len(e.Layers) && e.Layers[len(outputs)] == i {
+			outputs = append(outputs, x)
+		}
+	}
 	return outputs
 }
 
@@ -183,11 +193,7 @@ func (e *Encoder) embed(s *tensor.Scope, pictures *tensor.Tensor) *tensor.Tensor
 	if e.position != nil {
 		x = x.Add(s, e.position)
 	}
-	x = tensor.Cat(s, 1, e.prefix.Expand(s, b, -1, -1), x) // [B, N, C]
-	if e.norm != nil {
-		x = e.norm.Forward(s, x)
-	}
-	return x
+	return tensor.Cat(s, 1, e.prefix.Expand(s, b, -1, -1), x) // [B, N, C]
 }
 
 // forward maps x [B, N, C] and what norm1 makes of it to the block's output, as

@@ -12,6 +12,7 @@ var (
 	Smooth           = (*Mapper).smooth
 	ResamplePosition = resamplePosition
 	SlotOf           = slotOf
+	Embed            = (*Encoder).embed
 )
 
 // Product is that of queries, keys and values of x [B, N, C], with its bias.
@@ -28,4 +29,9 @@ func SplitViews(a *Attention, s *tensor.Scope, y *tensor.Tensor, v *Views) (q, s
 // AttentionOf is attention without linear layers.
 func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions) *Attention {
 	return &Attention{ViewLogits: logits, heads: heads, opt: opt}
+}
+
+// EmbedByProduct is the embedding of pixels that CUDA has in bfloat16.
+func EmbedByProduct(e *Encoder, s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
+	return newPatches(s, e).forward(s, pixels)
 }

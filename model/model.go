@@ -98,9 +98,23 @@ func (m *Model) Normalize(s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor
 
 // Encode maps normalised pictures [B, 3, H, W] to features; no gradient.
 func (m *Model) Encode(s *tensor.Scope, pictures *tensor.Tensor) Features {
+	return m.features(s, m.Encoder.Forward(s, pictures))
+}
+
+// EncodePixels is Encode for pictures of uint8 on the model's device.
+func (m *Model) EncodePixels(s *tensor.Scope, pixels *tensor.Tensor) Features {
+	e := m.Encoder
+	if e.product == nil {
+		return m.Encode(s, m.Normalize(s, pixels))
+	}
 	var f Features
+	tensor.NoGrad(func() { f = m.features(s, e.outputs(s, e.product.forward(s, pixels))) })
+	return f
+}
+
+// features are those of the outputs of the encoder's layers.
+func (m *Model) features(s *tensor.Scope, outputs []*tensor.Tensor) (f Features) {
 	tensor.NoGrad(func() {
-		outputs := m.Encoder.Forward(s, pictures)
 		means := tensor.Means(s, outputs, append(slices.Clone(m.fuse), places(len(outputs)))...)
 		for _, x := range means[:len(m.fuse)] {
 			f.Targets = append(f.Targets, m.patches(s, x))

@@ -103,7 +103,7 @@ func (t *Stepper) features(s *tensor.Scope, batch *tensor.Tensor) model.Features
 	if batch.DType() == tensor.Half {
 		return t.Model.Unpack(s, batch)
 	}
-	return t.Model.Encode(s, t.Model.Normalize(s, batch))
+	return t.Model.EncodePixels(s, batch)
 }
 
 // pixels are the pictures of a batch [B, 3, H, W] of uint8.

@@ -28,6 +28,10 @@ char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b);
 char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu); // b may be NULL
 char *mvag_add_norm(handle *out, handle x, handle y, handle bias, handle gamma, handle beta, double eps); // y, bias may be NULL
 
+// Before and after the product of an encoder's patches, see patches.go.
+char *mvag_patches(handle *out, handle pixels, handle means, handle deviations, int64_t side);
+char *mvag_place_patches(handle *out, handle x, handle table, int64_t pictures);
+
 // Grad mode, gradients, custom gradients.
 bool mvag_set_grad_mode(bool enabled);
 char *mvag_require_grad(handle t);

@@ -11,7 +11,7 @@ __device__ void unpack(uint4 words, float *x) {
 // out [columns] = x [rows, columns] summed over rows: a block of 1024 threads for
 // 32 columns.
 extern "C" __global__ void __launch_bounds__(1024) sum_rows(const float *x, float *out, unsigned rows, unsigned columns) {
-  __shared__ float part[32][33];
+  __shared__ float part[32][32];
   unsigned lane = threadIdx.x % 32;
   unsigned warp = threadIdx.x / 32;
   unsigned c = blockIdx.x * 32 + lane;
@@ -21,10 +21,12 @@ extern "C" __global__ void __launch_bounds__(1024) sum_rows(const float *x, floa
       sum += x[r * columns + c];
   part[warp][lane] = sum;
   __syncthreads();
-  sum = warp_sum(part[lane][warp]);
-  c = blockIdx.x * 32 + warp;
-  if (lane == 0 && c < columns)
-    out[c] = sum;
+  if (warp > 0 || c >= columns)
+    return;
+  sum = 0;
+  _Pragma("unroll") for (int w = 0; w < 32; w++)
+    sum += part[w][lane];
+  out[c] = sum;
 }
 
 // What the eight warps of a block have summed, eight columns a thread, to the row

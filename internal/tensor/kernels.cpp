@@ -24,6 +24,7 @@ const char source[] =
 #include "tables.cu.h"
 #include "adamw.cu.h"
 #include "losses.cu.h"
+#include "patches.cu.h"
     ;
 
 // What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.

@@ -38,7 +38,7 @@ struct AddNorm : Function<AddNorm> {
     auto c = static_cast<unsigned>(x.size(-1)), rows = static_cast<unsigned>(x.numel() / c);
     Tensor sum = y.defined() ? torch::empty_like(x) : x, normed = torch::empty_like(x, torch::kBFloat16);
     Tensor mean = torch::empty({rows}, x.options()), rstd = torch::empty_like(mean);
-    launch(x, "add_norm", Grid{(rows + 7) / 8}, address(x), address(y), address_if(bias, torch::kFloat), address_if(bias, torch::kBFloat16),
+    launch(x, "add_norm", Grid{(rows + 3) / 4, 1, 1, 128}, address(x), address(y), address_if(bias, torch::kFloat), address_if(bias, torch::kBFloat16),
            address(gamma), address(beta), sum.data_ptr(), normed.data_ptr(), mean.data_ptr(), rstd.data_ptr(), static_cast<float>(eps), rows, c);
     ctx->save_for_backward({sum, mean, rstd, gamma});
     ctx->saved_data["branch"] = y.defined();

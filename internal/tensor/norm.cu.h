@@ -5,13 +5,13 @@ __device__ void unpack(uint2 words, float *x) {
   x[0] = first_of(words.x), x[1] = second_of(words.x), x[2] = first_of(words.y), x[3] = second_of(words.y);
 }
 
-// sum = x + y + bias, and that normalised; a warp a row [C], blocks of 256 threads.
+// sum = x + y + bias, and that normalised; a warp a row [C], blocks of 128 threads.
 // y is NULL where sum is x, and then not written; of the biases one at most is
 // there.
-extern "C" __global__ void __launch_bounds__(256, 3) add_norm(const float *x, const unsigned short *y, const float *bias, const unsigned short *bias16,
+extern "C" __global__ void __launch_bounds__(128, 5) add_norm(const float *x, const unsigned short *y, const float *bias, const unsigned short *bias16,
                                                            const float *gamma, const float *beta, float *sum, unsigned short *normed,
                                                            float *means, float *rstds, float eps, unsigned rows, unsigned c) {
-  unsigned row = blockIdx.x * 8 + threadIdx.x / 32;
+  unsigned row = blockIdx.x * 4 + threadIdx.x / 32;
   unsigned lane = threadIdx.x % 32 * 4;
   if (row >= rows)
     return;

@@ -13,6 +13,7 @@ namespace {
 #include "../../internal/tensor/tables.cu.h"
 #include "../../internal/tensor/adamw.cu.h"
 #include "../../internal/tensor/losses.cu.h"
+#include "../../internal/tensor/patches.cu.h"
 
 typedef void (*Kernel)(void **args);
 
@@ -36,6 +37,7 @@ const std::map<std::string, Entry> kernels = {
     KERNEL(merge), KERNEL(merge_backward), KERNEL(spread_backward),
     TOGETHER(attend_sums), TOGETHER(attend_scale), TOGETHER(attend_gather),
     TOGETHER(attend_back_queries), TOGETHER(attend_back_sums), TOGETHER(attend_back_keys),
+    KERNEL(patches), KERNEL(place),
     TOGETHER(sum_rows), TOGETHER(column_parts), TOGETHER(gelu_backward_parts), TOGETHER(add_norm), TOGETHER(norm_backward),
     TOGETHER(adamw_squares), TOGETHER(adamw_clip), TOGETHER(adamw_moments), TOGETHER(adamw_move),
     KERNEL(means), TOGETHER(group_products), TOGETHER(ranked), TOGETHER(group_pictures), TOGETHER(group_losses), KERNEL(group_backward),
