@@ -57,7 +57,7 @@ struct Rows {
   bool there[2];
   unsigned x[2][8];
 };
-__device__ void place(Rows *r, unsigned n) {
+__device__ void locate(Rows *r, unsigned n) {
   unsigned warp = threadIdx.x / 32;
   unsigned g = threadIdx.x % 32 / 4;
   for (int i = 0; i < 2; i++) {
@@ -285,7 +285,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_gather(const unsigned s
   unsigned first = blockIdx.z * l.n;
   unsigned channel = blockIdx.y * D;
   Rows q;
-  place(&q, l.n);
+  locate(&q, l.n);
   read_rows(&q, qkv, 3 * c, first, channel);
   add_bias(q.x[0], bias + channel + threadIdx.x % 4 * 16, true);
   add_bias(q.x[1], bias + channel + threadIdx.x % 4 * 16, true);
@@ -331,7 +331,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_queries(const unsi
   unsigned channel = blockIdx.y * D;
   unsigned t16 = threadIdx.x % 4 * 16;
   Rows q;
-  place(&q, l.n);
+  locate(&q, l.n);
   Rows grad = q;
   read_rows(&q, qkv, 3 * c, first, channel);
   read_rows(&grad, g, c, first, channel);
@@ -418,7 +418,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_keys(const unsigne
   unsigned t16 = threadIdx.x % 4 * 16;
   const unsigned short *factor = gfactors + (unsigned long long)at * 2 * D * D;
   Rows k;
-  place(&k, l.n);
+  locate(&k, l.n);
   Rows v = k;
   read_rows(&k, qkv, 3 * c, first, channel);
   read_rows(&v, qkv, 3 * c, first, c + channel);
