@@ -53,30 +53,27 @@ __device__ void add_bias(unsigned *x, const float *bias, bool activate) {
 // What the thread holds of rows of a picture, for its head; where = part·C + the
 // head's first channel.
 struct Rows {
-  unsigned at[2];     // tokens
-  bool there[2];
+  unsigned at[2]; // tokens
   unsigned x[2][8];
 };
+// Beyond the last token the last one is meant, again: no thread goes another way than
+// its warp, which mma forbids, and what is written twice is the same.
 __device__ void locate(Rows *r, unsigned n) {
-  unsigned warp = threadIdx.x / 32;
-  unsigned g = threadIdx.x % 32 / 4;
-  for (int i = 0; i < 2; i++) {
-    r->at[i] = (blockIdx.x * (blockDim.x / 32) + warp) * 16 + g + 8 * i;
-    r->there[i] = r->at[i] < n;
-  }
+  unsigned token = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * 16 + threadIdx.x % 32 / 4;
+  r->at[0] = min(token, n - 1);
+  r->at[1] = min(token + 8, n - 1);
 }
 __device__ void read_rows(Rows *r, const unsigned short *from, unsigned stride, unsigned first, unsigned channel) {
   channel += threadIdx.x % 4 * 16;
   _Pragma("unroll")
   for (int i = 0; i < 2; i++)
-    load16(r->x[i], from + (unsigned long long)(first + r->at[i]) * stride + channel, r->there[i]);
+    load16(r->x[i], from + (unsigned long long)(first + r->at[i]) * stride + channel, true);
 }
 __device__ void write_rows(const Rows *r, const unsigned (*x)[8], unsigned short *to, unsigned stride, unsigned first, unsigned channel) {
   channel += threadIdx.x % 4 * 16;
   _Pragma("unroll")
   for (int i = 0; i < 2; i++)
-    if (r->there[i])
-      store16(to + (unsigned long long)(first + r->at[i]) * stride + channel, x[i]);
+    store16(to + (unsigned long long)(first + r->at[i]) * stride + channel, x[i]);
 }
 // c [16 rows, 64] = x · matrix, of which column e is row e of factor.
 __device__ void times(float (*c)[4], const unsigned (*x)[8], const unsigned short *factor) {
@@ -297,8 +294,8 @@ extern "C" __global__ void __launch_bounds__(128) attend_gather(const unsigned s
     if (share_of(share, l, s, j, i) == 0)
       continue;
     const float *by = scale + ((unsigned long long)(group * l.v + j) * l.v + i) * l.n;
-    float by0 = q.there[0] ? by[q.at[0]] : 0;
-    float by1 = q.there[1] ? by[q.at[1]] : 0;
+    float by0 = by[q.at[0]];
+    float by1 = by[q.at[1]];
     float part[8][4];
     times(part, q.x, factors + (unsigned long long)(group * l.v + i) * 2 * D * D);
     _Pragma("unroll")
@@ -344,7 +341,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_queries(const unsi
   for (unsigned i = 0; i < l.v; i++) {
     float w = share_of(share, l, s, j, i);
     unsigned long long row = ((unsigned long long)(group * l.v + j) * l.v + i) * l.n;
-    float by[2] = {q.there[0] ? scale[row + q.at[0]] : 0, q.there[1] ? scale[row + q.at[1]] : 0};
+    float by[2] = {scale[row + q.at[0]], scale[row + q.at[1]]};
     float dot[2] = {0, 0};
     if (w != 0) {
       float part[8][4];
@@ -362,8 +359,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_queries(const unsi
       dot[r] += swapped(dot[r], 1);
       dot[r] += swapped(dot[r], 2);
       dot[r] *= by[r];
-      if (threadIdx.x % 4 == 0 && q.there[r])
-        weighted[row + q.at[r]] = dot[r];
+      weighted[row + q.at[r]] = dot[r]; // by all four threads of the row
       if (w == 0)
         continue;
       // Through the denominator: the gradient of z is -weighted · scale / w.

@@ -7,9 +7,16 @@ KERNELS(
 // rows 2t and 2t+8 of column g; c[0], c[1] are columns 2t and 2t+1 of row g, c[2],
 // c[3] of row g+8 (PTX, mma.m16n8k16).
 __device__ void mma(float *c, const unsigned *a, unsigned b0, unsigned b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// Two numbers as bfloat16, rounded to the nearest, ties to even; the first in the
+// lower half.
+__device__ unsigned pack(float first, float second) {
+  unsigned two;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(two) : "f"(second), "f"(first));
+  return two;
 }
 // What the thread of the warp whose number differs in the bits of mask has as x.
 __device__ float swapped(float x, int mask) { return __shfl_xor_sync(0xffffffff, x, mask); }

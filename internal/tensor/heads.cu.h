@@ -33,7 +33,10 @@ __device__ unsigned token_of(Layout l, unsigned row, unsigned *head) {
   return (group / l.h * l.v + view) * l.n + row % l.n;
 }
 
-__device__ float phi(float x) { return x > 0 ? x + 1 : expf(x); }
+__device__ float phi(float x) {
+  float low = expf(x > 0 ? 0 : x); // without a branch
+  return x > 0 ? x + 1 : low;
+}
 
 // qkv [S·V, N, 3C] + bias [3C] to phi(q), phi(k) and v with a column of ones.
 template <class T>

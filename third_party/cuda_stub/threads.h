@@ -21,6 +21,7 @@ static Index blockIdx, blockDim, gridDim, threadIdx;
 
 inline float __uint_as_float(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
 inline unsigned __float_as_uint(float x) { unsigned bits; memcpy(&bits, &x, 4); return bits; }
+inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 inline float __fdividef(float x, float y) { return x / y; }
 
@@ -112,6 +113,13 @@ inline void run(void (*f)(void **), void **args, Index grid, unsigned n, bool to
 inline void __syncthreads() { threads::wait(threads::block, blockDim.x, false); }
 
 // device.cu.h
+inline unsigned pack(float first, float second) {
+  auto round = [](float x) {
+    unsigned bits = __float_as_uint(x);
+    return x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  };
+  return round(first) | round(second) << 16;
+}
 inline int votes(bool yes) {
   threads::wait(threads::block, blockDim.x, yes);
   return threads::block.counted;
