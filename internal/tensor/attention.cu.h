@@ -18,6 +18,11 @@ struct Heads { unsigned h, v, n, shares; }; // shares: 1, or one table an object
 
 constexpr unsigned D = 64;
 
+// phi, as exactly as bfloat16 needs it.
+__device__ float quick_phi(float x) {
+  float low = __expf(x > 0 ? 0 : x);
+  return x > 0 ? x + 1 : low;
+}
 __device__ float rounded(float x) { return first_of(bfloat16(x)); }
 // w(j, i) for object s.
 __device__ float share_of(const float *share, Heads l, unsigned s, unsigned j, unsigned i) {
@@ -46,7 +51,7 @@ __device__ void add_bias(unsigned *x, const float *bias, bool activate) {
   for (int i = 0; i < 8; i++) {
     float a = first_of(x[i]) + bias[2 * i];
     float b = second_of(x[i]) + bias[2 * i + 1];
-    x[i] = activate ? pack(phi(a), phi(b)) : pack(a, b);
+    x[i] = activate ? pack(quick_phi(a), quick_phi(b)) : pack(a, b);
   }
 }
 
@@ -95,8 +100,9 @@ __device__ void times(float (*c)[4], const unsigned (*x)[8], const unsigned shor
 
 // Adds to acc, over the n tokens of a picture, phi(keys)·scale ⊗ values, and as
 // column 64 phi(keys)·scale times last (1 where there is none) by factor. A block has
-// 8 warps: 4 read 16 columns each of keys, 4 of values; from and bias are those of the
-// thread's warp. Each warp sums 16 rows and half of the columns.
+// two groups of 8 warps, which take 64 tokens in turn: in each, 4 warps read 16 columns
+// of keys and 4 of values, then all sum 16 rows and half of the columns. from and bias
+// are those of the thread's warp.
 struct Outer {
   unsigned keys[64][36];   // by channel, two tokens a word
   unsigned values[72][36];
@@ -104,14 +110,15 @@ struct Outer {
 __device__ void add_outer(Outer *o, float (*acc)[4], const unsigned short *from, unsigned stride, const float *bias,
                           const float *scale, const float *last, float factor, unsigned n) {
   unsigned lane = threadIdx.x % 32;
-  unsigned warp = threadIdx.x / 32;
+  unsigned warp = threadIdx.x / 32 % 8;
   bool key = warp < 4;
   unsigned column = warp % 4 * 16;
+  unsigned token = threadIdx.x / 256 * 64 + 2 * lane;
+  o += threadIdx.x / 256;
   unsigned raw[2][8];
   for (unsigned i = 0; i < 2; i++)
-    load16(raw[i], from + (unsigned long long)(2 * lane + i) * stride, 2 * lane + i < n);
-  for (unsigned first = 0; first < n; first += 64) {
-    unsigned token = first + 2 * lane;
+    load16(raw[i], from + (unsigned long long)(token + i) * stride, token + i < n);
+  for (unsigned first = 0; first < n; first += 128) {
     bool a_there = token < n;
     bool b_there = token + 1 < n;
     float a_by = a_there ? 1 : 0;
@@ -121,25 +128,23 @@ __device__ void add_outer(Outer *o, float (*acc)[4], const unsigned short *from,
       b_by = b_there ? scale[token + 1] : 0;
     }
     __syncthreads(); // the last tokens are done with
+    if (bias) {
+      add_bias(raw[0], bias, key);
+      add_bias(raw[1], bias, key);
+    }
+    unsigned (*to)[36] = key ? &o->keys[column] : &o->values[column];
     _Pragma("unroll")
-    for (int i = 0; i < 16; i++) {
-      float a = i % 2 ? second_of(raw[0][i / 2]) : first_of(raw[0][i / 2]);
-      float b = i % 2 ? second_of(raw[1][i / 2]) : first_of(raw[1][i / 2]);
-      if (bias) {
-        a += bias[i];
-        b += bias[i];
-      }
-      if (key)
-        o->keys[column + i][lane] = pack(rounded(phi(a)) * a_by, rounded(phi(b)) * b_by);
-      else
-        o->values[column + i][lane] = pack(a_there ? a : 0, b_there ? b : 0);
+    for (int i = 0; i < 8; i++) {
+      to[2 * i][lane] = pack(first_of(raw[0][i]) * a_by, first_of(raw[1][i]) * b_by);
+      to[2 * i + 1][lane] = pack(second_of(raw[0][i]) * a_by, second_of(raw[1][i]) * b_by);
     }
     if (warp == 4)
       o->values[64][lane] = last ? pack(a_there ? last[token] * factor : 0, b_there ? last[token + 1] * factor : 0)
                                  : pack(1, 1);
     __syncthreads();
+    token += 128;
     for (unsigned i = 0; i < 2; i++)
-      load16(raw[i], from + (unsigned long long)(token + 64 + i) * stride, token + 64 + i < n);
+      load16(raw[i], from + (unsigned long long)(token + i) * stride, token + i < n);
     unsigned g = lane / 4;
     unsigned t = lane % 4;
     _Pragma("unroll")
@@ -156,6 +161,19 @@ __device__ void add_outer(Outer *o, float (*acc)[4], const unsigned short *from,
       }
     }
   }
+}
+// Adds what the second group has to the first's; whether this thread is of that.
+__device__ bool whole_outer(Outer *o, float (*acc)[4]) {
+  float *other = (float *)o + threadIdx.x % 256;
+  __syncthreads();
+  _Pragma("unroll")
+  for (int i = 0; threadIdx.x >= 256 && i < 20; i++)
+    other[i * 256] = acc[i / 4][i % 4];
+  __syncthreads();
+  _Pragma("unroll")
+  for (int i = 0; threadIdx.x < 256 && i < 20; i++)
+    acc[i / 4][i % 4] += other[i * 256];
+  return threadIdx.x < 256;
 }
 // Writes sums of add_outer as factors and last, times by.
 __device__ void write_outer(const float (*acc)[4], unsigned short *factors, float *last, float by) {
@@ -179,25 +197,26 @@ __device__ void write_outer(const float (*acc)[4], unsigned short *factors, floa
 }
 // Zero sums, and the columns that are not there.
 __device__ void begin_outer(Outer *o, float (*acc)[4]) {
-  for (unsigned i = threadIdx.x; i < 7 * 36; i += blockDim.x)
-    o->values[65 + i / 36][i % 36] = 0;
+  for (unsigned i = threadIdx.x % 256; i < 7 * 36; i += 256)
+    o[threadIdx.x / 256].values[65 + i / 36][i % 36] = 0;
   for (int tile = 0; tile < 5; tile++)
     for (int i = 0; i < 4; i++)
       acc[tile][i] = 0;
 }
 
 // Factors and last of view blockIdx.x, head blockIdx.y, object blockIdx.z.
-extern "C" __global__ void __launch_bounds__(256) attend_sums(const unsigned short *qkv, const float *bias, unsigned short *factors, float *last, Heads l) {
-  __shared__ Outer o;
+extern "C" __global__ void __launch_bounds__(512, 1) attend_sums(const unsigned short *qkv, const float *bias, unsigned short *factors, float *last, Heads l) {
+  __shared__ Outer o[2];
   float acc[5][4];
-  begin_outer(&o, acc);
+  begin_outer(o, acc);
   unsigned c = l.h * D;
   unsigned picture = blockIdx.z * l.v + blockIdx.x;
-  unsigned warp = threadIdx.x / 32;
+  unsigned warp = threadIdx.x / 32 % 8;
   unsigned column = (1 + warp / 4) * c + blockIdx.y * D + warp % 4 * 16;
-  add_outer(&o, acc, qkv + (unsigned long long)picture * l.n * 3 * c + column, 3 * c, bias + column, nullptr, nullptr, 1, l.n);
+  add_outer(o, acc, qkv + (unsigned long long)picture * l.n * 3 * c + column, 3 * c, bias + column, nullptr, nullptr, 1, l.n);
   unsigned long long at = (blockIdx.z * l.h + blockIdx.y) * l.v + blockIdx.x;
-  write_outer(acc, factors + at * 2 * D * D, last + at * D, 1);
+  if (whole_outer(o, acc))
+    write_outer(acc, factors + at * 2 * D * D, last + at * D, 1);
 }
 
 // Scale for query view j and key view i = blockIdx.x, j·V + i, head blockIdx.y,
@@ -227,8 +246,8 @@ extern "C" __global__ void __launch_bounds__(512) attend_scale(const unsigned sh
       unsigned words[4] = {raw.x, raw.y, raw.z, raw.w};
       _Pragma("unroll")
       for (int k = 0; k < 4; k++)
-        x += rounded(phi(first_of(words[k]) + bias[channel + 2 * k])) * sum[2 * k] +
-             rounded(phi(second_of(words[k]) + bias[channel + 2 * k + 1])) * sum[2 * k + 1];
+        x += rounded(quick_phi(first_of(words[k]) + bias[channel + 2 * k])) * sum[2 * k] +
+             rounded(quick_phi(second_of(words[k]) + bias[channel + 2 * k + 1])) * sum[2 * k + 1];
     }
     x += swapped(x, 1);
     x += swapped(x, 2);
@@ -381,15 +400,15 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_queries(const unsi
 }
 
 // The gradients of factors and last, laid out as they are, of key view blockIdx.x.
-extern "C" __global__ void __launch_bounds__(256) attend_back_sums(const unsigned short *g, const unsigned short *qkv, const float *bias, const float *share, const float *scale,
+extern "C" __global__ void __launch_bounds__(512, 1) attend_back_sums(const unsigned short *g, const unsigned short *qkv, const float *bias, const float *share, const float *scale,
                                                                    const float *weighted, const float *factor, unsigned short *gfactors, float *glast, Heads l) {
-  __shared__ Outer o;
+  __shared__ Outer o[2];
   float acc[5][4];
-  begin_outer(&o, acc);
+  begin_outer(o, acc);
   unsigned c = l.h * D;
   unsigned i = blockIdx.x;
   unsigned group = blockIdx.z * l.h + blockIdx.y;
-  unsigned warp = threadIdx.x / 32;
+  unsigned warp = threadIdx.x / 32 % 8;
   unsigned column = blockIdx.y * D + warp % 4 * 16;
   for (unsigned j = 0; j < l.v; j++) {
     float w = share_of(share, l, blockIdx.z, j, i);
@@ -398,11 +417,12 @@ extern "C" __global__ void __launch_bounds__(256) attend_back_sums(const unsigne
     unsigned long long token = (unsigned long long)(blockIdx.z * l.v + j) * l.n;
     unsigned long long row = ((unsigned long long)(group * l.v + j) * l.v + i) * l.n;
     bool key = warp < 4;
-    add_outer(&o, acc, key ? qkv + token * 3 * c + column : g + token * c + column, key ? 3 * c : c, key ? bias + column : nullptr,
+    add_outer(o, acc, key ? qkv + token * 3 * c + column : g + token * c + column, key ? 3 * c : c, key ? bias + column : nullptr,
               scale + row, weighted + row, -1 / w, l.n);
   }
   unsigned long long at = group * l.v + i;
-  write_outer(acc, gfactors + at * 2 * D * D, glast + at * D, factor ? *factor : 1);
+  if (whole_outer(o, acc))
+    write_outer(acc, gfactors + at * 2 * D * D, glast + at * D, factor ? *factor : 1);
 }
 
 // What the gradients of factors and last give keys and values, in gqkv.

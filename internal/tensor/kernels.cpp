@@ -81,8 +81,8 @@ std::string compile(const std::string &architecture) {
   void *program = nullptr;
   TORCH_CHECK(n.create(&program, source, "kernels.cu", 0, nullptr, nullptr) == 0, "nvrtcCreateProgram failed");
   std::string option = "--gpu-architecture=" + architecture, text;
-  const char *options[] = {option.c_str()};
-  int failed = n.compile(program, 1, options);
+  const char *options[] = {option.c_str(), "--split-compile=0"}; // on all processors
+  int failed = n.compile(program, 2, options);
   size_t size = 0;
   if (failed ? n.log_size(program, &size) : n.size(program, &size))
     size = 0;

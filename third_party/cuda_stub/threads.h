@@ -22,6 +22,7 @@ static Index blockIdx, blockDim, gridDim, threadIdx;
 inline float __uint_as_float(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
 inline unsigned __float_as_uint(float x) { unsigned bits; memcpy(&bits, &x, 4); return bits; }
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+inline float __expf(float x) { return expf(x); }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 inline float __fdividef(float x, float y) { return x / y; }
 
