@@ -142,8 +142,7 @@ bool for_kernels(Lists &l, const Tensor &rates) {
 
 constexpr unsigned block = 4096; // numbers, as in adamw.cu.h
 
-// The parameters of one launch; at is the number of
-// blocks of the launches before it.
+// The parameters of one launch; at is the number of blocks of the launches before it.
 struct Launch {
   Parameters table{};
   unsigned blocks = 0, at = 0;
