@@ -21,7 +21,7 @@ func Load(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*model.Model
 	if cfg.Threads > 0 {
 		tensor.SetThreads(cfg.Threads)
 	}
-	if err := tensor.SetMatmulPrecision(cfg.Precision != "fp32"); err != nil {
+	if err := tensor.SetPrecision(cfg.Precision); err != nil {
 		return nil, Protocol{}, err
 	}
 	arch, err := weights.OfConfig(cfg.Backbone)

@@ -144,7 +144,7 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record modeltest
 	defer loader.Close()
 	err = tensor.Run(func(s *tensor.Scope) error {
 		tensor.Seed(cfg.Seed)
-		if err := tensor.SetMatmulPrecision(cfg.Precision != "fp32"); err != nil {
+		if err := tensor.SetPrecision(cfg.Precision); err != nil {
 			return err
 		}
 		m, err := model.New(s, device, cfg, arch, modeltest.RandomViT(4, 2))

@@ -59,7 +59,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 		if cfg.Threads > 0 {
 			tensor.SetThreads(cfg.Threads)
 		}
-		if err := tensor.SetMatmulPrecision(cfg.Precision != "fp32"); err != nil {
+		if err := tensor.SetPrecision(cfg.Precision); err != nil {
 			return err
 		}
 		tensor.Seed(cfg.Seed)

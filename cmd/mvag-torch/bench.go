@@ -135,7 +135,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		if cfg.Threads > 0 {
 			tensor.SetThreads(cfg.Threads)
 		}
-		if err := tensor.SetMatmulPrecision(cfg.Precision != "fp32"); err != nil {
+		if err := tensor.SetPrecision(cfg.Precision); err != nil {
 			return err
 		}
 		m, err := model.New(s, t.device, cfg, arch, backbone)

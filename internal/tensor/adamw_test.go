@@ -6,9 +6,7 @@ import "testing"
 // over three steps. There are more parameters than one launch takes, one is no
 // multiple of 16 bytes into its memory, and one has no gradient.
 func TestStableAdamWOnCUDA(t *testing.T) {
-	if n, err := CUDADevices(); err != nil || n == 0 {
-		t.Skip("no CUDA device")
-	}
+	beside(t)
 	for _, clip := range []float64{1, 1e6} {
 		have, want := stepsOn(t, 0, clip), stepsOn(t, CPU, clip)
 		for name := range want {

@@ -1,5 +1,5 @@
 // Linear attention as one operation, by kernels of our own for bfloat16 on CUDA
-// (attention.cu.h has the formula and the layouts).
+// (attend.cu.h has the formula and the layouts).
 #include "bridge.h"
 #include "columns.h"
 #include "handles.h"

@@ -15,12 +15,8 @@ import "slices"
 func (x *Tensor) SplitLinearHeads(s *Scope, bias *Tensor, views, heads int64) (q, k, v *Tensor) {
 	var out [3]C.handle
 	check("split_linear_heads", C.mvag_split_heads(&out[0], C.handle(x.c), C.handle(bias.c), C.int64_t(views), C.int64_t(heads)), x, bias)
-	adopt := func(h C.handle) *Tensor {
-		t := s.slot()
-		*(*C.handle)(&t.c) = h
-		return t.done("split_linear_heads", x, bias)
-	}
-	return adopt(out[0]), adopt(out[1]), adopt(out[2])
+	take := func(h C.handle) *Tensor { return s.given("split_linear_heads", h, x, bias) }
+	return take(out[0]), take(out[1]), take(out[2])
 }
 
 // MergeLinearHeads maps [S, H, V, N, D+1], numerators and their denominator, to
@@ -60,16 +56,9 @@ func (qkv *Tensor) LinearAttention(s *Scope, bias, share, base, factor *Tensor, 
 	out := s.slot()
 	o := C.mvag_attention{eps: C.double(opt.Eps), _select: C.int(slices.Index(selections, opt.Select)), count: C.int64_t(opt.Count)}
 	check("linear_attention", C.mvag_attend((*C.handle)(&out.c), C.handle(qkv.c), C.handle(bias.c), C.handle(share.c),
-		optionalHandle(base), optionalHandle(factor), o), qkv, bias, share)
+		C.handle(optional(base)), C.handle(optional(factor)), o), qkv, bias, share)
 	return out.done("linear_attention", qkv, bias, share)
 }
 
 // selections are the values of LinearAttentionOptions.Select, in the order of attend.cpp.
 var selections = []string{"all", "lowest", "highest"}
-
-func optionalHandle(t *Tensor) C.handle {
-	if t == nil {
-		return nil
-	}
-	return C.handle(t.c)
-}

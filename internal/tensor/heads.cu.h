@@ -1,7 +1,5 @@
-// The kernels of linear attention's element-wise parts on CUDA (attention.cpp
-// has the same loops for the CPU): one thread an element, nothing shared between
-// threads. What KERNELS makes of its argument is up to who includes this: text
-// to be compiled at run time, or functions for a test without a card.
+// The kernels of linear attention's element-wise parts on CUDA (heads.cpp has the
+// same loops for the CPU): one thread an element, nothing shared between threads.
 //
 // Tokens are laid out [S·V, N, C], heads [S, H, V, N, D] with C = H·D; a row is
 // one of [S, H, V, N]. Numbers are float, or bfloat16 as unsigned short.

@@ -17,7 +17,7 @@ const char source[] =
 #include "device.cu.h"
 #include "numbers.cu.h"
 #include "heads.cu.h"
-#include "attention.cu.h"
+#include "attend.cu.h"
 #include "columns.cu.h"
 #include "norm.cu.h"
 #include "blocks.cu.h"

@@ -1,4 +1,6 @@
-// Kernels for CUDA that are compiled at run time (kernels.cpp).
+// Kernels for CUDA that are compiled at run time (kernels.cpp). They are in the files
+// .cu.h, as the argument of KERNELS; what that makes of it is up to who includes
+// them: text, functions for a test without a card, or types that both sides share.
 #pragma once
 #include <torch/torch.h>
 

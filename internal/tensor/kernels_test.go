@@ -9,13 +9,7 @@ import (
 // LibTorch's operations where the type is bfloat16, forward and backward. What
 // stands for a card (make dry-cuda) runs the kernels and copies, nothing else.
 func TestKernelsOnCUDA(t *testing.T) {
-	if n, err := CUDADevices(); err != nil || n == 0 {
-		t.Skip("no CUDA device")
-	}
-	card, _, _, _, err := DeviceInfo(0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	card := beside(t)
 	for _, dtype := range []DType{Float, BFloat16} {
 		share := map[DType]float64{Float: 1e-5, BFloat16: 0.01}[dtype]
 		onCPU, onCUDA := headsOn(t, CPU, dtype), headsOn(t, 0, dtype)
@@ -28,7 +22,7 @@ func TestKernelsOnCUDA(t *testing.T) {
 	}
 }
 
-// headsOn computes what attention.cpp has on device d, from tokens of dtype, and
+// headsOn computes what heads.cpp has on device d, from tokens of dtype, and
 // its gradients.
 func headsOn(t *testing.T, d Device, dtype DType) map[string][]float32 {
 	const objects, views, heads, tokens, dim = 2, 3, 2, 5, 7
@@ -36,13 +30,9 @@ func headsOn(t *testing.T, d Device, dtype DType) map[string][]float32 {
 	out := map[string][]float32{}
 	must(t, func(s *Scope) {
 		Seed(3)
-		// Numbers are drawn and converted on the CPU, then copied.
-		random := func(as DType, shape ...int64) *Tensor {
-			x := Rand(s, CPU, shape...).AddScalar(s, -0.5).MulScalar(s, 4).To(s, as)
-			return FromBytes(s, d, as, x.Bytes(), shape...)
-		}
+		random := func(as DType, shape ...int64) *Tensor { return drawn(s, d, as, shape...) }
 		host := func(x *Tensor) *Tensor { return FromBytes(s, CPU, x.DType(), x.Bytes(), x.Shape()...) }
-		keep := func(name string, x *Tensor) { out[name] = host(x).To(s, Float).Floats() }
+		keep := func(name string, x *Tensor) { out[name] = onHost(s, x) }
 		qkv, bias := random(dtype, b, tokens, 3*c), random(Float, 3*c)
 		for i, columns := range []int64{dim, dim, dim + 1} {
 			x, by := qkv.Detach(s).RequireGrad(), bias.Detach(s).RequireGrad()

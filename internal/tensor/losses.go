@@ -47,10 +47,3 @@ func GroupLosses(s *Scope, target *Tensor, members []*Tensor, hard int64, easy f
 	take := func(h C.handle) *Tensor { return s.given("group_losses", h, of...) }
 	return take(out[0]), take(out[1]), take(out[2]), true
 }
-
-// given makes a tensor of a handle that an operation gave.
-func (s *Scope) given(op string, h C.handle, of ...*Tensor) *Tensor {
-	t := s.slot()
-	*(*C.handle)(&t.c) = h
-	return t.done(op, of...)
-}

@@ -4,9 +4,7 @@ import "testing"
 
 // TestMeansOnCUDA compares the kernel for means with what is composed on the CPU.
 func TestMeansOnCUDA(t *testing.T) {
-	if n, err := CUDADevices(); err != nil || n == 0 {
-		t.Skip("no CUDA device")
-	}
+	beside(t)
 	of := [][]int{{0, 1, 2}, {3, 4}, {0, 1, 2, 3, 4}}
 	means := func(d Device) (values []float32) {
 		must(t, func(s *Scope) {

@@ -11,7 +11,5 @@ func (x *Tensor) AddNorm(s *Scope, y, bias, gamma, beta *Tensor, eps float64) (s
 	var out [2]C.handle
 	check("add_norm", C.mvag_add_norm(&out[0], C.handle(x.c), C.handle(optional(y)), C.handle(optional(bias)), C.handle(gamma.c), C.handle(beta.c), C.double(eps)),
 		x, y, bias, gamma, beta)
-	sum, normed = s.slot(), s.slot()
-	*(*C.handle)(&sum.c), *(*C.handle)(&normed.c) = out[0], out[1]
-	return sum.done("add_norm"), normed.done("add_norm")
+	return s.given("add_norm", out[0]), s.given("add_norm", out[1])
 }

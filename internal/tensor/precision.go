@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// SetMatmulPrecision lets float32 matrix products and convolutions be computed
-// with TF32's 10-bit mantissas where the hardware has them (PyTorch's "high"),
-// or exactly.
-func SetMatmulPrecision(tf32 bool) error {
-	mode := "highest"
-	if tf32 {
-		mode = "high"
+// SetPrecision lets float32 matrix products and convolutions be computed with TF32's
+// 10-bit mantissas where the hardware has them (PyTorch's "high"), or, for "fp32",
+// exactly.
+func SetPrecision(precision string) error {
+	mode := "high"
+	if precision == "fp32" {
+		mode = "highest"
 	}
 	text := C.CString(mode)
 	defer C.free(unsafe.Pointer(text))

@@ -238,6 +238,13 @@ func (out *Tensor) done(op string, inputs ...*Tensor) *Tensor {
 	return out
 }
 
+// given makes a tensor of a handle that an operation gave.
+func (s *Scope) given(op string, h C.handle, of ...*Tensor) *Tensor {
+	t := s.slot()
+	*(*C.handle)(&t.c) = h
+	return t.done(op, of...)
+}
+
 // check panics with an Error if a bridge call returned a message.
 func check(op string, msg *C.char, inputs ...*Tensor) {
 	if msg != nil {

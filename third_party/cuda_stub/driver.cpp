@@ -8,7 +8,7 @@ namespace {
 
 #include "../../internal/tensor/numbers.cu.h"
 #include "../../internal/tensor/heads.cu.h"
-#include "../../internal/tensor/attention.cu.h"
+#include "../../internal/tensor/attend.cu.h"
 #include "../../internal/tensor/columns.cu.h"
 #include "../../internal/tensor/norm.cu.h"
 #include "../../internal/tensor/blocks.cu.h"
