@@ -5,8 +5,10 @@
 // Functions declared here, directly in namespace torch, have the argument
 // lists of 2.1. Qualified lookup of torch::f stops at them and never reaches
 // at::f through LibTorch's using-directive, so they cannot be ambiguous.
+//
+// The program's own C++ (internal/tensor) defines MVAG_BRIDGE and needs none of it.
 #pragma once
-#ifdef __cplusplus
+#if defined(__cplusplus) && !defined(MVAG_BRIDGE)
 #include <torch/torch.h>
 
 #if TORCH_VERSION_MAJOR != 2 || TORCH_VERSION_MINOR != 11

@@ -1,5 +1,6 @@
 #include "bridge.h"
 #include "handles.h"
+#include "libtorch.h"
 
 #include <cstring>
 #include <dlfcn.h>
@@ -10,8 +11,9 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/cuda.h>
 #include <torch/script.h>
-#include <torch/torch.h>
+#include <torch/version.h>
 
 #include "_cgo_export.h"
 

@@ -1,6 +1,6 @@
 // Sums over all dimensions but the last, by kernels of our own where they can.
 #pragma once
-#include <torch/torch.h>
+#include "libtorch.h"
 
 // Whether a kernel that takes 16 bytes at a time can read t on its device.
 bool in_words(const torch::Tensor &t);

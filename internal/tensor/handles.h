@@ -2,12 +2,11 @@
 // messages.
 #pragma once
 #include "bridge.h"
+#include "libtorch.h"
 
 #include <cctype>
 #include <cstring>
 #include <string>
-
-#include <torch/torch.h>
 
 using torch::Tensor;
 

@@ -2,7 +2,7 @@
 // .cu.h, as the argument of KERNELS; what that makes of it is up to who includes
 // them: text, functions for a test without a card, or types that both sides share.
 #pragma once
-#include <torch/torch.h>
+#include "libtorch.h"
 
 // Whether our kernels (the .cu.h files) can run on t's device. The first call for
 // a device compiles them; where that fails, a warning says why, once.

@@ -1,10 +1,11 @@
 // What our own loops over the numbers of a tensor share.
 #pragma once
+#include "libtorch.h"
+
 #include <algorithm>
 #include <cstdint>
 
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
 
 // plain tensors are those the loops are for; others get LibTorch's operations.
 inline bool plain(const torch::Tensor &t) {

@@ -11,7 +11,7 @@
 // when its scope ends.
 package tensor
 
-// #cgo CXXFLAGS: -std=c++17 -fopenmp
+// #cgo CXXFLAGS: -std=c++17 -fopenmp -DMVAG_BRIDGE
 // #cgo LDFLAGS: -fopenmp -lstdc++ -ltorch_cpu -lc10 -ldl
 // #cgo noescape mvag_sizes
 // #cgo nocallback mvag_sizes
