@@ -80,7 +80,7 @@ func TestNormOfBothOnCUDA(t *testing.T) {
 			x, y := drawn(s, d, Float, 5, 256).RequireGrad(), drawn(s, d, BFloat16, 5, 256)
 			one, zero := drawn(s, d, Float, 256), drawn(s, d, Float, 256)
 			sum, normed := x.AddNorm(s, y, nil, one, zero, 1e-6)
-			sum, last := sum.AddNorm(s, normed, nil, one, zero, 1e-6)
+			_, last := sum.AddNorm(s, normed, nil, one, zero, 1e-6)
 			last.BackwardFrom(drawn(s, d, BFloat16, 5, 256))
 			grad = onHost(s, x.Grad(s))
 		})
