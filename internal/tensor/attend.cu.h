@@ -55,6 +55,20 @@ __device__ void add_bias(unsigned *x, const float *bias, bool activate) {
   }
 }
 
+// Which query view j, head and object s the block is for, by blockIdx.y and z: group is
+// s·H + head, first the view's first token, channel the head's first.
+struct Query {
+  unsigned s;
+  unsigned j;
+  unsigned group;
+  unsigned first;
+  unsigned channel;
+};
+__device__ Query query_of(Heads l) {
+  unsigned s = blockIdx.z / l.v;
+  return {s, blockIdx.z % l.v, s * l.h + blockIdx.y, blockIdx.z * l.n, blockIdx.y * D};
+}
+
 // What the thread holds of rows of a picture, for its head; where = part·C + the
 // head's first channel.
 struct Rows {
@@ -73,6 +87,11 @@ __device__ void read_rows(Rows *r, const unsigned short *from, unsigned stride, 
   _Pragma("unroll")
   for (int i = 0; i < 2; i++)
     load16(r->x[i], from + (unsigned long long)(first + r->at[i]) * stride + channel, true);
+}
+__device__ void add_biases(Rows *r, const float *bias, bool activate) {
+  bias += threadIdx.x % 4 * 16;
+  add_bias(r->x[0], bias, activate);
+  add_bias(r->x[1], bias, activate);
 }
 __device__ void write_rows(const Rows *r, const unsigned (*x)[8], unsigned short *to, unsigned stride, unsigned first, unsigned channel) {
   channel += threadIdx.x % 4 * 16;
@@ -295,28 +314,20 @@ extern "C" __global__ void __launch_bounds__(512) attend_scale(const unsigned sh
 extern "C" __global__ void __launch_bounds__(128) attend_gather(const unsigned short *qkv, const float *bias, const unsigned short *factors, const float *share, const float *scale,
                                                                 const unsigned short *base, const float *factor, unsigned short *out, Heads l) {
   unsigned c = l.h * D;
-  unsigned s = blockIdx.z / l.v;
-  unsigned j = blockIdx.z % l.v;
-  unsigned group = s * l.h + blockIdx.y;
-  unsigned first = blockIdx.z * l.n;
-  unsigned channel = blockIdx.y * D;
+  Query at = query_of(l);
   Rows q;
   locate(&q, l.n);
-  read_rows(&q, qkv, 3 * c, first, channel);
-  add_bias(q.x[0], bias + channel + threadIdx.x % 4 * 16, true);
-  add_bias(q.x[1], bias + channel + threadIdx.x % 4 * 16, true);
-  float sum[8][4];
-  for (int tile = 0; tile < 8; tile++)
-    for (int k = 0; k < 4; k++)
-      sum[tile][k] = 0;
+  read_rows(&q, qkv, 3 * c, at.first, at.channel);
+  add_biases(&q, bias + at.channel, true);
+  float sum[8][4] = {};
   for (unsigned i = 0; i < l.v; i++) {
-    if (share_of(share, l, s, j, i) == 0)
+    if (share_of(share, l, at.s, at.j, i) == 0)
       continue;
-    const float *by = scale + ((unsigned long long)(group * l.v + j) * l.v + i) * l.n;
+    const float *by = scale + ((unsigned long long)(at.group * l.v + at.j) * l.v + i) * l.n;
     float by0 = by[q.at[0]];
     float by1 = by[q.at[1]];
     float part[8][4];
-    times(part, q.x, factors + (unsigned long long)(group * l.v + i) * 2 * D * D);
+    times(part, q.x, factors + (unsigned long long)(at.group * l.v + i) * 2 * D * D);
     _Pragma("unroll")
     for (int tile = 0; tile < 8; tile++)
       for (int k = 0; k < 4; k++)
@@ -325,14 +336,14 @@ extern "C" __global__ void __launch_bounds__(128) attend_gather(const unsigned s
   unsigned x[2][8];
   Rows old = q;
   if (base)
-    read_rows(&old, base, c, first, channel);
+    read_rows(&old, base, c, at.first, at.channel);
   float f = base ? *factor : 1;
   _Pragma("unroll")
   for (int r = 0; r < 2; r++)
     for (int k = 0; k < 8; k++)
       x[r][k] = base ? pack(first_of(old.x[r][k]) + f * sum[k][2 * r], second_of(old.x[r][k]) + f * sum[k][2 * r + 1])
                      : pack(sum[k][2 * r], sum[k][2 * r + 1]);
-  write_rows(&q, x, out, c, first, channel);
+  write_rows(&q, x, out, c, at.first, at.channel);
 }
 
 // What the gradient g of out gives the queries, in gqkv, and, for attend_back_sums and
@@ -340,31 +351,23 @@ extern "C" __global__ void __launch_bounds__(128) attend_gather(const unsigned s
 extern "C" __global__ void __launch_bounds__(128) attend_back_queries(const unsigned short *g, const unsigned short *qkv, const float *bias, const unsigned short *factors, const float *last,
                                                                       const float *share, const float *scale, const float *factor, unsigned short *gqkv, float *weighted, Heads l) {
   unsigned c = l.h * D;
-  unsigned s = blockIdx.z / l.v;
-  unsigned j = blockIdx.z % l.v;
-  unsigned group = s * l.h + blockIdx.y;
-  unsigned first = blockIdx.z * l.n;
-  unsigned channel = blockIdx.y * D;
+  Query at = query_of(l);
   unsigned t16 = threadIdx.x % 4 * 16;
   Rows q;
   locate(&q, l.n);
   Rows grad = q;
-  read_rows(&q, qkv, 3 * c, first, channel);
-  read_rows(&grad, g, c, first, channel);
-  add_bias(q.x[0], bias + channel + t16, true);
-  add_bias(q.x[1], bias + channel + t16, true);
-  float sum[8][4];
-  for (int tile = 0; tile < 8; tile++)
-    for (int k = 0; k < 4; k++)
-      sum[tile][k] = 0;
+  read_rows(&q, qkv, 3 * c, at.first, at.channel);
+  read_rows(&grad, g, c, at.first, at.channel);
+  add_biases(&q, bias + at.channel, true);
+  float sum[8][4] = {};
   for (unsigned i = 0; i < l.v; i++) {
-    float w = share_of(share, l, s, j, i);
-    unsigned long long row = ((unsigned long long)(group * l.v + j) * l.v + i) * l.n;
+    float w = share_of(share, l, at.s, at.j, i);
+    unsigned long long row = ((unsigned long long)(at.group * l.v + at.j) * l.v + i) * l.n;
     float by[2] = {scale[row + q.at[0]], scale[row + q.at[1]]};
     float dot[2] = {0, 0};
     if (w != 0) {
       float part[8][4];
-      times(part, grad.x, factors + (unsigned long long)(group * l.v + i) * 2 * D * D + D * D);
+      times(part, grad.x, factors + (unsigned long long)(at.group * l.v + i) * 2 * D * D + D * D);
       _Pragma("unroll")
       for (int tile = 0; tile < 8; tile++)
         for (int r = 0; r < 2; r++) {
@@ -373,7 +376,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_queries(const unsi
           sum[tile][2 * r + 1] += by[r] * part[tile][2 * r + 1];
         }
     }
-    const float *of = last + (unsigned long long)(group * l.v + i) * D + t16;
+    const float *of = last + (unsigned long long)(at.group * l.v + i) * D + t16;
     for (int r = 0; r < 2; r++) {
       dot[r] += swapped(dot[r], 1);
       dot[r] += swapped(dot[r], 2);
@@ -396,7 +399,7 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_queries(const unsi
   for (int r = 0; r < 2; r++)
     for (int k = 0; k < 8; k++)
       x[r][k] = pack(f * sum[k][2 * r] * fminf(first_of(q.x[r][k]), 1), f * sum[k][2 * r + 1] * fminf(second_of(q.x[r][k]), 1));
-  write_rows(&q, x, gqkv, 3 * c, first, channel);
+  write_rows(&q, x, gqkv, 3 * c, at.first, at.channel);
 }
 
 // The gradients of factors and last, laid out as they are, of key view blockIdx.x.
@@ -438,10 +441,8 @@ extern "C" __global__ void __launch_bounds__(128) attend_back_keys(const unsigne
   Rows v = k;
   read_rows(&k, qkv, 3 * c, first, channel);
   read_rows(&v, qkv, 3 * c, first, c + channel);
-  add_bias(k.x[0], bias + channel + t16, true);
-  add_bias(k.x[1], bias + channel + t16, true);
-  add_bias(v.x[0], bias + c + channel + t16, false);
-  add_bias(v.x[1], bias + c + channel + t16, false);
+  add_biases(&k, bias + channel, true);
+  add_biases(&v, bias + c + channel, false);
   float part[8][4];
   unsigned x[2][8];
   times(part, k.x, factor);
