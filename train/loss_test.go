@@ -2,9 +2,9 @@ package train
 
 import (
 	"fmt"
-	"math"
 	"testing"
 
+	"mvag-torch/internal/golden"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/train/schedule"
@@ -22,7 +22,9 @@ func TestLossOnCUDA(t *testing.T) {
 			onCPU := lossOn(t, tensor.CPU, c.members, c.channels, c.easy, both)
 			onCUDA := lossOn(t, 0, c.members, c.channels, c.easy, both)
 			for name, want := range onCPU {
-				near(t, fmt.Sprint(c, " both: ", both, " ", name), onCUDA[name], want)
+				if err := golden.Near(onCUDA[name], want, 1e-5); err != nil {
+					t.Fatalf("%v both: %v %s: %v", c, both, name, err)
+				}
 			}
 		}
 	}
@@ -73,21 +75,4 @@ func lossOn(t *testing.T, d tensor.Device, members, channels int64, easy float64
 		t.Fatal(err)
 	}
 	return out
-}
-
-// near wants numbers that agree to a share of the largest.
-func near(t *testing.T, name string, have, want []float32) {
-	t.Helper()
-	if len(have) != len(want) {
-		t.Fatalf("%s: have %d numbers, want %d", name, len(have), len(want))
-	}
-	largest := 0.0
-	for _, w := range want {
-		largest = max(largest, math.Abs(float64(w)))
-	}
-	for i := range want {
-		if off := math.Abs(float64(have[i] - want[i])); !(off <= 1e-5*largest) {
-			t.Fatalf("%s: number %d: have %v, want %v", name, i, have[i], want[i])
-		}
-	}
 }

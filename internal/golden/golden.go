@@ -39,6 +39,15 @@ func Compare(got, want []float32, atol, rtol float64) error {
 	return nil
 }
 
+// Near is Compare by a share of the largest of want, for numbers without a trace.
+func Near(got, want []float32, share float64) error {
+	largest := 0.0
+	for _, w := range want {
+		largest = max(largest, math.Abs(float64(w)))
+	}
+	return Compare(got, want, share*largest, 0)
+}
+
 // MaxDiff is the largest absolute difference.
 func MaxDiff(got, want []float32) float64 {
 	worst := 0.0

@@ -2,7 +2,6 @@ package tensor
 
 import (
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"mvag-torch/internal/golden"
 	"mvag-torch/internal/libtorch"
 )
 
@@ -274,17 +274,8 @@ func TestStableAdamWOfLists(t *testing.T) {
 // compare wants numbers that agree to a share of the largest.
 func compare(t *testing.T, name string, have, want []float32, share float64) {
 	t.Helper()
-	if len(have) != len(want) {
-		t.Fatalf("%s: have %d numbers, want %d", name, len(have), len(want))
-	}
-	largest := 0.0
-	for _, w := range want {
-		largest = max(largest, math.Abs(float64(w)))
-	}
-	for i := range want {
-		if d := math.Abs(float64(have[i] - want[i])); !(d <= share*largest) {
-			t.Fatalf("%s: number %d: have %v, want %v", name, i, have[i], want[i])
-		}
+	if err := golden.Near(have, want, share); err != nil {
+		t.Fatalf("%s: %v", name, err)
 	}
 }
 
