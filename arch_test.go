@@ -28,6 +28,7 @@ var rank = map[string]int{
 	"cmd":                  9,
 	"train":                8,
 	"eval":                 8,
+	"inspect":              8,
 	"internal/doctor":      8,
 	"model":                7,
 	"dataset":              6,
@@ -39,6 +40,7 @@ var rank = map[string]int{
 	"internal/onnx":        2,
 	"internal/pytorch":     2,
 	"internal/safetensors": 1,
+	"internal/heatmap":     0,
 	"internal/libjpeg":     0,
 	"internal/libtorch":    0,
 	"internal/machine":     0,
@@ -47,8 +49,8 @@ var rank = map[string]int{
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"cmd/launch", "configs", "dataset", "eval/calibration", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/checkpoint", "model/weights", "train/feature", "train/schedule",
-	"internal/doctor", "internal/download", "internal/golden", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
+	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/weights", "train/feature", "train/schedule",
+	"internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 
 const (

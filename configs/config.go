@@ -10,19 +10,19 @@ package configs
 // Data.Root and Data.Cache, [Load] replaces $NAME, ${NAME} and a leading ~/.
 type Config struct {
 	// Name is the name of the run folder below Output.
-	Name string `yaml:"name"`
+	Name string `yaml:"name" decides:"nothing"`
 	// Output is the folder that holds the run folders.
-	Output string `yaml:"output"`
+	Output string `yaml:"output" decides:"nothing"`
 	// Seed decides initial weights, dropout, jitter and the order of objects.
-	Seed int64 `yaml:"seed"`
+	Seed int64 `yaml:"seed" decides:"training"`
 	// Device is "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
-	Device string `yaml:"device"`
+	Device string `yaml:"device" decides:"nothing"`
 	// Threads is the number of CPU threads of LibTorch; 0 leaves the choice to LibTorch.
-	Threads int `yaml:"threads"`
+	Threads int `yaml:"threads" decides:"nothing"`
 	// Precision is that of matrix products: "fp32", "tf32" or "bf16".
-	Precision string `yaml:"precision"`
+	Precision string `yaml:"precision" decides:"features,training,scores"`
 	// CUDAGraph has CUDA devices replay recorded steps and predictions.
-	CUDAGraph bool `yaml:"cuda_graph"`
+	CUDAGraph bool `yaml:"cuda_graph" decides:"nothing"`
 
 	Backbone Backbone `yaml:"backbone"`
 	Data     Data     `yaml:"data"`
@@ -36,88 +36,88 @@ type Backbone struct {
 	// Mode is "native", where the program computes an architecture that it
 	// knows, or "module", where the code of a TorchScript archive does
 	// (third_party/export_backbone.py); that also says what the layers are.
-	Mode string `yaml:"mode"`
+	Mode string `yaml:"mode" decides:"features,training,scores"`
 	// Name is timm's architecture name, with or without the pretraining tag:
 	// vit_base_patch14_reg4_dinov2.lvd142m.
-	Name string `yaml:"name"`
+	Name string `yaml:"name" decides:"features,training,scores"`
 	// Weights is a safetensors file, a PyTorch state dict (.pth), a TorchScript
 	// archive (.pt, .ts) or an ONNX model; docs/format/weights.md says of whom.
-	Weights string `yaml:"weights"`
+	Weights string `yaml:"weights" decides:"nothing"`
 	// Layers are the 0-based blocks whose outputs are reconstructed; empty
 	// means the default of the architecture (2..9 of 12, 4,6..18 of 24,
 	// 8,11..29 of 40).
-	Layers []int `yaml:"layers,flow"`
+	Layers []int `yaml:"layers,flow" decides:"features,training,scores"`
 	// Fuse groups positions in Layers; each group is averaged into one target.
 	// Empty means two halves in order.
-	Fuse [][]int `yaml:"fuse,flow"`
+	Fuse [][]int `yaml:"fuse,flow" decides:"features,training,scores"`
 }
 
 // Data is where the pictures are and what becomes of them before the model.
 type Data struct {
 	// Format is the layout on disk: "realiad", "realiad_variety", "mvtec",
 	// "visa", "manta", "folder" or "table" (docs/datasets.md).
-	Format string `yaml:"format"`
+	Format string `yaml:"format" decides:"layout"`
 	// Root is the folder that holds everything.
-	Root string `yaml:"root"`
+	Root string `yaml:"root" decides:"nothing"`
 	// Index is the folder of index files below Root: realiad_jsons.
-	Index string `yaml:"index"`
+	Index string `yaml:"index" decides:"nothing"`
 	// Images is the folder of pictures below Root: realiad_1024.
-	Images string `yaml:"images"`
+	Images string `yaml:"images" decides:"nothing"`
 	// Table is a CSV file below Root that lists the pictures: of format table,
 	// and of format visa that of its authors, else "".
-	Table string `yaml:"table"`
+	Table string `yaml:"table" decides:"layout"`
 	// Pattern is what the names of an object's pictures have in common, as
 	// {object}_{camera}.jpg; "" makes every picture an object. Formats folder
 	// and mvtec.
-	Pattern string `yaml:"pattern"`
+	Pattern string `yaml:"pattern" decides:"layout"`
 	// Good, Bad and Masks are folders of a class in format folder; Bad and
 	// Masks may be "".
-	Good  string `yaml:"good"`
-	Bad   string `yaml:"bad"`
-	Masks string `yaml:"masks"`
+	Good  string `yaml:"good" decides:"layout"`
+	Bad   string `yaml:"bad" decides:"layout"`
+	Masks string `yaml:"masks" decides:"layout"`
 	// Holdout is the share of the good objects of format folder that are kept
 	// for testing.
-	Holdout float64 `yaml:"holdout"`
+	Holdout float64 `yaml:"holdout" decides:"layout"`
 	// Classes are the classes used, in this order; empty means all, by name.
-	Classes []string `yaml:"classes,flow"`
+	Classes []string `yaml:"classes,flow" decides:"layout"`
 	// Views is the number of cameras.
-	Views int `yaml:"views"`
+	Views int `yaml:"views" decides:"layout,features,training,scores"`
 	// Resize and Crop are sides in pixels: pictures are resized to
 	// Resize x Resize, then the Crop x Crop centre is kept.
-	Resize int `yaml:"resize"`
-	Crop   int `yaml:"crop"`
+	Resize int `yaml:"resize" decides:"features,training,scores"`
+	Crop   int `yaml:"crop" decides:"features,training,scores"`
 	// Exif applies the EXIF orientation of JPEG and TIFF pictures.
-	Exif bool `yaml:"exif"`
+	Exif bool `yaml:"exif" decides:"features,training,scores"`
 	// Decode is how JPEGs are decoded: "exact", or "scaled" to about Resize
 	// before resizing, which is faster and needs a build with libjpeg-turbo.
-	Decode string `yaml:"decode"`
+	Decode string `yaml:"decode" decides:"features,training,scores"`
 	// OnError is what a picture that cannot be read does: "stop" ends the run,
 	// "skip" leaves the picture out.
-	OnError string `yaml:"on_error"`
+	OnError string `yaml:"on_error" decides:"metrics"`
 	// Cache is the folder of prepared pictures (mvag-torch dataset prepare); ""
 	// reads the files themselves.
-	Cache string `yaml:"cache"`
+	Cache string `yaml:"cache" decides:"nothing"`
 	// Workers is the number of decoding goroutines; 0 means one a CPU.
-	Workers int `yaml:"workers"`
+	Workers int `yaml:"workers" decides:"nothing"`
 	// Prefetch is the number of batches decoded ahead.
-	Prefetch int `yaml:"prefetch"`
+	Prefetch int `yaml:"prefetch" decides:"nothing"`
 }
 
 // Model is the trainable part.
 type Model struct {
 	// DecoderDepth is the number of decoder blocks; it equals the number of
 	// encoder layers.
-	DecoderDepth int `yaml:"decoder_depth"`
+	DecoderDepth int `yaml:"decoder_depth" decides:"training,scores"`
 	// Dropout is the probability of the bottleneck's three dropouts.
-	Dropout float64 `yaml:"dropout"`
+	Dropout float64 `yaml:"dropout" decides:"training"`
 	// Keep is the fraction of tokens kept when a view looks at another.
-	Keep float64 `yaml:"keep"`
+	Keep float64 `yaml:"keep" decides:"training,scores"`
 	// Select says which tokens are kept: "lowest", "highest" or "all".
-	Select string `yaml:"select"`
+	Select string `yaml:"select" decides:"training,scores"`
 	// NeighborMask is the odd side of the masked neighbourhood; 0 is off.
-	NeighborMask int `yaml:"neighbor_mask"`
+	NeighborMask int `yaml:"neighbor_mask" decides:"training,scores"`
 	// Eps is added to every denominator of the linear attention.
-	Eps float64 `yaml:"eps"`
+	Eps float64 `yaml:"eps" decides:"training,scores"`
 	// Jitter is the noise added to the features in training.
 	Jitter Jitter `yaml:"jitter"`
 }
@@ -125,63 +125,63 @@ type Model struct {
 // Jitter is the feature noise of training; scale and probability go linearly
 // from their first to their second value over the run.
 type Jitter struct {
-	Enabled bool       `yaml:"enabled"`
-	Scale   [2]float64 `yaml:"scale,flow"`
-	Prob    [2]float64 `yaml:"prob,flow"`
+	Enabled bool       `yaml:"enabled" decides:"training"`
+	Scale   [2]float64 `yaml:"scale,flow" decides:"training"`
+	Prob    [2]float64 `yaml:"prob,flow" decides:"training"`
 }
 
 // Train is the optimisation.
 type Train struct {
 	// Iterations is the number of optimiser steps.
-	Iterations int `yaml:"iterations"`
+	Iterations int `yaml:"iterations" decides:"training"`
 	// Warmup is the number of steps of linear warm-up; less than Iterations.
-	Warmup int `yaml:"warmup"`
+	Warmup int `yaml:"warmup" decides:"training"`
 	// Objects is the number of objects in a batch; a batch has Objects*Views pictures.
-	Objects int `yaml:"objects"`
+	Objects int `yaml:"objects" decides:"training"`
 	// LR is the peak learning rate, LRFinal that of the last step.
-	LR      float64 `yaml:"lr"`
-	LRFinal float64 `yaml:"lr_final"`
+	LR      float64 `yaml:"lr" decides:"training"`
+	LRFinal float64 `yaml:"lr_final" decides:"training"`
 	// WeightDecay is decoupled weight decay.
-	WeightDecay float64 `yaml:"weight_decay"`
+	WeightDecay float64 `yaml:"weight_decay" decides:"training"`
 	// Clip is the largest gradient norm.
-	Clip float64 `yaml:"clip"`
+	Clip float64 `yaml:"clip" decides:"training"`
 	// HardFraction is the final share of patches treated as easy, reached
 	// after HardWarmup steps; EasyScale multiplies their gradient.
-	HardFraction float64 `yaml:"hard_fraction"`
-	HardWarmup   int     `yaml:"hard_warmup"`
-	EasyScale    float64 `yaml:"easy_scale"`
+	HardFraction float64 `yaml:"hard_fraction" decides:"training"`
+	HardWarmup   int     `yaml:"hard_warmup" decides:"training"`
+	EasyScale    float64 `yaml:"easy_scale" decides:"training"`
 	// Holdout is the share of the training objects of each class that are not
 	// trained on: the thresholds are calibrated with them.
-	Holdout float64 `yaml:"holdout"`
+	Holdout float64 `yaml:"holdout" decides:"training"`
 	// CacheFeatures keeps what the frozen encoder gives for each training
 	// picture, in float16, so that it is computed once: "off", "ram", or "disk"
 	// (in the folder features below Output, which runs share).
-	CacheFeatures string `yaml:"cache_features"`
+	CacheFeatures string `yaml:"cache_features" decides:"training"`
 	// LogEvery and CheckpointEvery are in steps.
-	LogEvery        int `yaml:"log_every"`
-	CheckpointEvery int `yaml:"checkpoint_every"`
+	LogEvery        int `yaml:"log_every" decides:"nothing"`
+	CheckpointEvery int `yaml:"checkpoint_every" decides:"nothing"`
 }
 
 // Eval is the protocol of evaluation.
 type Eval struct {
 	// Objects is the number of objects in a batch.
-	Objects int `yaml:"objects"`
+	Objects int `yaml:"objects" decides:"nothing"`
 	// MapSize is the side of the anomaly map in pixels.
-	MapSize int `yaml:"map_size"`
+	MapSize int `yaml:"map_size" decides:"scores"`
 	// Blur is the Gaussian that smooths the map.
 	Blur Blur `yaml:"blur"`
 	// Top is the fraction of map pixels whose mean is the image score.
-	Top float64 `yaml:"top"`
+	Top float64 `yaml:"top" decides:"scores"`
 	// MaskRule binarises the resized mask: "gt0" or "gt0.5".
-	MaskRule string `yaml:"mask_rule"`
+	MaskRule string `yaml:"mask_rule" decides:"metrics"`
 	// AuproLimit is the false-positive rate up to which AUPRO integrates.
-	AuproLimit float64 `yaml:"aupro_limit"`
+	AuproLimit float64 `yaml:"aupro_limit" decides:"metrics"`
 	// FalseAlarm is the rate of false alarms that thresholds are calibrated for.
-	FalseAlarm float64 `yaml:"false_alarm"`
+	FalseAlarm float64 `yaml:"false_alarm" decides:"thresholds"`
 }
 
 // Blur is a Gaussian filter with zero padding.
 type Blur struct {
-	Size  int     `yaml:"size"`
-	Sigma float64 `yaml:"sigma"`
+	Size  int     `yaml:"size" decides:"scores"`
+	Sigma float64 `yaml:"sigma" decides:"scores"`
 }

@@ -2,51 +2,90 @@ package configs
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 )
 
-// Diff lists the settings in which have and want differ, by their YAML path:
-// "train.warmup: have 100, want 40". Settings at or below the paths in except
-// do not count.
-func Diff(have, want Config, except ...string) []string {
-	h, w := flat(have), flat(want)
+// Kind is a kind of thing that a setting decides. The struct tag "decides" of each field of [Config] lists what it
+// decides; every list of settings that a command compares is derived from it.
+type Kind string
+
+// The kinds. A setting that decides nothing changes places, speed or logging, and results by no more than rounding.
+const (
+	Layout     Kind = "layout"     // which images belong to which object, camera, class and split
+	Features   Kind = "features"   // what the frozen encoder gives for an image
+	Training   Kind = "training"   // the weights that training leads to
+	Scores     Kind = "scores"     // the anomaly maps and scores of given weights
+	Metrics    Kind = "metrics"    // the metrics of given maps and labels
+	Thresholds Kind = "thresholds" // the thresholds of given scores of good parts
+	Nothing    Kind = "nothing"
+)
+
+// Diff lists the settings that decide one of kinds, or all settings without kinds, in which have and want differ, by
+// their YAML path: "train.warmup: have 100, want 40".
+func Diff(have, want Config, kinds ...Kind) []string {
+	h, w := settings(have, kinds), settings(want, kinds)
 	var diff []string
-	for i, setting := range w {
-		excepted := slices.ContainsFunc(except, func(path string) bool {
-			return setting.path == path || strings.HasPrefix(setting.path, path+".")
-		})
-		if !excepted && h[i].value != setting.value {
-			diff = append(diff, fmt.Sprintf("%s: have %s, want %s", setting.path, h[i].value, setting.value))
+	for i := range w {
+		if h[i].value != w[i].value {
+			diff = append(diff, fmt.Sprintf("%s: have %s, want %s", w[i].path, h[i].value, w[i].value))
 		}
 	}
 	return diff
 }
 
+// Deciding returns the settings of c that decide one of kinds, by their YAML path, as YAML writes their values.
+func Deciding(c Config, kinds ...Kind) map[string]string {
+	found := map[string]string{}
+	for _, s := range settings(c, kinds) {
+		found[s.path] = s.value
+	}
+	return found
+}
+
 // setting is a leaf of a configuration.
 type setting struct{ path, value string }
 
-// flat lists the leaves of c in order of the schema.
-func flat(c Config) []setting {
-	var root yaml.Node
-	if err := root.Encode(c); err != nil { // a struct of plain values always encodes
-		return nil
-	}
-	var leaves []setting
-	var walk func(prefix string, n *yaml.Node)
-	walk = func(prefix string, n *yaml.Node) {
-		for i := 0; i < len(n.Content); i += 2 {
-			path, value := prefix+n.Content[i].Value, n.Content[i+1]
-			if value.Kind == yaml.MappingNode {
-				walk(path+".", value)
+// settings lists the leaves of c that decide one of kinds, or all without kinds, in order of the schema.
+func settings(c Config, kinds []Kind) []setting {
+	var found []setting
+	var walk func(path string, section reflect.Value)
+	walk = func(path string, section reflect.Value) {
+		for i := range section.NumField() {
+			field, value := section.Type().Field(i), section.Field(i)
+			child := join(path, keyOf(field))
+			if value.Kind() == reflect.Struct {
+				walk(child, value)
 				continue
 			}
-			text, _ := yaml.Marshal(value)
-			leaves = append(leaves, setting{path, strings.TrimSpace(string(text))})
+			if len(kinds) == 0 || slices.ContainsFunc(decides(field), func(k Kind) bool { return slices.Contains(kinds, k) }) {
+				found = append(found, setting{child, text(field, value)})
+			}
 		}
 	}
-	walk("", &root)
-	return leaves
+	walk("", reflect.ValueOf(c))
+	return found
+}
+
+// decides returns the kinds in the tag of a field.
+func decides(field reflect.StructField) []Kind {
+	var kinds []Kind
+	for kind := range strings.SplitSeq(field.Tag.Get("decides"), ",") {
+		kinds = append(kinds, Kind(kind))
+	}
+	return kinds
+}
+
+// text is a value in one line of YAML.
+func text(field reflect.StructField, value reflect.Value) string {
+	var node yaml.Node
+	if err := node.Encode(value.Interface()); err != nil { // plain values always encode
+		return field.Name
+	}
+	node.Style |= yaml.FlowStyle
+	out, _ := yaml.Marshal(&node)
+	return strings.TrimSpace(string(out))
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -10,12 +11,52 @@ func TestDiff(t *testing.T) {
 	if diff := Diff(a, b); diff != nil {
 		t.Errorf("equal configurations differ: %q", diff)
 	}
-	b.Train.Warmup, b.Backbone.Layers, b.Eval.Blur.Size = 40, []int{1, 2}, 7
-	want := []string{"backbone.layers: have [], want [1, 2]", "train.warmup: have 100, want 40", "eval.blur.size: have 5, want 7"}
-	if diff := Diff(a, b); !slices.Equal(diff, want) {
-		t.Errorf("have %q, want %q", diff, want)
+	b.Output, b.Train.Warmup, b.Backbone.Layers, b.Eval.Blur.Size = "elsewhere", 40, []int{1, 2}, 7
+	output, layers := "output: have runs, want elsewhere", "backbone.layers: have [], want [1, 2]"
+	warmup, blur := "train.warmup: have 100, want 40", "eval.blur.size: have 5, want 7"
+	for _, test := range []struct {
+		kinds []Kind
+		want  []string
+	}{
+		{nil, []string{output, layers, warmup, blur}},
+		{[]Kind{Layout}, nil},
+		{[]Kind{Features}, []string{layers}},
+		{[]Kind{Layout, Features, Training}, []string{layers, warmup}},
+		{[]Kind{Features, Scores}, []string{layers, blur}},
+		{[]Kind{Nothing}, []string{output}},
+	} {
+		if diff := Diff(a, b, test.kinds...); !slices.Equal(diff, test.want) {
+			t.Errorf("%v: have %q, want %q", test.kinds, diff, test.want)
+		}
 	}
-	if diff := Diff(a, b, "train.warmup", "eval", "backbone.lay"); !slices.Equal(diff, want[:1]) {
-		t.Errorf("have %q, want %q", diff, want[:1])
+	if have := Deciding(b, Features)["backbone.layers"]; have != "[1, 2]" {
+		t.Errorf("have layers %q, want [1, 2]", have)
 	}
+}
+
+// TestEveryFieldSaysWhatItDecides walks the schema: a field without a tag would be in no list.
+func TestEveryFieldSaysWhatItDecides(t *testing.T) {
+	known := []Kind{Layout, Features, Training, Scores, Metrics, Thresholds, Nothing}
+	var walk func(path string, section reflect.Type)
+	walk = func(path string, section reflect.Type) {
+		for i := range section.NumField() {
+			field := section.Field(i)
+			child := join(path, keyOf(field))
+			if field.Type.Kind() == reflect.Struct {
+				walk(child, field.Type)
+				continue
+			}
+			kinds := decides(field)
+			for _, kind := range kinds {
+				if !slices.Contains(known, kind) || kind == Nothing && len(kinds) > 1 {
+					t.Errorf("%s: decides %q, want some of %q, or nothing alone", child, kinds, known)
+				}
+			}
+			// What changes features changes the weights trained with them, and the scores.
+			if slices.Contains(kinds, Features) && !(slices.Contains(kinds, Training) && slices.Contains(kinds, Scores)) {
+				t.Errorf("%s: decides %q, want training and scores with features", child, kinds)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[Config]())
 }

@@ -76,7 +76,8 @@ type Options struct {
 
 // Run evaluates m on the test objects of data, class after class. Errors name
 // the class and the picture.
-func Run(ctx context.Context, cfg configs.Config, m *model.Model, data *dataset.Set, protocol Protocol, opt Options) (Outcome, error) {
+func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *dataset.Set, opt Options) (Outcome, error) {
+	protocol := NewProtocol(cfg, m)
 	protocol.Test = fingerprint(data.Test)
 	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, protocol: protocol, out: &Outcome{}}
 	plan := r.plan(data)
@@ -86,7 +87,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Model, data *dataset.
 	r.total = plan.Pictures
 	opt.Sink.Begin(plan)
 	err := tensor.Run(func(s *tensor.Scope) error {
-		r.predictor = NewPredictor(s, m, cfg)
+		r.predictor = model.NewPredictor(s, m.Model, cfg)
 		for _, class := range data.Classes {
 			objects := ofClass(data.Test, class)
 			if len(objects) == 0 {
@@ -123,7 +124,7 @@ type run struct {
 	opt         Options
 	source      dataset.Source
 	protocol    Protocol
-	predictor   *Predictor
+	predictor   *model.Predictor
 	restored    map[string]score.Result
 	out         *Outcome
 	done, total int // pictures

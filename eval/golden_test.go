@@ -13,6 +13,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/internal/testdata"
+	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
 )
 
@@ -66,11 +67,11 @@ func TestGoldenMiniview(t *testing.T) {
 	}
 	var out Outcome
 	err = tensor.Run(func(s *tensor.Scope) error {
-		m, protocol, err := Load(s, cfg, f)
+		m, err := model.Open(s, cfg, f)
 		if err != nil {
 			return err
 		}
-		out, err = Run(t.Context(), cfg, m, data, protocol, Options{Sink: quiet{}})
+		out, err = Run(t.Context(), cfg, m, data, Options{Sink: quiet{}})
 		return err
 	})
 	if err != nil {

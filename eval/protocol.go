@@ -9,6 +9,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/model"
 )
 
 // Protocol is what decides the numbers besides the model: it stands at the
@@ -45,16 +46,15 @@ type Protocol struct {
 	Excluded   map[string][]string `json:"excluded"`
 }
 
-// NewProtocol describes an evaluation by cfg with the encoder weights of the
-// given SHA-256.
-func NewProtocol(cfg configs.Config, backbone string, iteration *int) Protocol {
+// NewProtocol describes an evaluation of m by cfg.
+func NewProtocol(cfg configs.Config, m *model.Trained) Protocol {
 	return Protocol{
 		Data: cfg.Data.Format, Views: cfg.Data.Views, Resize: cfg.Data.Resize, Crop: cfg.Data.Crop,
 		MapSize: cfg.Eval.MapSize, BlurSize: cfg.Eval.Blur.Size, BlurSigma: cfg.Eval.Blur.Sigma,
 		MaskRule: cfg.Eval.MaskRule, ImageScore: "mean of the top fraction of map pixels", Top: cfg.Eval.Top,
 		ObjectScore: "max over views", AuproLimit: cfg.Eval.AuproLimit, ImageLabel: "data set",
-		Mean: "plain mean over classes", Iteration: iteration, Backbone: cfg.Backbone.Name, SHA256: backbone,
-		Batch: cfg.Eval.Objects,
+		Mean: "plain mean over classes", Iteration: m.Iteration, Backbone: cfg.Backbone.Name, SHA256: m.BackboneSHA256,
+		Batch: cfg.Eval.Objects, Device: m.Device.String(), Model: m.SHA256,
 	}
 }
 

@@ -5,12 +5,12 @@ import (
 	"testing"
 
 	"mvag-torch/configs"
-	"mvag-torch/eval/metric"
 	"mvag-torch/internal/golden"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/internal/testdata"
 	"mvag-torch/model"
+	"mvag-torch/model/imagescore"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
@@ -143,7 +143,7 @@ func TestGoldenMaps(t *testing.T) {
 		flat := func(g int64) *tensor.Tensor { return in.Select(m.Scope, 0, g).Reshape(m.Scope, 1, 28*28) }
 		out := model.Smooth(m.Mapper(), m.Scope, []*tensor.Tensor{flat(0), flat(1)}).Floats()
 		m.Check("map28.out", out)
-		m.Scalar("map28.score", metric.TopMean(0.01, out))
+		m.Scalar("map28.score", imagescore.TopMean(0.01, out))
 	})
 }
 
@@ -164,10 +164,10 @@ func checkScores(m *modeltest.Tiny, prefix string, maps []float32, present []boo
 			rows = append(rows, int64(i))
 			view := maps[i*area : (i+1)*area]
 			views = append(views, view)
-			image[i] = float32(metric.TopMean(0.01, view))
+			image[i] = float32(imagescore.TopMean(0.01, view))
 			best = max(best, image[i])
 		}
-		_, together := metric.Tops(0.01, views...)
+		_, together := imagescore.Tops(0.01, views...)
 		largest, pooled = append(largest, best), append(pooled, float32(together))
 	}
 	m.CheckRows(prefix+"image", image, rows)

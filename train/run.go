@@ -139,15 +139,9 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 	if trained.Train.CacheFeatures != "off" && r.cfg.Train.CacheFeatures != "off" {
 		trained.Train.CacheFeatures = r.cfg.Train.CacheFeatures // memory and file hold the same bits
 	}
-	if diff := configs.Diff(trained, r.cfg, mayChange...); len(diff) > 0 {
+	if diff := configs.Diff(trained, r.cfg, configs.Layout, configs.Features, configs.Training); len(diff) > 0 {
 		return fmt.Errorf("%s: have a checkpoint of another configuration: %s", f.Path, diff[0])
 	}
 	r.done, r.saved = f.Info.Iteration, f.Info.Iteration
 	return nil
-}
-
-// mayChange are the settings that do not decide the outcome of training.
-var mayChange = []string{
-	"name", "output", "device", "threads", "cuda_graph", "backbone.weights", "data.root", "data.index", "data.images",
-	"data.on_error", "data.cache", "data.workers", "data.prefetch", "train.log_every", "train.checkpoint_every", "eval",
 }

@@ -14,7 +14,6 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/eval"
 	"mvag-torch/internal/doctor"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
@@ -147,7 +146,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		if training {
 			err = t.train(s, m, cfg, batch, steps)
 		} else {
-			predictor := eval.NewPredictor(s, m, cfg)
+			predictor := model.NewPredictor(s, m, cfg)
 			err = t.measure(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
 		}
 		if err != nil {

@@ -15,10 +15,10 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/dataset/collect"
-	"mvag-torch/eval"
-	"mvag-torch/eval/calibration"
-	"mvag-torch/eval/predict"
+	"mvag-torch/inspect"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/train"
 )
@@ -88,16 +88,10 @@ func trainedConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	if diff := configs.Diff(cfg, f.Info.Config, otherThanScores...); len(diff) > 0 {
+	if diff := configs.Diff(cfg, f.Info.Config, configs.Features, configs.Scores); len(diff) > 0 {
 		return cfg, usageError{fmt.Errorf("%s as in %s", diff[0], f.Path)}
 	}
 	return cfg, nil
-}
-
-// otherThanScores are the settings that decide no score of a trained model.
-var otherThanScores = []string{
-	"name", "output", "seed", "device", "threads", "backbone.weights", "data.format", "data.root", "data.index", "data.images",
-	"data.classes", "data.on_error", "data.cache", "data.workers", "data.prefetch", "train", "eval.objects", "eval.mask_rule", "eval.aupro_limit", "eval.false_alarm",
 }
 
 // goodObjects are those of the arguments, else those that training held out,
@@ -139,11 +133,11 @@ func calibrate(ctx context.Context, cfg configs.Config, f *checkpoint.File, good
 	progress := newPredictBar(good, "calibrating")
 	var result *calibration.Calibration
 	err := tensor.Run(func(s *tensor.Scope) error {
-		m, _, err := eval.Load(s, cfg, f)
+		m, err := model.Open(s, cfg, f)
 		if err != nil {
 			return err
 		}
-		result, err = predict.Calibrate(ctx, cfg, m, pictures, good, source, progress)
+		result, err = inspect.Calibrate(ctx, cfg, m.Model, pictures, good, source, progress)
 		return err
 	})
 	if err != nil {

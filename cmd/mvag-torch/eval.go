@@ -16,12 +16,14 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/eval"
-	"mvag-torch/eval/calibration"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/heatmap"
 	"mvag-torch/internal/machine"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/train"
 )
@@ -72,11 +74,11 @@ func evaluate(c *cli.Context) error {
 	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial"), Maps: c.String("save-maps")}
 	var outcome eval.Outcome
 	err = tensor.Run(func(s *tensor.Scope) error {
-		m, protocol, err := eval.Load(s, cfg, f)
+		m, err := model.Open(s, cfg, f)
 		if err != nil {
 			return err
 		}
-		outcome, err = eval.Run(c.Context, cfg, m, data, protocol, opt)
+		outcome, err = eval.Run(c.Context, cfg, m, data, opt)
 		return err
 	})
 	listSkipped(data.Source.Skipped)
@@ -168,7 +170,7 @@ func writeScores(folder string, pictures []score.Picture, objects []score.Object
 
 // scaleOf spans the colours from the median score of good pictures to the
 // highest of all.
-func scaleOf(scores []score.Picture) picture.Scale {
+func scaleOf(scores []score.Picture) heatmap.Scale {
 	var good, all []float32
 	for _, s := range scores {
 		all = append(all, float32(s.Score))
@@ -176,7 +178,7 @@ func scaleOf(scores []score.Picture) picture.Scale {
 			good = append(good, float32(s.Score))
 		}
 	}
-	scale := picture.Scale{High: slices.Max(all)}
+	scale := heatmap.Scale{High: slices.Max(all)}
 	if len(good) > 0 {
 		slices.Sort(good)
 		scale.Low = good[len(good)/2]

@@ -13,10 +13,10 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/dataset/collect"
-	"mvag-torch/eval"
-	"mvag-torch/eval/calibration"
-	"mvag-torch/eval/predict"
+	"mvag-torch/inspect"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 )
 
@@ -62,18 +62,18 @@ func runPredict(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var out *predict.Output
+	var out *inspect.Output
 	if folder := c.String("output"); folder != "" {
-		if out, err = predict.NewOutput(folder, c.Bool("maps")); err != nil {
+		if out, err = inspect.NewOutput(folder, c.Bool("maps")); err != nil {
 			return w.close(err)
 		}
 	}
 	for _, r := range rejected {
-		if err := w.write(predict.Refused(r)); err != nil {
+		if err := w.write(inspect.Refused(r)); err != nil {
 			return w.close(err)
 		}
 	}
-	if err := w.close(predictAll(c, cfg, f, objects, predict.NewJudge(cfg, scales, out), w)); err != nil {
+	if err := w.close(predictAll(c, cfg, f, objects, inspect.NewJudge(cfg, scales, out), w)); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%d pictures of %d objects; %d objects are defective\n", w.count, len(objects), w.defective)
@@ -84,22 +84,22 @@ func runPredict(c *cli.Context) error {
 }
 
 // predictAll scores objects and writes their lines.
-func predictAll(c *cli.Context, cfg configs.Config, f *checkpoint.File, objects []dataset.Object, judge *predict.Judge, w *lines) error {
+func predictAll(c *cli.Context, cfg configs.Config, f *checkpoint.File, objects []dataset.Object, judge *inspect.Judge, w *lines) error {
 	if len(objects) == 0 {
 		return nil
 	}
 	progress, done := newPredictBar(objects, "predicting"), 0
 	return tensor.Run(func(s *tensor.Scope) error {
-		m, _, err := eval.Load(s, cfg, f)
+		m, err := model.Open(s, cfg, f)
 		if err != nil {
 			return err
 		}
-		return predict.Each(c.Context, cfg, m, dataset.Source{Fit: dataset.NewFit(cfg.Data)}, objects, func(o predict.Scored) error {
+		return inspect.Each(c.Context, cfg, m.Model, dataset.Source{Fit: dataset.NewFit(cfg.Data)}, objects, func(o inspect.Scored) error {
 			list, err := judge.Lines(o)
 			if err != nil {
 				return err
 			}
-			if len(list) > 0 && list[0].Whole != nil && list[0].Whole.Decision == predict.Defective {
+			if len(list) > 0 && list[0].Whole != nil && list[0].Whole.Decision == inspect.Defective {
 				w.defective++
 			}
 			done += len(list)
@@ -134,7 +134,7 @@ func newLines(folder string) (*lines, error) {
 
 // write writes lines and leaves nothing in memory: who follows the file sees
 // each object whole.
-func (l *lines) write(list ...predict.Line) error {
+func (l *lines) write(list ...inspect.Line) error {
 	enc := json.NewEncoder(l.w)
 	enc.SetEscapeHTML(false)
 	for _, line := range list {

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/eval/calibration"
-	"mvag-torch/eval/predict"
+	"mvag-torch/inspect"
 	"mvag-torch/internal/safetensors"
+	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
@@ -45,7 +45,7 @@ func must(t *testing.T, args ...string) string {
 	return out
 }
 
-func linesOf(t *testing.T, path string) (list []predict.Line) {
+func linesOf(t *testing.T, path string) (list []inspect.Line) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func linesOf(t *testing.T, path string) (list []predict.Line) {
 	}
 	defer f.Close()
 	for s := bufio.NewScanner(f); s.Scan(); {
-		var line predict.Line
+		var line inspect.Line
 		if err := json.Unmarshal(s.Bytes(), &line); err != nil {
 			t.Fatalf("%s: %v", s.Text(), err)
 		}

@@ -93,20 +93,6 @@ func BenchmarkPixels(b *testing.B) {
 	b.Logf("%d pictures, %.2f %% anomalous pixels, %d processors", pictures, 100*share, runtime.GOMAXPROCS(0))
 }
 
-func BenchmarkTopMean(b *testing.B) {
-	maps, _ := synthetic(5)
-	b.Run("picture", func(b *testing.B) {
-		for b.Loop() {
-			TopMean(0.01, maps[0])
-		}
-	})
-	b.Run("object of 5", func(b *testing.B) {
-		for b.Loop() {
-			Tops(0.01, maps...)
-		}
-	})
-}
-
 func BenchmarkRegions(b *testing.B) {
 	_, masks := synthetic(1)
 	var rs regions

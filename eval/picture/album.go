@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/heatmap"
 )
 
 // Album collects the maps of a few objects of each class: the first good one
@@ -78,7 +79,7 @@ func (a *Album) Add(v dataset.View, object *dataset.Object, scores []float32, ma
 }
 
 // Write draws one sheet a class into folder and returns the paths.
-func (a *Album) Write(folder string, fit dataset.Fit, size int, scale Scale) ([]string, error) {
+func (a *Album) Write(folder string, fit dataset.Fit, size int, scale heatmap.Scale) ([]string, error) {
 	var paths []string
 	for _, class := range a.classes {
 		var rows []Row

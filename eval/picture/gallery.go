@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/heatmap"
 )
 
 // Gallery collects the objects of each class that were judged worst: the good
@@ -117,36 +118,34 @@ func (g *Gallery) Draw(fit dataset.Fit, size int, calibrated bool, colour func(c
 // plate draws one view: the picture, its map, and the picture in gray with its
 // defect filled in.
 func plate(tile Tile, fit dataset.Fit, size int, colour func(float32) float32) (Plate, error) {
-	pixels, err := shown(tile.View, fit, size)
+	img, err := shown(tile.View, fit, size)
 	if err != nil {
 		return Plate{}, err
 	}
 	p := Plate{Camera: tile.View.Camera + 1}
-	encode := func(out *[]byte, at func(i int) color.RGBA) {
-		img := image.NewRGBA(image.Rect(0, 0, size, size))
-		draw(img, 0, 0, size, at)
-		var file bytes.Buffer
-		if err == nil {
-			err = jpeg.Encode(&file, img, &jpeg.Options{Quality: 80})
-		}
-		*out = file.Bytes()
+	values := make([]float32, len(tile.Scores))
+	for i, v := range tile.Scores {
+		values[i] = min(1, max(0, colour(v)))
 	}
-	encode(&p.Picture, func(i int) color.RGBA { return pixels[i] })
-	encode(&p.Map, func(i int) color.RGBA {
-		if outline(tile.Mask, size, i) {
-			return color.RGBA{255, 255, 255, 255}
-		}
-		return blend(pixels[i], min(1, max(0, colour(tile.Scores[i]))))
-	})
-	if slices.Contains(tile.Mask, true) {
-		encode(&p.Mask, func(i int) color.RGBA { return marked(pixels[i], tile.Mask[i]) })
+	p.Picture, err = jpegOf(img)
+	if err == nil {
+		p.Map, err = jpegOf(heatmap.Blend(img, values, tile.Mask))
+	}
+	if err == nil && slices.Contains(tile.Mask, true) {
+		p.Mask, err = jpegOf(heatmap.Draw(img, nil, func(i int, pixel color.RGBA) color.RGBA { return marked(pixel, tile.Mask[i]) }))
 	}
 	return p, err
 }
 
+func jpegOf(img *image.RGBA) ([]byte, error) {
+	var file bytes.Buffer
+	err := jpeg.Encode(&file, img, &jpeg.Options{Quality: 80})
+	return file.Bytes(), err
+}
+
 // marked is a pixel of a defect in a colour of its own, others dark and gray.
 func marked(pixel color.RGBA, in bool) color.RGBA {
-	gray := 0.299*float32(pixel.R) + 0.587*float32(pixel.G) + 0.114*float32(pixel.B)
+	gray := heatmap.Gray(pixel)
 	if in {
 		return color.RGBA{uint8(40 + gray/8), uint8(190 + gray/8), uint8(220 + gray/8), 255}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"mvag-torch/eval/metric"
+	"mvag-torch/model/imagescore"
 )
 
 // Options are the rules of a protocol.
@@ -90,7 +91,7 @@ type entry struct {
 	index    int
 	object   Object
 	pictures []Picture
-	tops     []metric.Top // of each picture
+	tops     []imagescore.Top // of each picture
 }
 
 // NewClass returns an empty class.
@@ -114,7 +115,7 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 		maps[i] = v.Scores
 		unmasked = unmasked || v.Unmasked
 	}
-	tops, pooled := metric.Tops(c.opt.Top, maps...)
+	tops, pooled := imagescore.Tops(c.opt.Top, maps...)
 	for i, v := range views {
 		given := tops[i].Mean
 		if v.Given != nil {

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strconv"
 
-	"mvag-torch/eval/calibration"
 	"mvag-torch/eval/score"
+	"mvag-torch/model/calibration"
 )
 
 // decisions is the section about thresholds.

@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 
 	"mvag-torch/configs"
-	"mvag-torch/eval/calibration"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 )
 

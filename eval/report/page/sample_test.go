@@ -15,11 +15,11 @@ import (
 	"testing"
 
 	"mvag-torch/configs"
-	"mvag-torch/eval/calibration"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
 	"mvag-torch/internal/safetensors"
+	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 )
 

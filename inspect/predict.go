@@ -1,4 +1,4 @@
-package predict
+package inspect
 
 import (
 	"math"
@@ -7,7 +7,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/dataset/collect"
-	"mvag-torch/eval/calibration"
+	"mvag-torch/model/calibration"
 )
 
 // Verdict is a score and what calibration makes of it.

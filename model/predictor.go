@@ -1,4 +1,4 @@
-package eval
+package model
 
 import (
 	"slices"
@@ -7,22 +7,21 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/model"
 )
 
 // Predictor turns batches into anomaly maps.
 type Predictor struct {
-	model  *model.Model
-	mapper *model.Mapper
+	model  *Model
+	mapper *Mapper
 	side   int64
-	views  map[int]*model.Views // by number of objects, without missing pictures
+	views  map[int]*Views // by number of objects, without missing pictures
 	scope  *tensor.Scope
 	replay *tensor.Replayer
 }
 
 // NewPredictor prepares m for inference; what it needs lives in s.
-func NewPredictor(s *tensor.Scope, m *model.Model, cfg configs.Config) *Predictor {
-	return &Predictor{m, model.NewMapper(s, m.Device, cfg), int64(cfg.Data.Crop), map[int]*model.Views{}, s,
+func NewPredictor(s *tensor.Scope, m *Model, cfg configs.Config) *Predictor {
+	return &Predictor{m, NewMapper(s, m.Device, cfg), int64(cfg.Data.Crop), map[int]*Views{}, s,
 		tensor.NewReplayer(s, m.Device, cfg.CUDAGraph)}
 }
 
@@ -34,12 +33,12 @@ func (p *Predictor) Maps(s *tensor.Scope, batch *dataset.Batch) []float32 {
 		pixels := tensor.Upload(s, p.model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, p.side, p.side)
 		objects := len(batch.Objects)
 		if slices.Contains(batch.Present, false) {
-			views := model.NewViews(s, p.model.Device, objects, batch.Views, batch.Present)
+			views := NewViews(s, p.model.Device, objects, batch.Views, batch.Present)
 			maps = p.maps(s, pixels, views).Floats()
 			return
 		}
 		if p.views[objects] == nil {
-			p.views[objects] = model.NewViews(p.scope, p.model.Device, objects, batch.Views, nil)
+			p.views[objects] = NewViews(p.scope, p.model.Device, objects, batch.Views, nil)
 		}
 		views := p.views[objects]
 		maps = p.replay.Call(s, strconv.Itoa(objects), []*tensor.Tensor{pixels}, func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor {
@@ -50,7 +49,7 @@ func (p *Predictor) Maps(s *tensor.Scope, batch *dataset.Batch) []float32 {
 }
 
 // maps maps pictures [B, 3, H, W] of uint8 to anomaly maps [B, size, size].
-func (p *Predictor) maps(s *tensor.Scope, pixels *tensor.Tensor, views *model.Views) *tensor.Tensor {
+func (p *Predictor) maps(s *tensor.Scope, pixels *tensor.Tensor, views *Views) *tensor.Tensor {
 	features := p.model.EncodePixels(s, pixels)
 	x := p.model.Bottleneck.Forward(s, features.Mean, false)
 	return p.mapper.Forward(s, features.Targets, p.model.Decode(s, x, views))

@@ -1,14 +1,16 @@
-package predict
+package inspect
 
 import (
 	"encoding/binary"
 	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"mvag-torch/dataset"
-	"mvag-torch/eval/picture"
+	"mvag-torch/internal/heatmap"
 )
 
 // Output is a folder of pictures: heat/, overlay/ and, where raw maps are
@@ -39,15 +41,15 @@ func (o *Output) pictures(line *Line, view dataset.View, fit dataset.Fit, size i
 	base := filepath.Base(view.Path)
 	name := fmt.Sprintf("%06d_%s", o.count, strings.TrimSuffix(base, filepath.Ext(base)))
 	line.Heat, line.Overlay = "heat/"+name+".png", "overlay/"+name+".png"
-	if err := picture.Write(o.path(line.Heat), picture.Heat(values, size)); err != nil {
+	if err := writePNG(o.path(line.Heat), heatmap.Heat(values, size)); err != nil {
 		return err
 	}
-	drawn, err := picture.Overlay(view, fit, size, values, mask)
-	if err != nil { // it was readable a moment ago
+	planes := make([]uint8, 3*fit.Crop*fit.Crop)
+	if err := fit.View(view, planes); err != nil { // it was readable a moment ago
 		line.Overlay, line.Error = "", err.Error()
 		return nil
 	}
-	if err := picture.Write(o.path(line.Overlay), drawn); err != nil || !o.maps {
+	if err := writePNG(o.path(line.Overlay), heatmap.Overlay(heatmap.Image(planes, fit.Crop, size), values, mask)); err != nil || !o.maps {
 		return err
 	}
 	line.Map = "maps/" + name + ".npy"
@@ -68,4 +70,16 @@ func npy(scores []float32, size int) []byte {
 	out = append(out, head...)
 	out, _ = binary.Append(out, binary.LittleEndian, scores) // fixed-size numbers always encode
 	return out
+}
+
+func writePNG(path string, img image.Image) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = png.Encode(f, img)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
 }

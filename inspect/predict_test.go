@@ -1,4 +1,4 @@
-package predict
+package inspect
 
 import (
 	"bytes"
@@ -20,11 +20,10 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/eval"
-	"mvag-torch/eval/calibration"
-	"mvag-torch/eval/metric"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
+	"mvag-torch/model/calibration"
+	"mvag-torch/model/imagescore"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
@@ -131,7 +130,7 @@ func evaluated(t *testing.T, s *tensor.Scope, cfg configs.Config, m *model.Model
 		t.Fatal(err)
 	}
 	defer loader.Close()
-	predictor, scores := eval.NewPredictor(s, m, cfg), map[string]float64{}
+	predictor, scores := model.NewPredictor(s, m, cfg), map[string]float64{}
 	for {
 		batch, err := loader.Next()
 		if errors.Is(err, io.EOF) {
@@ -145,7 +144,7 @@ func evaluated(t *testing.T, s *tensor.Scope, cfg configs.Config, m *model.Model
 		for i, present := range batch.Present {
 			if present {
 				path := batch.Objects[i/batch.Views].Views[i%batch.Views].Path
-				scores[path] = metric.TopMean(cfg.Eval.Top, maps[i*size:(i+1)*size])
+				scores[path] = imagescore.TopMean(cfg.Eval.Top, maps[i*size:(i+1)*size])
 			}
 		}
 	}
@@ -311,7 +310,7 @@ func checkMap(t *testing.T, path string, cfg configs.Config, score float64) {
 	if _, err := binary.Decode(data[length:], binary.LittleEndian, values); err != nil {
 		t.Fatal(err)
 	}
-	if got := metric.TopMean(cfg.Eval.Top, values); got != score {
+	if got := imagescore.TopMean(cfg.Eval.Top, values); got != score {
 		t.Errorf("%s: have score %v, want %v", path, got, score)
 	}
 }

@@ -1,11 +1,11 @@
-package predict
+package inspect
 
 import (
 	"math"
 	"slices"
 
 	"mvag-torch/dataset"
-	"mvag-torch/eval/calibration"
+	"mvag-torch/model/calibration"
 )
 
 // Region is a part of a picture above the pixel threshold, in pixels of the

@@ -1,4 +1,4 @@
-package eval
+package model_test
 
 import (
 	"math"
@@ -80,8 +80,9 @@ func mapsOf(t *testing.T, d tensor.Device, record modeltest.Record) (plain, repl
 		if err != nil {
 			return err
 		}
-		calling, replaying := NewPredictor(s, m, cfg), NewPredictor(s, m, cfg)
-		calling.replay.Record, replaying.replay.Record = nil, record
+		calling, replaying := model.NewPredictor(s, m, cfg), model.NewPredictor(s, m, cfg)
+		model.SetRecord(calling, nil)
+		model.SetRecord(replaying, record)
 		rng := rand.New(rand.NewPCG(5, 6))
 		for i := range 12 {
 			objects := []int{2, 2, 2, 1}[i%4]

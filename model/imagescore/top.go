@@ -1,4 +1,6 @@
-package metric
+// Package imagescore turns anomaly maps into scores of images and objects: the mean of the highest values of a map
+// (model.md section 6). It knows no tensors.
+package imagescore
 
 import (
 	"math"
@@ -14,7 +16,7 @@ type Top struct{ Mean, Min, Max float64 }
 // TopMean is the mean of the int(fraction*n) highest of the n values of a map,
 // but of one value at least: the score of a picture (model.md, section 6: 655
 // values of 256x256 with fraction 0.01). It is the same for any order of
-// values. A NaN among the values makes it NaN, which Rank refuses; without any
+// values. A NaN among the values makes it NaN; without any
 // value it is 0.
 func TopMean(fraction float64, values []float32) float64 {
 	_, pooled := Tops(fraction, values)

@@ -1,7 +1,7 @@
-// Package predict runs a trained model over pictures that no index names and
+// Package inspect runs a trained model over pictures that no index names and
 // whose labels nobody knows: scores, decisions, regions of defects and
 // pictures of them; and over good pictures, to calibrate those decisions.
-package predict
+package inspect
 
 import (
 	"context"
@@ -13,11 +13,10 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/eval"
-	"mvag-torch/eval/calibration"
-	"mvag-torch/eval/metric"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
+	"mvag-torch/model/calibration"
+	"mvag-torch/model/imagescore"
 )
 
 // Scored is one object with what the model says of it.
@@ -41,7 +40,7 @@ func Each(ctx context.Context, cfg configs.Config, m *model.Model, source datase
 	batches := decodeAll(ctx, cfg, source, objects)
 	return tensor.Run(func(s *tensor.Scope) error {
 		// A predictor remembers groupings by their number of objects.
-		several, single := eval.NewPredictor(s, m, cfg), eval.NewPredictor(s, m, cfg)
+		several, single := model.NewPredictor(s, m, cfg), model.NewPredictor(s, m, cfg)
 		for d := range batches {
 			if ctx.Err() != nil {
 				break
@@ -85,7 +84,7 @@ func (d decoded) scored(cfg configs.Config, object *dataset.Object, i int, maps 
 			continue
 		}
 		out.Maps[j] = maps[row*size : (row+1)*size]
-		out.Scores[j] = metric.TopMean(cfg.Eval.Top, out.Maps[j])
+		out.Scores[j] = imagescore.TopMean(cfg.Eval.Top, out.Maps[j])
 		if !(out.Score >= out.Scores[j]) {
 			out.Score = out.Scores[j]
 		}
