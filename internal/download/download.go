@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // File says what to fetch and where it goes.
@@ -210,8 +212,5 @@ func (g *getter) finish(part string) (Result, error) {
 	case g.linked != "":
 		r.Verified = "the server's"
 	}
-	if err := g.out.Sync(); err != nil {
-		return r, fmt.Errorf("%s: %w", part, err)
-	}
-	return r, os.Rename(part, g.Path)
+	return r, atomicfile.Commit(g.out, g.Path)
 }

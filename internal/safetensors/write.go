@@ -1,7 +1,6 @@
 package safetensors
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
@@ -9,15 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"math"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"unicode/utf8"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // Tensor is one tensor to be written.
@@ -77,19 +73,13 @@ func stream[T any](w io.Writer, values []T, encode func([]byte, T) []byte) error
 // stored as the reference implementation does it: widest type first, then by
 // name, so that every tensor is aligned and equal contents give equal bytes.
 //
-// The file appears at path whole or not at all: values go to a new file in the
-// same folder, which is synced and then renamed. After an error the new file is
-// removed and the old one is as it was; the error names path and cause.
+// The file appears at path whole or not at all; errors name path and cause.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	sorted, header, err := layout(tensors, metadata)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	err = replace(path, func(w io.Writer) error { return encode(w, sorted, header) })
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	return atomicfile.Write(path, func(w io.Writer) error { return encode(w, sorted, header) })
 }
 
 // layout returns the tensors in the order of their data, and the header with
@@ -212,63 +202,4 @@ func (e *exactWriter) Write(p []byte) (int, error) {
 	n, err := e.w.Write(p)
 	e.left -= int64(n)
 	return n, err
-}
-
-// replace writes a new file beside path and renames it to path once it is
-// whole and on the disk.
-func replace(path string, write func(io.Writer) error) error {
-	// The folder is opened first, so that what can fail fails before the
-	// old file is replaced.
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return cause(err)
-	}
-	defer dir.Close()
-	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".safetensors-%016x.tmp", rand.Uint64()))
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return cause(err)
-	}
-	defer func() { // after success both give an error that says nothing
-		f.Close()
-		os.Remove(temp)
-	}()
-	w := bufio.NewWriterSize(tempWriter{f}, 1<<20)
-	if err := write(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for _, step := range []func() error{f.Sync, f.Close, func() error { return os.Rename(temp, path) }} {
-		if err := step(); err != nil {
-			return cause(err)
-		}
-	}
-	// Some network file systems cannot sync a folder and say EINVAL.
-	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return cause(err)
-	}
-	return nil
-}
-
-// tempWriter keeps the name of the temporary file out of errors.
-type tempWriter struct{ f *os.File }
-
-func (t tempWriter) Write(p []byte) (int, error) {
-	n, err := t.f.Write(p)
-	return n, cause(err)
-}
-
-// cause strips err of the operation and the path that package os put around it.
-func cause(err error) error {
-	var onPath *fs.PathError
-	var onLink *os.LinkError
-	switch {
-	case errors.As(err, &onPath):
-		return onPath.Err
-	case errors.As(err, &onLink):
-		return onLink.Err
-	}
-	return err
 }
