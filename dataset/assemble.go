@@ -1,22 +1,17 @@
 package dataset
 
 import (
-	"cmp"
 	"fmt"
-	"os"
 	"path"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 )
 
-// shot is one picture as a reader found it; its View has no camera yet.
+// shot is one image as a reader found it; its View has no camera yet.
 type shot struct {
 	class  string
 	object string // unique in the class
-	camera string // as the set names it; "" where pictures are objects
+	camera string // as the set names it; "" where images are objects
 	test   bool
 	View
 }
@@ -28,20 +23,19 @@ type listing struct {
 	shots []shot
 }
 
-// assemble groups pictures into objects of that many views, in order of
-// appearance.
+// assemble groups images into objects of that many views, in order of appearance.
 func assemble(listings []listing, views int) (*Set, error) {
-	place, err := places(listings, views)
+	cameras, err := nameCameras(listings, views)
 	if err != nil {
 		return nil, err
 	}
-	set := new(Set)
-	for _, s := range listings {
-		train, test, err := s.objects(place, views)
+	set := &Set{Naming: Naming{Cameras: cameras}}
+	for _, l := range listings {
+		train, test, err := l.objects(set.Naming, views)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", printable(s.index), err)
+			return nil, fmt.Errorf("%s: %w", printable(l.index), err)
 		}
-		set.Classes, set.index = append(set.Classes, s.class), append(set.index, s.index)
+		set.Classes, set.index = append(set.Classes, l.class), append(set.index, l.index)
 		set.Train, set.Test = append(set.Train, train...), append(set.Test, test...)
 		set.Missing = append(set.Missing, missing(train)...)
 		set.Missing = append(set.Missing, missing(test)...)
@@ -49,111 +43,98 @@ func assemble(listings []listing, views int) (*Set, error) {
 	return set, nil
 }
 
-// objects groups the pictures of one class; place gives the 0-based camera of
-// a name.
-func (s listing) objects(place map[string]int, views int) (train, test []Object, err error) {
-	if len(s.shots) == 0 {
-		return nil, nil, fmt.Errorf("no pictures of class %q", s.class)
+// objects groups the images of one class.
+func (l listing) objects(naming Naming, views int) (train, test []Object, err error) {
+	if len(l.shots) == 0 {
+		return nil, nil, fmt.Errorf("no images of class %q", l.class)
 	}
-	if strings.ContainsFunc(s.class, unicode.IsControl) || strings.ContainsAny(s.class, `/\`) || s.class == "" {
-		return nil, nil, fmt.Errorf("class: have %q, want a name without control characters and path separators", s.class)
+	if strings.ContainsFunc(l.class, unicode.IsControl) || strings.ContainsAny(l.class, `/\`) || l.class == "" {
+		return nil, nil, fmt.Errorf("class: have %q, want a name without control characters and path separators", l.class)
 	}
-	type entry struct {
-		test bool
-		n    int
-	}
-	at := map[string]entry{}
-	for _, shot := range s.shots {
-		list := &train
-		if shot.test {
-			list = &test
+	splits := map[bool]*grouper{false: newGrouper(views), true: newGrouper(views)}
+	for _, s := range l.shots {
+		id := path.Join(l.class, s.object)
+		if splits[!s.test].has(l.class, id) {
+			return nil, nil, fmt.Errorf("object %q: is in train and in test, want it in one (%q)", id, s.Path)
 		}
-		id := path.Join(s.class, shot.object)
-		e, ok := at[id]
-		switch {
-		case !ok:
-			e = entry{shot.test, len(*list)}
-			at[id] = e
-			*list = append(*list, newObject(s.class, id, views))
-		case e.test != shot.test:
-			return nil, nil, fmt.Errorf("object %q: is in train and in test, want it in one (%q)", id, shot.Path)
+		camera, err := naming.index(s.camera)
+		if err == nil {
+			err = splits[s.test].put(l.class, id, camera, s.View)
 		}
-		view := &(*list)[e.n].Views[place[shot.camera]]
-		if view.Present() {
-			return nil, nil, fmt.Errorf("object %q: two pictures for one camera, %q and %q",
-				id, filepath.Base(view.Path), filepath.Base(shot.Path))
+		if err != nil {
+			return nil, nil, err
 		}
-		camera := view.Camera
-		*view = shot.View
-		view.Camera = camera
 	}
-	return train, test, nil
+	return splits[false].objects, splits[true].objects, nil
 }
 
-// places numbers the cameras of a set from 0. Names that are numbers from 1 to
-// views are those cameras; other names are numbered in order, 2 before 10, and
-// must then be as many as views.
-func places(listings []listing, views int) (map[string]int, error) {
-	numbers, place := true, map[string]int{}
-	for _, s := range listings {
-		for _, shot := range s.shots {
-			n, err := strconv.Atoi(shot.camera)
-			numbers = numbers && err == nil && n >= 1 && n <= views
-			place[shot.camera] = n - 1
+// grouper makes objects of images, in order of their first image.
+type grouper struct {
+	views   int
+	objects []Object
+	at      map[[2]string]int // index in objects, by class and ID
+}
+
+func newGrouper(views int) *grouper { return &grouper{views: views, at: map[[2]string]int{}} }
+
+func (g *grouper) has(class, id string) bool { _, ok := g.at[[2]string{class, id}]; return ok }
+
+// put enters an image as that of a camera, of which there are 0 to views-1.
+func (g *grouper) put(class, id string, camera int, image View) error {
+	if camera >= g.views {
+		return fmt.Errorf("camera: have C%d, want C1 to C%d as there are %d views", camera+1, g.views, g.views)
+	}
+	n, ok := g.at[[2]string{class, id}]
+	if !ok {
+		n = len(g.objects)
+		g.at[[2]string{class, id}] = n
+		o := Object{Class: class, ID: id, Views: make([]View, g.views)}
+		for c := range o.Views {
+			o.Views[c].Camera = c
+		}
+		g.objects = append(g.objects, o)
+	}
+	view := &g.objects[n].Views[camera]
+	if view.Present() {
+		return fmt.Errorf("object %q: two images for camera C%d, %q and %q", id, camera+1, view.Path, image.Path)
+	}
+	image.Camera = camera
+	*view = image
+	return nil
+}
+
+// missing lists the views of objects that have no image.
+func missing(objects []Object) []MissingView {
+	var list []MissingView
+	for i := range objects {
+		for _, v := range objects[i].Views {
+			if !v.Present() {
+				list = append(list, MissingView{Object: objects[i].ID, Camera: v.Camera})
+			}
 		}
 	}
-	if numbers {
-		return place, nil
-	}
-	names := make([]string, 0, len(place))
-	for name := range place {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, natural)
-	if len(names) != views {
-		shown := fmt.Sprintf("%q", names[:min(len(names), 8)])
-		return nil, fmt.Errorf("data.views: have %d, want %d as the set has cameras: %s", views, len(names), shown)
-	}
-	for i, name := range names {
-		place[name] = i
-	}
-	return place, nil
+	return list
 }
 
-// natural orders numbers by value and before words.
-func natural(a, b string) int {
-	x, errX := strconv.Atoi(a)
-	y, errY := strconv.Atoi(b)
-	switch {
-	case errX == nil && errY == nil:
-		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a, b))
-	case errX == nil:
-		return -1
-	case errY == nil:
-		return 1
-	}
-	return cmp.Compare(a, b)
-}
-
-// probe looks for the first picture of each split and the first mask: enough to
-// notice a wrong root before hours of training.
-func (s listing) probe() error {
+// probe looks for the first image of each split and the first mask: enough to notice a wrong root before hours of
+// training.
+func (l listing) probe(f files) error {
 	var train, test, mask bool
-	for _, shot := range s.shots {
+	for _, shot := range l.shots {
 		seen := &train
 		if shot.test {
 			seen = &test
 		}
-		var files []string
+		var paths []string
 		if !*seen {
-			*seen, files = true, append(files, shot.Path)
+			*seen, paths = true, append(paths, shot.Path)
 		}
 		if !mask && shot.Mask != "" {
-			mask, files = true, append(files, shot.Mask)
+			mask, paths = true, append(paths, shot.Mask)
 		}
-		for _, file := range files {
-			if _, err := os.Stat(file); err != nil {
-				return fmt.Errorf("%s: %w", printable(s.index), oneLine(err))
+		for _, path := range paths {
+			if err := f.stat(path); err != nil {
+				return fmt.Errorf("%s: %w", printable(l.index), err)
 			}
 		}
 	}

@@ -75,7 +75,8 @@ type Set struct {
 	Classes []string // as configured, or all by name
 	Train   []Object // in index order, class after class
 	Test    []Object
-	Missing []MissingView // the views without a picture, training objects first in each class
+	Missing []MissingView // the views without an image, training objects first in each class
+	Naming  Naming        // of the images: data.pattern and the names of the cameras
 	Source  Source        // of the pixels
 
 	index []string // the index file or folder of each class
@@ -96,18 +97,15 @@ func (s *Set) CheckTrain() error {
 	return nil
 }
 
-// readers are the formats by their name in data.format. Where probe is set, a
-// reader of an index makes sure that the first pictures and the first mask of
-// every class are where the index says; other files are met when they are
-// decoded.
-var readers = map[string]func(cfg configs.Data, probe bool) (*Set, error){
-	"folder":          openFolder,
-	"manta":           openManta,
-	"mvtec":           openMVTec,
-	"realiad":         openRealIAD,
-	"realiad_variety": openRealIAD,
-	"table":           openTable,
-	"visa":            openVisA,
+// readers are the formats by their name in data.format.
+var readers = map[string]func(reader) (*Set, error){
+	"folder":          reader.folder,
+	"manta":           reader.manta,
+	"mvtec":           reader.mvtec,
+	"realiad":         reader.realiad,
+	"realiad_variety": reader.realiad,
+	"table":           reader.table,
+	"visa":            reader.visa,
 }
 
 // Open reads the index of a data set, probes its pictures, and opens the cache
@@ -140,7 +138,7 @@ func open(cfg configs.Data, probe bool) (*Set, error) {
 	if err := source.Fit.checkDecoder(); err != nil {
 		return nil, err
 	}
-	set, err := read(cfg, probe)
+	set, err := read(reader{cfg, disk{}, probe})
 	if err == nil {
 		set.Source = source
 	}

@@ -4,95 +4,78 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math"
 	"path"
 	"path/filepath"
 	"slices"
-
-	"mvag-torch/configs"
 )
 
-// openFolder opens folders of a user's own pictures: <root>/<good>, or
-// <root>/<class>/<good> for several classes; likewise <bad>, in which folders
-// are defect codes, and <masks>, which mirrors <bad>. Of the good objects of a
-// class, data.holdout are kept for testing.
-func openFolder(cfg configs.Data, _ bool) (*Set, error) {
-	p, err := newPattern(cfg.Pattern)
+// folder opens folders of a user's own images: <root>/<good>, or <root>/<class>/<good> for several classes; likewise
+// <bad>, in which folders are defect codes, and <masks>, which mirrors <bad>. Of the good objects of a class,
+// data.holdout are kept for testing.
+func (r reader) folder() (*Set, error) {
+	p, err := r.pattern()
 	if err != nil {
 		return nil, err
 	}
-	if err := p.check(cfg.Format, cfg.Views); err != nil {
-		return nil, err
-	}
-	layout := fmt.Sprintf("want <root>/%s, or <root>/<class>/%[1]s", cfg.Good)
-	if err := wantFolder("data.root", cfg.Root, layout); err != nil {
+	layout := fmt.Sprintf("want <root>/%s, or <root>/<class>/%[1]s", r.Good)
+	if err := r.wantFolder("data.root", r.Root, layout); err != nil {
 		return nil, err
 	}
 	folders := map[string]string{}
-	if isFolder(filepath.Join(cfg.Root, cfg.Good)) {
-		root, err := filepath.Abs(cfg.Root)
+	if r.isFolder(filepath.Join(r.Root, r.Good)) {
+		class, err := r.rootName()
 		if err != nil {
 			return nil, err
 		}
-		folders[filepath.Base(root)] = cfg.Root
-	} else if folders, err = classFolders(cfg.Root, cfg.Good, false); err != nil {
+		folders[class] = r.Root
+	} else if folders, err = r.classFolders(r.Root, r.Good, false); err != nil {
 		return nil, err
 	}
 	if len(folders) == 0 {
-		return nil, fmt.Errorf("data.good: no folder %q in %q; %s", cfg.Good, cfg.Root, layout)
+		return nil, fmt.Errorf("data.good: no folder %q in %q; %s", r.Good, r.Root, layout)
 	}
-	for _, p := range [][2]string{{"data.bad", cfg.Bad}, {"data.masks", cfg.Masks}} {
-		if p[1] != "" && !anyHolds(folders, p[1]) {
-			return nil, fmt.Errorf("%s: no folder %q in %q beside %q", p[0], p[1], cfg.Root, cfg.Good)
+	for _, p := range [][2]string{{"data.bad", r.Bad}, {"data.masks", r.Masks}} {
+		holds := func(dir string) bool { return r.isFolder(filepath.Join(dir, p[1])) }
+		if p[1] != "" && !slices.ContainsFunc(slices.Collect(maps.Values(folders)), holds) {
+			return nil, fmt.Errorf("%s: no folder %q in %q beside %q", p[0], p[1], r.Root, r.Good)
 		}
 	}
-	return readClasses(cfg, folders, func(class, dir string) ([]shot, error) {
-		return readFolder(cfg, p, class, dir)
-	})
+	return r.classes(p, folders, r.readFolder)
 }
 
-// anyHolds reports whether one of the folders holds a folder of that name.
-func anyHolds(folders map[string]string, name string) bool {
-	for _, dir := range folders {
-		if isFolder(filepath.Join(dir, name)) {
-			return true
-		}
-	}
-	return false
+// rootName is the name of the class where data.root is that of one.
+func (r reader) rootName() (string, error) {
+	root, err := filepath.Abs(r.Root)
+	return filepath.Base(root), err
 }
 
 // readFolder reads one class.
-func readFolder(cfg configs.Data, p pattern, class, dir string) ([]shot, error) {
-	t := tree{class: class, pattern: p}
-	if err := t.add(filepath.Join(dir, cfg.Good), "good", "", "", false); err != nil {
-		return nil, err
+func (r reader) readFolder(t *tree, dir string) error {
+	if err := t.add(filepath.Join(dir, r.Good), "good", "", "", false); err != nil {
+		return err
 	}
-	hold(t.shots, cfg.Holdout)
-	bad := filepath.Join(dir, cfg.Bad)
-	if cfg.Bad == "" || !isFolder(bad) {
-		return t.shots, nil
+	hold(t.shots, r.Holdout)
+	bad := filepath.Join(dir, r.Bad)
+	if r.Bad == "" || !r.isFolder(bad) {
+		return nil
 	}
-	masks := ""
-	if cfg.Masks != "" {
-		masks = filepath.Join(dir, cfg.Masks)
-	}
-	if err := t.add(bad, "bad", path.Base(filepath.ToSlash(cfg.Bad)), masks, true); err != nil {
-		return nil, err
-	}
-	codes, err := list(bad, true)
+	codes, err := r.list(bad, true)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, code := range codes {
-		below := masks
-		if masks != "" {
-			below = filepath.Join(masks, code)
+	for _, code := range append([]string{""}, codes...) { // first the images in bad itself
+		masks := ""
+		if r.Masks != "" {
+			masks = filepath.Join(dir, r.Masks, code)
 		}
-		if err := t.add(filepath.Join(bad, code), path.Join("bad", code), code, below, true); err != nil {
-			return nil, err
+		label := cmp.Or(code, path.Base(filepath.ToSlash(r.Bad)))
+		if err := t.add(filepath.Join(bad, code), path.Join("bad", code), label, masks, true); err != nil {
+			return err
 		}
 	}
-	return t.shots, nil
+	return nil
 }
 
 // hold marks a share of the objects as test objects: those whose names have the

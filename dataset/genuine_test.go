@@ -60,7 +60,7 @@ func TestRealIAD(t *testing.T) {
 	for _, file := range files {
 		unzip(t, file, filepath.Join(root, "realiad_jsons", strings.TrimSuffix(filepath.Base(file), ".gz")))
 	}
-	set, err := readRealIAD(configs.Data{Root: root, Index: "realiad_jsons", Images: "realiad_1024", Views: 5}, anywhere)
+	set, err := OpenIndex(configs.Data{Format: "realiad", Root: root, Index: "realiad_jsons", Images: "realiad_1024", Views: 5})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,8 +103,11 @@ func FuzzIndex(f *testing.F) {
 		}
 		// What the reader makes of it has a place for every camera.
 		for _, format := range []string{"realiad", "realiad_variety"} {
-			set := &Set{Classes: []string{"gear"}}
-			if set.addRealIAD(data, "gear", configs.Data{Format: format, Views: 5}, anywhere) == nil {
+			shots, err := reader{Data: configs.Data{Format: format, Views: 5}}.realiadClass(data, "gear", "pics")
+			if err != nil {
+				continue
+			}
+			if set, err := assemble([]listing{{"gear", "gear.json", shots}}, 5); err == nil {
 				sound(t, set, "pics", 5)
 			}
 		}

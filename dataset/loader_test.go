@@ -24,7 +24,7 @@ func objectsOf(t testing.TB, n int) []Object {
 	dir := t.TempDir()
 	objects := make([]Object, n)
 	for i := range objects {
-		objects[i] = newObject("gear", fmt.Sprintf("gear/OK/S%04d", i), 2)
+		objects[i] = Object{Class: "gear", ID: fmt.Sprintf("gear/OK/S%04d", i), Views: []View{{}, {Camera: 1}}}
 		for c := range 2 {
 			if i == 1 && c == 1 {
 				continue

@@ -3,233 +3,177 @@ package dataset
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-
-	"mvag-torch/configs"
 )
 
-// openRealIAD opens a set in the layout of Real-IAD (realiad.md section B):
-// index files <root>/<index>/<class>.json and pictures
-// <root>/<images>/<prefix><image_path>. The archives of the original unpack
-// with a doubled folder, so <root>/<index>/<index> and <root>/<images>/<class>
-// are taken where the plain ones do not hold the files.
+// realiad opens a set in the layout of Real-IAD (realiad.md section B): index files <root>/<index>/<class>.json and
+// images <root>/<images>/<prefix><image_path>. The archives of the original unpack with a doubled folder, so
+// <root>/<index>/<index> and <root>/<images>/<class> are taken where the plain ones do not hold the files.
 //
-// Defective training pictures are legal: the index files realiad_jsons_fuiad_*
-// have them. Every defective entry has a mask, except in Real-IAD Variety
-// (format realiad_variety), where it may be null.
-func openRealIAD(cfg configs.Data, probe bool) (*Set, error) {
-	if err := wantFolder("data.root", cfg.Root, layout(cfg)); err != nil {
+// An object is a folder of images, since S-numbers restart in every folder. Defective training images are legal: the
+// index files realiad_jsons_fuiad_* have them. Every defective entry has a mask, except in Real-IAD Variety (format
+// realiad_variety), where it may be null.
+func (r reader) realiad() (*Set, error) {
+	if err := r.wantFolder("data.root", r.Root, r.realiadLayout()); err != nil {
 		return nil, err
 	}
-	images := filepath.Join(cfg.Root, cfg.Images)
-	if !probe {
-		return readRealIAD(cfg, func(string, *index) (string, error) { return images, nil })
+	images := filepath.Join(r.Root, r.Images)
+	if r.probe {
+		if err := r.wantFolder("data.images", images, r.realiadLayout()); err != nil {
+			return nil, err
+		}
 	}
-	if err := wantFolder("data.images", images, layout(cfg)); err != nil {
-		return nil, err
-	}
-	return readRealIAD(cfg, func(class string, idx *index) (string, error) {
-		return findPictures(images, class, idx)
-	})
-}
-
-// readRealIAD reads the index files; locate returns the folder to which the
-// paths of a class are relative.
-func readRealIAD(cfg configs.Data, locate func(class string, idx *index) (string, error)) (*Set, error) {
-	dir, found, err := findIndex(cfg)
+	dir, found, err := r.findIndex()
 	if err != nil {
 		return nil, err
 	}
-	classes, err := chooseClasses(dir, found, cfg.Classes)
+	classes, err := chooseClasses(dir, found, r.Classes)
 	if err != nil {
 		return nil, err
 	}
-	set := &Set{Classes: classes}
+	var listings []listing
 	for _, class := range classes {
 		file := filepath.Join(dir, class+".json")
 		data, err := readFile(file, nil)
 		if err != nil {
 			return nil, err
 		}
-		if err := set.addRealIAD(data, class, cfg, locate); err != nil {
+		shots, err := r.realiadClass(data, class, images)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		set.index = append(set.index, file)
+		listings = append(listings, listing{class, file, shots})
 	}
-	return set, nil
+	return assemble(listings, r.Views)
 }
 
-// addRealIAD appends the objects of one index file.
-func (s *Set) addRealIAD(data []byte, class string, cfg configs.Data, locate func(string, *index) (string, error)) error {
+// realiadLayout says in one line what a Real-IAD folder looks like.
+func (r reader) realiadLayout() string {
+	return fmt.Sprintf("want <root>/%s/<class>.json and <root>/%s/<class>/OK/S0001/...", r.Index, r.Images)
+}
+
+// findIndex returns the folder of the index files and the classes it has.
+func (r reader) findIndex() (dir string, classes []string, err error) {
+	plain := filepath.Join(r.Root, r.Index)
+	for _, dir := range []string{plain, filepath.Join(plain, filepath.Base(r.Index))} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && dir == plain {
+			return "", nil, fmt.Errorf("data.index: no folder %q; %s", plain, r.realiadLayout())
+		}
+		for _, e := range entries {
+			class, ok := strings.CutSuffix(e.Name(), ".json")
+			if ok && !e.IsDir() && !hidden(class) {
+				classes = append(classes, class)
+			}
+		}
+		if len(classes) > 0 {
+			return dir, classes, nil
+		}
+	}
+	return "", nil, fmt.Errorf("data.index: no index file (*.json) in %q; %s", plain, r.realiadLayout())
+}
+
+// realiadClass returns the images of an index file, those of training first; images is the folder of data.images.
+func (r reader) realiadClass(data []byte, class, images string) ([]shot, error) {
 	idx, err := parseIndex(data)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := idx.check(class, cfg.Format == "realiad_variety"); err != nil {
-		return err
+	switch p := idx.Meta.Prefix; {
+	case idx.Meta.NormalClass == "":
+		return nil, errors.New(`meta.normal_class: have none, want the anomaly_class of good images ("OK")`)
+	case p != "" && !filepath.IsLocal(p):
+		return nil, fmt.Errorf("meta.prefix: have %q, which leaves the image folder", p)
 	}
-	base, err := locate(class, idx)
-	if err != nil {
-		return err
-	}
-	g := grouper{class: class, base: filepath.Join(base, idx.Meta.Prefix), normal: idx.Meta.NormalClass,
-		views: cfg.Views, split: map[string]string{}}
-	train, err := g.group("train", idx.Train)
-	if err != nil {
-		return err
-	}
-	test, err := g.group("test", idx.Test)
-	if err != nil {
-		return err
-	}
-	s.Train, s.Test = append(s.Train, train...), append(s.Test, test...)
-	s.Missing = append(s.Missing, missing(train)...)
-	s.Missing = append(s.Missing, missing(test)...)
-	return nil
-}
-
-// check refuses what would mislabel pictures or leave the root, entry by entry;
-// maskless says that defective pictures may lack a mask.
-func (idx *index) check(class string, maskless bool) error {
-	if idx.Meta.NormalClass == "" {
-		return errors.New(`meta.normal_class: have none, want the anomaly_class of good pictures ("OK")`)
-	}
-	if p := idx.Meta.Prefix; p != "" && !filepath.IsLocal(p) {
-		return fmt.Errorf("meta.prefix: have %q, which leaves the picture folder", p)
-	}
-	if len(idx.Train)+len(idx.Test) == 0 {
-		return errors.New("no pictures in train and test")
-	}
+	var shots []shot
 	for _, split := range []struct {
 		name    string
 		entries []indexEntry
 	}{{"train", idx.Train}, {"test", idx.Test}} {
 		for i, e := range split.entries {
-			if err := e.check(class, idx.Meta.NormalClass, maskless); err != nil {
-				return fmt.Errorf("%s[%d]: %w", split.name, i, err)
+			s, err := e.shot(class, idx.Meta.NormalClass, r.Views, r.Format == "realiad_variety")
+			if err != nil {
+				return nil, fmt.Errorf("%s[%d]: %w", split.name, i, err)
 			}
+			s.test = split.name == "test"
+			shots = append(shots, s)
 		}
 	}
-	return nil
+	base, err := r.findImages(images, class, idx.Meta.Prefix, shots)
+	if err != nil {
+		return nil, err
+	}
+	for i := range shots {
+		s := &shots[i]
+		s.Path = filepath.Join(base, s.Path)
+		if s.Mask != "" {
+			s.Mask = filepath.Join(base, s.Mask)
+		}
+	}
+	return shots, nil
 }
 
-func (e indexEntry) check(class, normal string, maskless bool) error {
-	mask := e.mask()
+// shot returns the image of an entry, its paths as they are in the index. It refuses what would mislabel images or
+// leave the root; maskless says that defective images may lack a mask. The label is the entry's: objects in the NG
+// folder have good views, and five file names of the original contradict their folder.
+func (e indexEntry) shot(class, normal string, views int, maskless bool) (shot, error) {
+	s := shot{class: class, object: path.Dir(e.ImagePath), View: View{Path: e.ImagePath, Mask: e.mask()}}
+	var known bool
+	_, s.camera, known = splitRealIAD(e.ImagePath)
+	camera, _ := strconv.Atoi(s.camera)
+	if e.AnomalyClass != normal {
+		s.Code = e.AnomalyClass
+	}
 	switch {
 	case e.Category != class:
-		return fmt.Errorf("category: have %q, want %q as the file is named", e.Category, class)
+		return s, fmt.Errorf("category: have %q, want %q as the file is named", e.Category, class)
 	case e.AnomalyClass == "":
-		return errors.New("anomaly_class: have none, want a defect code or the normal class")
+		return s, errors.New("anomaly_class: have none, want a defect code or the normal class")
 	case e.ImagePath == "":
-		return errors.New("image_path: have none")
+		return s, errors.New("image_path: have none")
 	case !filepath.IsLocal(e.ImagePath):
-		return fmt.Errorf("image_path: have %q, which leaves the folder of the class", e.ImagePath)
-	case mask != "" && !filepath.IsLocal(mask):
-		return fmt.Errorf("mask_path: have %q, which leaves the folder of the class", mask)
-	case e.AnomalyClass != normal && mask == "" && !maskless:
-		return fmt.Errorf("mask_path: have none for %q with anomaly_class %q, want a mask (data.format realiad_variety needs none)", e.ImagePath, e.AnomalyClass)
-	case e.AnomalyClass == normal && mask != "":
-		return fmt.Errorf("mask_path: have %q for %q with anomaly_class %q, want null", mask, e.ImagePath, normal)
+		return s, fmt.Errorf("image_path: have %q, which leaves the folder of the class", e.ImagePath)
+	case s.Mask != "" && !filepath.IsLocal(s.Mask):
+		return s, fmt.Errorf("mask_path: have %q, which leaves the folder of the class", s.Mask)
+	case s.Code != "" && s.Mask == "" && !maskless:
+		return s, fmt.Errorf("mask_path: have none for %q with anomaly_class %q, want a mask (data.format realiad_variety needs none)", e.ImagePath, s.Code)
+	case s.Code == "" && s.Mask != "":
+		return s, fmt.Errorf("mask_path: have %q for %q with anomaly_class %q, want null", s.Mask, e.ImagePath, normal)
+	case !known:
+		return s, fmt.Errorf("%q: no camera in the file name, want ..._C<camera>_<time>%s", e.ImagePath, path.Ext(e.ImagePath))
+	case camera < 1 || camera > views:
+		return s, fmt.Errorf("%q: unknown camera C%s, want C1..C%d", e.ImagePath, s.camera, views)
 	}
-	return nil
+	return s, nil
 }
 
-// grouper gathers the pictures of a class into objects: S-numbers restart in
-// every folder, so the key is the whole folder of the picture.
-type grouper struct {
-	class  string
-	base   string            // folder to which the paths are relative
-	normal string            // anomaly_class of good pictures
-	views  int               // number of cameras
-	split  map[string]string // the split that an object ID has been seen in
-}
-
-// group returns the objects of one split in order of appearance.
-func (g *grouper) group(split string, entries []indexEntry) ([]Object, error) {
-	var objects []Object
-	at := map[string]int{}
-	for i, e := range entries {
-		id := path.Join(g.class, path.Dir(e.ImagePath))
-		n, ok := at[id]
-		if !ok {
-			if other := g.split[id]; other != "" {
-				return nil, fmt.Errorf("%s[%d]: object %q is in %s, too", split, i, id, other)
-			}
-			n = len(objects)
-			at[id], g.split[id] = n, split
-			objects = append(objects, newObject(g.class, id, g.views))
-		}
-		if err := g.put(&objects[n], e); err != nil {
-			return nil, fmt.Errorf("%s[%d]: %w", split, i, err)
+// findImages returns the folder to which the paths of a class are relative: images or the class folder in it, and
+// prefix below that. It looks only for the first image of each split and the first mask, which is enough to notice a
+// wrong root or folder before hours of training; 150,000 files take too long.
+func (r reader) findImages(images, class, prefix string, shots []shot) (string, error) {
+	folders := []string{filepath.Join(images, prefix), filepath.Join(images, class, prefix)}
+	if !r.probe {
+		return folders[0], nil
+	}
+	var probes []string
+	for _, test := range []bool{false, true} {
+		if i := slices.IndexFunc(shots, func(s shot) bool { return s.test == test }); i >= 0 {
+			probes = append(probes, shots[i].Path)
 		}
 	}
-	return objects, nil
-}
-
-func newObject(class, id string, views int) Object {
-	o := Object{Class: class, ID: id, Views: make([]View, views)}
-	for c := range o.Views {
-		o.Views[c].Camera = c
+	if i := slices.IndexFunc(shots, func(s shot) bool { return s.Mask != "" }); i >= 0 {
+		probes = append(probes, shots[i].Mask)
 	}
-	return o
-}
-
-// put enters the picture of e in the place of its camera. The label is the
-// entry's: objects in the NG folder have good views, and five file names of
-// the original contradict their folder.
-func (g *grouper) put(o *Object, e indexEntry) error {
-	camera, err := cameraOf(e.ImagePath)
-	if err != nil {
-		return err
-	}
-	if camera < 1 || camera > g.views {
-		return fmt.Errorf("%q: unknown camera C%d, want C1..C%d", e.ImagePath, camera, g.views)
-	}
-	v := &o.Views[camera-1]
-	file := filepath.Join(g.base, e.ImagePath)
-	if v.Present() {
-		return fmt.Errorf("object %q: two pictures for camera C%d, %q and %q",
-			o.ID, camera, filepath.Base(v.Path), filepath.Base(file))
-	}
-	v.Path = file
-	if e.AnomalyClass != g.normal {
-		v.Code = e.AnomalyClass
-		if mask := e.mask(); mask != "" {
-			v.Mask = filepath.Join(g.base, mask)
+	for _, probe := range probes {
+		folders = slices.DeleteFunc(folders, func(dir string) bool { return r.stat(filepath.Join(dir, probe)) != nil })
+		if len(folders) == 0 {
+			return "", fmt.Errorf("no file %q in data.images %q; want <root>/<images>/<meta.prefix><image_path>", filepath.Join(prefix, probe), images)
 		}
 	}
-	return nil
-}
-
-// cameraOf returns the 1-based camera of a picture: the field before the last
-// of its name, as in gear_0001_NG_AK_C3_20261124120000.jpg, or the last, where
-// there is no time. Fields may be empty; some names have a double underscore.
-func cameraOf(name string) (int, error) {
-	base := path.Base(name)
-	fields := strings.Split(strings.TrimSuffix(base, path.Ext(base)), "_")
-	for _, field := range slices.Backward(fields[max(1, len(fields)-2):]) {
-		digits, ok := strings.CutPrefix(field, "C")
-		camera, err := strconv.ParseUint(digits, 10, 31)
-		if ok && err == nil {
-			return int(camera), nil
-		}
-	}
-	return 0, fmt.Errorf("%q: no camera in the file name, want ..._C<camera>_<time>%s", name, path.Ext(base))
-}
-
-// missing lists the views of objects that have no picture.
-func missing(objects []Object) []MissingView {
-	var list []MissingView
-	for i := range objects {
-		for _, v := range objects[i].Views {
-			if !v.Present() {
-				list = append(list, MissingView{Object: objects[i].ID, Camera: v.Camera})
-			}
-		}
-	}
-	return list
+	return folders[0], nil
 }

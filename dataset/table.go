@@ -9,129 +9,131 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"mvag-torch/configs"
 )
 
-// openTable opens a set that a table lists: data.table below data.root, a row a
-// picture. Columns: path, split (train or test) and label (good, ok, normal, 0
-// or nothing; else the defect code), and if wanted object (without it every
-// picture is one), camera, mask and class. Paths are relative to data.root.
-func openTable(cfg configs.Data, probe bool) (*Set, error) {
-	t, err := readTable(cfg, []string{"path", "split", "label"}, []string{"object", "camera", "mask", "class"})
+// table opens a set that a table lists: data.table below data.root, a row an image. Columns: path, split (train or
+// test) and label (good, ok, normal, 0 or nothing; else the defect code), and if wanted object (without it every image
+// is one), camera, mask and class. Paths are relative to data.root.
+func (r reader) table() (*Set, error) {
+	t, err := r.readTable([]string{"path", "split", "label"}, []string{"object", "camera", "mask", "class"})
 	if err != nil {
 		return nil, err
 	}
-	class := ""
-	if !slices.Contains(t.columns, "class") {
-		root, err := filepath.Abs(cfg.Root)
-		if err != nil {
-			return nil, err
-		}
-		class = filepath.Base(root)
+	class, err := r.rootName()
+	if err != nil {
+		return nil, err
 	}
-	return t.set(cfg, probe, func(r row) (shot, error) {
-		s := shot{class: class, object: r["object"], camera: r["camera"]}
-		if class == "" {
-			s.class = r["class"]
+	return r.rows(t, func(row row) (shot, error) {
+		s := shot{class: class, object: row["object"], camera: row["camera"]}
+		if t.has("class") {
+			s.class = row["class"]
 		}
-		if !slices.Contains(t.columns, "object") {
-			s.object = trimExt(filepath.ToSlash(r["path"]))
+		if !t.has("object") {
+			s.object = trimExt(filepath.ToSlash(row["path"]))
 		}
 		if s.object == "" {
 			return s, errors.New("object: have none, want a name")
 		}
-		label := r["label"]
+		label := row["label"]
 		if isGood(label) || label == "0" {
 			label = ""
 		}
-		return s, s.fill(cfg.Root, r["split"], r["path"], label, r["mask"])
+		return s, s.fill(r.Root, row["split"], row["path"], label, row["mask"])
 	})
 }
 
-// openVisA opens VisA: by the table of its authors where data.table names it
-// (split_csv/1cls.csv; the masks hold class numbers), else reorganised in
-// MVTec's layout (realiad.md section B5).
-func openVisA(cfg configs.Data, probe bool) (*Set, error) {
-	if cfg.Views != 1 {
-		return nil, fmt.Errorf("data.views: have %d, want 1 with data.format visa", cfg.Views)
+// visa opens VisA: by the table of its authors where data.table names it (split_csv/1cls.csv; the masks hold class
+// numbers), else reorganised in MVTec's layout (realiad.md section B5).
+func (r reader) visa() (*Set, error) {
+	if r.Views != 1 {
+		return nil, fmt.Errorf("data.views: have %d, want 1 with data.format visa", r.Views)
 	}
-	if cfg.Table == "" {
-		return readTrees(cfg, pattern{}, false, mvtecLayout+"; or data.table split_csv/1cls.csv")
+	if r.Table == "" {
+		return r.trees(pattern{}, false, mvtecLayout+"; or data.table split_csv/1cls.csv")
 	}
-	t, err := readTable(cfg, []string{"object", "split", "label", "image", "mask"}, nil)
+	t, err := r.readTable([]string{"object", "split", "label", "image", "mask"}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return t.set(cfg, probe, func(r row) (shot, error) {
-		s := shot{class: r["object"], object: trimExt(filepath.ToSlash(r["image"]))}
+	return r.rows(t, func(row row) (shot, error) {
+		s := shot{class: row["object"], object: trimExt(filepath.ToSlash(row["image"]))}
 		s.MaskNumbers = true
-		code := ""
-		switch r["label"] {
+		code := row["label"]
+		switch code {
 		case "normal":
+			code = ""
 		case "anomaly":
-			code = "anomaly"
 		default:
-			return s, fmt.Errorf(`label: have %q, want "normal" or "anomaly"`, r["label"])
+			return s, fmt.Errorf(`label: have %q, want "normal" or "anomaly"`, code)
 		}
-		return s, s.fill(cfg.Root, r["split"], r["image"], code, r["mask"])
+		return s, s.fill(r.Root, row["split"], row["image"], code, row["mask"])
 	})
 }
 
-// fill enters split, picture, label and mask of a row.
-func (s *shot) fill(root, split, picture, code, mask string) error {
+// fill enters split, image, label and mask of a row.
+func (s *shot) fill(root, split, image, code, mask string) error {
 	switch {
 	case split != "train" && split != "test":
 		return fmt.Errorf(`split: have %q, want "train" or "test"`, split)
-	case !filepath.IsLocal(picture):
-		return fmt.Errorf("picture: have %q, want a path below data.root", picture)
+	case !filepath.IsLocal(image):
+		return fmt.Errorf("image: have %q, want a path below data.root", image)
 	case mask != "" && !filepath.IsLocal(mask):
 		return fmt.Errorf("mask: have %q, want a path below data.root", mask)
 	case mask != "" && code == "":
-		return fmt.Errorf("mask: have %q for the good picture %q, want none", mask, picture)
+		return fmt.Errorf("mask: have %q for the good image %q, want none", mask, image)
 	}
-	s.test, s.Path, s.Code = split == "test", filepath.Join(root, picture), code
+	s.test, s.Path, s.Code = split == "test", filepath.Join(root, image), code
 	if mask != "" {
 		s.Mask = filepath.Join(root, mask)
 	}
 	return nil
 }
 
-// row is one line of a table by column.
+// row is one line of a table by column, without the spaces around its values.
 type row map[string]string
 
 // table is a CSV file whose first line names its columns.
 type table struct {
-	file    string
-	columns []string
+	columns []string // "" where the column is unknown
 	rows    []row
 	lines   []int // of each row in the file
 }
 
+func (t *table) has(column string) bool { return slices.Contains(t.columns, column) }
+
 // readTable reads data.table.
-func readTable(cfg configs.Data, required, optional []string) (*table, error) {
-	if err := wantFolder("data.root", cfg.Root, "want the folder of the table and its pictures"); err != nil {
+func (r reader) readTable(required, optional []string) (*table, error) {
+	if err := r.wantFolder("data.root", r.Root, "want the folder of the table and its images"); err != nil {
 		return nil, err
 	}
-	if cfg.Table == "" {
-		return nil, fmt.Errorf("data.table: have none, want a CSV file below data.root with data.format %s", cfg.Format)
+	if r.Table == "" {
+		return nil, fmt.Errorf("data.table: have none, want a CSV file below data.root with data.format %s", r.Format)
 	}
-	file := filepath.Join(cfg.Root, cfg.Table)
-	data, err := readFile(file, nil)
+	t, err := readTable(r.tableFile(), required, optional, true)
 	if err != nil {
 		return nil, fmt.Errorf("data.table: %w", err)
 	}
-	t, err := parseTable(data, required, optional)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", printable(file), err)
-	}
-	t.file = file
 	return t, nil
 }
 
-// parseTable reads a CSV file in UTF-8, with a byte order mark or without;
-// commas, semicolons or tabs separate, whichever the first line has.
-func parseTable(data []byte, required, optional []string) (*table, error) {
+func (r reader) tableFile() string { return filepath.Join(r.Root, r.Table) }
+
+// readTable reads a CSV file; strict refuses unknown columns, which are passed over otherwise.
+func readTable(name string, required, optional []string, strict bool) (*table, error) {
+	data, err := readFile(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseTable(data, required, optional, strict)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", printable(name), err)
+	}
+	return t, nil
+}
+
+// parseTable reads CSV in UTF-8, with a byte order mark or without; commas, semicolons or tabs separate, whichever the
+// first line has.
+func parseTable(data []byte, required, optional []string, strict bool) (*table, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, errors.New("have UTF-16, want a CSV file in UTF-8")
 	}
@@ -153,7 +155,7 @@ func parseTable(data []byte, required, optional []string) (*table, error) {
 			return nil, err // names the line
 		}
 		if t.columns == nil {
-			if t.columns, err = columns(fields, required, optional); err != nil {
+			if t.columns, err = columns(fields, required, optional, strict); err != nil {
 				return nil, err
 			}
 			continue
@@ -161,47 +163,50 @@ func parseTable(data []byte, required, optional []string) (*table, error) {
 		line, _ := r.FieldPos(0)
 		values := row{}
 		for i, name := range t.columns {
-			values[name] = fields[i]
+			values[name] = strings.TrimSpace(fields[i])
 		}
 		t.rows, t.lines = append(t.rows, values), append(t.lines, line)
 	}
 	if len(t.rows) == 0 {
-		return nil, errors.New("have no rows, want a line of columns and one a picture")
+		return nil, errors.New("have no rows, want a line of columns and one an image")
 	}
 	return t, nil
 }
 
-// columns checks the first line: each column known and once.
-func columns(fields, required, optional []string) ([]string, error) {
+// columns checks the first line: each column known, unless others may be there, and once.
+func columns(fields, required, optional []string, strict bool) ([]string, error) {
 	known := slices.Concat(required, optional)
 	var names []string
 	for _, field := range fields {
 		name := strings.ToLower(strings.TrimSpace(field))
 		switch {
-		case !slices.Contains(known, name):
-			return nil, fmt.Errorf("column %q: is unknown, want %s", field, strings.Join(known, ", "))
-		case slices.Contains(names, name):
+		case slices.Contains(known, name) && slices.Contains(names, name):
 			return nil, fmt.Errorf("column %q: have it twice, want it once", name)
+		case slices.Contains(known, name):
+		case strict:
+			return nil, fmt.Errorf("column %q: is unknown, want %s", field, strings.Join(known, ", "))
+		default:
+			name = ""
 		}
 		names = append(names, name)
 	}
 	for _, name := range required {
 		if !slices.Contains(names, name) {
-			return nil, fmt.Errorf("column %q: have none, want columns %s", name, strings.Join(required, ", "))
+			return nil, fmt.Errorf("column %q: have none in %q, want columns %s", name, fields, strings.Join(known, ", "))
 		}
 	}
 	return names, nil
 }
 
-// set turns rows into pictures and assembles them, the classes asked for or all
-// by name.
-func (t *table) set(cfg configs.Data, probe bool, read func(row) (shot, error)) (*Set, error) {
+// rows turns rows into images and assembles them, the classes asked for or all by name.
+func (r reader) rows(t *table, read func(row) (shot, error)) (*Set, error) {
+	file := r.tableFile()
 	shots := map[string][]shot{}
 	var found []string
-	for i, r := range t.rows {
-		s, err := read(r)
+	for i, row := range t.rows {
+		s, err := read(row)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", printable(t.file), t.lines[i], err)
+			return nil, fmt.Errorf("%s:%d: %w", printable(file), t.lines[i], err)
 		}
 		if shots[s.class] == nil {
 			found = append(found, s.class)
@@ -209,19 +214,19 @@ func (t *table) set(cfg configs.Data, probe bool, read func(row) (shot, error)) 
 		shots[s.class] = append(shots[s.class], s)
 	}
 	slices.Sort(found)
-	classes, err := chooseClasses(t.file, found, cfg.Classes)
+	classes, err := chooseClasses(file, found, r.Classes)
 	if err != nil {
 		return nil, err
 	}
 	var listings []listing
 	for _, class := range classes {
-		s := listing{class, t.file, shots[class]}
-		if probe {
-			if err := s.probe(); err != nil {
+		l := listing{class, file, shots[class]}
+		if r.probe {
+			if err := l.probe(r.files); err != nil {
 				return nil, err
 			}
 		}
-		listings = append(listings, s)
+		listings = append(listings, l)
 	}
-	return assemble(listings, cfg.Views)
+	return assemble(listings, r.Views)
 }

@@ -6,83 +6,83 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"mvag-torch/configs"
 )
 
 const mvtecLayout = "want <root>/<class>/train/good, .../test/{good,<defect>} and .../ground_truth/<defect>"
 
-// openMVTec opens a set in the layout of MVTec AD (realiad.md section B5), as
-// MPDD, MAD and the reorganised VisA have it: <class>/train/good,
-// <class>/test/{good,<defect>}, <class>/ground_truth/<defect> with masks of the
-// picture's name, with _mask or without. BTAD's "ok" is "good".
-func openMVTec(cfg configs.Data, _ bool) (*Set, error) {
-	p, err := newPattern(cfg.Pattern)
+// mvtec opens a set in the layout of MVTec AD (realiad.md section B5), as MPDD, MAD and the reorganised VisA have it:
+// <class>/train/good, <class>/test/{good,<defect>}, <class>/ground_truth/<defect> with masks of the image's name, with
+// _mask or without. BTAD's "ok" is "good".
+func (r reader) mvtec() (*Set, error) {
+	p, err := r.pattern()
 	if err != nil {
 		return nil, err
 	}
-	if err := p.check(cfg.Format, cfg.Views); err != nil {
-		return nil, err
-	}
-	return readTrees(cfg, p, false, mvtecLayout)
+	return r.trees(p, false, mvtecLayout)
 }
 
-// openManta opens MANTA or MANTA-Tiny (realiad.md section B5): MVTec's layout in
-// <domain>/<class> or <class>, each file a strip of data.views pictures side by
-// side. The label of a strip is that of all its views.
-func openManta(cfg configs.Data, _ bool) (*Set, error) {
-	return readTrees(cfg, pattern{}, true, "want <root>/<domain>/<class>/train/good, .../test/{good,<defect>} and .../ground_truth/<defect>")
+// manta opens MANTA or MANTA-Tiny (realiad.md section B5): MVTec's layout in <domain>/<class> or <class>, each file a
+// strip of data.views images side by side. The label of a strip is that of all its views.
+func (r reader) manta() (*Set, error) {
+	return r.trees(pattern{}, true, "want <root>/<domain>/<class>/train/good, .../test/{good,<defect>} and .../ground_truth/<defect>")
 }
 
-// readTrees reads the classes below data.root.
-func readTrees(cfg configs.Data, p pattern, strips bool, layout string) (*Set, error) {
-	if err := wantFolder("data.root", cfg.Root, layout); err != nil {
+// pattern compiles data.pattern and compares it with the number of views.
+func (r reader) pattern() (pattern, error) {
+	p, err := newPattern(r.Pattern)
+	switch {
+	case err != nil:
+	case p.match != nil && (!p.has("object") || p.has("class")):
+		err = fmt.Errorf("have %q, want {object} and no {class} in it: folders are classes", r.Pattern)
+	case r.Views != 1 && !p.has("camera"):
+		return p, fmt.Errorf("data.views: have %d, want 1 with data.format %s, or a data.pattern with {camera} in it", r.Views, r.Format)
+	}
+	if err != nil {
+		return p, fmt.Errorf("data.pattern: %w", err)
+	}
+	return p, nil
+}
+
+// trees reads the classes below data.root.
+func (r reader) trees(p pattern, strips bool, layout string) (*Set, error) {
+	if err := r.wantFolder("data.root", r.Root, layout); err != nil {
 		return nil, err
 	}
-	folders, err := classFolders(cfg.Root, "train", strips)
+	folders, err := r.classFolders(r.Root, "train", strips)
 	if err != nil {
 		return nil, err
 	}
 	if len(folders) == 0 {
-		return nil, fmt.Errorf("data.root: no class in %q; %s", cfg.Root, layout)
+		return nil, fmt.Errorf("data.root: no class in %q; %s", r.Root, layout)
 	}
-	return readClasses(cfg, folders, func(class, dir string) ([]shot, error) {
-		t := tree{class: class, pattern: p}
-		if err := t.read(dir); err != nil {
-			return nil, err
-		}
+	return r.classes(p, folders, func(t *tree, dir string) error {
+		err := t.mvtec(dir)
 		if strips {
-			return cut(t.shots, cfg.Views), nil
+			t.shots = cut(t.shots, r.Views)
 		}
-		return t.shots, nil
+		return err
 	})
 }
 
-// classFolders returns the folders in root that hold a folder of that name, by
-// their own name; with domains, also those one level deeper.
-func classFolders(root, holds string, domains bool) (map[string]string, error) {
+// classFolders returns the folders in root that hold a folder of that name, by their own name; with domains, also those
+// one level deeper.
+func (r reader) classFolders(root, holds string, domains bool) (map[string]string, error) {
 	found := map[string]string{}
-	names, err := list(root, true)
+	names, err := r.list(root, true)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		dir := filepath.Join(root, name)
-		if isFolder(filepath.Join(dir, holds)) {
-			if found[name] != "" {
-				return nil, fmt.Errorf("class %q: have it in %q and in %q, want it once", name, found[name], dir)
+		classes := map[string]string{name: filepath.Join(root, name)}
+		if !r.isFolder(filepath.Join(root, name, holds)) {
+			if !domains {
+				continue
 			}
-			found[name] = dir
-			continue
+			if classes, err = r.classFolders(filepath.Join(root, name), holds, false); err != nil {
+				return nil, err
+			}
 		}
-		if !domains {
-			continue
-		}
-		below, err := classFolders(dir, holds, false)
-		if err != nil {
-			return nil, err
-		}
-		for class, dir := range below {
+		for class, dir := range classes {
 			if found[class] != "" {
 				return nil, fmt.Errorf("class %q: have it in %q and in %q, want it once", class, found[class], dir)
 			}
@@ -92,47 +92,52 @@ func classFolders(root, holds string, domains bool) (map[string]string, error) {
 	return found, nil
 }
 
-// readClasses assembles the classes asked for, or all by name.
-func readClasses(cfg configs.Data, folders map[string]string, read func(class, dir string) ([]shot, error)) (*Set, error) {
+// classes assembles the classes asked for, or all by name; read adds the images of a class to a tree.
+func (r reader) classes(p pattern, folders map[string]string, read func(t *tree, dir string) error) (*Set, error) {
 	found := make([]string, 0, len(folders))
 	for class := range folders {
 		found = append(found, class)
 	}
 	slices.Sort(found)
-	classes, err := chooseClasses(cfg.Root, found, cfg.Classes)
+	classes, err := chooseClasses(r.Root, found, r.Classes)
 	if err != nil {
 		return nil, err
 	}
 	var listings []listing
 	for _, class := range classes {
-		shots, err := read(class, folders[class])
-		if err != nil {
+		t := &tree{files: r.files, class: class, pattern: p}
+		if err := read(t, folders[class]); err != nil {
 			return nil, err
 		}
-		listings = append(listings, listing{class, folders[class], shots})
+		listings = append(listings, listing{class, folders[class], t.shots})
 	}
-	return assemble(listings, cfg.Views)
+	set, err := assemble(listings, r.Views)
+	if err == nil {
+		set.Naming.Pattern = p.text
+	}
+	return set, err
 }
 
-// isGood reports whether a folder or label is one of good pictures.
+// isGood reports whether a folder or label is one of good images.
 func isGood(name string) bool {
 	return slices.Contains([]string{"good", "ok", "normal"}, strings.ToLower(name))
 }
 
-// tree gathers the pictures of one class from folders.
+// tree gathers the images of one class from folders.
 type tree struct {
+	files
 	class   string
 	pattern pattern
 	shots   []shot
 }
 
-// read reads a class in MVTec's layout.
-func (t *tree) read(dir string) error {
+// mvtec reads a class in MVTec's layout.
+func (t *tree) mvtec(dir string) error {
 	for _, split := range []string{"train", "test"} {
-		if split == "test" && !isFolder(filepath.Join(dir, split)) {
+		if split == "test" && !t.isFolder(filepath.Join(dir, split)) {
 			continue
 		}
-		codes, err := list(filepath.Join(dir, split), true)
+		codes, err := t.list(filepath.Join(dir, split), true)
 		if err != nil {
 			return err
 		}
@@ -143,7 +148,7 @@ func (t *tree) read(dir string) error {
 			case isGood(code):
 				code, masks = "", ""
 			case split == "train":
-				return fmt.Errorf("%s: have a folder of defects, want good training pictures only", printable(from))
+				return fmt.Errorf("%s: have a folder of defects, want good training images only", printable(from))
 			}
 			if err := t.add(from, path.Join(split, filepath.Base(from)), code, masks, split == "test"); err != nil {
 				return err
@@ -153,10 +158,10 @@ func (t *tree) read(dir string) error {
 	return nil
 }
 
-// add reads a folder of pictures of one label. Objects are named by prefix and
-// pattern; masks is a folder that need not be there, or "".
+// add reads a folder of images of one label. Objects are named by prefix and pattern; masks is a folder that need not
+// be there, or "".
 func (t *tree) add(dir, prefix, code, masks string, test bool) error {
-	names, err := pictures(dir, t.pattern.depth)
+	names, err := imagesIn(t, dir, t.pattern.depth)
 	if err != nil {
 		return err
 	}
@@ -164,16 +169,16 @@ func (t *tree) add(dir, prefix, code, masks string, test bool) error {
 	if len(names) == 0 {
 		return nil
 	}
-	found, err := findMasks(masks, t.pattern.depth)
+	found, err := findMasks(t, masks, t.pattern.depth)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		object, camera, err := t.pattern.split(name)
+		parts, err := t.pattern.split(name)
 		if err != nil {
-			return fmt.Errorf("%s: %w", printable(dir), err)
+			return fmt.Errorf("%s: %w (data.pattern)", printable(dir), err)
 		}
-		s := shot{class: t.class, object: path.Join(prefix, object), camera: camera, test: test}
+		s := shot{class: t.class, object: path.Join(prefix, parts.object), camera: parts.camera, test: test}
 		s.Path, s.Code = filepath.Join(dir, name), code
 		if code != "" {
 			s.Mask = found.of(name)

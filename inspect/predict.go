@@ -6,7 +6,6 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/dataset/collect"
 	"mvag-torch/model/calibration"
 )
 
@@ -137,4 +136,4 @@ func (g *Judge) picture(line *Line, o Scored, j int) error {
 }
 
 // Refused is the line of a picture that belongs to no object.
-func Refused(r collect.Rejected) Line { return Line{Path: r.Path, Error: r.Err.Error()} }
+func Refused(r dataset.Rejected) Line { return Line{Path: r.Path, Error: r.Err.Error()} }

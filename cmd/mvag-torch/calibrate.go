@@ -14,7 +14,6 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/dataset/collect"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
@@ -113,16 +112,25 @@ func goodObjects(c *cli.Context, cfg configs.Config, f *checkpoint.File) ([]data
 	if c.IsSet("config") {
 		return nil, files, "", usageError{errors.New("have -c and PATH, want one of them")}
 	}
-	objects, rejected, err := collect.Objects(c.Args().Slice(), collect.Options{
-		Pattern: c.String("pattern"), Views: cfg.Data.Views, Class: c.String("class"), Classes: cfg.Data.Classes, Stdin: os.Stdin,
-	})
+	found, err := collect(c, cfg, cfg.Data.Classes)
 	if err != nil {
 		return nil, files, "", err
 	}
-	if len(rejected) > 0 {
-		return nil, files, "", fmt.Errorf("%s: %w", rejected[0].Path, rejected[0].Err)
+	if len(found.Rejected) > 0 {
+		return nil, files, "", fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
 	}
-	return objects, files, "pictures given to calibrate", nil
+	return found.Objects, files, "pictures given to calibrate", nil
+}
+
+// collect groups the images of the arguments into objects, and says what it passes over.
+func collect(c *cli.Context, cfg configs.Config, classes []string) (dataset.Collected, error) {
+	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
+		Naming: dataset.Naming{Pattern: c.String("pattern")}, Views: cfg.Data.Views, Class: c.String("class"), Classes: classes, Stdin: os.Stdin,
+	})
+	if text := found.PassedOver.String(); err == nil && text != "" {
+		fmt.Fprintf(os.Stderr, "passed over: %s\n", text)
+	}
+	return found, err
 }
 
 const heldOut = "held-out training objects"

@@ -12,7 +12,6 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/dataset/collect"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
@@ -52,9 +51,7 @@ func runPredict(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Path, err)
 	}
-	objects, rejected, err := collect.Objects(c.Args().Slice(), collect.Options{
-		Pattern: c.String("pattern"), Views: cfg.Data.Views, Class: c.String("class"), Classes: scales.ClassNames(), Stdin: os.Stdin,
-	})
+	found, err := collect(c, cfg, scales.ClassNames())
 	if err != nil {
 		return err
 	}
@@ -68,15 +65,15 @@ func runPredict(c *cli.Context) error {
 			return w.close(err)
 		}
 	}
-	for _, r := range rejected {
+	for _, r := range found.Rejected {
 		if err := w.write(inspect.Refused(r)); err != nil {
 			return w.close(err)
 		}
 	}
-	if err := w.close(predictAll(c, cfg, f, objects, inspect.NewJudge(cfg, scales, out), w)); err != nil {
+	if err := w.close(predictAll(c, cfg, f, found.Objects, inspect.NewJudge(cfg, scales, out), w)); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%d pictures of %d objects; %d objects are defective\n", w.count, len(objects), w.defective)
+	fmt.Fprintf(os.Stderr, "%d pictures of %d objects; %d objects are defective\n", w.count, len(found.Objects), w.defective)
 	if w.failed > 0 {
 		return fmt.Errorf("%d of %d pictures failed; the first: %s", w.failed, w.count, w.first)
 	}

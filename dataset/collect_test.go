@@ -1,0 +1,169 @@
+package dataset
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// chdir makes empty files in a new folder, which becomes the working folder.
+func chdir(t *testing.T, files ...string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for _, name := range files {
+		writeFile(t, name, nil)
+	}
+}
+
+// describe writes objects as class:id[camera=file ...].
+func describe(c Collected) (list []string) {
+	for _, o := range c.Objects {
+		text := o.Class + ":" + o.ID + "["
+		for i, v := range o.Views {
+			if v.Present() {
+				text += fmt.Sprintf(" %d/%d=%s", v.Camera+1, len(o.Views), v.Path)
+			}
+			if v.Camera != i {
+				text += " out of place"
+			}
+		}
+		list = append(list, text+" ]")
+	}
+	for _, r := range c.Rejected {
+		list = append(list, fmt.Sprintf("! %s: %v", r.Path, r.Err))
+	}
+	if text := c.PassedOver.String(); text != "" {
+		list = append(list, "passed over: "+text)
+	}
+	return list
+}
+
+func TestCollect(t *testing.T) {
+	chdir(t,
+		"set/gear/S1/gear_0001_OK_C1_2026.jpg", "set/gear/S1/gear_0001_OK_C2_2026.jpg", "set/gear/S1/gear_0001_OK_C2_2026.png",
+		"set/gear/S2/gear_0001_OK_C2_2026.jpg", "set/notes.txt", "set/.hidden.jpg",
+		"loose/a.PNG", "loose/b.jpeg",
+		"flat/p1_1.jpg", "flat/p1_2.jpg", "flat/p2_2.jpg", "flat/odd.jpg", "many/p_1.png", "many/p_4.png", "many/p_0.png",
+		"by/p1/1.png", "by/p1/2.png", "twice/x_1.jpg", "twice/x_1.jpeg",
+		"line/a.bmp", "line/b.TIF", "line/c.webp", "line/d.tiff", "line/e.jpg", "line/e.png", "line/f.heic", "line/.git/g.jpg", "line/h.txt",
+		"named/p1_left.jpg", "named/p1_right.jpg", "named/p2_top.jpg", "day/p1/left.png", "day/p1/right.png", "day/p1/left.bmp")
+	writeFile(t, "t/named.csv", []byte("\ufeffPATH; camera;Object\r\n../named/p1_left.jpg ;left; p1\r\n../named/p1_right.jpg;2;p1\r\n"))
+	named := Naming{Pattern: "{object}_{camera}", Cameras: []string{"left", "right"}}
+	writeFile(t, "t/list.csv", []byte("Path,note,object,camera,class\n../flat/p1_1.jpg,x,p,C2,nut\n../flat/p1_2.jpg,x,p,1,nut\n../loose/a.PNG,,,,\n,,q,1,\n../loose/b.jpeg,,,3,\n"))
+	if err := os.Symlink("loose", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		args []string
+		opt  CollectOptions
+		want []string
+	}{
+		"Real-IAD's names": {[]string{"set"}, CollectOptions{Classes: []string{"gea", "gear"}}, []string{
+			"gear:set/gear/S1/gear_0001_OK[ 1/3=set/gear/S1/gear_0001_OK_C1_2026.jpg 2/3=set/gear/S1/gear_0001_OK_C2_2026.jpg ]",
+			"gear:set/gear/S2/gear_0001_OK[ 2/3=set/gear/S2/gear_0001_OK_C2_2026.jpg ]",
+			"passed over: 1 masks beside their images (set/gear/S1/gear_0001_OK_C2_2026.png), 1 hidden files (set/.hidden.jpg), 1 other files (set/notes.txt)"}},
+		"single images": {[]string{"link", "loose/a.PNG", "loose/a.PNG"}, CollectOptions{Class: "nut"}, []string{
+			"nut:link/a.PNG[ 1/1=link/a.PNG ]", "nut:link/b.jpeg[ 1/1=link/b.jpeg ]", "nut:loose/a.PNG[ 1/1=loose/a.PNG ]"}},
+		"pattern and glob": {[]string{"flat/*"}, CollectOptions{Naming: Naming{Pattern: "{object}_{camera}"}}, []string{
+			":flat/p1[ 1/3=flat/p1_1.jpg 2/3=flat/p1_2.jpg ]", ":flat/p2[ 2/3=flat/p2_2.jpg ]",
+			`! flat/odd.jpg: have an image "odd.jpg", want names as "{object}_{camera}"`}},
+		"folder as object":   {[]string{"by"}, CollectOptions{Naming: Naming{Pattern: "{camera}"}}, []string{":by/p1[ 1/3=by/p1/1.png 2/3=by/p1/2.png ]"}},
+		"class in the name":  {[]string{"flat/p1_1.jpg"}, CollectOptions{Naming: Naming{Pattern: "{class}1_{camera}"}}, []string{"p:flat[ 1/3=flat/p1_1.jpg ]"}},
+		"object, no camera":  {[]string{"flat/p1_1.jpg", "flat/p1_2.jpg"}, CollectOptions{Naming: Naming{Pattern: "{object}_*"}}, []string{":flat/p1[ 1/1=flat/p1_1.jpg ]", ":flat/p1[ 1/1=flat/p1_2.jpg ]"}},
+		"a camera too many":  {[]string{"many"}, CollectOptions{Naming: Naming{Pattern: "{object}_{camera}"}}, []string{":many/p[ 1/3=many/p_1.png ]", `! many/p_0.png: camera: have "0", want a number from 1`, "! many/p_4.png: camera: have C4, want C1 to C3 as there are 3 views"}},
+		"two for one camera": {[]string{"twice"}, CollectOptions{Naming: Naming{Pattern: "{object}_{camera}"}}, []string{":twice/x[ 1/3=twice/x_1.jpeg ]", `! twice/x_1.jpg: object "twice/x": two images for camera C1, "twice/x_1.jpeg" and "twice/x_1.jpg"`}},
+		"table": {[]string{"t/list.csv"}, CollectOptions{}, []string{
+			"nut:p[ 1/3=flat/p1_2.jpg 2/3=flat/p1_1.jpg ]", ":loose/a.PNG[ 1/1=loose/a.PNG ]",
+			"! t/list.csv: line 5: have no path", `! loose/b.jpeg: have camera "3" without an object`}},
+		"all kinds that can be read": {[]string{"line"}, CollectOptions{}, []string{
+			":line/a.bmp[ 1/1=line/a.bmp ]", ":line/b.TIF[ 1/1=line/b.TIF ]", ":line/c.webp[ 1/1=line/c.webp ]", ":line/d.tiff[ 1/1=line/d.tiff ]",
+			":line/e.jpg[ 1/1=line/e.jpg ]",
+			"! line/f.heic: cannot be read, want one of .bmp, .dib, .jfif, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp",
+			"passed over: 1 masks beside their images (line/e.png), 1 hidden files (line/.git), 1 other files (line/h.txt)"}},
+		"cameras by name": {[]string{"named"}, CollectOptions{Naming: named}, []string{
+			":named/p1[ 1/3=named/p1_left.jpg 2/3=named/p1_right.jpg ]", `! named/p2_top.jpg: camera: have "top", want one of ["left" "right"]`}},
+		"table with names and numbers, semicolons, spaces, capitals": {[]string{"t/named.csv"}, CollectOptions{Naming: named}, []string{
+			":p1[ 1/3=named/p1_left.jpg 2/3=named/p1_right.jpg ]"}},
+		"a folder an object, one extension": {[]string{"day", "flat/odd.jpg"}, CollectOptions{Naming: Naming{"{object}/{camera}.png", named.Cameras}}, []string{
+			":day/p1[ 1/3=day/p1/left.png 2/3=day/p1/right.png ]", `! flat/odd.jpg: have an image "flat/odd.jpg", want names as "{object}/{camera}.png"`,
+			"passed over: 1 other files (day/p1/left.bmp)"}},
+		"one camera": {[]string{"set/gear/S1"}, CollectOptions{Views: 1}, []string{
+			":set/gear/S1/gear_0001_OK_C1_2026.jpg[ 1/1=set/gear/S1/gear_0001_OK_C1_2026.jpg ]",
+			":set/gear/S1/gear_0001_OK_C2_2026.jpg[ 1/1=set/gear/S1/gear_0001_OK_C2_2026.jpg ]",
+			"passed over: 1 masks beside their images (set/gear/S1/gear_0001_OK_C2_2026.png)"}},
+		"standard input": {[]string{"-"}, CollectOptions{Stdin: strings.NewReader("flat/p1_1.jpg\n\n gone.jpg \n")}, []string{
+			":flat/p1_1.jpg[ 1/1=flat/p1_1.jpg ]", ":gone.jpg[ 1/1=gone.jpg ]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.opt.Views = cmp.Or(test.opt.Views, 3)
+			found, err := Collect(test.args, test.opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have := describe(found); !slices.Equal(have, test.want) {
+				t.Errorf("have\n%s\nwant\n%s", strings.Join(have, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestCollectErrors(t *testing.T) {
+	chdir(t, "empty/readme.txt", "nothing.csv", "a.jpg")
+	writeFile(t, "head.csv", []byte("file,camera\nx,1\n"))
+	writeFile(t, "twice.csv", []byte("path,path\nx,1\n"))
+	writeFile(t, "bare.csv", []byte("path\n"))
+	writeFile(t, "ragged.csv", []byte("path,class\nx\n"))
+	for name, test := range map[string]struct {
+		args []string
+		opt  CollectOptions
+		want string
+	}{
+		"empty folder":     {[]string{"a.jpg", "empty"}, CollectOptions{}, "empty: have no image in the folder"},
+		"no such file":     {[]string{"gone.jpg"}, CollectOptions{}, "gone.jpg"},
+		"glob of nothing":  {[]string{"*.bmp"}, CollectOptions{}, "*.bmp: have no such file"},
+		"bad glob":         {[]string{"[x"}, CollectOptions{}, "[x: syntax error in pattern"},
+		"empty input":      {[]string{"-"}, CollectOptions{Stdin: strings.NewReader("\n")}, "standard input: have no path"},
+		"no table":         {[]string{"gone.csv"}, CollectOptions{}, "gone.csv"},
+		"empty table":      {[]string{"nothing.csv"}, CollectOptions{}, "nothing.csv: the file is empty"},
+		"no path column":   {[]string{"head.csv"}, CollectOptions{}, `column "path": have none in ["file" "camera"]`},
+		"two path columns": {[]string{"twice.csv"}, CollectOptions{}, `column "path": have it twice`},
+		"no line":          {[]string{"bare.csv"}, CollectOptions{}, "bare.csv: have no rows"},
+		"ragged table":     {[]string{"ragged.csv"}, CollectOptions{}, "ragged.csv: record on line 2"},
+		"unknown field":    {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "{objekt}_{camera}"}}, `pattern: have "{objekt}_{camera}" in "{objekt}_{camera}", want {object}`},
+		"open brace":       {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "{object"}}, `have "{object"`},
+		"closing brace":    {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "object}"}}, `have "}"`},
+		"field twice":      {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "{object}{object}"}}, "{object} twice"},
+		"no field":         {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "*"}}, `have "*", want {object} or {camera}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Collect(test.args, test.opt)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("have %v, want one line with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func FuzzPattern(f *testing.F) {
+	f.Add("{object}_C{camera}_*", "gear_0001_OK_C3_2026.jpg")
+	f.Add("{class}-{camera}", "a/b-07.png")
+	f.Add("{object}/{camera}.png", "a/b/07.png")
+	f.Add("", "x_C99999999999999999999_1.jpg")
+	f.Fuzz(func(t *testing.T, pattern, path string) {
+		found, err := Collect([]string{"-"}, CollectOptions{Naming: Naming{Pattern: pattern}, Views: 2, Stdin: strings.NewReader(path)})
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("have several lines: %q", err)
+			}
+			return
+		}
+		for _, o := range found.Objects {
+			if o.ID == "" || !slices.ContainsFunc(o.Views, View.Present) || len(o.Views) > 2 {
+				t.Errorf("have %+v", o)
+			}
+		}
+	})
+}
