@@ -37,6 +37,7 @@ var rank = map[string]int{
 	"internal/golden":      3,
 	"internal/npy":         2,
 	"internal/atomicfile":  0,
+	"internal/components":  0,
 	"internal/download":    1,
 	"internal/onnx":        2,
 	"internal/pytorch":     2,
@@ -51,7 +52,7 @@ var rank = map[string]int{
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
 	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/weights", "train/feature", "train/schedule",
-	"internal/atomicfile", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
+	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 
 const (

@@ -73,30 +73,17 @@ func BenchmarkPixels(b *testing.B) {
 	}
 	var share float64
 	report(b, "kept/add", func(p *Pixels) { add(b, p, true); add(b, p, false) })
-	report(b, "kept/add,rank", func(p *Pixels) {
+	report(b, "kept/add,summarize", func(p *Pixels) {
 		add(b, p, true)
 		add(b, p, false)
-		r, _ := p.Rank(AUPROLimit)
+		r, _ := p.Summarize(AUPROLimit)
 		share = float64(r.Anomalous) / float64(r.Anomalous+r.Normal)
 	})
-	report(b, "kept/add,rank,summarize", func(p *Pixels) {
-		add(b, p, true)
-		add(b, p, false)
-		p.Summarize(AUPROLimit)
-	})
-	report(b, "sealed/add,rank", func(p *Pixels) {
+	report(b, "sealed/add,summarize", func(p *Pixels) {
 		add(b, p, true)
 		p.Seal()
 		add(b, p, false)
-		p.Rank(AUPROLimit)
+		p.Summarize(AUPROLimit)
 	})
 	b.Logf("%d pictures, %.2f %% anomalous pixels, %d processors", pictures, 100*share, runtime.GOMAXPROCS(0))
-}
-
-func BenchmarkRegions(b *testing.B) {
-	_, masks := synthetic(1)
-	var rs regions
-	for b.Loop() {
-		rs.find(masks[0], 256)
-	}
 }

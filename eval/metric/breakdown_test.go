@@ -1,12 +1,10 @@
 package metric
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -137,147 +135,12 @@ func TestOtherMasks(t *testing.T) {
 func TestLimitsDoNotDisturbEachOther(t *testing.T) {
 	var p Pixels
 	addAll(t, &p, tied(4, 30, 400))
-	all, err := p.Rank(0.3, 0.05, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := summarize(t, &p)
 	for i, limit := range []float64{0.3, 0.05, 1} {
-		if one, err := p.Rank(limit); err != nil || one.AUPRO != all.AUPROs[i] {
+		if one, err := p.Summarize(limit); err != nil || one.AUPRO != all.AUPROs[i] {
 			t.Errorf("limit %v: have %v, %v, want %v", limit, all.AUPROs[i], err, one.AUPRO)
 		}
 	}
-}
-
-// TestShards divides the pictures at random, on the way through files, and puts
-// them together again.
-func TestShards(t *testing.T) {
-	for _, distinct := range []int{5, 90, 1 << 20} {
-		pictures := strict(tied(uint64(distinct), 40, distinct))
-		var whole Pixels
-		addAll(t, &whole, pictures)
-		want := text(summarize(t, &whole))
-		anomalous, normal := anomalousFirst(pictures)
-		for seed := range uint64(8) {
-			rng := rand.New(rand.NewPCG(seed, 3))
-			var shards [3]Pixels
-			for _, x := range anomalous {
-				addAll(t, &shards[rng.IntN(3)], []Picture{x})
-			}
-			if seed%2 == 1 { // nothing is sealed
-				for _, x := range normal {
-					addAll(t, &shards[rng.IntN(3)], []Picture{x})
-				}
-				normal = normal[:len(normal):len(normal)]
-			}
-			all := &Pixels{}
-			for i := range shards {
-				merge(t, all, travel(t, &shards[i]))
-			}
-			if seed%2 == 0 {
-				all.Seal()
-				forks := []*Pixels{fork(t, all), travel(t, fork(t, all)), all}
-				for _, x := range normal {
-					addAll(t, forks[rng.IntN(3)], []Picture{x})
-				}
-				merge(t, all, travel(t, forks[0]))
-				merge(t, all, forks[1])
-				all = travel(t, all)
-			}
-			if have := text(summarize(t, all)); have != want {
-				t.Fatalf("%d distinct scores, division %d: have %.300s…\nwant %.300s…", distinct, seed, have, want)
-			}
-		}
-	}
-}
-
-func fork(t *testing.T, p *Pixels) *Pixels {
-	t.Helper()
-	f, err := p.Fork()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-func merge(t *testing.T, p, q *Pixels) {
-	t.Helper()
-	if err := p.Merge(q); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// travel is the way through a file.
-func travel(t *testing.T, p *Pixels) *Pixels {
-	t.Helper()
-	var file bytes.Buffer
-	if err := p.Encode(&file); err != nil {
-		t.Fatal(err)
-	}
-	q, err := Decode(&file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return q
-}
-
-func TestMergeErrors(t *testing.T) {
-	pictures := tied(1, 8, 20)
-	var sealed, other, open Pixels
-	addAll(t, &sealed, pictures)
-	addAll(t, &other, pictures)
-	addAll(t, &open, pictures)
-	sealed.Seal()
-	other.Seal()
-	for _, c := range []struct {
-		name string
-		p, q *Pixels
-		want string
-	}{
-		{"itself", &open, &open, "a shard and itself"},
-		{"sealed into open", &open, &sealed, "want both or neither"},
-		{"sealed by itself", &sealed, &other, "want a fork"},
-		{"open with anomalies into sealed", &sealed, &open, "have 4 pictures with anomalous pixels after Seal"},
-	} {
-		if err := c.p.Merge(c.q); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: have %v, want %s", c.name, err, c.want)
-		}
-	}
-	if _, err := open.Fork(); err == nil || !strings.Contains(err.Error(), "want Seal first") {
-		t.Errorf("fork: have %v, want an error", err)
-	}
-	_, err := Decode(strings.NewReader("nothing of the kind"))
-	if err == nil || !strings.HasPrefix(err.Error(), "pixels: ") {
-		t.Errorf("decode: have %v, want an error", err)
-	}
-}
-
-func FuzzDecode(f *testing.F) {
-	for _, seal := range []bool{false, true} {
-		var p Pixels
-		var file bytes.Buffer
-		for _, x := range strict(tied(1, 4, 6)) {
-			for i, v := range x.Scores { // of neighbouring values, so that Seal adds few edges
-				x.Scores[i] = math.Float32frombits(0x3f800000 + uint32(7*(v+2)))
-			}
-			if err := p.Add(x); err != nil {
-				f.Fatal(err)
-			}
-		}
-		if seal {
-			p.Seal()
-		}
-		if err := p.Encode(&file); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(file.Bytes())
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if p, err := Decode(bytes.NewReader(data)); err == nil {
-			if _, err := p.Summarize(0.3); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
 }
 
 // TestGoroutines adds from several at once, Seal among them.
@@ -315,63 +178,5 @@ func TestCountersDoNotOverflow(t *testing.T) {
 	c := r.counts(allViews)
 	if c.equal[0] != math.MaxUint32+2 || c.above[0] != 1 || c.total != math.MaxUint32+4 {
 		t.Errorf("have %+v", c)
-	}
-}
-
-func TestBoundsBracket(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 9))
-	for bits := 8; bits <= 24; bits += 4 {
-		for _, pictures := range [][]Picture{tied(7, 30, 1<<20), tied(8, 20, 9), random(rng), random(rng)} {
-			want := evaluate(t, pictures, AUPROLimit)
-			b, err := NewBounds(bits)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, x := range pictures {
-				if err := b.Add(x); err != nil {
-					t.Fatal(err)
-				}
-			}
-			low, high, err := b.Rank(AUPROLimit)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, c := range []struct {
-				name            string
-				low, high, true float64
-			}{
-				{"AUROC", low.AUROC, high.AUROC, want.AUROC}, {"AP", low.AP, high.AP, want.AP},
-				{"F1max", low.F1max, high.F1max, want.F1max}, {"AUPRO", low.AUPRO, high.AUPRO, want.AUPRO},
-			} {
-				undefined := math.IsNaN(c.true) && math.IsNaN(c.low) && math.IsNaN(c.high)
-				if !undefined && !(c.low <= c.true+1e-12 && c.true <= c.high+1e-12) {
-					t.Errorf("%d bits: %s: have %v to %v, want %v between", bits, c.name, c.low, c.high, c.true)
-				}
-			}
-		}
-	}
-	for _, bits := range []int{0, 7, 29} {
-		if _, err := NewBounds(bits); err == nil || !strings.Contains(err.Error(), "want 8 to 28") {
-			t.Errorf("%d bits: have %v, want an error", bits, err)
-		}
-	}
-}
-
-// TestBoundsNarrow holds the width that metrics of 24 bits promise: five
-// decimals of AUROC.
-func TestBoundsNarrow(t *testing.T) {
-	maps, masks := synthetic(20)
-	b, err := NewBounds(24)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range maps {
-		if err := b.Add(Picture{Name: "p", Scores: maps[i], Mask: masks[i], Height: 256, Width: 256}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	low, high, err := b.Rank(AUPROLimit)
-	if err != nil || high.AUROC-low.AUROC > 1e-5 || high.AUPRO-low.AUPRO > 1e-4 {
-		t.Errorf("have AUROC %v to %v and AUPRO %v to %v, %v", low.AUROC, high.AUROC, low.AUPRO, high.AUPRO, err)
 	}
 }

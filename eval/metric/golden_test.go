@@ -1,21 +1,18 @@
 package metric
 
 import (
-	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/npy"
 )
 
-// goldenCase is one case of golden/metrics.json, whose values an independent
-// implementation computed; null is undefined, the _exact are fractions.
+// goldenCase is one case of testdata/metrics.json, whose values an independent implementation computed from the rules
+// that stand there; null is undefined, the _exact are fractions.
 type goldenCase struct {
 	Name, Kind string
 	Scores     []float32
@@ -35,8 +32,7 @@ type goldenCase struct {
 }
 
 func TestGolden(t *testing.T) {
-	path := testdata.Shared(t, "golden/metrics.json")
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile("testdata/metrics.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +53,7 @@ func TestGolden(t *testing.T) {
 				c.compareRanking(t, r)
 				return
 			}
-			pictures := c.pictures(t, filepath.Dir(path))
+			pictures := c.pictures(t)
 			r := evaluate(t, pictures, AUPROLimit)
 			c.compareRanking(t, r.Ranking)
 			compare(t, "aupro", r.AUPRO, c.Expected.AUPRO, 1e-9)
@@ -111,20 +107,22 @@ func bools(in []int) []bool {
 	return out
 }
 
-// pictures of a case, inline or from its two .npy files in dir.
-func (c *goldenCase) pictures(t *testing.T, dir string) []Picture {
+// pictures of a case, inline or from its two .npy files.
+func (c *goldenCase) pictures(t *testing.T) []Picture {
 	t.Helper()
 	n, h, w := c.Shape[0], c.Shape[1], c.Shape[2]
 	out := make([]Picture, n)
 	if c.MapsFile != "" {
-		maps := npy(t, filepath.Join(dir, c.MapsFile), "'<f4'", 4*n*h*w)
-		masks := npy(t, filepath.Join(dir, c.MasksFile), "'|u1'", n*h*w)
+		maps, masks := open(t, c.MapsFile), open(t, c.MasksFile)
 		for i := range out {
-			out[i] = Picture{Name: "smooth", Scores: make([]float32, h*w), Mask: make([]bool, h*w), Height: h, Width: w}
-			for j := range h * w {
-				k := i*h*w + j
-				out[i].Scores[j] = math.Float32frombits(binary.LittleEndian.Uint32(maps[4*k:]))
-				out[i].Mask[j] = masks[k] != 0
+			scores, errMap := maps.Read(i, nil)
+			mask, errMask := masks.Read(i, nil)
+			if errMap != nil || errMask != nil {
+				t.Fatal(errMap, errMask)
+			}
+			out[i] = Picture{Name: "smooth", Scores: scores, Mask: make([]bool, h*w), Height: h, Width: w}
+			for j, v := range mask {
+				out[i].Mask[j] = v != 0
 			}
 		}
 		return out
@@ -141,19 +139,12 @@ func (c *goldenCase) pictures(t *testing.T, dir string) []Picture {
 	return out
 }
 
-// npy returns the data of a version 1 .npy file of the type and size wanted.
-func npy(t *testing.T, path, dtype string, size int) []byte {
+func open(t *testing.T, name string) *npy.File {
 	t.Helper()
-	data, err := os.ReadFile(path)
+	f, err := npy.Open("testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.HasPrefix(data, []byte("\x93NUMPY\x01")) || len(data) < 10 {
-		t.Fatalf("%s: want a version 1 .npy file", path)
-	}
-	start := 10 + int(binary.LittleEndian.Uint16(data[8:]))
-	if len(data)-start != size || !bytes.Contains(data[:start], []byte(dtype)) {
-		t.Fatalf("%s: have %d bytes and %q, want %d of %s", path, len(data)-start, data[10:start], size, dtype)
-	}
-	return data[start:]
+	t.Cleanup(func() { f.Close() })
+	return f
 }

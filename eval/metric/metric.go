@@ -13,9 +13,9 @@
 // positive, AUPRO a region and a negative. Infinite scores are ordered as
 // numbers are, -0 equals +0, and NaN is refused by name.
 //
-// Results are the same bits for any order of the input, any division into
-// shards and any number of processors: counts are integers, and the only
-// inexact sums run over the positives in sorted order.
+// Results are the same bits for any order of the input and any number of
+// processors: counts are integers, and the only inexact sums run over the
+// positives in sorted order.
 package metric
 
 import (

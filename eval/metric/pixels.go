@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"mvag-torch/internal/components"
 )
 
 // AUPROLimit is the false-positive rate up to which AUPRO is customarily
@@ -37,9 +39,7 @@ type Picture struct {
 //   - Add the pictures with anomalous pixels, call Seal, then Add the others,
 //     which are counted and dropped: memory does not grow with them.
 //
-// Several goroutines may use it at once. Shards of a class are put together by
-// Merge; Bounds is the way for pictures that come in any order and cannot be
-// kept.
+// Several goroutines may use it at once.
 type Pixels struct {
 	mu          sync.Mutex
 	pictures    []origin // of the pictures with pixels in a mask
@@ -49,7 +49,6 @@ type Pixels struct {
 	kept        []chunk  // normal pixels; nil once sealed
 	all, marked span     // of the keys of all pictures, of those with pixels in a mask
 	sealed      *ranks
-	fork        bool // positives are those of another Pixels
 }
 
 // span is a range of keys.
@@ -92,7 +91,7 @@ type chunk struct {
 // scratch is what Add needs for one picture.
 type scratch struct {
 	keys        []uint32
-	mask, other regions
+	mask, other components.Runs
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -106,7 +105,7 @@ func (p *Pixels) Add(x Picture) error {
 	if err != nil {
 		return err
 	}
-	masked, other := s.mask.find(x.Mask, x.Width), s.other.find(x.Other, x.Width)
+	masked, other := s.mask.Find(x.Mask, x.Width), s.other.Find(x.Other, x.Width)
 	if masked+other > 0 {
 		return p.keep(&x, s, masked, other, scores)
 	}
@@ -145,11 +144,11 @@ func (s *scratch) read(x *Picture) (span, error) {
 
 // keep stores a picture with pixels in a mask.
 func (p *Pixels) keep(x *Picture, s *scratch, masked, other int, scores span) error {
-	negatives := make([]uint32, 0, len(s.keys)-s.mask.pixels())
+	negatives := make([]uint32, 0, len(s.keys)-s.mask.Pixels())
 	done := 0
 	for _, r := range s.mask {
-		negatives = append(negatives, s.keys[done:r.from]...)
-		done = r.to
+		negatives = append(negatives, s.keys[done:r.From]...)
+		done = r.To
 	}
 	negatives = append(negatives, s.keys[done:]...)
 
@@ -157,7 +156,7 @@ func (p *Pixels) keep(x *Picture, s *scratch, masked, other int, scores span) er
 	defer p.mu.Unlock()
 	if p.sealed != nil {
 		return fmt.Errorf("picture %q: mask: have %d anomalous pixels after Seal, want none",
-			x.Name, max(s.mask.pixels(), s.other.pixels()))
+			x.Name, max(s.mask.Pixels(), s.other.Pixels()))
 	}
 	p.all.add(scores)
 	p.marked.add(scores)
@@ -181,14 +180,14 @@ func (p *Pixels) keep(x *Picture, s *scratch, masked, other int, scores span) er
 }
 
 // add enters the runs of one picture.
-func (l *labels) add(keys []uint32, runs regions, n int, picture uint32) {
+func (l *labels) add(keys []uint32, runs components.Runs, n int, picture uint32) {
 	first := len(l.Regions)
 	l.Regions = append(l.Regions, make([]region, n)...)
-	l.Positives = slices.Grow(l.Positives, runs.pixels())
+	l.Positives = slices.Grow(l.Positives, runs.Pixels())
 	for _, r := range runs {
-		number := first + r.region
-		l.Regions[number] = region{uint32(r.size), picture}
-		for _, k := range keys[r.from:r.to] {
+		number := first + r.Component
+		l.Regions[number] = region{uint32(r.Size), picture}
+		for _, k := range keys[r.From:r.To] {
 			l.Positives = append(l.Positives, pack(k, uint32(number)))
 		}
 	}
@@ -246,66 +245,6 @@ func (p *Pixels) grid() []uint32 {
 		edges = append(edges, uint32(k))
 	}
 	return edges
-}
-
-// Merge adds the pictures of a shard of the same class, which stays as it is.
-// The result has the same bits as if one Pixels had been given all pictures.
-// Once p is sealed, q must be a Fork of p, or hold no anomalous pixels.
-func (p *Pixels) Merge(q *Pixels) error {
-	if p == q {
-		return fmt.Errorf("merge: have a shard and itself, want two")
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case p.sealed == nil && q.sealed != nil:
-		return fmt.Errorf("merge: have a sealed shard and one that is not, want both or neither")
-	case p.sealed != nil && q.sealed != nil && (!q.fork || !slices.Equal(p.sealed.index.edges, q.sealed.index.edges)):
-		return fmt.Errorf("merge: have a shard sealed by itself, want a fork of the other")
-	case p.sealed != nil && q.sealed == nil && len(q.pictures) > 0:
-		return fmt.Errorf("merge: have %d pictures with anomalous pixels after Seal, want none", len(q.pictures))
-	}
-	p.all.add(q.all)
-	p.marked.add(q.marked)
-	switch {
-	case q.sealed != nil:
-		p.sealed.merge(q.sealed)
-	case p.sealed != nil:
-		p.sealed.countAll(slices.Clone(q.kept))
-	default:
-		p.kept = append(p.kept, q.kept...)
-		p.mask.merge(&q.mask, len(p.pictures))
-		p.other.merge(&q.other, len(p.pictures))
-		p.pictures = append(p.pictures, q.pictures...)
-		p.lost, p.gained = append(p.lost, q.lost...), append(p.gained, q.gained...)
-	}
-	return nil
-}
-
-// merge appends the labels of a shard whose pictures begin at first.
-func (l *labels) merge(q *labels, first int) {
-	regions := len(l.Regions)
-	for _, r := range q.Regions {
-		l.Regions = append(l.Regions, region{r.Size, r.Picture + uint32(first)})
-	}
-	for _, packed := range q.Positives {
-		l.Positives = append(l.Positives, packed+uint64(regions))
-	}
-	l.Masks += q.Masks
-}
-
-// Fork returns a Pixels, for another goroutine or machine, that counts normal
-// pictures around the anomalous pixels of p; Merge brings its counts back. P
-// must be sealed.
-func (p *Pixels) Fork() (*Pixels, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.sealed == nil {
-		return nil, fmt.Errorf("fork: have a shard that is not sealed, want Seal first")
-	}
-	return &Pixels{sealed: newRanks(p.sealed.index.edges, p.sealed.spread), fork: true}, nil
 }
 
 // checkLimits checks the limits of AUPRO.

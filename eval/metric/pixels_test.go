@@ -73,8 +73,8 @@ func TestSealedGivesTheSameBits(t *testing.T) {
 			p.Seal()
 			p.Seal() // again: no change
 			addAll(t, &p, normal[split:])
-			have, err := p.Rank(AUPROLimit)
-			if err != nil || !same(results{PixelRanking: have}, results{PixelRanking: want.PixelRanking}) {
+			have, err := p.Summarize(AUPROLimit)
+			if err != nil || !same(results{PixelRanking: have.PixelRanking}, results{PixelRanking: want.PixelRanking}) {
 				t.Fatalf("split %d: have %+v, %v, want %+v", split, have, err, want)
 			}
 		}
@@ -179,12 +179,11 @@ func TestEdgeCases(t *testing.T) {
 		})
 	}
 	var empty Pixels
-	if r, err := empty.Rank(AUPROLimit); err != nil || !math.IsNaN(r.AUROC) || !math.IsNaN(r.AP) ||
-		!math.IsNaN(r.F1max) || !math.IsNaN(r.AUPRO) {
-		t.Errorf("no pictures: have %+v, %v, want NaN", r, err)
-	}
-	if s, err := empty.Summarize(AUPROLimit); err != nil || !math.IsNaN(s.Compat.AUPRO200) || !math.IsNaN(s.Compat.ADEval.AUROC) {
-		t.Errorf("no pictures: have %+v, %v, want NaN", s.Compat, err)
+	s, err := empty.Summarize(AUPROLimit)
+	for _, v := range []float64{s.AUROC, s.AP, s.F1max, s.AUPRO, s.Compat.AUPRO200, s.Compat.ADEval.AUROC} {
+		if err != nil || !math.IsNaN(v) {
+			t.Errorf("no pictures: have %+v, %v, want NaN", s, err)
+		}
 	}
 }
 
@@ -258,8 +257,8 @@ func TestErrorsNameThePictureAndChangeNothing(t *testing.T) {
 			if err == nil || err.Error() != c.want {
 				t.Errorf("have %v, want %s", err, c.want)
 			}
-			have, err := p.Rank(AUPROLimit)
-			if err != nil || !same(results{PixelRanking: have}, results{PixelRanking: want.PixelRanking}) {
+			have, err := p.Summarize(AUPROLimit)
+			if err != nil || !same(results{PixelRanking: have.PixelRanking}, results{PixelRanking: want.PixelRanking}) {
 				t.Errorf("after the error: have %+v, %v, want %+v", have, err, want)
 			}
 		})
@@ -271,7 +270,7 @@ func TestErrorsNameThePictureAndChangeNothing(t *testing.T) {
 		t.Errorf("have %v, want an error that names the picture", err)
 	}
 	for _, limit := range []float64{0, -1, 1.5, nan} {
-		if _, err := p.Rank(limit); err == nil || !strings.Contains(err.Error(), "aupro limit: have") {
+		if _, err := p.Summarize(limit); err == nil || !strings.Contains(err.Error(), "aupro limit: have") {
 			t.Errorf("limit %v: have %v, want an error", limit, err)
 		}
 	}
@@ -312,7 +311,7 @@ func TestMemory(t *testing.T) {
 	before := heap()
 	add()
 	kept := heap() - before
-	r, err := p.Rank(AUPROLimit)
+	r, err := p.Summarize(AUPROLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,4 +328,12 @@ func TestMemory(t *testing.T) {
 	}
 	runtime.KeepAlive(&p)
 	runtime.KeepAlive(maps)
+}
+
+func TestTouchingPicturesAreTwoRegions(t *testing.T) {
+	a := Picture{Name: "a", Scores: []float32{1, 2, 3, 4}, Mask: []bool{false, false, true, true}, Height: 2, Width: 2}
+	b := Picture{Name: "b", Scores: []float32{1, 2, 3, 4}, Mask: []bool{true, true, false, false}, Height: 2, Width: 2}
+	if r := evaluate(t, []Picture{a, b}, AUPROLimit); r.Regions != 2 || r.Masks != 2 {
+		t.Errorf("have %+v, want 2 regions of 2 masks", r)
+	}
 }

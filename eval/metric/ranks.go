@@ -146,21 +146,6 @@ func (r *ranks) take(view int) *lane {
 	return lanes[0]
 }
 
-// merge adds the counts of q, which has the same edges and stays as it is.
-func (r *ranks) merge(q *ranks) {
-	for view, lanes := range q.lanes {
-		for _, from := range lanes {
-			q.flush(from)
-			to := r.take(view)
-			to.total += from.total
-			for i, n := range from.bins.all() {
-				to.bins.add(i, n)
-			}
-			to.mu.Unlock()
-		}
-	}
-}
-
 // counts are the negatives of some views around each edge.
 type counts struct {
 	keys         []uint32 // the edges, ascending [D]

@@ -38,28 +38,14 @@ type Summary struct {
 	Curve Curve
 }
 
-// Rank evaluates the pixels added so far. Limits are those of AUPRO, above 0
-// and at most 1. More pictures may follow.
-func (p *Pixels) Rank(limits ...float64) (PixelRanking, error) {
-	if err := checkLimits(limits); err != nil {
-		return PixelRanking{}, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.sealed
-	if r == nil {
-		r = p.rank(slices.Clone(p.kept), nil)
-	}
-	return p.overall(r.counts(allViews), indexed(r.index.edges, p.mask.Positives), limits), nil
-}
-
 func (p *Pixels) overall(c *counts, positives []uint64, limits []float64) PixelRanking {
 	out := c.evaluate(positives, p.mask.Regions, len(p.mask.Regions), limits)
 	out.Masks = p.mask.Masks
 	return out
 }
 
-// Summarize is Rank with all parts.
+// Summarize evaluates the pixels added so far. Limits are those of AUPRO, above 0
+// and at most 1; the first is the headline's. More pictures may follow.
 func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	if err := checkLimits(limits); err != nil {
 		return Summary{}, err

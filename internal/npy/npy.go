@@ -195,6 +195,21 @@ func (a *File) Read(i int, dst []float32) ([]float32, error) {
 // Close closes the file.
 func (a *File) Close() error { return a.f.Close() }
 
+// header is the head of a file of version 1.
+func header(d DType, shape []int) []byte {
+	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s,), }",
+		d, strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]"))
+	pad := 64 - (10+len(text)+1)%64 // NumPy aligns the data
+	text += strings.Repeat(" ", pad%64) + "\n"
+	return append(binary.LittleEndian.AppendUint16([]byte(magic+"\x01\x00"), uint16(len(text))), text...)
+}
+
+// Encode returns the file of a whole array of float32, whose elements are in C order.
+func Encode(values []float32, shape ...int) []byte {
+	out, _ := binary.Append(header(Float32, shape), binary.LittleEndian, values) // elements of fixed size always encode
+	return out
+}
+
 // Create writes the header of an array of float16 or bool; every row must be
 // written before Close. What is left of an earlier file is gone.
 func Create(path string, d DType, shape ...int) (*File, error) {
@@ -202,15 +217,11 @@ func Create(path string, d DType, shape ...int) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &File{Path: path, DType: d, Shape: shape, f: f}
-	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s,), }", d, strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]"))
-	pad := 64 - (10+len(text)+1)%64 // NumPy aligns the data
-	text += strings.Repeat(" ", pad%64) + "\n"
-	head := binary.LittleEndian.AppendUint16([]byte(magic+"\x01\x00"), uint16(len(text)))
-	a.start = int64(len(head) + len(text))
+	head := header(d, shape)
+	a := &File{Path: path, DType: d, Shape: shape, f: f, start: int64(len(head))}
 	err = a.setRow()
 	if err == nil {
-		_, err = f.Write(append(head, text...))
+		_, err = f.Write(head)
 	}
 	if err == nil {
 		err = f.Truncate(a.start + int64(shape[0])*int64(a.row)*d.Size())
