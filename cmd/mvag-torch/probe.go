@@ -54,6 +54,9 @@ func probe(cfg configs.Config) (p doctor.Probe, err error) {
 	if cfg.Threads > 0 {
 		tensor.SetThreads(cfg.Threads)
 	}
+	if err := tensor.SetPrecision(cfg.Precision); err != nil {
+		return p, err
+	}
 	p.LibTorch, p.Version = tensor.Library()
 	p.Threads = tensor.Threads()
 	p.CUDA.Driver = tensor.CUDADriver()
@@ -75,7 +78,7 @@ func probe(cfg configs.Config) (p doctor.Probe, err error) {
 		devices = append(devices, 0)
 	}
 	for _, d := range devices {
-		s := doctor.Smoke{Device: d.String()}
+		s := doctor.Smoke{Device: d.String(), Precision: cfg.Precision}
 		if err := smoke(&s, d, doctor.SmokeConfig(cfg, arch, d == tensor.CPU), arch); err != nil {
 			s.Error = err.Error()
 		}
@@ -114,7 +117,7 @@ func smoke(out *doctor.Smoke, d tensor.Device, cfg configs.Config, arch weights.
 		if out.Still, _, err = use(d, true); err != nil {
 			return err
 		}
-		batch, stepper := randomBatch(cfg), train.NewStepper(s, cfg, m, func(error) {})
+		batch, stepper := randomBatch(cfg), train.NewStepper(s, cfg, m, func(why error) { out.Warning = why.Error() })
 		out.Seconds = math.Inf(1)
 		for i := range 3 {
 			start := time.Now()

@@ -1,9 +1,9 @@
-// Package doctor examines an installation: LibTorch, the machine, and what a
-// configuration names. It says for each fault what to do about it, and
-// estimates what training will take.
+// Package doctor examines an installation: LibTorch, the machine, and the files
+// that a configuration names. It says what to do about each fault, and estimates
+// the time and memory that training will take.
 //
-// The package is pure Go, so that it can examine a machine without LibTorch.
-// What only a program with LibTorch can find out it gets from a [Probe].
+// The package is pure Go and so works on a machine without LibTorch. What only a
+// program with LibTorch can find out comes from a [Probe].
 package doctor
 
 import (
@@ -22,14 +22,14 @@ import (
 // Status is the outcome of a check.
 type Status string
 
-// What works, what will do but should be known, and what will not work.
+// OK works, Warn works with a drawback, Fail does not work.
 const (
 	OK   Status = "ok"
 	Warn Status = "warn"
 	Fail Status = "fail"
 )
 
-// Check is one line of a report.
+// Check is one entry of a report.
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
@@ -37,33 +37,33 @@ type Check struct {
 	Remedy string `json:"remedy,omitempty"` // what to do about it, "" if nothing
 }
 
-// Report is the outcome of an examination.
+// Report is the outcome of Examine.
 type Report struct {
 	Version  string    `json:"version"` // of the program
 	Checks   []Check   `json:"checks"`
-	Estimate *Estimate `json:"estimate,omitempty"` // nil without a configuration or a step that worked
+	Estimate *Estimate `json:"estimate,omitempty"` // nil without a configuration or a successful step
 }
 
-// Patient is what Examine looks at.
+// Patient is what Examine examines.
 type Patient struct {
 	Version string   // of the program
 	Config  string   // file or name of a configuration, "" for the machine alone
 	Sets    []string // settings that override it
-	// Fault is why LibTorch cannot be loaded, nil where it can.
+	// Fault is why LibTorch cannot be loaded, nil if it can.
 	Fault error
-	// Probe asks a program with LibTorch; it is not called if Fault is set.
+	// Probe runs a program with LibTorch; it is not called if Fault is set.
 	Probe func(context.Context, configs.Config) (Probe, error)
 }
 
-// Examine makes all checks.
+// Examine runs all checks.
 func Examine(ctx context.Context, p Patient) Report {
 	r := Report{Version: p.Version}
 	cfg, arch, known := r.config(p)
 	probe := r.libtorch(ctx, p, cfg)
-	r.add(processor())
+	r.add(cpuCheck())
 	memory := machine.ReadMemory()
 	r.add(memoryCheck(memory))
-	r.add(graphics(readDriver("/proc/driver/nvidia"), probe, cfg.Device))
+	r.add(cudaCheck(readDriver("/proc/driver/nvidia"), probe, cfg.Device))
 	if probe != nil {
 		for _, s := range probe.Smoke {
 			r.add(s.check())
@@ -72,23 +72,23 @@ func Examine(ctx context.Context, p Patient) Report {
 	if !known {
 		return r
 	}
-	r.add(backbone(cfg, probe))
-	r.add(data(ctx, cfg))
+	r.add(backboneCheck(cfg, probe))
+	r.add(dataCheck(cfg))
 	if probe != nil {
 		if e, ok := estimate(cfg, arch, probe); ok {
 			r.Estimate = &e
 			r.add(e.check(memory, probe))
 		}
 	}
-	r.add(disk(cfg, r.Estimate))
+	r.add(diskCheck(cfg, r.Estimate))
 	return r
 }
 
-// config reads the configuration; known is false where there is none or it is
-// not valid, and the published setting with a small encoder stands in.
+// config reads the configuration. Without a valid one known is false, and the
+// result is the default configuration with a small encoder.
 func (r *Report) config(p Patient) (cfg configs.Config, arch weights.Arch, known bool) {
-	standIn := configs.Default()
-	standIn.Backbone.Name = "vit_small_patch14_dinov2"
+	fallback := configs.Default()
+	fallback.Backbone.Name = "vit_small_patch14_dinov2"
 	if p.Config != "" {
 		cfg, err := configs.Load(p.Config, p.Sets...)
 		if err == nil {
@@ -98,13 +98,14 @@ func (r *Report) config(p Patient) (cfg configs.Config, arch weights.Arch, known
 			r.add(Check{"config", OK, p.Config, ""})
 			return cfg, arch, true
 		}
-		r.add(Check{"config", Fail, oneLine(err), "correct the setting; docs/format/config.md lists all"})
+		r.add(Check{"config", Fail, oneLine(err), "correct the setting; docs/format/config.md lists all keys"})
 	}
-	arch, _ = weights.ParseArch(standIn.Backbone.Name)
-	return standIn, arch, false
+	arch, _ = weights.ParseArch(fallback.Backbone.Name)
+	return fallback, arch, false
 }
 
-// libtorch reports on LibTorch and returns what the probe found, nil without.
+// libtorch reports on LibTorch and returns what the probe found, nil if it could
+// not run.
 func (r *Report) libtorch(ctx context.Context, p Patient, cfg configs.Config) *Probe {
 	if p.Fault != nil {
 		detail, remedy, _ := strings.Cut(oneLine(p.Fault), "; ")
@@ -127,7 +128,7 @@ func (r *Report) libtorch(ctx context.Context, p Patient, cfg configs.Config) *P
 
 func (r *Report) add(c Check) { r.Checks = append(r.Checks, c) }
 
-// Err says how many checks failed; nil if none.
+// Err returns how many checks failed as an error, nil if none did.
 func (r Report) Err() error {
 	failed := 0
 	for _, c := range r.Checks {
@@ -141,8 +142,8 @@ func (r Report) Err() error {
 	return fmt.Errorf("doctor: %d of %d checks failed", failed, len(r.Checks))
 }
 
-// Write writes the report to w as JSON or as text: a line a check, and its
-// remedy on the next.
+// Write writes the report to w as JSON or as text: one line for each check, and
+// its remedy on the next.
 func (r Report) Write(w io.Writer, asJSON bool) error {
 	if asJSON {
 		e := json.NewEncoder(w)
@@ -160,7 +161,7 @@ func (r Report) Write(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// oneLine is the text of err with its lines joined.
+// oneLine returns the text of err with its lines joined.
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
 }

@@ -19,13 +19,13 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// place is a machine on which all is well: a rendered data set, weights, and a
+// site is a machine on which all is well: a rendered data set, weights, and a
 // configuration that names them.
-type place struct{ dir, config string }
+type site struct{ dir, config string }
 
-func newPlace(t *testing.T) place {
+func newSite(t *testing.T) site {
 	t.Helper()
-	p := place{dir: t.TempDir()}
+	p := site{dir: t.TempDir()}
 	set, err := rendered()
 	if err == nil {
 		err = os.CopyFS(p.at("data"), os.DirFS(set))
@@ -57,17 +57,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func (p place) at(name string) string { return filepath.Join(p.dir, name) }
+func (p site) at(name string) string { return filepath.Join(p.dir, name) }
 
-func (p place) write(t *testing.T, name, text string) {
+func (p site) write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(p.at(name), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// picture returns a file of the data set with the given ending.
-func (p place) picture(t *testing.T, ending string) string {
+// find returns a file of the data set with the given ending.
+func (p site) find(t *testing.T, ending string) string {
 	t.Helper()
 	found := ""
 	err := filepath.WalkDir(p.at("data"), func(path string, _ fs.DirEntry, err error) error {
@@ -89,14 +89,14 @@ func healthy() Probe {
 	}
 }
 
-func examine(t *testing.T, p place, probe Probe, sets ...string) Report {
+func examine(t *testing.T, p site, probe Probe, sets ...string) Report {
 	t.Helper()
 	return Examine(context.Background(), Patient{Version: "1.0", Config: p.config, Sets: sets,
 		Probe: func(context.Context, configs.Config) (Probe, error) { return probe, nil }})
 }
 
 func TestHealthy(t *testing.T) {
-	r := examine(t, newPlace(t), healthy())
+	r := examine(t, newSite(t), healthy())
 	names := map[string]bool{}
 	for _, c := range r.Checks {
 		names[c.Name] = true
@@ -104,7 +104,7 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("have %+v", c)
 		}
 	}
-	for _, name := range []string{"config", "libtorch", "processor", "memory", "cuda", "step cpu", "backbone", "data", "estimate", "disk"} {
+	for _, name := range []string{"config", "libtorch", "cpu", "memory", "cuda", "step cpu", "backbone", "data", "estimate", "disk"} {
 		if !names[name] {
 			t.Errorf("have no check %q in %+v", name, r.Checks)
 		}
@@ -129,29 +129,26 @@ func TestHealthy(t *testing.T) {
 // and says what to do, and no other check fails.
 func TestEachFaultIsNamed(t *testing.T) {
 	for name, test := range map[string]struct {
-		spoil func(*testing.T, place, *Probe)
+		spoil func(*testing.T, site, *Probe)
 		sets  []string
 		check string
 		want  string
 	}{
-		"another LibTorch":      {func(_ *testing.T, _ place, q *Probe) { q.Version = "2.6.0" }, nil, "libtorch", "have 2.6.0 in /opt/torch, want " + libtorch.Version},
-		"a step that fails":     {func(_ *testing.T, _ place, q *Probe) { q.Smoke[0].Error = "loss: have NaN" }, nil, "step cpu", "loss: have NaN"},
-		"weights of no use":     {func(_ *testing.T, _ place, q *Probe) { q.Backbone = "w: have no fit" }, nil, "backbone", "w: have no fit"},
-		"weights removed":       {func(t *testing.T, p place, _ *Probe) { remove(t, p.at("w.safetensors")) }, nil, "backbone", "w.safetensors: no such file"},
-		"weights empty":         {func(t *testing.T, p place, _ *Probe) { p.write(t, "w.safetensors", "") }, nil, "backbone", "w.safetensors: EOF"},
-		"index removed":         {func(t *testing.T, p place, _ *Probe) { remove(t, p.picture(t, ".json")) }, []string{"data.classes=[bottle_cap, gear, hex_nut]"}, "data", `have "hex_nut", want classes of`},
-		"picture removed":       {func(t *testing.T, p place, _ *Probe) { remove(t, p.picture(t, ".jpg")) }, nil, "data", "no such file"},
-		"picture damaged":       {func(t *testing.T, p place, _ *Probe) { damage(t, p.picture(t, ".jpg")) }, nil, "data", "1 of "},
-		"mask damaged":          {func(t *testing.T, p place, _ *Probe) { damage(t, p.picture(t, ".png")) }, nil, "data", "1 of "},
-		"data set elsewhere":    {func(t *testing.T, p place, _ *Probe) {}, []string{"data.root=/nowhere"}, "data", "/nowhere"},
-		"a setting":             {func(t *testing.T, p place, _ *Probe) {}, []string{"train.warmup=50000"}, "config", "train.warmup: have 50000"},
-		"more memory than any":  {func(_ *testing.T, _ place, q *Probe) { q.Smoke[0].Peak = 1 << 50 }, nil, "estimate", "GB of memory; checkpoint"},
-		"CUDA wanted, not here": {func(t *testing.T, p place, _ *Probe) {}, []string{"device=cuda"}, "cuda", `no NVIDIA driver, and device is "cuda"`},
-		"output is a file":      {func(t *testing.T, p place, _ *Probe) { p.write(t, "runs", "") }, nil, "disk", "runs"},
-		"no room":               {func(_ *testing.T, _ place, q *Probe) { q.Smoke[0].Trainable, q.Smoke[0].Peak = 1<<44, 0 }, nil, "disk", "free for run folders"},
+		"another LibTorch":      {func(_ *testing.T, _ site, q *Probe) { q.Version = "2.6.0" }, nil, "libtorch", "have 2.6.0 in /opt/torch, want " + libtorch.Version},
+		"a step that fails":     {func(_ *testing.T, _ site, q *Probe) { q.Smoke[0].Error = "loss: have NaN" }, nil, "step cpu", "loss: have NaN"},
+		"weights of no use":     {func(_ *testing.T, _ site, q *Probe) { q.Backbone = "w: have no fit" }, nil, "backbone", "w: have no fit"},
+		"weights removed":       {func(t *testing.T, p site, _ *Probe) { remove(t, p.at("w.safetensors")) }, nil, "backbone", "w.safetensors: no such file"},
+		"weights empty":         {func(t *testing.T, p site, _ *Probe) { p.write(t, "w.safetensors", "") }, nil, "backbone", "w.safetensors: EOF"},
+		"index removed":         {func(t *testing.T, p site, _ *Probe) { remove(t, p.find(t, ".json")) }, []string{"data.classes=[bottle_cap, gear, hex_nut]"}, "data", `have "hex_nut", want classes of`},
+		"data set elsewhere":    {func(t *testing.T, p site, _ *Probe) {}, []string{"data.root=/nowhere"}, "data", "/nowhere"},
+		"a setting":             {func(t *testing.T, p site, _ *Probe) {}, []string{"train.warmup=50000"}, "config", "train.warmup: have 50000"},
+		"more memory than any":  {func(_ *testing.T, _ site, q *Probe) { q.Smoke[0].Peak = 1 << 50 }, nil, "estimate", "GB of memory; checkpoint"},
+		"CUDA wanted, not here": {func(t *testing.T, p site, _ *Probe) {}, []string{"device=cuda"}, "cuda", `no NVIDIA driver, and device is "cuda"`},
+		"output is a file":      {func(t *testing.T, p site, _ *Probe) { p.write(t, "runs", "") }, nil, "disk", "runs"},
+		"no room":               {func(_ *testing.T, _ site, q *Probe) { q.Smoke[0].Trainable, q.Smoke[0].Peak = 1<<44, 0 }, nil, "disk", "free for run folders"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, probe := newPlace(t), healthy()
+			p, probe := newSite(t), healthy()
 			test.spoil(t, p, &probe)
 			r := examine(t, p, probe, test.sets...)
 			found := false
@@ -180,18 +177,10 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// damage keeps the first bytes of a picture, so that only decoding tells.
-func damage(t *testing.T, path string) {
-	t.Helper()
-	if err := os.Truncate(path, 40); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestWithoutLibTorch: where LibTorch is at fault the rest is still examined,
 // and no step is asked for.
 func TestWithoutLibTorch(t *testing.T) {
-	r := Examine(context.Background(), Patient{Config: newPlace(t).config, Fault: errors.New("libtorch: have 2.11.0 in /x without libtorch_cpu.so; run third_party/libtorch.sh")})
+	r := Examine(context.Background(), Patient{Config: newSite(t).config, Fault: errors.New("libtorch: have 2.11.0 in /x without libtorch_cpu.so; run third_party/libtorch.sh")})
 	for _, c := range r.Checks {
 		if (c.Status == Fail) != (c.Name == "libtorch") {
 			t.Errorf("have %+v", c)
@@ -205,6 +194,37 @@ func TestWithoutLibTorch(t *testing.T) {
 	}}
 	if c := Examine(context.Background(), failing).Checks[0]; c.Status != Fail || c.Detail != "ended with; signal 11" || c.Remedy == "" {
 		t.Errorf("of a probe that died: have %+v", c)
+	}
+}
+
+// TestKernelsAreNamed: the step of a GPU says which kernels run, and what training would warn of.
+func TestKernelsAreNamed(t *testing.T) {
+	probe := healthy()
+	probe.Smoke = append(probe.Smoke, Smoke{Device: "cuda:0", Crop: 392, Objects: 2, Seconds: 0.02, Precision: "bf16",
+		Kernels: "fused attention, norms, losses, optimiser: sm_90, bf16"})
+	find := func(name string) Check {
+		t.Helper()
+		for _, c := range examine(t, newSite(t), probe).Checks {
+			if c.Name == name {
+				return c
+			}
+		}
+		t.Fatalf("have no check %q", name)
+		return Check{}
+	}
+	want := Check{"step cuda:0", OK, "0.02 s for 2 object(s) at 392 pixels in bf16; fused attention, norms, losses, optimiser: sm_90, bf16", ""}
+	if c := find("step cuda:0"); c != want {
+		t.Errorf("have %+v, want %+v", c, want)
+	}
+	probe.Smoke[1].Warning = "the step cannot be captured: out of memory"
+	if c := find("step cuda:0"); c.Status != Warn || !strings.HasSuffix(c.Detail, "; "+probe.Smoke[1].Warning) || c.Remedy == "" {
+		t.Errorf("with a warning: have %+v", c)
+	}
+	for capability, want := range map[string]Status{"6.1": Warn, "7.0": Warn, "7.5": OK, "9.0": OK, "12.0": OK} {
+		probe.CUDA = CUDA{Driver: 13000, Devices: []Device{{Name: "GPU", Capability: capability}}}
+		if c := find("cuda"); c.Status != want || (c.Remedy == "") != (want == OK) {
+			t.Errorf("compute capability %s: have %+v, want %s", capability, c, want)
+		}
 	}
 }
 
@@ -237,30 +257,30 @@ func TestDriver(t *testing.T) {
 	if d := readDriver(dir); d.version != "" {
 		t.Errorf("have %+v, want none", d)
 	}
-	card := filepath.Join(dir, "gpus", "0000:01:00.0")
-	err := errors.Join(os.MkdirAll(card, 0o755),
+	gpu := filepath.Join(dir, "gpus", "0000:01:00.0")
+	err := errors.Join(os.MkdirAll(gpu, 0o755),
 		os.WriteFile(filepath.Join(dir, "version"), []byte("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\n"), 0o644),
-		os.WriteFile(filepath.Join(card, "information"), []byte("Model: \t\t NVIDIA H100\nIRQ: 1\n"), 0o644))
+		os.WriteFile(filepath.Join(gpu, "information"), []byte("Model: \t\t NVIDIA H100\nIRQ: 1\n"), 0o644))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := readDriver(dir)
-	if d.version != "580.65.06" || len(d.cards) != 1 || d.cards[0] != "NVIDIA H100" {
+	if d.version != "580.65.06" || len(d.gpus) != 1 || d.gpus[0] != "NVIDIA H100" {
 		t.Errorf("have %+v", d)
 	}
 	probe := healthy()
 	probe.CUDA = CUDA{Error: "libcublas.so.13 is missing", Driver: 13000}
 	for device, want := range map[string]Status{"auto": Warn, "cuda": Fail} {
-		if c := graphics(d, &probe, device); c.Status != want || !strings.Contains(c.Detail, "libcublas.so.13") || c.Remedy == "" {
+		if c := cudaCheck(d, &probe, device); c.Status != want || !strings.Contains(c.Detail, "libcublas.so.13") || c.Remedy == "" {
 			t.Errorf("%s: have %+v, want %s", device, c, want)
 		}
 	}
 	probe.CUDA = CUDA{Driver: 12040}
-	if c := graphics(d, &probe, "cuda"); c.Status != Fail || !strings.Contains(c.Remedy, "580") {
+	if c := cudaCheck(d, &probe, "cuda"); c.Status != Fail || !strings.Contains(c.Remedy, "580") {
 		t.Errorf("of an old driver: have %+v", c)
 	}
 	probe.CUDA = CUDA{Driver: 13000, Devices: []Device{{Name: "NVIDIA H100", Capability: "9.0", Memory: 80e9, Free: 79e9}}}
-	if c := graphics(d, &probe, "cuda"); c.Status != OK || !strings.Contains(c.Detail, "compute capability 9.0, 79.0 GB free of 80.0 GB; driver 580.65.06 for CUDA 13.0") {
+	if c := cudaCheck(d, &probe, "cuda"); c.Status != OK || !strings.Contains(c.Detail, "compute capability 9.0, 79.0 GB free of 80.0 GB; driver 580.65.06 for CUDA 13.0") {
 		t.Errorf("have %+v", c)
 	}
 }

@@ -10,13 +10,14 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// Estimate is what training takes, from the steps that the probe made:
+// Estimate is the time and memory that training takes, scaled from the steps of
+// the probe (docs/doctor.md):
 //
 //	step   = smoke.Seconds · Work(cfg) / Work(smoke)
 //	memory = smoke.Still + moments + (smoke.Peak - smoke.Still - moments) · tokens(cfg) / tokens(smoke)
 //
-// with moments the 4 numbers that a gradient and the optimiser keep of each
-// trainable number. Decoding pictures is not in it: it goes on beside.
+// with moments the 16 bytes that gradient and optimiser keep for each trainable
+// parameter. Images are decoded in parallel to the steps and not counted.
 type Estimate struct {
 	Device     string  `json:"device"`
 	Step       float64 `json:"step_seconds"`
@@ -25,8 +26,9 @@ type Estimate struct {
 	Checkpoint uint64  `json:"checkpoint_bytes"` // of the file
 }
 
-// estimate scales the smoke step of the device that cfg names.
-func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (Estimate, bool) {
+// estimate scales the measured step of the device that cfg names; ok is false if
+// that has none.
+func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (e Estimate, ok bool) {
 	var smoke *Smoke
 	for i := range p.Smoke {
 		s := &p.Smoke[i]
@@ -38,21 +40,21 @@ func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (Estimate, bool) 
 		return Estimate{}, false
 	}
 	small := SmokeConfig(cfg, arch, smoke.Device == "cpu")
-	small.Train.CacheFeatures = "off" // the probe steps on pictures
+	small.Train.CacheFeatures = "off" // the probe takes steps on images
 	wanted, _ := Work(cfg, arch)
 	had, _ := Work(small, arch)
-	const number = 4 // bytes
-	moments := 4 * number * smoke.Trainable
-	var passing uint64
+	const float32Bytes = 4
+	moments := 4 * float32Bytes * smoke.Trainable
+	var activations uint64
 	if still := smoke.Still + moments; smoke.Peak > still {
-		passing = smoke.Peak - still
+		activations = smoke.Peak - still
 	}
-	e := Estimate{
+	e = Estimate{
 		Device: smoke.Device,
 		Step:   smoke.Seconds * wanted / had,
-		Memory: smoke.Still + moments + uint64(float64(passing)*tokens(cfg, arch)/tokens(small, arch)),
-		// The trainable numbers and three moments of each.
-		Checkpoint: 4 * number * smoke.Trainable,
+		Memory: smoke.Still + moments + uint64(float64(activations)*tokens(cfg, arch)/tokens(small, arch)),
+		// The trainable parameters and three moments of each.
+		Checkpoint: 4 * float32Bytes * smoke.Trainable,
 	}
 	e.Run = e.Step * float64(cfg.Train.Iterations)
 	return e, true
@@ -64,9 +66,10 @@ func tokens(cfg configs.Config, arch weights.Arch) float64 {
 	return float64(cfg.Train.Objects * cfg.Data.Views * (grid*grid + 1 + arch.Registers))
 }
 
-// Work counts the floating-point operations of the matrix products of a
-// training step and of inference on the same pictures; backward takes twice
-// what forward takes. With train.cache_features steps do without the encoder.
+// Work counts the floating-point operations of the matrix multiplications in a
+// training step, and in inference on the same images (docs/doctor.md). Backward
+// takes twice what forward takes. With train.cache_features a step does not run
+// the encoder.
 func Work(cfg configs.Config, arch weights.Arch) (step, inference float64) {
 	layers := cfg.Backbone.Layers
 	if len(layers) == 0 {
@@ -95,7 +98,7 @@ func Work(cfg configs.Config, arch weights.Arch) (step, inference float64) {
 	return step, inference
 }
 
-// check compares the estimate with what there is.
+// check compares the estimate with the memory of the device.
 func (e Estimate) check(host machine.Memory, p *Probe) Check {
 	c := Check{"estimate", OK, fmt.Sprintf("training on %s: %.2f s a step, %s in all; %s of memory; checkpoint %s",
 		e.Device, e.Step, duration(e.Run), machine.Size(e.Memory), machine.Size(e.Checkpoint)), ""}
@@ -107,7 +110,7 @@ func (e Estimate) check(host machine.Memory, p *Probe) Check {
 		}
 		total, free = p.CUDA.Devices[index].Memory, p.CUDA.Devices[index].Free
 	}
-	const smaller = "lower train.objects or data.crop, or take a smaller backbone"
+	const smaller = "lower train.objects or data.crop, or use a smaller backbone"
 	switch {
 	case total > 0 && e.Memory > total:
 		c.Status, c.Remedy = Fail, fmt.Sprintf("have %s of memory: %s", machine.Size(total), smaller)
@@ -117,7 +120,7 @@ func (e Estimate) check(host machine.Memory, p *Probe) Check {
 	return c
 }
 
-// duration is a time that people can read.
+// duration formats a time in seconds.
 func duration(seconds float64) string {
 	if seconds > 48*3600 {
 		return fmt.Sprintf("%.1f days", seconds/86400)
