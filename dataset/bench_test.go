@@ -72,7 +72,7 @@ func BenchmarkPicture(b *testing.B) {
 			dst := make([]uint8, 3*bb.fit.Crop*bb.fit.Crop)
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := bb.fit.Picture(bb.path, dst); err != nil {
+				if err := fitFile(bb.fit, bb.path, dst); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -108,7 +108,7 @@ func BenchmarkOneCore(b *testing.B) {
 			b.ReportAllocs()
 			i, before := 0, cpuTime(b)
 			for b.Loop() {
-				if err := source.Picture(set.Train[i%copies].Views[0], dst); err != nil {
+				if err := fitView(source, set.Train[i%copies].Views[0], dst); err != nil {
 					b.Fatal(err)
 				}
 				i++
@@ -154,7 +154,7 @@ func BenchmarkStages(b *testing.B) {
 		s, dst := new(scratch), make([]uint8, 3*392*392)
 		b.ReportAllocs()
 		for b.Loop() {
-			goldenFit.picture(s, r, dst)
+			goldenFit.fit(s, r, dst)
 		}
 	})
 	b.Run("rows", func(b *testing.B) {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -39,40 +42,34 @@ type cached struct {
 
 // shardFiles lists the shards of a cache in order.
 func shardFiles(dir string) ([]string, error) {
-	return filepath.Glob(filepath.Join(escapeGlob(dir), "pixels-*.shard"))
-}
-
-// escapeGlob makes a folder's name stand for itself in a pattern.
-func escapeGlob(dir string) string {
-	var out []byte
-	for _, b := range []byte(dir) {
-		if b == '*' || b == '?' || b == '[' || b == '\\' {
-			out = append(out, '\\')
+	entries, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "pixels-") && strings.HasSuffix(e.Name(), ".shard") {
+			names = append(names, filepath.Join(dir, e.Name()))
 		}
-		out = append(out, b)
 	}
-	return string(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return names, oneLine(err)
 }
 
-// openCache opens data.cache for the pictures of set, all of which it has to
-// hold.
-func openCache(cfg configs.Data, set *Set) (*Cache, error) {
+// openCache opens data.cache.
+func openCache(cfg configs.Data) (*Cache, error) {
 	c := &Cache{root: cfg.Root, crop: cfg.Crop, records: map[key]*cached{}}
 	names, err := shardFiles(cfg.Cache)
-	if err == nil && len(names) == 0 {
-		err = fmt.Errorf("%w: have no prepared pictures in %q; run mvag-torch dataset prepare", errCache, cfg.Cache)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errCache, err)
+	case len(names) == 0:
+		return nil, fmt.Errorf("%w: have no prepared images in %q; run mvag-torch dataset prepare", errCache, cfg.Cache)
 	}
 	for _, name := range names {
-		if err == nil {
-			err = c.add(name, NewFit(cfg).preprocessing())
+		if err := c.add(name, NewFit(cfg).preprocessing()); err != nil {
+			c.Close()
+			return nil, err
 		}
-	}
-	if err == nil {
-		err = c.complete(cfg.Cache, set)
-	}
-	if err != nil {
-		c.Close()
-		return nil, err
 	}
 	return c, nil
 }
@@ -111,35 +108,81 @@ func (c *Cache) add(name string, want preprocessing) error {
 }
 
 func otherPreprocessing(name string, have, want preprocessing) error {
-	return fmt.Errorf("%w: %s: have pictures made with %v, want %v; set another folder, or remove this one",
+	return fmt.Errorf("%w: %s: have images made with %v, want %v; set another folder, or remove this one",
 		errCache, printable(name), have, want)
 }
 
 // complete makes sure that everything of the set is there.
 func (c *Cache) complete(dir string, set *Set) error {
 	lacking, first := 0, ""
-	for _, t := range tasksOf(set) {
-		for _, want := range []struct {
-			has  bool
-			key  func(string, View) (key, error)
-			path string
-		}{{true, pictureKey, t.view.Path}, {t.masked(), maskKey, t.view.Mask}} {
-			if !want.has {
-				continue
-			}
-			k, err := want.key(c.root, t.view)
-			if err != nil {
-				return err
-			}
-			if c.records[k] == nil {
-				if lacking++; lacking == 1 {
-					first = want.path
-				}
+	err := set.keys(c.root, func(k key, v View) error {
+		if c.records[k] == nil {
+			if lacking++; lacking == 1 {
+				first = k.file(v)
 			}
 		}
+		return nil
+	})
+	if err == nil && lacking > 0 {
+		err = fmt.Errorf("%w: %s: lacks %d images and masks of the set, the first: %s; %s", errCache, printable(dir), lacking, printable(first), prepareAgain)
 	}
-	if lacking > 0 {
-		return fmt.Errorf("%w: %s: lacks %d pictures and masks of the set, the first: %s; %s", errCache, printable(dir), lacking, printable(first), prepareAgain)
+	return err
+}
+
+// recorded are the files that a cache was made of, as readers look for them: names in a folder, and whether they are
+// folders.
+type recorded map[string]map[string]bool
+
+// files are those that the cache was made of.
+func (c *Cache) files() recorded {
+	tree := recorded{}
+	for k := range c.records {
+		isFolder := false
+		for path := c.path(k); filepath.Dir(path) != path; path = filepath.Dir(path) {
+			dir := filepath.Dir(path)
+			if tree[dir] == nil {
+				tree[dir] = map[string]bool{}
+			}
+			tree[dir][filepath.Base(path)] = isFolder
+			isFolder = true
+		}
+	}
+	return tree
+}
+
+// path is the file that a record was made of.
+func (c *Cache) path(k key) string { return filepath.Join(c.root, filepath.FromSlash(string(k.Path))) }
+
+// alone reports whether none of the files that the cache was made of is there.
+func (c *Cache) alone() bool {
+	for k := range c.records {
+		if (disk{}).stat(c.path(k)) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (t recorded) list(dir string, folders bool) ([]string, error) {
+	names := t[filepath.Clean(dir)]
+	if names == nil {
+		return nil, &fs.PathError{Op: "open", Path: printable(dir), Err: fs.ErrNotExist}
+	}
+	var found []string
+	for name, isFolder := range names {
+		if isFolder == folders && (folders || isImage(name)) {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+func (t recorded) isFolder(dir string) bool { return t[filepath.Clean(dir)] != nil }
+
+func (t recorded) stat(path string) error {
+	if _, ok := t[filepath.Dir(filepath.Clean(path))][filepath.Base(path)]; !ok {
+		return &fs.PathError{Op: "stat", Path: printable(path), Err: fs.ErrNotExist}
 	}
 	return nil
 }
@@ -152,49 +195,49 @@ func (c *Cache) Close() {
 	c.maps = nil
 }
 
-// picture writes the fitted picture of v into dst [3, Crop, Crop], mask its
-// fitted mask into dst [Crop, Crop].
-func (c *Cache) picture(v View, dst []uint8) error {
-	k, err := pictureKey(c.root, v)
+// image writes the fitted image of v into dst [3, Crop, Crop] and returns the size of the image before the fit.
+func (c *Cache) image(v View, dst []uint8) (w, h int, err error) {
+	m, err := c.read(kindImage, v, dst)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	return c.read(k, v.Path, dst)
+	return m.Width, m.Height, nil
 }
 
+// mask writes the fitted mask of v into dst [Crop, Crop].
 func (c *Cache) mask(v View, dst []uint8) error {
-	k, err := maskKey(c.root, v)
-	if err != nil {
-		return err
-	}
-	return c.read(k, v.Mask, dst)
+	_, err := c.read(kindMask, v, dst)
+	return err
 }
 
-// read copies a record. The first time, its checksum is compared, and whether
-// the file it was made from is still the same.
-func (c *Cache) read(k key, path string, dst []uint8) error {
+// read copies a record. The first time, its checksum is compared, and whether the file it was made from is still the
+// same; a file that is gone is.
+func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
+	k, err := newKey(kind, c.root, v)
+	if err != nil {
+		return nil, err
+	}
+	path := k.file(v)
 	m := c.records[k]
 	if m == nil {
-		return fmt.Errorf("%w: lacks %s; %s", errCache, printable(path), prepareAgain)
+		return nil, fmt.Errorf("%w: lacks %s; %s", errCache, printable(path), prepareAgain)
 	}
 	sound := m.sound.Load()
-	if !sound {
-		if changed(path, m.origin) {
-			return fmt.Errorf("%w: %s has changed since it was prepared; %s", errCache, printable(path), prepareAgain)
-		}
+	if !sound && changed(path, m.origin) {
+		return nil, fmt.Errorf("%w: %s has changed since it was prepared; %s", errCache, printable(path), prepareAgain)
 	}
 	if m.Error != "" {
-		return errors.New(m.Error)
+		return nil, errors.New(m.Error)
 	}
-	err := copyMapped(dst, m.pixels)
+	err = copyMapped(dst, m.pixels)
 	if have := crc32.Checksum(dst, castagnoli); err == nil && !sound && have != m.CRC32C {
 		err = fmt.Errorf("damaged: have the checksum %08x, want %08x", have, m.CRC32C)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s: pixels of %s: %w; remove that file and %s", errCache, printable(m.shard), printable(path), err, prepareAgain)
+		return nil, fmt.Errorf("%w: %s: pixels of %s: %w; remove that file and %s", errCache, printable(m.shard), printable(path), err, prepareAgain)
 	}
 	m.sound.Store(true)
-	return nil
+	return m, nil
 }
 
 // copyMapped is copy for a source in a mapped file, which may have been cut or

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,11 +87,19 @@ func sameSource(t *testing.T, set *Set, a, b Source) {
 	for _, o := range slices.Concat(set.Train, set.Test) {
 		for _, v := range o.Views {
 			x, y := make([]uint8, 3*a.Fit.Crop*a.Fit.Crop), make([]uint8, 3*a.Fit.Crop*a.Fit.Crop)
-			if err := errors.Join(a.Picture(v, x), b.Picture(v, y)); err != nil {
+			if !v.Present() {
+				continue
+			}
+			wA, hA, errA := a.Image(v, x)
+			wB, hB, errB := b.Image(v, y)
+			if err := errors.Join(errA, errB); err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(x, y) {
-				t.Errorf("%s: the pixels differ", v.Path)
+			if !bytes.Equal(x, y) || wA != wB || hA != hB || wA < 1 || hA < 1 {
+				t.Errorf("%s: the pixels differ, or the sizes %dx%d and %dx%d", v.Path, wA, hA, wB, hB)
+			}
+			if v.Defective() && v.Mask == "" {
+				continue
 			}
 			m, err := a.Masks(v, 5)
 			if err != nil {
@@ -111,7 +122,7 @@ func TestCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Preparation{Folder: cfg.Cache, Pictures: 8, Masks: 2, Bytes: 8*align(108) + 2*align(36), Free: plan.Free, Shards: 5}
+	want := Preparation{Folder: cfg.Cache, Images: 8, Masks: 2, Bytes: 8*align(108) + 2*align(36), Free: plan.Free, Shards: 5}
 	if plan != want || plan.Free <= 0 {
 		t.Errorf("have %+v, want %+v", plan, want)
 	}
@@ -166,8 +177,8 @@ func TestPrepareResumes(t *testing.T) {
 	plain := cfg
 	plain.Cache = ""
 	err := Prepare(ctx, cfg, opened(t, plain), PrepareOptions{Progress: func(done, total int) {
-		if total != 12 {
-			t.Errorf("have %d pictures in all, want 12", total)
+		if total != 14 {
+			t.Errorf("have %d pictures in all, want 14", total)
 		}
 		if done == 5 {
 			cancel()
@@ -176,20 +187,176 @@ func TestPrepareResumes(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("have %v, want %v", err, context.Canceled)
 	}
-	writeFile(t, filepath.Join(cfg.Cache, ".pixels-123"), []byte("half a shard of a killed program"))
-	if _, err := Open(cfg); err == nil || !strings.Contains(err.Error(), "lacks 10 pictures and masks of the set") {
+	for _, name := range []string{".pixels-123", ".00c0ffee00c0ffee.tmp"} {
+		writeFile(t, filepath.Join(cfg.Cache, name), []byte("half a shard of a killed program"))
+	}
+	if _, err := Open(cfg); err == nil || !strings.Contains(err.Error(), "lacks 10 images and masks of the set") {
 		t.Errorf("an unfinished cache: have error %v", err)
 	}
 	plan, _, err := prepare(t, t.Context(), cfg)
-	if err != nil || plan.Have != 4 || plan.Pictures != 12 {
+	if err != nil || plan.Have != 4 || plan.Images != 12 {
 		t.Errorf("have %+v and error %v, want 4 of 12 pictures there", plan, err)
 	}
-	entries, _ := filepath.Glob(filepath.Join(escapeGlob(cfg.Cache), ".*"))
-	if len(entries) > 0 {
-		t.Errorf("have %q left over", entries)
-	}
+	leftOver(t, cfg.Cache)
 	set := opened(t, cfg)
 	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
+}
+
+// leftOver reports hidden files in a cache.
+func leftOver(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			t.Errorf("%s is left over", e.Name())
+		}
+	}
+}
+
+// fullDisk is a writer that fails from its n-th call on, as a full disk makes it.
+type fullDisk struct {
+	io.WriterAt
+	left *atomic.Int32
+}
+
+func (d fullDisk) WriteAt(data []byte, at int64) (int, error) {
+	if d.left.Add(-1) < 0 {
+		return 0, syscall.ENOSPC
+	}
+	return d.WriterAt.WriteAt(data, at)
+}
+
+// TestPrepareFullDisk: wherever writing fails, no shard appears, and once there is room preparing goes on.
+func TestPrepareFullDisk(t *testing.T) {
+	cfg := cacheSet(t, 1)
+	plain := cfg
+	plain.Cache = ""
+	set := opened(t, plain)
+	const writes = 6 + 2 // four images and two masks; the index and what stands before it
+	for n := range int32(writes) {
+		left := new(atomic.Int32)
+		left.Store(n)
+		err := Prepare(t.Context(), cfg, set, PrepareOptions{writer: func(w io.WriterAt) io.WriterAt { return fullDisk{w, left} }})
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("write %d fails: have %v, want %v", n, err, syscall.ENOSPC)
+		}
+		wantError(t, err, "data.cache: ")
+		if shards, err := shardFiles(cfg.Cache); err != nil || len(shards) > 0 {
+			t.Errorf("write %d fails: have shards %q and error %v", n, shards, err)
+		}
+		leftOver(t, cfg.Cache)
+	}
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	sameSource(t, opened(t, cfg), Source{Fit: set.Source.Fit}, opened(t, cfg).Source)
+}
+
+// TestCacheAlone: a set opens and reads from its cache alone, the index files aside.
+func TestCacheAlone(t *testing.T) {
+	f := newFixture(t)
+	f.write(t)
+	realiad := f.config()
+	for _, tt := range []struct {
+		name  string
+		cfg   configs.Data
+		files []string
+		gone  string // folder below the root with the images and masks
+	}{
+		{"mvtec", configs.Data{Format: "mvtec", Views: 1}, []string{
+			"cup/train/good/0.png", "cup/test/good/1.png", "cup/test/cut/2.png", "cup/ground_truth/cut/2_mask.png"}, "."},
+		{"manta", configs.Data{Format: "manta", Views: 2}, []string{
+			"mechanics/nut/train/ok/0.png", "mechanics/nut/test/dent/1.png", "mechanics/nut/ground_truth/dent/1.png"}, "mechanics"},
+		{"folder", configs.Data{Format: "folder", Views: 2, Good: "good", Bad: "bad", Masks: "masks", Pattern: "{object}/{camera}", Holdout: 0.5}, []string{
+			"good/a/left.png", "good/a/right.png", "good/b/left.png", "bad/dent/c/left.png", "masks/dent/c/left.png"}, "."},
+		{"table", configs.Data{Format: "table", Views: 1, Table: "list.csv"}, []string{
+			"list.csv = path,split,label,mask\np/a.png,train,,\np/b.png,test,dent,p/m.png\n", "p/a.png", "p/b.png", "p/m.png"}, "p"},
+		{"visa by its table", configs.Data{Format: "visa", Views: 1, Table: "list.csv"}, []string{
+			"list.csv = object,split,label,image,mask\nx,train,normal,x/0.png,\nx,test,anomaly,x/1.png,x/m.png\n", "x/0.png", "x/1.png", "x/m.png"}, "x"},
+		{"realiad", realiad, nil, "pics"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := tt.cfg
+			if cfg.Root == "" {
+				cfg.Root = lay(t, tt.files...)
+			}
+			cfg.Resize, cfg.Crop, cfg.Cache = 6, 4, t.TempDir()
+			plain := cfg
+			plain.Cache = ""
+			files := opened(t, plain)
+			if err := Prepare(t.Context(), cfg, files, PrepareOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			whole := opened(t, cfg)
+			if err := os.RemoveAll(filepath.Join(cfg.Root, tt.gone)); err != nil {
+				t.Fatal(err)
+			}
+			alone := opened(t, cfg)
+			if have, want := dump(alone, cfg.Root), dump(files, cfg.Root); have != want {
+				t.Errorf("have %s\nwant %s", have, want)
+			}
+			sameSource(t, alone, whole.Source, alone.Source)
+			all := slices.Concat(files.Train, files.Test)
+			if have, want := alone.Identity(all), whole.Identity(all); have != want {
+				t.Errorf("have identity %s, want %s", have, want)
+			}
+		})
+	}
+}
+
+// TestCacheIncomplete: of a set that is partly there, the files decide, not the cache.
+func TestCacheIncomplete(t *testing.T) {
+	cfg := configs.Data{Format: "folder", Views: 1, Good: "good", Pattern: "{object}.png", Resize: 6, Crop: 4, Cache: t.TempDir()}
+	cfg.Root = lay(t, "good/a.png", "good/b.png")
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(cfg.Root, "good/a.png"), filepath.Join(cfg.Root, "good/c.png")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(cfg)
+	wantError(t, err, "lacks 1 images and masks", "good/c.png")
+}
+
+// TestIdentity: the same from files and from the cache; another for what decides results.
+func TestIdentity(t *testing.T) {
+	cfg := cacheSet(t, 1)
+	plain := cfg
+	plain.Cache = ""
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	set, cached := opened(t, plain), opened(t, cfg)
+	want := set.Identity(set.Test)
+	if have := cached.Identity(cached.Test); have != want || have == set.Identity(set.Train) {
+		t.Errorf("have %s from the cache, want %s and not that of training", have, want)
+	}
+	object := set.Test[0]
+	for name, change := range map[string]func(o *Object){
+		"class":   func(o *Object) { o.Class = "x" },
+		"object":  func(o *Object) { o.ID = "x" },
+		"code":    func(o *Object) { o.Views[0].Code = "x" },
+		"no mask": func(o *Object) { o.Views[0].Mask = "" },
+		"labels":  func(o *Object) { o.Views[0].MaskLabels = true },
+		"camera":  func(o *Object) { o.Views[0], o.Views[1] = o.Views[1], o.Views[0] },
+		"name":    func(o *Object) { o.Views[0].Path += "x" },
+		"time":    func(o *Object) { touch(t, o.Views[1].Mask) },
+		"size":    func(o *Object) { writeFile(t, o.Views[1].Path, []byte("x")) },
+	} {
+		other := object
+		other.Views = slices.Clone(object.Views)
+		change(&other)
+		if set.Identity([]Object{other}) == want {
+			t.Errorf("%s: the identity is the same", name)
+		}
+		want = set.Identity(set.Test) // files may have changed
+	}
+	if image, mask := set.Source.Stamps(set.Train[0].Views[0]); mask != (Stamp{}) || image.Size < 1 || filepath.IsAbs(image.Name) {
+		t.Errorf("have stamps %v and %v", image, mask)
+	}
 }
 
 // TestCacheRefuses: what is not the set's, or not what it was.
@@ -216,7 +383,7 @@ func TestCacheRefuses(t *testing.T) {
 		}
 		defer set.Source.Cache.Close()
 		set.Source.Skipped = &Skipped{} // must not hide it
-		err = set.Source.Picture(first, pixels)
+		err = fitView(set.Source, first, pixels)
 		if err != nil && set.Source.Skip(first, err) {
 			t.Error("the fault of a cache was skipped")
 		}
@@ -231,7 +398,7 @@ func TestCacheRefuses(t *testing.T) {
 		change func()
 		words  []string
 	}{
-		{"another preprocessing", func() { cfg.Crop = 4 }, []string{shard, "have pictures made with resize 8, crop 6,", "want resize 8, crop 4"}},
+		{"another preprocessing", func() { cfg.Crop = 4 }, []string{shard, "have images made with resize 8, crop 6,", "want resize 8, crop 4"}},
 		{"a changed picture", func() { writeFile(t, first.Path, pngBytes(t, texture(40, 3))) }, []string{first.Path, "has changed since it was prepared"}},
 		{"a changed picture of the same size", func() {
 			other := bytes.Clone(picture)
@@ -242,9 +409,9 @@ func TestCacheRefuses(t *testing.T) {
 		{"damaged pixels", func() { writeFile(t, shard, damaged) }, []string{shard, first.Path, "damaged: have the checksum"}},
 		{"a damaged index", func() { writeFile(t, shard, broken) }, []string{shard, "damaged: have an index of checksum"}},
 		{"a cut shard", func() { writeFile(t, shard, whole[:len(whole)-1]) }, []string{shard, "damaged: have"}},
-		{"another version", func() { writeFile(t, shard, slices.Concat(whole[:8], []byte{2}, whole[9:])) }, []string{shard, "have a shard of version 2, want 1"}},
+		{"another version", func() { writeFile(t, shard, slices.Concat(whole[:8], []byte{1}, whole[9:])) }, []string{shard, "have a shard of version 1, want 2"}},
 		{"no shard", func() { writeFile(t, shard, picture) }, []string{shard, "not a shard"}},
-		{"no folder", func() { cfg.Cache = filepath.Join(cfg.Cache, "none") }, []string{"have no prepared pictures", "dataset prepare"}},
+		{"no folder", func() { cfg.Cache = filepath.Join(cfg.Cache, "none") }, []string{"have no prepared images", "dataset prepare"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := cfg
@@ -332,7 +499,7 @@ func TestCutWhileMapped(t *testing.T) {
 	if err := os.Truncate(filepath.Join(cfg.Cache, "pixels-00000.shard"), 0); err != nil {
 		t.Fatal(err)
 	}
-	err := set.Source.Picture(set.Train[0].Views[0], make([]uint8, 108))
+	err := fitView(set.Source, set.Train[0].Views[0], make([]uint8, 108))
 	wantError(t, err, "data.cache: ", "pixels-00000.shard", "cannot be read")
 }
 
@@ -360,7 +527,7 @@ func TestPrepareUnreadable(t *testing.T) {
 		t.Errorf("have %d pictures left out and present %v", n, b.Present)
 	}
 	writeFile(t, bad.Path, pngBytes(t, texture(9, 9)))
-	wantError(t, opened(t, cfg).Source.Picture(bad, make([]uint8, 108)), bad.Path, "has changed")
+	wantError(t, fitView(opened(t, cfg).Source, bad, make([]uint8, 108)), bad.Path, "has changed")
 	if plan, _, err := prepare(t, t.Context(), cfg); err != nil || plan.Replaced != 1 {
 		t.Errorf("have %+v and error %v, want the shard replaced", plan, err)
 	}
@@ -370,8 +537,8 @@ func TestPrepareUnreadable(t *testing.T) {
 // written.
 func TestPrepareNoRoom(t *testing.T) {
 	p := &preparer{cfg: configs.Data{Cache: t.TempDir()}}
-	err := p.announce(Preparation{Pictures: 5, Bytes: 1 << 60})
-	wantError(t, err, p.cfg.Cache, " free, want 1152921504.7 GB for 5 pictures and masks")
+	err := p.announce(Preparation{Images: 5, Bytes: 1 << 60})
+	wantError(t, err, p.cfg.Cache, " free, want 1152921504.7 GB for 5 images and masks")
 }
 
 // TestRelPath: a name of any bytes comes back from JSON.
@@ -440,7 +607,7 @@ func FuzzCache(f *testing.F) {
 		}
 		for _, o := range slices.Concat(set.Train, set.Test) {
 			for _, v := range o.Views {
-				_ = c.picture(v, make([]uint8, 3*crop*crop)) // any error, but no panic
+				_, _, _ = c.image(v, make([]uint8, 3*crop*crop)) // any error, but no panic
 				_ = c.mask(v, make([]uint8, crop*crop))
 			}
 		}

@@ -5,9 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // CheckOptions are what Check needs besides the set and its fit.
@@ -190,49 +191,32 @@ type viewCheck struct {
 	line       string
 }
 
-// read reads the pictures of all objects.
+// read reads the images of all objects.
 func (c *check) read(ctx context.Context) error {
-	workers := c.opt.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
 	total, done := 0, 0
 	for i := range c.work {
-		for _, v := range c.work[i].object.Views {
-			if v.Present() {
-				total++
-			}
-		}
+		total += c.work[i].object.present()
 	}
-	var wg sync.WaitGroup
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(cpus(c.opt.Workers))
 	var mu sync.Mutex
-	todo := make(chan *work)
-	for range workers {
-		wg.Go(func() {
-			for w := range todo {
-				c.object(w)
-				mu.Lock()
-				done += len(w.views)
-				if c.opt.Progress != nil {
-					c.opt.Progress(done, total)
-				}
-				mu.Unlock()
+	for i := range c.work {
+		w := &c.work[i]
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
+			c.object(w)
+			mu.Lock()
+			defer mu.Unlock()
+			done += len(w.views)
+			if c.opt.Progress != nil {
+				c.opt.Progress(done, total)
+			}
+			return nil
 		})
 	}
-	var err error
-	for i := range c.work {
-		select {
-		case todo <- &c.work[i]:
-			continue
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
-		break
-	}
-	close(todo)
-	wg.Wait()
-	return err
+	return g.Wait()
 }
 
 // object reads the pictures and masks of one object.
@@ -249,7 +233,7 @@ func (c *check) object(w *work) {
 // view decodes a picture and its mask.
 func (c *check) view(s *scratch, v View) viewCheck {
 	found := viewCheck{path: v.Path}
-	r, err := c.fit.read(s, v.Path, v)
+	r, err := c.fit.readImage(s, v)
 	if err != nil {
 		found.kind, found.line = Unreadable, err.Error()
 		return found

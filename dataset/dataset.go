@@ -29,20 +29,21 @@ var (
 // View is one camera's picture of an object.
 type View struct {
 	Camera int    // 0-based camera: C1 is 0
-	Path   string // the picture file, "" where this camera's picture is missing
+	Path   string // the image file, "" where this camera's image is missing
+	Data   []byte // the file's content where it is in memory, as of an upload; Path then only names it
 	Mask   string // the mask file, "" where there is none
 	Code   string // the defect code, "" where the picture is good
 	// Part of Parts: the file is a strip of Parts pictures of equal width side
 	// by side, its mask likewise, and this is number Part, from 0. Parts is 0
 	// where the file is the picture.
 	Part, Parts int
-	// MaskNumbers says that the mask holds numbers of defect classes: any value
-	// but 0 is a defect, and taken as 255 before resizing.
-	MaskNumbers bool
+	// MaskLabels says that the mask holds labels of defect classes: any value but 0 is a defect, and taken as 255 before
+	// resizing.
+	MaskLabels bool
 }
 
-// Present reports whether there is a picture.
-func (v View) Present() bool { return v.Path != "" }
+// Present reports whether there is an image.
+func (v View) Present() bool { return v.Path != "" || v.Data != nil }
 
 // Defective reports whether the picture shows a defect, by its label.
 func (v View) Defective() bool { return v.Code != "" }
@@ -57,6 +58,16 @@ type Object struct {
 // Defective reports whether any view is defective.
 func (o *Object) Defective() bool {
 	return slices.ContainsFunc(o.Views, View.Defective)
+}
+
+// present is the number of views with an image.
+func (o *Object) present() (n int) {
+	for _, v := range o.Views {
+		if v.Present() {
+			n++
+		}
+	}
+	return n
 }
 
 // MissingView is a camera that has no picture of an object.
@@ -108,37 +119,50 @@ var readers = map[string]func(reader) (*Set, error){
 	"visa":            reader.visa,
 }
 
-// Open reads the index of a data set, probes its pictures, and opens the cache
-// of them where data.cache names one. Errors are one line that names the setting, file or entry at fault.
+// Open reads the index of a data set, probes its images, and opens the cache of them where data.cache names one; then the
+// images and masks themselves need not be there any more. Errors are one line that names the setting, file or entry at
+// fault.
 func Open(cfg configs.Data) (*Set, error) {
-	set, err := open(cfg, true)
-	if err == nil && cfg.Cache != "" {
-		if set.Source.Cache, err = openCache(cfg, set); err != nil {
-			return nil, err
-		}
+	if cfg.Cache == "" {
+		return open(reader{cfg, disk{}, true})
 	}
-	return set, err
+	cache, err := openCache(cfg)
+	if err != nil {
+		return nil, err
+	}
+	set, err := open(reader{cfg, disk{}, true})
+	if err != nil && cache.alone() {
+		set, err = open(reader{cfg, cache.files(), true})
+	}
+	if err == nil {
+		err = cache.complete(cfg.Cache, set)
+	}
+	if err != nil {
+		cache.Close()
+		return nil, err
+	}
+	set.Source.Cache = cache
+	return set, nil
 }
 
-// OpenIndex is Open for a set whose pictures may be elsewhere: it looks at none
-// of the files that index files and tables name. Formats without an index need
-// their folders, of which no file is opened.
-func OpenIndex(cfg configs.Data) (*Set, error) { return open(cfg, false) }
+// OpenIndex is Open for a set whose images may be elsewhere: it looks at none of the files that index files and tables
+// name. Formats without an index need their folders, of which no file is opened.
+func OpenIndex(cfg configs.Data) (*Set, error) { return open(reader{cfg, disk{}, false}) }
 
-func open(cfg configs.Data, probe bool) (*Set, error) {
-	read := readers[cfg.Format]
+func open(r reader) (*Set, error) {
+	read := readers[r.Format]
 	if read == nil {
 		known := slices.Sorted(maps.Keys(readers))
-		return nil, fmt.Errorf("data.format: have %q, want %s", cfg.Format, strings.Join(known, ", "))
+		return nil, fmt.Errorf("data.format: have %q, want %s", r.Format, strings.Join(known, ", "))
 	}
-	if cfg.Views < 1 {
-		return nil, fmt.Errorf("data.views: have %d, want at least 1", cfg.Views)
+	if r.Views < 1 {
+		return nil, fmt.Errorf("data.views: have %d, want at least 1", r.Views)
 	}
-	source := NewSource(cfg)
+	source := NewSource(r.Data)
 	if err := source.Fit.checkDecoder(); err != nil {
 		return nil, err
 	}
-	set, err := read(reader{cfg, disk{}, probe})
+	set, err := read(r)
 	if err == nil {
 		set.Source = source
 	}

@@ -77,9 +77,6 @@ func tiffShort(tiff []byte, tag uint16) (value int, ok bool) {
 
 // oriented returns r turned upright from EXIF orientation o.
 func (r raster) oriented(o int) raster {
-	if o == upright {
-		return r
-	}
 	w, h, n := r.w, r.h, r.channels
 	if o >= transposed {
 		w, h = h, w

@@ -51,44 +51,70 @@ func (f Fit) offset() int {
 type scratch struct {
 	resizer
 	file  []byte
-	plane []uint8
+	plane []uint8 // fitted pixels
 	pix   []uint8 // of a decoded JPEG
+}
+
+// room returns n values, valid until the next call.
+func (s *scratch) room(n int) []uint8 {
+	s.plane = slices.Grow(s.plane[:0], n)[:n]
+	return s.plane
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Picture decodes the file at path and writes the fitted picture into dst as
-// planes of red, green and blue, [3, Crop, Crop]. Errors name the file. It is
-// safe for concurrent use.
-func (f Fit) Picture(path string, dst []uint8) error {
-	return f.View(View{Path: path}, dst)
+// Decode decodes an encoded image, which errors call name, and writes it fitted into dst as planes of red, green and
+// blue, [3, Crop, Crop]. It returns the size of the image in pixels before the fit, after the turn by its EXIF
+// orientation. It is safe for concurrent use.
+func (f Fit) Decode(data []byte, name string, dst []uint8) (w, h int, err error) {
+	return f.Image(View{Path: name, Data: data}, dst)
 }
 
-// View is Picture for a view, which may be a part of its file.
-func (f Fit) View(v View, dst []uint8) error {
+// Image is Decode for a view, out of its memory or its file. Of a strip it is one part.
+func (f Fit) Image(v View, dst []uint8) (w, h int, err error) {
 	if err := f.check(); err != nil {
-		return err
+		return 0, 0, err
 	}
 	if want := 3 * f.Crop * f.Crop; len(dst) != want {
-		return fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
+		return 0, 0, fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	r, err := f.read(s, v.Path, v)
+	r, err := f.readImage(s, v)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	f.picture(s, r, dst)
-	return nil
+	f.fit(s, r, dst)
+	return r.full.X, r.full.Y, nil
 }
 
-// read decodes a file of v, its picture or its mask, and takes its part.
-func (f Fit) read(s *scratch, path string, v View) (raster, error) {
+// content returns the encoded image of a view, in memory of s where it is read from its file.
+func (v View) content(s *scratch) ([]byte, error) {
+	if v.Data != nil {
+		return v.Data, nil
+	}
+	return s.readFile(v.Path)
+}
+
+func (s *scratch) readFile(path string) ([]byte, error) {
 	data, err := readFile(path, s.file)
+	if err == nil {
+		s.file = data
+	}
+	return data, err
+}
+
+// readImage decodes the image of v and takes its part.
+func (f Fit) readImage(s *scratch, v View) (raster, error) {
+	data, err := v.content(s)
 	if err != nil {
 		return raster{}, err
 	}
-	s.file = data
+	return f.decodePart(s, data, v.Path, v)
+}
+
+// decodePart decodes a file of v, its image or its mask, and takes its part.
+func (f Fit) decodePart(s *scratch, data []byte, name string, v View) (raster, error) {
 	if v.Parts > 0 {
 		f.Scaled = false // a part might begin within a pixel
 	}
@@ -97,12 +123,13 @@ func (f Fit) read(s *scratch, path string, v View) (raster, error) {
 		r, err = r.part(v)
 	}
 	if err != nil {
-		return raster{}, fmt.Errorf("%s: %w", printable(path), err)
+		return raster{}, fmt.Errorf("%s: %w", printable(name), err)
 	}
 	return r, nil
 }
 
-func (f Fit) picture(s *scratch, r raster, dst []uint8) {
+// fit writes the three planes of an image.
+func (f Fit) fit(s *scratch, r raster, dst []uint8) {
 	s.resize(r, f.Resize, f.offset(), f.Crop, dst)
 	if r.channels == 1 {
 		n := f.Crop * f.Crop
@@ -184,19 +211,18 @@ func (f Fit) mask(s *scratch, r raster, size int, above uint8) []bool {
 
 // fitMask returns the fitted mask [Crop, Crop], which s holds.
 func (f Fit) fitMask(s *scratch, r raster) []uint8 {
-	s.plane = slices.Grow(s.plane[:0], f.Crop*f.Crop)[:f.Crop*f.Crop]
-	s.resize(r, f.Resize, f.offset(), f.Crop, s.plane)
-	return s.plane
+	plane := s.room(f.Crop * f.Crop)
+	s.resize(r, f.Resize, f.offset(), f.Crop, plane)
+	return plane
 }
 
 // size returns the size of the picture of v from its header.
 func (f Fit) size(s *scratch, v View) (w, h int, err error) {
-	data, err := readFile(v.Path, s.file)
+	data, err := v.content(s)
 	if err != nil {
 		return 0, 0, err
 	}
-	s.file = data
-	if w, h, err = pictureSize(data, f.Exif); err != nil {
+	if w, h, err = imageSize(data, f.Exif); err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", printable(v.Path), err)
 	}
 	return w / max(v.Parts, 1), h, nil
@@ -216,7 +242,11 @@ func (e *sizeError) Error() string {
 // readMask decodes the mask of v, whose picture has w x h pixels.
 func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
 	f.Scaled = false
-	r, err := f.read(s, v.Mask, v)
+	data, err := s.readFile(v.Mask)
+	if err != nil {
+		return raster{}, err
+	}
+	r, err := f.decodePart(s, data, v.Mask, v)
 	if err != nil {
 		return raster{}, err
 	}
@@ -224,7 +254,7 @@ func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
 		return raster{}, &sizeError{v, r.w, r.h, w, h}
 	}
 	r = r.gray()
-	if v.MaskNumbers {
+	if v.MaskLabels {
 		r = r.nonZero()
 	}
 	return r, nil

@@ -129,7 +129,7 @@ func TestFitErrors(t *testing.T) {
 		{Fit{Resize: 1 << 20, Crop: 4}, 48, "data.resize: have 1048576"},
 		{Fit{Resize: 4, Crop: 4}, 47, "have room for 47 values, want 48"},
 	} {
-		wantError(t, tt.fit.Picture(path, make([]uint8, tt.room)), tt.phrase)
+		wantError(t, fitFile(tt.fit, path, make([]uint8, tt.room)), tt.phrase)
 	}
 }
 

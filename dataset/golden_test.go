@@ -84,7 +84,7 @@ func TestGoldenPictures(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := make([]uint8, 3*392*392)
-			if err := goldenFit.Picture(filepath.Join(dir, tt.name), got); err != nil {
+			if err := fitFile(goldenFit, filepath.Join(dir, tt.name), got); err != nil {
 				t.Fatal(err)
 			}
 			largest, mean := difference(got, planes(readPNG(t, filepath.Join(dir, tt.expected))))

@@ -53,7 +53,7 @@ func TestKindsAsPillow(t *testing.T) {
 					}
 				}
 			}
-			if w, h, err := pictureSize(data, turned); err != nil || w != r.w || h != r.h {
+			if w, h, err := imageSize(data, turned); err != nil || w != r.w || h != r.h {
 				t.Errorf("have size %dx%d and error %v, want %dx%d", w, h, err, r.w, r.h)
 			}
 		})
@@ -121,7 +121,7 @@ func TestKindsThatLie(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "p")
 			writeFile(t, path, data)
 			allocated := testing.AllocsPerRun(1, func() {
-				wantError(t, Fit{Resize: 8, Crop: 8}.Picture(path, make([]uint8, 192)), path+": ", "pixels")
+				wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 192)), path+": ", "pixels")
 			})
 			if allocated > 1000 {
 				t.Errorf("have %v allocations", allocated)
@@ -149,7 +149,7 @@ func TestKindsRefused(t *testing.T) {
 		"cmyk.tif":    "TIFF: tiff: unsupported feature: color model",
 	} {
 		path := filepath.Join("testdata/refused", name)
-		wantError(t, Fit{Resize: 8, Crop: 8}.Picture(path, make([]uint8, 192)), path+": "+phrase)
+		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 192)), path+": "+phrase)
 	}
 }
 
@@ -198,9 +198,9 @@ func TestPart(t *testing.T) {
 	writeFile(t, mask, pngBytes(t, marks))
 	fit := Fit{Resize: 4, Crop: 4}
 	for part := range 3 {
-		view := View{Path: strip, Mask: mask, Code: "x", Part: part, Parts: 3, MaskNumbers: true}
+		view := View{Path: strip, Mask: mask, Code: "x", Part: part, Parts: 3, MaskLabels: true}
 		have := make([]uint8, 48)
-		if err := fit.View(view, have); err != nil {
+		if err := fitView(Source{Fit: fit}, view, have); err != nil {
 			t.Fatal(err)
 		}
 		want := planes(img.SubImage(image.Rect(4*part, 0, 4*part+4, 4)))
@@ -217,5 +217,5 @@ func TestPart(t *testing.T) {
 			}
 		}
 	}
-	wantError(t, fit.View(View{Path: strip, Part: 1, Parts: 5}, make([]uint8, 48)), strip, "strip 12 pixels wide", "its 5 pictures")
+	wantError(t, fitView(Source{Fit: fit}, View{Path: strip, Part: 1, Parts: 5}, make([]uint8, 48)), strip, "strip 12 pixels wide", "its 5 pictures")
 }

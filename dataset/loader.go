@@ -302,7 +302,7 @@ func (l *Loader) pixels(n int) []uint8 {
 
 func (l *Loader) work() {
 	for t := range l.tasks {
-		switch err := l.opt.Source.Picture(t.view, t.dst); {
+		switch _, _, err := l.opt.Source.Image(t.view, t.dst); {
 		case err != nil && l.opt.Source.Skip(t.view, err):
 			clear(t.dst)
 			t.lost[t.i], t.batch.Present[t.i] = err, false

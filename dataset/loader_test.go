@@ -105,7 +105,7 @@ func TestEvalLoader(t *testing.T) {
 			}
 			want := make([]uint8, 3*16)
 			if present {
-				if err := smallFit.Picture(o.Views[i%2].Path, want); err != nil {
+				if err := fitFile(smallFit, o.Views[i%2].Path, want); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -146,6 +147,51 @@ func lieJPEG(t testing.TB, w, h uint16) []byte {
 	return data
 }
 
+// fitView writes the fitted image of v.
+func fitView(s Source, v View, dst []uint8) error {
+	_, _, err := s.Image(v, dst)
+	return err
+}
+
+// fitFile writes the fitted image of a file.
+func fitFile(f Fit, path string, dst []uint8) error {
+	return fitView(Source{Fit: f}, View{Path: path}, dst)
+}
+
+// TestDecode: an image in memory gives what its file gives, and its size: as turned, of its part.
+func TestDecode(t *testing.T) {
+	dir := t.TempDir()
+	strip := filepath.Join(dir, "strip.png")
+	writeFile(t, strip, pngBytes(t, texture(12, 4)))
+	fit := Fit{Resize: 8, Crop: 6, Exif: true}
+	for _, tt := range []struct {
+		view View
+		w, h int
+	}{
+		{View{Path: "testdata/kinds/turned.tif"}, 8, 9},
+		{View{Path: strip}, 12, 4},
+		{View{Path: strip, Part: 1, Parts: 3}, 4, 4},
+	} {
+		t.Run(filepath.Base(tt.view.Path), func(t *testing.T) {
+			want, have := make([]uint8, 108), make([]uint8, 108)
+			w, h, err := fit.Image(tt.view, want)
+			if err != nil || w != tt.w || h != tt.h {
+				t.Fatalf("have %dx%d and error %v, want %dx%d", w, h, err, tt.w, tt.h)
+			}
+			if tt.view.Data, err = os.ReadFile(tt.view.Path); err != nil {
+				t.Fatal(err)
+			}
+			tt.view.Path = "upload"
+			w, h, err = Source{Fit: fit, Cache: &Cache{}}.Image(tt.view, have)
+			if err != nil || w != tt.w || h != tt.h || !bytes.Equal(have, want) {
+				t.Errorf("from memory: have %dx%d, error %v, other pixels %t", w, h, err, !bytes.Equal(have, want))
+			}
+		})
+	}
+	_, _, err := fit.Decode([]byte("no image"), "up\nload", make([]uint8, 108))
+	wantError(t, err, `"up\nload": not a JPEG`)
+}
+
 func TestPictureErrors(t *testing.T) {
 	photo, drawing := jpegBytes(t, texture(64, 64)), pngBytes(t, texture(64, 64))
 	for _, tt := range []struct {
@@ -171,20 +217,20 @@ func TestPictureErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "picture")
 			writeFile(t, path, tt.data)
-			err := Fit{Resize: 8, Crop: 8}.Picture(path, make([]uint8, 3*64))
+			err := fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64))
 			wantError(t, err, append(tt.phrases, path+": ")...)
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "picture")
-		wantError(t, Fit{Resize: 8, Crop: 8}.Picture(path, make([]uint8, 3*64)), path+": ", "no such file")
+		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64)), path+": ", "no such file")
 	})
 	t.Run("folder", func(t *testing.T) {
 		path := t.TempDir()
-		wantError(t, Fit{Resize: 8, Crop: 8}.Picture(path, make([]uint8, 3*64)), path+": not a regular file")
+		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64)), path+": not a regular file")
 	})
 	t.Run("device", func(t *testing.T) {
-		wantError(t, Fit{Resize: 8, Crop: 8}.Picture("/dev/zero", make([]uint8, 3*64)), "/dev/zero: not a regular file")
+		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, "/dev/zero", make([]uint8, 3*64)), "/dev/zero: not a regular file")
 	})
 }
 
@@ -243,11 +289,11 @@ func FuzzPicture(f *testing.F) {
 		if err != nil {
 			return
 		}
-		w, h, err := pictureSize(data, true)
+		w, h, err := imageSize(data, true)
 		if err != nil || w != r.w || h != r.h {
 			t.Errorf("have size %dx%d and error %v, want %dx%d", w, h, err, r.w, r.h)
 		}
-		fit.picture(new(scratch), r, make([]uint8, 3*25))
+		fit.fit(new(scratch), r, make([]uint8, 3*25))
 		new(resizer).resize(r.gray(), 7, 1, 5, make([]uint8, 25))
 	})
 }

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/machine"
 )
 
@@ -22,19 +26,21 @@ var shardBytes int64 = 256 << 20
 // Preparation is what Prepare is about to do.
 type Preparation struct {
 	Folder   string
-	Pictures int   // of the set
+	Images   int   // of the set
 	Masks    int   // of the set
-	Have     int   // pictures and masks that are there already
+	Have     int   // images and masks that are there already
 	Replaced int   // shards that are damaged, or hold files that have changed
 	Bytes    int64 // to be written
 	Free     int64 // on the disk
 	Shards   int   // to be written
 }
 
-// PrepareOptions show a preparation; both may be nil.
+// PrepareOptions show a preparation; each may be nil.
 type PrepareOptions struct {
 	Begin    func(Preparation)
-	Progress func(done, total int) // pictures with their masks, by one goroutine at a time
+	Progress func(done, total int) // images and masks, by one goroutine at a time
+
+	writer func(io.WriterAt) io.WriterAt // stands between a shard and the disk in tests
 }
 
 // preparer is a preparation under way.
@@ -57,7 +63,7 @@ type preparer struct {
 // preprocessing is an error; files that have changed are prepared anew.
 func Prepare(ctx context.Context, cfg configs.Data, set *Set, opt PrepareOptions) error {
 	if cfg.Cache == "" {
-		return errors.New("data.cache: have no folder, want one for the prepared pictures")
+		return errors.New("data.cache: have no folder, want one for the prepared images")
 	}
 	if err := set.Source.Fit.check(); err != nil {
 		return err
@@ -104,20 +110,25 @@ func lock(name string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// unfinished are the names of files that a killed preparation left: atomicfile's, and those of version 1.
+var unfinished = regexp.MustCompile(`^(\.[0-9a-f]{16}\.tmp|\.pixels-[0-9]+)$`)
+
 // scan looks at what is there.
 func (p *preparer) scan() error {
-	unfinished, err := filepath.Glob(filepath.Join(escapeGlob(p.cfg.Cache), ".pixels-*"))
+	entries, err := os.ReadDir(p.cfg.Cache)
 	if err != nil {
-		return err
+		return fmt.Errorf("data.cache: %w", oneLine(err))
 	}
-	for _, name := range unfinished { // of a preparation that was killed
-		if err := os.Remove(name); err != nil {
-			return fmt.Errorf("data.cache: %w", oneLine(err))
+	for _, e := range entries {
+		if unfinished.MatchString(e.Name()) {
+			if err := os.Remove(filepath.Join(p.cfg.Cache, e.Name())); err != nil {
+				return fmt.Errorf("data.cache: %w", oneLine(err))
+			}
 		}
 	}
 	names, err := shardFiles(p.cfg.Cache)
 	if err != nil {
-		return err
+		return fmt.Errorf("data.cache: %w", err)
 	}
 	for _, name := range names {
 		var number int
@@ -171,50 +182,35 @@ func (p *preparer) replace(name string, size int64) {
 	p.freed += size
 }
 
-// plan lists what is to be done, a list a shard, and makes sure that the disk
-// has room for it.
+// plan lists what is to be done, a list a shard, and makes sure that the disk has room for it.
 func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
 	plan := Preparation{Folder: p.cfg.Cache, Replaced: len(p.drop)}
 	var shards [][]prepareTask
-	end := int64(0) // of the records in the last shard
-	for _, t := range tasksOf(set) {
-		var size int64
-		for _, want := range []struct {
-			has bool
-			key func(string, View) (key, error)
-			put **record
-		}{{true, pictureKey, &t.picture}, {t.masked(), maskKey, &t.mask}} {
-			if !want.has {
-				continue
-			}
-			k, err := want.key(p.cfg.Root, t.view)
-			if err != nil {
-				return nil, err
-			}
-			if k.Kind == kindMask {
-				plan.Masks++
-			} else {
-				plan.Pictures++
-			}
-			if p.have[k] {
-				plan.Have++
-				continue
-			}
-			p.have[k] = true // a file may be there twice
-			*want.put = &record{key: k}
-			size += align(k.length(p.cfg.Crop))
+	end := int64(shardData) // of the records in the last shard
+	err := set.keys(p.cfg.Root, func(k key, v View) error {
+		if k.Kind == kindMask {
+			plan.Masks++
+		} else {
+			plan.Images++
 		}
-		if size == 0 {
-			continue
+		if p.have[k] {
+			plan.Have++
+			return nil
 		}
-		if len(shards) == 0 || end+size > shardBytes {
-			shards, end = append(shards, nil), 0
+		p.have[k] = true // a file may be there twice
+		size := align(k.length(p.cfg.Crop))
+		if len(shards) == 0 || end+size > shardData+shardBytes {
+			shards, end = append(shards, nil), shardData
 		}
 		last := &shards[len(shards)-1]
-		*last = append(*last, t)
+		*last = append(*last, prepareTask{v, record{key: k, Offset: end}})
 		end += size
 		plan.Bytes += size
 		p.total++
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	plan.Shards = len(shards)
 	return shards, p.announce(plan)
@@ -234,96 +230,71 @@ func (p *preparer) announce(plan Preparation) error {
 	}
 	const spare = 64 << 20
 	if plan.Bytes > 0 && plan.Bytes+spare > plan.Free {
-		return fmt.Errorf("data.cache: %s: have %s free, want %s for %d pictures and masks",
-			printable(p.cfg.Cache), machine.Size(plan.Free), machine.Size(plan.Bytes+spare), plan.Pictures+plan.Masks-plan.Have)
+		return fmt.Errorf("data.cache: %s: have %s free, want %s for %d images and masks",
+			printable(p.cfg.Cache), machine.Size(plan.Free), machine.Size(plan.Bytes+spare), plan.Images+plan.Masks-plan.Have)
 	}
 	return nil
 }
 
 // shard prepares one shard.
-func (p *preparer) shard(ctx context.Context, tasks []prepareTask) (err error) {
-	f, err := os.CreateTemp(p.cfg.Cache, ".pixels-*")
-	if err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
-	}
-	defer func() {
-		if err != nil {
-			f.Close() // after success it is closed
-			os.Remove(f.Name())
-		}
-	}()
-	x := &shardIndex{Preprocessing: p.source.Fit.preprocessing()}
-	end := int64(shardData)
-	for i := range tasks {
-		for _, r := range []*record{tasks[i].picture, tasks[i].mask} {
-			if r != nil {
-				r.Offset = end
-				end += align(r.length(p.cfg.Crop))
-			}
-		}
-	}
-	if err := p.fill(ctx, f, tasks); err != nil {
-		return err
-	}
-	for i := range tasks {
-		for _, r := range []*record{tasks[i].picture, tasks[i].mask} {
-			if r != nil {
-				x.Records = append(x.Records, *r)
-			}
-		}
-	}
+func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
 	name := filepath.Join(p.cfg.Cache, fmt.Sprintf("pixels-%05d.shard", p.next))
 	p.next++
-	if err := errors.Join(x.seal(f, end), f.Chmod(0o644), f.Sync(), f.Close(), os.Rename(f.Name(), name), syncFolder(p.cfg.Cache)); err != nil {
+	f, err := atomicfile.Create(name)
+	if err != nil {
+		return fmt.Errorf("data.cache: %w", err)
+	}
+	defer atomicfile.Discard(f) // does nothing after Commit
+	w := io.WriterAt(f)
+	if p.opt.writer != nil {
+		w = p.opt.writer(f)
+	}
+	if err := p.fill(ctx, w, tasks); err != nil {
+		return err
+	}
+	x := &shardIndex{Preprocessing: p.source.Fit.preprocessing()}
+	for _, t := range tasks {
+		x.Records = append(x.Records, t.record)
+	}
+	last := x.Records[len(x.Records)-1]
+	if err := x.seal(w, last.Offset+align(last.length(p.cfg.Crop))); err != nil {
+		return fmt.Errorf("data.cache: %w", oneLine(err))
+	}
+	if err := atomicfile.Commit(f, name); err != nil {
 		return fmt.Errorf("data.cache: %w", err)
 	}
 	return nil
 }
 
-// syncFolder makes the names in a folder last.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // fill runs the tasks of a shard in parallel.
-func (p *preparer) fill(ctx context.Context, f *os.File, tasks []prepareTask) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	workers := p.cfg.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	todo := make(chan *prepareTask)
-	var wg sync.WaitGroup
+func (p *preparer) fill(ctx context.Context, w io.WriterAt, tasks []prepareTask) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(cpus(p.cfg.Workers))
 	var mu sync.Mutex
-	for range workers {
-		wg.Go(func() {
-			pixels := make([]uint8, 3*p.cfg.Crop*p.cfg.Crop)
-			for t := range todo {
-				if ctx.Err() != nil {
-					continue
-				}
-				if err := p.task(f, t, pixels); err != nil {
-					cancel(err)
-					continue
-				}
-				mu.Lock()
-				p.done++
-				if p.opt.Progress != nil {
-					p.opt.Progress(p.done, p.total)
-				}
-				mu.Unlock()
+	for i := range tasks {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
+			if err := p.task(w, &tasks[i]); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			p.done++
+			if p.opt.Progress != nil {
+				p.opt.Progress(p.done, p.total)
+			}
+			return nil
 		})
 	}
-	for i := range tasks {
-		todo <- &tasks[i]
+	return g.Wait()
+}
+
+// cpus is the number of goroutines for data.workers.
+func cpus(workers int) int {
+	if workers > 0 {
+		return workers
 	}
-	close(todo)
-	wg.Wait()
-	return context.Cause(ctx)
+	return runtime.GOMAXPROCS(0)
 }

@@ -4,78 +4,96 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash/crc32"
-	"os"
+	"io"
 )
 
-// prepareTask is a view to prepare: its picture, its mask, or both.
-type prepareTask struct {
-	view          View
-	picture, mask *record // nil where it is there already
-}
-
-// masked reports whether evaluation asks for the mask of a view.
-func (t *prepareTask) masked() bool { return t.view.Mask != "" && t.view.Defective() }
-
-// tasksOf lists the views of a set that have a picture.
-func tasksOf(set *Set) []prepareTask {
-	var tasks []prepareTask
-	for _, objects := range [][]Object{set.Train, set.Test} {
+// keys calls each for the key of every image of the set and of every mask that evaluation asks for.
+func (s *Set) keys(root string, each func(k key, v View) error) error {
+	for _, objects := range [][]Object{s.Train, s.Test} {
 		for i := range objects {
 			for _, v := range objects[i].Views {
-				if v.Present() {
-					tasks = append(tasks, prepareTask{view: v})
+				for _, kind := range v.kinds() {
+					k, err := newKey(kind, root, v)
+					if err == nil {
+						err = each(k, v)
+					}
+					if err != nil {
+						return err
+					}
 				}
 			}
 		}
 	}
-	return tasks
+	return nil
 }
 
-// task prepares one view. A picture that cannot be read ends the preparation or
-// is left out, as data.on_error has it; the record says so.
-func (p *preparer) task(f *os.File, t *prepareTask, pixels []uint8) error {
+// kinds are the kinds of records that a view has.
+func (v View) kinds() []string {
+	switch {
+	case !v.Present():
+		return nil
+	case v.Mask != "" && v.Defective():
+		return []string{kindImage, kindMask}
+	}
+	return []string{kindImage}
+}
+
+// file is the file of v that a key names.
+func (k key) file(v View) string {
+	if k.Kind == kindMask {
+		return v.Mask
+	}
+	return v.Path
+}
+
+// prepareTask is a record to be made of a view.
+type prepareTask struct {
+	view View
+	record
+}
+
+// task makes the pixels of one record and writes them. A file that cannot be read ends the preparation or is left out,
+// as data.on_error has it; the record says so.
+func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	fit := p.source.Fit
-	if t.picture != nil {
-		t.picture.origin = originOf(t.view.Path)
-		r, err := fit.read(s, t.view.Path, t.view)
-		if err == nil {
-			fit.picture(s, r, pixels)
-		}
-		if err := p.put(f, t.view, t.picture, s, pixels, err); err != nil {
-			return err
-		}
-	}
-	if t.mask == nil {
-		return nil
-	}
-	t.mask.origin = originOf(t.view.Mask)
-	w, h, err := fit.size(s, t.view)
-	var plane []uint8
-	if err == nil {
-		var r raster
-		if r, err = fit.readMask(s, t.view, w, h); err == nil {
-			plane = fit.fitMask(s, r)
-		}
-	}
-	return p.put(f, t.view, t.mask, s, plane, err)
-}
-
-// put writes the pixels of a record, made of the file that s holds, or what
-// kept them from being made.
-func (p *preparer) put(f *os.File, v View, r *record, s *scratch, pixels []uint8, err error) error {
+	t.origin = originOf(t.file(t.view))
+	pixels, err := p.pixels(s, t)
 	if err != nil {
-		r.Error = err.Error()
-		if !p.source.Skip(v, err) {
+		if !p.source.Skip(t.view, err) {
 			return err
 		}
+		t.Error = err.Error()
 		return nil
 	}
-	r.SHA256 = fmt.Sprintf("%x", sha256.Sum256(s.file))
-	r.CRC32C = crc32.Checksum(pixels, castagnoli)
-	if _, err := f.WriteAt(pixels, r.Offset); err != nil {
+	t.SHA256 = fmt.Sprintf("%x", sha256.Sum256(s.file)) // the last file read
+	t.CRC32C = crc32.Checksum(pixels, castagnoli)
+	if _, err := f.WriteAt(pixels, t.Offset); err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))
 	}
 	return nil
+}
+
+// pixels returns those of a record, in memory of s.
+func (p *preparer) pixels(s *scratch, t *prepareTask) ([]uint8, error) {
+	fit := p.source.Fit
+	if t.Kind == kindMask {
+		w, h, err := fit.size(s, t.view)
+		if err != nil {
+			return nil, err
+		}
+		r, err := fit.readMask(s, t.view, w, h)
+		if err != nil {
+			return nil, err
+		}
+		return fit.fitMask(s, r), nil
+	}
+	r, err := fit.readImage(s, t.view)
+	if err != nil {
+		return nil, err
+	}
+	t.Width, t.Height = r.full.X, r.full.Y
+	pixels := s.room(int(t.length(fit.Crop)))
+	fit.fit(s, r, pixels)
+	return pixels, nil
 }

@@ -10,6 +10,7 @@ import (
 // channel for gray pictures, else red, green and blue.
 type raster struct {
 	w, h, channels int
+	full           image.Point // size of the image, of which scaled decoding gives fewer pixels
 	// row writes the pixels x0 to x1-1 of row y, channels bytes each.
 	row func(dst []uint8, x0, x1, y int)
 	// pix holds what row writes, row after row; nil where it has to be made.
@@ -130,7 +131,7 @@ func (r raster) part(v View) (raster, error) {
 	}
 	row, width := r.row, r.w/v.Parts
 	from := v.Part * width
-	r.w, r.pix = width, nil
+	r.w, r.pix, r.full.X = width, nil, r.full.X/v.Parts
 	r.row = func(dst []uint8, x0, x1, y int) { row(dst, from+x0, from+x1, y) }
 	return r, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -119,7 +120,7 @@ func TestOpen(t *testing.T) {
 		{Camera: 1, Path: filepath.Join(base, "gear__0001_NG_HS_C2_1.png"),
 			Mask: filepath.Join(base, "gear__0001_NG_HS_C2_1_mask.png"), Code: "HS"}, // not AK, the folder
 	}
-	if ng.ID != "gear/NG/AK/S0001" || ng.Class != "gear" || !ng.Defective() || !slices.Equal(ng.Views, want) {
+	if ng.ID != "gear/NG/AK/S0001" || ng.Class != "gear" || !ng.Defective() || !reflect.DeepEqual(ng.Views, want) {
 		t.Errorf("have %+v, want views %+v", ng, want)
 	}
 	if set.Test[0].Defective() {

@@ -17,7 +17,7 @@ import (
 // The format of a shard, one file of a cache (docs/format/cache.md).
 const (
 	shardMagic   = "MVAGPIXL"
-	shardVersion = 1
+	shardVersion = 2
 	shardPrefix  = 32   // bytes: magic, version, checksum, place and length of the index
 	shardData    = 4096 // where the first record begins
 	recordAlign  = 64
@@ -44,18 +44,18 @@ func (p preprocessing) String() string {
 	return fmt.Sprintf("resize %d, crop %d, exif %t, JPEGs by %s, pixels of version %d", p.Resize, p.Crop, p.Exif, p.JPEG, p.Pixels)
 }
 
-// key names a record: the picture of a view, or its mask.
+// key names a record: the image of a view, or its mask.
 type key struct {
-	Kind    string  `json:"kind"` // picture or mask
-	Path    relPath `json:"path"`
-	Part    int     `json:"part,omitempty"` // View.Part and so on
-	Parts   int     `json:"parts,omitempty"`
-	Numbers bool    `json:"numbers,omitempty"`
+	Kind   string  `json:"kind"` // image or mask
+	Path   relPath `json:"path"`
+	Part   int     `json:"part,omitempty"` // View.Part and so on
+	Parts  int     `json:"parts,omitempty"`
+	Labels bool    `json:"labels,omitempty"`
 }
 
 const (
-	kindPicture = "picture"
-	kindMask    = "mask"
+	kindImage = "image"
+	kindMask  = "mask"
 )
 
 // relPath is a path relative to data.root with slashes. In JSON it is
@@ -72,14 +72,14 @@ func (p *relPath) UnmarshalText(text []byte) error {
 	return err
 }
 
-func pictureKey(root string, v View) (key, error) {
-	path, err := filepath.Rel(root, v.Path)
-	return key{kindPicture, relPath(filepath.ToSlash(path)), v.Part, v.Parts, false}, err
-}
-
-func maskKey(root string, v View) (key, error) {
-	path, err := filepath.Rel(root, v.Mask)
-	return key{kindMask, relPath(filepath.ToSlash(path)), v.Part, v.Parts, v.MaskNumbers}, err
+// newKey returns the key of the image of v, or of its mask; root is data.root.
+func newKey(kind, root string, v View) (key, error) {
+	path, labels := v.Path, false
+	if kind == kindMask {
+		path, labels = v.Mask, v.MaskLabels
+	}
+	below, err := filepath.Rel(root, path)
+	return key{kind, relPath(filepath.ToSlash(below)), v.Part, v.Parts, labels}, err
 }
 
 // length is that of a record in bytes.
@@ -111,6 +111,8 @@ type record struct {
 	key
 	Offset int64  `json:"offset"`
 	CRC32C uint32 `json:"crc32c"`
+	Width  int    `json:"width,omitempty"` // of the image before the fit
+	Height int    `json:"height,omitempty"`
 	origin
 	Error string `json:"error,omitempty"` // why there are no pixels
 }
@@ -122,7 +124,7 @@ type shardIndex struct {
 }
 
 // errNoShard is a file that is none of ours.
-var errNoShard = errors.New("not a shard of a picture cache")
+var errNoShard = errors.New("not a shard of an image cache")
 
 // readShard reads and checks the index of a shard, whose file has size bytes.
 func readShard(f io.ReaderAt, size int64) (*shardIndex, error) {
@@ -162,8 +164,8 @@ func (x *shardIndex) check(end int64) error {
 	for _, r := range x.Records {
 		sum, err := hex.DecodeString(r.SHA256)
 		switch {
-		case r.Kind != kindPicture && r.Kind != kindMask, seen[r.key], err != nil, len(sum) != 0 && len(sum) != 32:
-			return fmt.Errorf("index: have the %q %q with SHA-256 %q, want a picture or mask, each once, and a hash", r.Kind, r.Path, r.SHA256)
+		case r.Kind != kindImage && r.Kind != kindMask, seen[r.key], err != nil, len(sum) != 0 && len(sum) != 32:
+			return fmt.Errorf("index: have the %q %q with SHA-256 %q, want an image or mask, each once, and a hash", r.Kind, r.Path, r.SHA256)
 		case r.Error == "" && (r.Offset < shardData || r.Offset%recordAlign != 0 || r.Offset > end-r.length(crop)):
 			return fmt.Errorf("index: have %q at byte %d, want a place before byte %d", r.Path, r.Offset, end)
 		}

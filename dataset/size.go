@@ -9,7 +9,7 @@ func (f Fit) Size(path string) (w, h int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if w, h, err = pictureSize(data, f.Exif); err != nil {
+	if w, h, err = imageSize(data, f.Exif); err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", path, err)
 	}
 	return w, h, nil

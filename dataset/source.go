@@ -18,27 +18,29 @@ type Source struct {
 	// Skipped gathers the pictures that cannot be read and are left out; nil
 	// where such a picture is an error.
 	Skipped *Skipped
+
+	root string // data.root
 }
 
 // NewSource returns the source that cfg describes, without its cache.
 func NewSource(cfg configs.Data) Source {
-	s := Source{Fit: NewFit(cfg)}
+	s := Source{Fit: NewFit(cfg), root: cfg.Root}
 	if cfg.OnError == "skip" {
 		s.Skipped = &Skipped{}
 	}
 	return s
 }
 
-// Picture writes the fitted picture of v into dst [3, Crop, Crop]. Errors name
-// the file.
-func (s Source) Picture(v View, dst []uint8) error {
-	if s.Cache == nil {
-		return s.Fit.View(v, dst)
+// Image writes the fitted image of v into dst [3, Crop, Crop] and returns the size of the image before the fit, as
+// [Fit.Image]. Errors name the file.
+func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
+	if s.Cache == nil || v.Data != nil {
+		return s.Fit.Image(v, dst)
 	}
 	if want := 3 * s.Fit.Crop * s.Fit.Crop; len(dst) != want {
-		return fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
+		return 0, 0, fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
 	}
-	return s.Cache.picture(v, dst)
+	return s.Cache.image(v, dst)
 }
 
 // Masks is [Fit.Masks].

@@ -57,7 +57,7 @@ func (r reader) visa() (*Set, error) {
 	}
 	return r.rows(t, func(row row) (shot, error) {
 		s := shot{class: row["object"], object: trimExt(filepath.ToSlash(row["image"]))}
-		s.MaskNumbers = true
+		s.MaskLabels = true
 		code := row["label"]
 		switch code {
 		case "normal":

@@ -45,7 +45,7 @@ func (o *Output) pictures(line *Line, view dataset.View, fit dataset.Fit, size i
 		return err
 	}
 	planes := make([]uint8, 3*fit.Crop*fit.Crop)
-	if err := fit.View(view, planes); err != nil { // it was readable a moment ago
+	if _, _, err := fit.Image(view, planes); err != nil { // it was readable a moment ago
 		line.Overlay, line.Error = "", err.Error()
 		return nil
 	}

@@ -143,7 +143,7 @@ func decode(ctx context.Context, cfg configs.Config, source dataset.Source, work
 					continue
 				}
 				pixels := d.Pixels[i*size : (i+1)*size]
-				if d.errs[i] = source.Picture(view, pixels); d.errs[i] != nil {
+				if _, _, d.errs[i] = source.Image(view, pixels); d.errs[i] != nil {
 					clear(pixels) // as an absent one
 				}
 				d.Present[i] = d.errs[i] == nil

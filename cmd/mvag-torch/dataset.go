@@ -146,7 +146,7 @@ func prepareDataset(c *cli.Context) error {
 
 func announce(p dataset.Preparation) {
 	fmt.Fprintf(os.Stderr, "preparing %d pictures and %d masks, of which %d are there already: %s to be written in %d shards, %s are free\n",
-		p.Pictures, p.Masks, p.Have, machine.Size(p.Bytes), p.Shards, machine.Size(p.Free))
+		p.Images, p.Masks, p.Have, machine.Size(p.Bytes), p.Shards, machine.Size(p.Free))
 	if p.Replaced > 0 {
 		fmt.Fprintf(os.Stderr, "%d shards are replaced, since they are damaged or hold files that have changed\n", p.Replaced)
 	}

@@ -64,7 +64,7 @@ func Sheet(rows []Row, fit dataset.Fit, size int, scale heatmap.Scale) (*image.R
 // shown is the part of the picture that the model saw, at size x size pixels.
 func shown(view dataset.View, fit dataset.Fit, size int) (*image.RGBA, error) {
 	planes := make([]uint8, 3*fit.Crop*fit.Crop)
-	if err := fit.View(view, planes); err != nil {
+	if _, _, err := fit.Image(view, planes); err != nil {
 		return nil, err
 	}
 	return heatmap.Image(planes, fit.Crop, size), nil

@@ -162,14 +162,18 @@ func (f Fit) decode(s *scratch, data []byte, limit int) (raster, error) {
 	if err != nil {
 		return raster{}, c.fail(data, err)
 	}
-	if f.Exif {
-		r = r.oriented(orientation(data))
+	r.full = image.Pt(w, h)
+	if o := orientation(data); f.Exif && o != upright {
+		r = r.oriented(o)
+		if r.full = image.Pt(w, h); o >= transposed {
+			r.full = image.Pt(h, w)
+		}
 	}
 	return r, nil
 }
 
-// pictureSize returns the size of a picture as decode would give it.
-func pictureSize(data []byte, exif bool) (w, h int, err error) {
+// imageSize returns the size of an image as decode would give it.
+func imageSize(data []byte, exif bool) (w, h int, err error) {
 	c, err := codecOf(data)
 	if err != nil {
 		return 0, 0, err
