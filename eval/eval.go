@@ -66,9 +66,8 @@ type Sink interface {
 // Options of Run.
 type Options struct {
 	Sink Sink
-	// Partial is the folder where each finished class is left at once, to be
-	// found by the next Run after an interruption; "" for none. When the results
-	// are safe elsewhere, Forget empties it.
+	// Partial is the file where each finished class is left at once, to be found by the next Run after an interruption;
+	// "" for none. When the results are safe elsewhere, Forget removes it.
 	Partial string
 	// Maps is the folder of the maps, a file a class; "" for none.
 	Maps string
@@ -77,10 +76,9 @@ type Options struct {
 // Run evaluates m on the test objects of data, class after class. Errors name
 // the class and the picture.
 func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *dataset.Set, opt Options) (Outcome, error) {
-	protocol := NewProtocol(cfg, m)
-	protocol.Test = fingerprint(data.Test)
-	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, protocol: protocol, out: &Outcome{}}
-	plan := r.plan(data)
+	protocol := newProtocol(cfg, m, data.Test)
+	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, fingerprints: map[string]string{}, out: &Outcome{}}
+	plan := r.plan(data, protocol)
 	if plan.Pictures == 0 {
 		return Outcome{}, errors.New("no test pictures")
 	}
@@ -119,21 +117,23 @@ func ofClass(all []dataset.Object, class string) []dataset.Object {
 }
 
 type run struct {
-	ctx         context.Context
-	cfg         configs.Config
-	opt         Options
-	source      dataset.Source
-	protocol    Protocol
-	predictor   *model.Predictor
-	restored    map[string]score.Result
-	out         *Outcome
-	done, total int // pictures
+	ctx          context.Context
+	cfg          configs.Config
+	opt          Options
+	source       dataset.Source
+	fingerprints map[string]string // of what decides each class
+	predictor    *model.Predictor
+	restored     map[string]score.Result
+	out          *Outcome
+	done, total  int // pictures
 }
 
 // plan looks for what is left of an interrupted evaluation and adds up.
-func (r *run) plan(data *dataset.Set) Plan {
-	plan := Plan{}
-	r.restored, plan.Ignored = restore(r.opt.Partial, r.protocol)
+func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
+	for _, class := range data.Classes {
+		r.fingerprints[class] = fingerprint(protocol, ofClass(data.Test, class))
+	}
+	r.restored, plan.Ignored = restore(r.opt.Partial, r.fingerprints)
 	size := r.cfg.Eval.MapSize * r.cfg.Eval.MapSize
 	for _, class := range data.Classes {
 		objects := ofClass(data.Test, class)
@@ -195,7 +195,7 @@ func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) erro
 		if result, err = in.evaluate(s); err != nil {
 			return err
 		}
-		if err := save(r.opt.Partial, r.protocol, result); err != nil {
+		if err := save(r.opt.Partial, r.fingerprints[name], result); err != nil {
 			return err
 		}
 	}

@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
 )
 
-// partial is a finished class on disk: its results as in results.json, whose
-// protocol says what they belong to, and its scores.
+// partial is a line of the file of finished classes: the result of one class. The protocol of its results is the
+// fingerprint of what decided them.
 type partial struct {
 	Results  report.Results  `json:"results"`
 	Pictures []score.Picture `json:"pictures"`
@@ -21,82 +21,76 @@ type partial struct {
 	Curve    score.Curve     `json:"curve"`
 }
 
-const partialSuffix = ".json"
-
-// save leaves a finished class in folder.
-func save(folder string, protocol Protocol, result score.Result) error {
-	if folder == "" {
+// save appends a finished class to the file at path, "" for none. A line begins with its end of line, so that one that
+// was cut by an interruption does not spoil the next.
+func save(path, fingerprint string, result score.Result) error {
+	if path == "" {
 		return nil
 	}
-	text, err := json.Marshal(partial{
-		report.Results{Protocol: protocol, Classes: []report.Class{result.Class}}, result.Pictures, result.Objects, result.Curve,
+	line, err := json.Marshal(partial{
+		report.Results{Protocol: fingerprint, Classes: []report.Class{result.Class}}, result.Pictures, result.Objects, result.Curve,
 	})
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
 		return err
 	}
-	return report.Replace(filepath.Join(folder, result.Class.Name+partialSuffix), text)
+	defer f.Close()
+	if _, err := f.Write(append([]byte("\n"), line...)); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
-// restore reads the classes left in folder by an evaluation of the same
-// protocol. Ignored says why others are left aside.
-func restore(folder string, protocol Protocol) (found map[string]score.Result, ignored error) {
+// restore reads the classes in the file at path whose fingerprints are those wanted, by class. The error says why
+// others are left aside.
+func restore(path string, want map[string]string) (found map[string]score.Result, ignored error) {
 	found = map[string]score.Result{}
-	if folder == "" {
+	text, err := os.ReadFile(path)
+	if path == "" || errors.Is(err, fs.ErrNotExist) {
 		return found, nil
 	}
-	paths, err := filepath.Glob(filepath.Join(folder, "*"+partialSuffix))
 	if err != nil {
 		return found, err
 	}
-	want, err := json.Marshal(protocol)
-	if err != nil {
-		return found, err
-	}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		var p partial
-		if err == nil {
-			err = json.Unmarshal(text, &p)
-		}
-		if err == nil && len(p.Results.Classes) != 1 {
-			err = fmt.Errorf("have %d classes, want 1", len(p.Results.Classes))
-		}
-		if err == nil && p.Curve.Class != p.Results.Classes[0].Name {
-			err = errors.New("have no curve of the class") // of an earlier version
-		}
-		if err == nil {
-			var have bytes.Buffer
-			raw, _ := p.Results.Protocol.(json.RawMessage) // as it is after reading
-			if err = json.Compact(&have, raw); err == nil && !bytes.Equal(have.Bytes(), want) {
-				err = errors.New("have results of another model, protocol or data set")
-			}
-		}
-		if err != nil {
-			ignored = fmt.Errorf("%s: %w", path, err)
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		c := p.Results.Classes[0]
-		found[c.Name] = score.Result{Class: c, Pictures: p.Pictures, Objects: p.Objects, Curve: p.Curve}
+		result, err := readPartial(line, want)
+		if err != nil {
+			ignored = fmt.Errorf("%s:%d: %w", path, number, err)
+			continue
+		}
+		found[result.Class.Name] = result
 	}
 	return found, ignored
 }
 
-// Forget removes what Run left in a folder of finished classes, once their
-// results are safe elsewhere.
-func Forget(folder string) error {
-	paths, err := filepath.Glob(filepath.Join(folder, "*"+partialSuffix))
-	if err != nil {
-		return err
+func readPartial(line []byte, want map[string]string) (score.Result, error) {
+	var p partial
+	if err := json.Unmarshal(line, &p); err != nil {
+		return score.Result{}, err
 	}
-	for _, path := range paths {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
+	if len(p.Results.Classes) != 1 {
+		return score.Result{}, fmt.Errorf("have %d classes, want 1", len(p.Results.Classes))
 	}
-	if err := os.Remove(folder); err != nil && !errors.Is(err, os.ErrNotExist) {
+	c := p.Results.Classes[0]
+	var have string
+	raw, _ := p.Results.Protocol.(json.RawMessage) // as it is after reading
+	if err := json.Unmarshal(raw, &have); err != nil || have != want[c.Name] {
+		return score.Result{}, fmt.Errorf("class %q: have results of another model, setting, file or version of the program", c.Name)
+	}
+	return score.Result{Class: c, Pictures: p.Pictures, Objects: p.Objects, Curve: p.Curve}, nil
+}
+
+// Forget removes the file of finished classes once their results are safe elsewhere.
+func Forget(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -2,72 +2,89 @@ package eval
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
-	"io"
+	"os"
 	"path"
 	"path/filepath"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/eval/metric"
 	"mvag-torch/model"
 )
 
-// Protocol is what decides the numbers besides the model: it stands at the
-// head of results.json.
+// Protocol is what decides the metrics besides the images: the head of results.json.
 type Protocol struct {
-	Data        string  `json:"data"` // format of the data set
-	Views       int     `json:"views"`
-	Resize      int     `json:"resize"`
-	Crop        int     `json:"crop"`
-	MapSize     int     `json:"map_size"`
-	BlurSize    int     `json:"blur_size"`
-	BlurSigma   float64 `json:"blur_sigma"`
-	MaskRule    string  `json:"mask_rule"`
-	ImageScore  string  `json:"image_score"`
-	Top         float64 `json:"top"`
-	ObjectScore string  `json:"object_score"`
-	AuproLimit  float64 `json:"aupro_limit"`
-	ImageLabel  string  `json:"image_label"`
-	Mean        string  `json:"mean"`
-	Iteration   *int    `json:"iteration"` // of the checkpoint; null for bare weights
-	Backbone    string  `json:"backbone"`
-	SHA256      string  `json:"backbone_sha256"`
-	Model       string  `json:"model_sha256"` // of the checkpoint file
-	Test        string  `json:"test_sha256"`  // of the list of test pictures
-	Device      string  `json:"device"`
-	Batch       int     `json:"batch_objects"` // moves no number beyond rounding
-	// Unreadable counts the test pictures that could not be read and were left
-	// out (data.on_error: skip).
+	// Settings are all settings that decide a map, a score or a metric, by their path in the configuration.
+	Settings map[string]string `json:"settings"`
+	// The rules that are no settings.
+	ImageScore  string `json:"image_score"`
+	ObjectScore string `json:"object_score"`
+	ImageLabel  string `json:"image_label"`
+	Mean        string `json:"mean"`
+
+	Iteration *int   `json:"iteration"` // of the checkpoint; null for bare weights
+	Model     string `json:"model_sha256"`
+	Backbone  string `json:"backbone_sha256"`
+	Test      string `json:"test_sha256"` // of the list of test images
+	Device    string `json:"device"`
+	Batch     int    `json:"batch_objects"` // moves no value beyond rounding
+
+	// Unreadable counts the test images that could not be read and were left out (data.on_error: skip).
 	Unreadable int `json:"unreadable"`
-	// EmptyMasks counts the pictures with a defect that the crop or the resize
-	// removed from the mask: they stay defective pictures of normal pixels.
-	// Excluded are the numbers that a class lacks and the means leave out.
-	EmptyMasks int                 `json:"empty_masks"`
-	Excluded   map[string][]string `json:"excluded"`
+	// EmptyMasks counts the images with a defect that the crop or the resize removed from the mask: they stay
+	// defective images of normal pixels.
+	EmptyMasks int `json:"empty_masks"`
+	// Excluded are the values that are undefined in a class, and that the means leave out.
+	Excluded map[string][]string `json:"excluded"`
 }
 
-// NewProtocol describes an evaluation of m by cfg.
-func NewProtocol(cfg configs.Config, m *model.Trained) Protocol {
+// newProtocol describes an evaluation of m by cfg on a list of test objects.
+func newProtocol(cfg configs.Config, m *model.Trained, test []dataset.Object) Protocol {
 	return Protocol{
-		Data: cfg.Data.Format, Views: cfg.Data.Views, Resize: cfg.Data.Resize, Crop: cfg.Data.Crop,
-		MapSize: cfg.Eval.MapSize, BlurSize: cfg.Eval.Blur.Size, BlurSigma: cfg.Eval.Blur.Sigma,
-		MaskRule: cfg.Eval.MaskRule, ImageScore: "mean of the top fraction of map pixels", Top: cfg.Eval.Top,
-		ObjectScore: "max over views", AuproLimit: cfg.Eval.AuproLimit, ImageLabel: "data set",
-		Mean: "plain mean over classes", Iteration: m.Iteration, Backbone: cfg.Backbone.Name, SHA256: m.BackboneSHA256,
-		Batch: cfg.Eval.Objects, Device: m.Device.String(), Model: m.SHA256,
+		Settings:   deciding(cfg),
+		ImageScore: "mean of the top fraction of map pixels", ObjectScore: "max over views", ImageLabel: "data set", Mean: "plain mean over classes",
+		Iteration: m.Iteration, Model: m.SHA256, Backbone: m.BackboneSHA256, Test: listed(test), Device: m.Device.String(), Batch: cfg.Eval.Objects,
 	}
 }
 
-// fingerprint tells one list of test pictures from another, wherever they lie:
-// a SHA-256 of classes, objects, cameras, defect codes and file names.
-func fingerprint(objects []dataset.Object) string {
-	h := sha256.New()
-	for i := range objects {
-		o := &objects[i]
-		_, _ = io.WriteString(h, fmt.Sprintf("%q %q\n", o.Class, o.ID)) // a hash takes everything
+func deciding(cfg configs.Config) map[string]string {
+	return configs.Deciding(cfg, configs.Layout, configs.Features, configs.Scores, configs.Metrics)
+}
+
+// listed tells one list of test images from another, wherever they lie: a SHA-256 of classes, objects, cameras, defect
+// codes and file names.
+func listed(objects []dataset.Object) string {
+	h := sha256.New() // takes everything
+	for _, o := range objects {
+		_, _ = fmt.Fprintf(h, "%q %q\n", o.Class, o.ID)
 		for _, v := range o.Views {
-			_, _ = io.WriteString(h, fmt.Sprintf("%d %q %q\n", v.Camera, v.Code, path.Base(filepath.ToSlash(v.Path))))
+			_, _ = fmt.Fprintf(h, "%d %q %q\n", v.Camera, v.Code, path.Base(filepath.ToSlash(v.Path)))
 		}
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// fingerprint is a SHA-256 of what decides the values of a class, and of what they are: the settings of the protocol,
+// the weights, the device, and name, size and modification time of its images and masks.
+func fingerprint(p Protocol, objects []dataset.Object) string {
+	h := sha256.New() // takes everything
+	_ = json.NewEncoder(h).Encode([]any{"partial 1", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, listed(objects)})
+	for _, o := range objects {
+		for _, v := range o.Views {
+			_, _ = fmt.Fprintln(h, fileIdentity(v.Path), fileIdentity(v.Mask))
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// fileIdentity is the name, the size and the modification time of a file; without the latter where there is none.
+func fileIdentity(file string) string {
+	name := path.Base(filepath.ToSlash(file))
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Sprintf("%q", name)
+	}
+	return fmt.Sprintf("%q %d %d", name, info.Size(), info.ModTime().UnixNano())
 }

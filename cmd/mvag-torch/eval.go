@@ -71,7 +71,7 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
-	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial"), Maps: c.String("save-maps")}
+	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps")}
 	var outcome eval.Outcome
 	err = tensor.Run(func(s *tensor.Scope) error {
 		m, err := model.Open(s, cfg, f)

@@ -20,11 +20,11 @@ import (
 // partials counts the finished classes of an interrupted evaluation.
 func partials(t *testing.T, folder string) int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, "partial", "*.json"))
-	if err != nil {
+	text, err := os.ReadFile(filepath.Join(folder, "partial.jsonl"))
+	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	return len(files)
+	return bytes.Count(text, []byte("\n"))
 }
 
 // kill evaluates into folder in a process of its own and kills it in the second
@@ -76,7 +76,7 @@ func evalResumes(t *testing.T, model, want string) {
 		if a, b := exhibited(t, folder), exhibited(t, want); len(b) != 3*3 || !slices.Equal(a, b) {
 			t.Errorf("%s: have %q in the gallery, want %q", when, a, b)
 		}
-		if _, err := os.Stat(filepath.Join(folder, "partial")); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(folder, "partial.jsonl")); !os.IsNotExist(err) {
 			t.Errorf("%s: partial results are left (%v)", when, err)
 		}
 	}
@@ -89,19 +89,16 @@ func evalResumes(t *testing.T, model, want string) {
 
 	kill(t, folder, append(args, "--set", "eval.top=0.02")...)
 	_, text = stderr(t, args...)
-	if !strings.Contains(text, "left aside: ") || !strings.Contains(text, "of another model, protocol or data set") {
+	if !strings.Contains(text, "left aside: ") || !strings.Contains(text, "of another model, setting, file") {
 		t.Errorf("have %q, want what was left aside", text)
 	}
 	compare("after other settings")
 
-	if err := os.MkdirAll(filepath.Join(folder, "partial"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "partial.jsonl"), []byte("\n{\"results\": {\"prot"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "partial", "gear.json"), []byte(`{"results": {"prot`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, text = stderr(t, args...); !strings.Contains(text, "left aside: ") || !strings.Contains(text, "gear.json") {
-		t.Errorf("have %q, want the broken file", text)
+	if _, text = stderr(t, args...); !strings.Contains(text, "left aside: ") || !strings.Contains(text, "partial.jsonl:2: ") {
+		t.Errorf("have %q, want the broken line", text)
 	}
 	compare("after a broken file")
 }

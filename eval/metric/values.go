@@ -30,7 +30,10 @@ const (
 )
 
 var names = [Count]string{
-	"I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO", "mAD", "S-AUROC", "S-AP", "S-F1max",
+	ImageAUROC: "I-AUROC", ImageAP: "I-AP", ImageF1max: "I-F1max",
+	PixelAUROC: "P-AUROC", PixelAP: "P-AP", PixelF1max: "P-F1max", AUPRO: "AUPRO",
+	MAD:         "mAD",
+	ObjectAUROC: "S-AUROC", ObjectAP: "S-AP", ObjectF1max: "S-F1max",
 }
 
 // String is the name in files and tables, such as "I-AUROC".
@@ -41,23 +44,29 @@ func (n Name) String() string {
 	return names[n]
 }
 
+// Names lists all names in the order of every table.
+func Names() []string { return names[:] }
+
 // Values are the numbers of one class or their means, as fractions; what is
 // undefined is NaN. As JSON they are an object in the order of the names, with
 // null for NaN.
 type Values [Count]float64
 
-// NewValues puts the results of one class together; mAD is the mean of the
-// seven of pictures and pixels, undefined if any of them is.
+// ofMAD are the seven whose mean mAD is.
+var ofMAD = []Name{ImageAUROC, ImageAP, ImageF1max, PixelAUROC, PixelAP, PixelF1max, AUPRO}
+
+// NewValues puts the results of one class together; mAD is undefined if any of the
+// seven is.
 func NewValues(image Ranking, pixel PixelRanking, object Ranking) Values {
 	v := Values{
 		ImageAUROC: image.AUROC, ImageAP: image.AP, ImageF1max: image.F1max,
 		PixelAUROC: pixel.AUROC, PixelAP: pixel.AP, PixelF1max: pixel.F1max, AUPRO: pixel.AUPRO,
 		ObjectAUROC: object.AUROC, ObjectAP: object.AP, ObjectF1max: object.F1max,
 	}
-	for _, x := range v[:MAD] {
-		v[MAD] += x
+	for _, n := range ofMAD {
+		v[MAD] += v[n]
 	}
-	v[MAD] /= float64(MAD)
+	v[MAD] /= float64(len(ofMAD))
 	return v
 }
 

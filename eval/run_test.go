@@ -1,0 +1,221 @@
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/modeltest"
+	"mvag-torch/model/weights"
+)
+
+// smallConfig is for a random model that maps images of 28 x 28 pixels.
+func smallConfig() configs.Config {
+	cfg := configs.Default()
+	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Layers: []int{1, 3}}
+	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 2, 30, 28
+	cfg.Model.DecoderDepth = 2
+	cfg.Eval.MapSize = 16
+	return cfg
+}
+
+// smallSet has for each class two good objects and one whose first view has a defect.
+func smallSet(t *testing.T, cfg configs.Config, classes ...string) *dataset.Set {
+	t.Helper()
+	folder := t.TempDir()
+	set := &dataset.Set{Classes: classes, Source: dataset.NewSource(cfg.Data)}
+	for c, class := range classes {
+		for i := range 3 {
+			o := dataset.Object{Class: class, ID: fmt.Sprintf("%s/%d", class, i)}
+			for camera := range 2 {
+				v := dataset.View{Camera: camera, Path: filepath.Join(folder, fmt.Sprintf("%d_%d_C%d.png", c, i, camera))}
+				drawImage(t, v.Path, uint8(40*i+20*camera+10*c), -1)
+				if i == 1 && camera == 0 {
+					v.Code, v.Mask = "dent", strings.TrimSuffix(v.Path, ".png")+"_mask.png"
+					drawImage(t, v.Mask, 0, 12)
+				}
+				o.Views = append(o.Views, v)
+			}
+			set.Test = append(set.Test, o)
+		}
+	}
+	return set
+}
+
+// drawImage writes a PNG of 40 x 40 pixels: noise about a level, or a white square at an offset in black.
+func drawImage(t *testing.T, path string, level uint8, square int) {
+	t.Helper()
+	img := image.NewGray(image.Rect(0, 0, 40, 40))
+	for y := range 40 {
+		for x := range 40 {
+			v := level + uint8(x*y%7*9)
+			if square >= 0 {
+				v = 0
+				if x >= square && x < square+8 && y >= square && y < square+8 {
+					v = 255
+				}
+			}
+			img.SetGray(x, y, color.Gray{Y: v})
+		}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := png.Encode(f, img); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// planned is a sink that keeps the plan and stops the evaluation in a class.
+type planned struct {
+	quiet
+	plan   Plan
+	stop   string
+	cancel context.CancelFunc
+}
+
+func (p *planned) Begin(plan Plan) { p.plan = plan }
+
+func (p *planned) Batch(class string, _, _ int) {
+	if class == p.stop {
+		p.cancel()
+	}
+}
+
+// randomEncoder is what takes time.
+var randomEncoder = sync.OnceValue(func() weights.Map { return modeltest.RandomViT(4, 2) })
+
+// evaluate runs the small model; its checkpoint has the given hash. The evaluation is interrupted in the class stop.
+func evaluate(t *testing.T, cfg configs.Config, set *dataset.Set, sha, partial, stop string) (Plan, Outcome, error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sink := &planned{stop: stop, cancel: cancel}
+	arch, err := weights.OfConfig(cfg.Backbone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out Outcome
+	err = tensor.Run(func(s *tensor.Scope) error {
+		tensor.SetThreads(1) // so small a model waits for its threads only
+		m, err := model.New(s, tensor.CPU, cfg, arch, randomEncoder())
+		if err != nil {
+			return err
+		}
+		out, err = Run(ctx, cfg, &model.Trained{Model: m, SHA256: sha, BackboneSHA256: "b"}, set, Options{Sink: sink, Partial: partial})
+		return err
+	})
+	return sink.plan, out, err
+}
+
+// TestResume changes something between an evaluation that was interrupted in its second class and the next: the first
+// class is taken over only if nothing that decides its numbers differs.
+func TestResume(t *testing.T) {
+	rewrite := func(t *testing.T, path string, change func()) {
+		t.Helper()
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change()
+		later := before.ModTime().Add(time.Second)
+		if err := os.Chtimes(path, later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(t *testing.T, cfg *configs.Config, set *dataset.Set, sha *string)
+		same   bool
+	}{
+		"nothing":       {func(*testing.T, *configs.Config, *dataset.Set, *string) {}, true},
+		"prefetch":      {func(_ *testing.T, cfg *configs.Config, _ *dataset.Set, _ *string) { cfg.Data.Prefetch++ }, true},
+		"precision":     {func(_ *testing.T, cfg *configs.Config, _ *dataset.Set, _ *string) { cfg.Precision = "bf16" }, false},
+		"exif":          {func(_ *testing.T, cfg *configs.Config, _ *dataset.Set, _ *string) { cfg.Data.Exif = !cfg.Data.Exif }, false},
+		"model.keep":    {func(_ *testing.T, cfg *configs.Config, _ *dataset.Set, _ *string) { cfg.Model.Keep = 0.5 }, false},
+		"mask rule":     {func(_ *testing.T, cfg *configs.Config, _ *dataset.Set, _ *string) { cfg.Eval.MaskRule = "gt0.5" }, false},
+		"other weights": {func(_ *testing.T, _ *configs.Config, _ *dataset.Set, sha *string) { *sha = "other" }, false},
+		"an image": {func(t *testing.T, _ *configs.Config, set *dataset.Set, _ *string) {
+			path := set.Test[0].Views[0].Path
+			rewrite(t, path, func() { drawImage(t, path, 200, -1) })
+		}, false},
+		"a mask": {func(t *testing.T, _ *configs.Config, set *dataset.Set, _ *string) {
+			path := set.Test[1].Views[0].Mask
+			rewrite(t, path, func() { drawImage(t, path, 0, 20) })
+		}, false},
+		"a missing view": {func(_ *testing.T, _ *configs.Config, set *dataset.Set, _ *string) {
+			set.Test[0].Views[1] = dataset.View{Camera: 1}
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, sha := smallConfig(), "a"
+			set := smallSet(t, cfg, "gear", "nut")
+			partial := filepath.Join(t.TempDir(), "partial.jsonl")
+			if _, _, err := evaluate(t, cfg, set, sha, partial, "nut"); !errors.Is(err, context.Canceled) {
+				t.Fatalf("have %v, want an interrupted evaluation", err)
+			}
+			c.change(t, &cfg, set, &sha)
+			plan, out, err := evaluate(t, cfg, set, sha, partial, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have := slices.Equal(plan.Restored, []string{"gear"}); have != c.same || (plan.Ignored == nil) != c.same {
+				t.Errorf("have restored %q, ignored %v, want restored: %v", plan.Restored, plan.Ignored, c.same)
+			}
+			if _, fresh, err := evaluate(t, cfg, set, sha, "", ""); err != nil || fmt.Sprint(fresh.Objects) != fmt.Sprint(out.Objects) {
+				t.Errorf("have %v, want as without an interruption %v (%v)", out.Objects, fresh.Objects, err)
+			}
+		})
+	}
+}
+
+// TestResumeNames has run folders and classes whose names mean something to file systems and patterns.
+func TestResumeNames(t *testing.T) {
+	cfg := smallConfig()
+	odd := []string{"a*b", "x/y", "..", "[1]", "%2F"}
+	runs := t.TempDir()
+	set, other := smallSet(t, cfg, append(odd, "last")...), smallSet(t, cfg, "gear", "last")
+	for _, run := range []string{"gear1", "gear[1]", "gear*", `gear\`} {
+		if err := os.Mkdir(filepath.Join(runs, run), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	interrupted := filepath.Join(runs, "gear1", "partial.jsonl")
+	if _, _, err := evaluate(t, cfg, other, "a", interrupted, "last"); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	for _, run := range []string{"gear[1]", "gear*", `gear\`} {
+		partial := filepath.Join(runs, run, "partial.jsonl")
+		if _, _, err := evaluate(t, cfg, set, "a", partial, "last"); !errors.Is(err, context.Canceled) {
+			t.Fatalf("%s: have %v, want an interrupted evaluation", run, err)
+		}
+		plan, _, err := evaluate(t, cfg, set, "a", partial, "")
+		if err != nil || !slices.Equal(plan.Restored, odd) {
+			t.Errorf("%s: have restored %q, ignored %v, error %v, want %q", run, plan.Restored, plan.Ignored, err, odd)
+		}
+		if err := Forget(partial); err != nil {
+			t.Errorf("%s: %v", run, err)
+		}
+		if left, err := os.ReadDir(filepath.Join(runs, run)); err != nil || len(left) > 0 {
+			t.Errorf("%s: have %v left, error %v", run, left, err)
+		}
+	}
+	if plan, _, err := evaluate(t, cfg, other, "a", interrupted, ""); err != nil || !slices.Equal(plan.Restored, []string{"gear"}) {
+		t.Errorf("the interrupted run beside: have restored %q, ignored %v, error %v, want its class", plan.Restored, plan.Ignored, err)
+	}
+}
