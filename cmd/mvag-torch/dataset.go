@@ -64,7 +64,7 @@ func renderDemo(c *cli.Context) error {
 	}
 	for _, class := range summary.Classes {
 		fmt.Printf("%-10s  %3d objects  %4d pictures  %3d with defects  %3d views of defective objects that show none\n",
-			class.Name, class.Objects, class.Pictures, class.Defective, class.Hidden)
+			class.Name, class.Objects, class.Images, class.Defective, class.Hidden)
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Options say what to render.
@@ -59,7 +61,7 @@ func (opt *Options) validate() error {
 		{"workers", opt.Workers, 1, 1024},
 	} {
 		if v.have < v.lo || v.have > v.hi {
-			return fmt.Errorf("demo: %s: have %d, want %d to %d", v.name, v.have, v.lo, v.hi)
+			return fmt.Errorf("%s: have %d, want %d to %d", v.name, v.have, v.lo, v.hi)
 		}
 	}
 	return nil
@@ -76,6 +78,14 @@ func (opt *Options) validate() error {
 // not empty is an error. A cancelled context ends the rendering within a row of
 // pixels and leaves the pictures made so far, without index files.
 func Render(ctx context.Context, opt Options, progress func(done, total int)) (Summary, error) {
+	sum, err := renderAll(ctx, opt, progress)
+	if err != nil {
+		err = fmt.Errorf("demo: %w", err)
+	}
+	return sum, err
+}
+
+func renderAll(ctx context.Context, opt Options, progress func(done, total int)) (Summary, error) {
 	if err := opt.validate(); err != nil {
 		return Summary{}, err
 	}
@@ -84,82 +94,62 @@ func Render(ctx context.Context, opt Options, progress func(done, total int)) (S
 	}
 	jobs := plan(opt)
 	entries := make([][]entry, len(jobs))
+	canvases := sync.Pool{New: func() any { return newCanvas(opt.Size) }}
 	var mu sync.Mutex
 	done := 0
-	err := parallel(ctx, opt.Workers, len(jobs), func(ctx context.Context, i int, v *canvas) error {
-		var err error
-		if entries[i], err = renderObject(ctx, opt, &jobs[i], v); err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		done += views
-		if progress != nil {
-			progress(done, views*len(jobs))
-		}
-		return nil
-	}, opt.Size)
-	if err != nil {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(opt.Workers)
+	for i := range jobs {
+		g.Go(func() (err error) {
+			v := canvases.Get().(*canvas)
+			defer canvases.Put(v)
+			if entries[i], err = renderObject(ctx, opt, &jobs[i], v); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done += views
+			if progress != nil {
+				progress(done, views*len(jobs))
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return Summary{}, err
 	}
 	return finish(opt, jobs, entries)
 }
 
-// parallel calls do for 0..n-1 from several goroutines, each with a canvas of
-// its own, until all are done, one fails or ctx ends.
-func parallel(ctx context.Context, workers, n int, do func(context.Context, int, *canvas) error, size int) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	next := make(chan int)
-	var group sync.WaitGroup
-	for range min(workers, n) {
-		group.Go(func() {
-			v := newCanvas(size)
-			for i := range next {
-				if err := do(ctx, i, v); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	for i := 0; i < n && ctx.Err() == nil; i++ {
-		select {
-		case next <- i:
-		case <-ctx.Done():
-		}
-	}
-	close(next)
-	group.Wait()
-	return context.Cause(ctx)
-}
-
-// renderObject writes the five pictures of an object and its masks.
+// renderObject writes the five images of an object and its masks.
 func renderObject(ctx context.Context, opt Options, j *job, v *canvas) ([]entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	root := filepath.Join(opt.Out, ImageFolder, j.class.name)
-	folder := filepath.Join(root, j.folder())
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("demo: %w", err)
+	if err := os.MkdirAll(filepath.Join(root, j.folder()), 0o755); err != nil {
+		return nil, err
 	}
-	rng := source(opt.Seed, j.class.name+"/"+j.folder())
-	o, err := drawObject(rng, j.class, j.code, opt.Size)
+	o, err := drawObject(source(opt.Seed, j.class.name+"/"+j.folder()), j.class, j.code, opt.Size)
 	if err != nil {
-		return nil, fmt.Errorf("demo: %q: %w", folder, err)
+		return nil, fmt.Errorf("%q: %w", j.folder(), err)
+	}
+	var buf bytes.Buffer
+	write := func(view int, ext string, err error) error {
+		if err != nil {
+			return fmt.Errorf("%q: %w", j.file(view, ext), err)
+		}
+		return os.WriteFile(filepath.Join(root, j.file(view, ext)), buf.Bytes(), 0o644)
 	}
 	entries := make([]entry, views)
 	for view := range views {
-		im, err := o.picture(ctx, v, view)
+		im, err := o.image(ctx, v, view)
 		if err != nil {
 			return nil, err
 		}
-		var buf bytes.Buffer
-		if err := jpeg.Encode(&buf, im, &jpeg.Options{Quality: Quality}); err != nil {
-			return nil, fmt.Errorf("demo: %q: %w", j.file(view, ".jpg"), err)
-		}
-		if err := os.WriteFile(filepath.Join(root, j.file(view, ".jpg")), buf.Bytes(), 0o644); err != nil {
-			return nil, fmt.Errorf("demo: %w", err)
+		buf.Reset()
+		if err := write(view, ".jpg", jpeg.Encode(&buf, im, &jpeg.Options{Quality: Quality})); err != nil {
+			return nil, err
 		}
 		mask := o.masks[view]
 		entries[view] = j.entry(view, mask != nil)
@@ -167,11 +157,8 @@ func renderObject(ctx context.Context, opt Options, j *job, v *canvas) ([]entry,
 			continue
 		}
 		buf.Reset()
-		if err := png.Encode(&buf, mask); err != nil {
-			return nil, fmt.Errorf("demo: %q: %w", j.file(view, ".png"), err)
-		}
-		if err := os.WriteFile(filepath.Join(root, j.file(view, ".png")), buf.Bytes(), 0o644); err != nil {
-			return nil, fmt.Errorf("demo: %w", err)
+		if err := write(view, ".png", png.Encode(&buf, mask)); err != nil {
+			return nil, err
 		}
 	}
 	return entries, nil

@@ -114,7 +114,7 @@ func TestRenderLayout(t *testing.T) {
 			}
 			checkEntry(t, opt.Size, e, files, prefix)
 		}
-		want := ClassSummary{Name: c.name, Objects: 5, Pictures: 25, Defective: masks, Hidden: 15 - masks}
+		want := ClassSummary{Name: c.name, Objects: 5, Images: 25, Defective: masks, Hidden: 15 - masks}
 		if sum.Classes[i] != want {
 			t.Errorf("have summary %v, want %v", sum.Classes[i], want)
 		}

@@ -34,7 +34,7 @@ type entry struct {
 	MaskPath     *string `json:"mask_path"` // null exactly where the class is OK
 }
 
-const normal = "OK"
+const normal, defective = "OK", "NG"
 
 // job is one object to render.
 type job struct {
@@ -50,14 +50,14 @@ func (j *job) folder() string {
 	if j.code == "" {
 		return fmt.Sprintf("%s/S%04d", normal, j.serno)
 	}
-	return fmt.Sprintf("NG/%s/S%04d", j.code, j.serno)
+	return fmt.Sprintf("%s/%s/S%04d", defective, j.code, j.serno)
 }
 
 // file is the name of a view's picture or mask below the class prefix.
 func (j *job) file(view int, ext string) string {
 	state := normal
 	if j.code != "" {
-		state = "NG_" + j.code
+		state = defective + "_" + j.code
 	}
 	name := fmt.Sprintf("%s_%04d_%s_C%d_%s%s",
 		j.class.name, j.serno, state, view+1, j.shot.Format("20060102150405"), ext)

@@ -3,6 +3,8 @@ package demo
 import (
 	"image"
 	"math"
+
+	"mvag-torch/internal/components"
 )
 
 // minDepth is the difference of two hits, along the ray, above which the defect
@@ -32,7 +34,7 @@ func newMask(sound, bad *part, cam *camera, size int) (*image.Gray, int) {
 			}
 		}
 	}
-	return mask, dropSpecks(mask, box, 4)
+	return mask, dropSpecks(mask, 4)
 }
 
 func differs(sound, bad hit) bool {
@@ -49,49 +51,22 @@ func footprint(f *flaw, cam *camera, size int) image.Rectangle {
 	return image.Rect(px-r, py-r, px+r+1, py+r+1).Intersect(image.Rect(0, 0, size, size))
 }
 
-// dropSpecks clears the 8-connected components of mask inside box that have
-// fewer than least pixels, and returns the number of pixels kept.
-func dropSpecks(mask *image.Gray, box image.Rectangle, least int) int {
-	const seen = 1 // marks a pixel whose component was counted and kept
-	kept := 0
-	for y := box.Min.Y; y < box.Max.Y; y++ {
-		for x := box.Min.X; x < box.Max.X; x++ {
-			if mask.Pix[mask.PixOffset(x, y)] != 255 {
-				continue
-			}
-			speck := flood(mask, box, image.Pt(x, y), seen)
-			if len(speck) >= least {
-				kept += len(speck)
-				continue
-			}
-			for _, p := range speck {
-				mask.Pix[mask.PixOffset(p.X, p.Y)] = 0
-			}
-		}
-	}
+// dropSpecks clears the 8-connected components of mask that have fewer than least pixels, and returns the number of
+// pixels kept.
+func dropSpecks(mask *image.Gray, least int) int {
+	set := make([]bool, len(mask.Pix))
 	for i, v := range mask.Pix {
-		if v == seen {
-			mask.Pix[i] = 255
+		set[i] = v != 0
+	}
+	var runs components.Runs
+	runs.Find(set, mask.Stride)
+	kept := 0
+	for _, r := range runs {
+		if r.Size >= least {
+			kept += r.To - r.From
+			continue
 		}
+		clear(mask.Pix[r.From:r.To])
 	}
 	return kept
-}
-
-// flood gives the component of 255s around start the value v and returns it.
-func flood(mask *image.Gray, box image.Rectangle, start image.Point, v uint8) []image.Point {
-	points := []image.Point{start}
-	mask.Pix[mask.PixOffset(start.X, start.Y)] = v
-	for next := 0; next < len(points); next++ {
-		p := points[next]
-		for dy := -1; dy <= 1; dy++ {
-			for dx := -1; dx <= 1; dx++ {
-				q := p.Add(image.Pt(dx, dy))
-				if q.In(box) && mask.Pix[mask.PixOffset(q.X, q.Y)] == 255 {
-					mask.Pix[mask.PixOffset(q.X, q.Y)] = v
-					points = append(points, q)
-				}
-			}
-		}
-	}
-	return points
 }

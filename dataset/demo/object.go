@@ -128,8 +128,8 @@ func (o *object) contrast(view int) float64 {
 	return sum / max(count, 1)
 }
 
-// picture renders one view as the sensor reads it.
-func (o *object) picture(ctx context.Context, v *canvas, view int) (*image.RGBA, error) {
+// image renders one view as the sensor reads it.
+func (o *object) image(ctx context.Context, v *canvas, view int) (*image.RGBA, error) {
 	if err := v.render(ctx, &o.bad, &o.cameras[view]); err != nil {
 		return nil, err
 	}

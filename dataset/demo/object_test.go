@@ -176,7 +176,7 @@ func TestDropSpecks(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			mask := picture(test.have)
-			kept := dropSpecks(mask, mask.Rect, 4)
+			kept := dropSpecks(mask, 4)
 			if want := picture(test.want); kept != test.kept || fmt.Sprint(mask.Pix) != fmt.Sprint(want.Pix) {
 				t.Errorf("have %d pixels %v, want %d %v", kept, mask.Pix, test.kept, want.Pix)
 			}
@@ -208,7 +208,7 @@ func BenchmarkView(b *testing.B) {
 			}
 			v := newCanvas(256)
 			for b.Loop() {
-				if _, err := o.picture(b.Context(), v, 1); err != nil {
+				if _, err := o.image(b.Context(), v, 1); err != nil {
 					b.Fatal(err)
 				}
 			}
