@@ -93,15 +93,8 @@ type SetCheck struct {
 // there is and what is wrong with it. Its error is that of the context or of
 // the options; faults of the set are in the result.
 func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
-	if err := fit.check(); err != nil {
-		return nil, err
-	}
 	fit.Scaled = false // sizes are those of the files
-	above, err := checkRule(opt.MaskRule, opt.MapSize)
-	if err != nil {
-		return nil, err
-	}
-	c := &check{fit: fit, opt: opt, above: above, report: &SetCheck{IndexOnly: opt.IndexOnly}}
+	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly}}
 	byClass := map[string]*ClassCheck{}
 	c.report.Classes = make([]ClassCheck, len(set.Classes))
 	for i, class := range set.Classes {
@@ -170,7 +163,6 @@ func (c *ClassCheck) add(kind Finding, line string) {
 type check struct {
 	fit    Fit
 	opt    CheckOptions
-	above  uint8
 	work   []work
 	report *SetCheck
 }
@@ -252,7 +244,7 @@ func (c *check) view(s *scratch, v View) viewCheck {
 		found.kind, found.line = Unreadable, err.Error()
 	case empty(mask):
 		found.kind, found.line = EmptyMask, printable(v.Mask)
-	case !slices.Contains(c.fit.mask(s, mask, c.opt.MapSize, c.above), true):
+	case !slices.Contains(byRules(c.fit.fitMask(s, mask), c.fit.Crop, c.opt.MapSize)[c.opt.MaskRule], true):
 		found.kind, found.line = Cropped, printable(v.Mask)
 	}
 	return found

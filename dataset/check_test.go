@@ -194,12 +194,6 @@ func TestCheckEnds(t *testing.T) {
 	if _, err := Check(ctx, set, Fit{Resize: 16, Crop: 8}, checkOptions); !errors.Is(err, context.Canceled) {
 		t.Errorf("have %v, want %v", err, context.Canceled)
 	}
-	_, err = Check(context.Background(), set, Fit{Resize: 4, Crop: 8}, checkOptions)
-	wantError(t, err, "data.resize: have 4")
-	opt := checkOptions
-	opt.MaskRule = "gt1"
-	_, err = Check(context.Background(), set, goldenFit, opt)
-	wantError(t, err, `eval.mask_rule: have "gt1"`)
 }
 
 // TestCheckBatch: fewer objects than a batch stop training.

@@ -155,9 +155,6 @@ func open(r reader) (*Set, error) {
 		known := slices.Sorted(maps.Keys(readers))
 		return nil, fmt.Errorf("data.format: have %q, want %s", r.Format, strings.Join(known, ", "))
 	}
-	if r.Views < 1 {
-		return nil, fmt.Errorf("data.views: have %d, want at least 1", r.Views)
-	}
 	source := NewSource(r.Data)
 	if err := source.Fit.checkDecoder(); err != nil {
 		return nil, err

@@ -31,16 +31,6 @@ func NewFit(cfg configs.Data) Fit {
 	return Fit{Resize: cfg.Resize, Crop: cfg.Crop, Exif: cfg.Exif, Scaled: cfg.Decode == "scaled"}
 }
 
-func (f Fit) check() error {
-	switch {
-	case f.Crop < 1:
-		return fmt.Errorf("data.crop: have %d, want at least 1", f.Crop)
-	case f.Resize < f.Crop || f.Resize > maxSide:
-		return fmt.Errorf("data.resize: have %d, want %d (data.crop) to %d", f.Resize, f.Crop, maxSide)
-	}
-	return f.checkDecoder()
-}
-
 // offset is where the crop begins; a half goes to the even side, as in
 // torchvision.
 func (f Fit) offset() int {
@@ -72,9 +62,6 @@ func (f Fit) Decode(data []byte, name string, dst []uint8) (w, h int, err error)
 
 // Image is Decode for a view, out of its memory or its file. Of a strip it is one part.
 func (f Fit) Image(v View, dst []uint8) (w, h int, err error) {
-	if err := f.check(); err != nil {
-		return 0, 0, err
-	}
 	if want := 3 * f.Crop * f.Crop; len(dst) != want {
 		return 0, 0, fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
 	}
@@ -138,75 +125,39 @@ func (f Fit) fit(s *scratch, r raster, dst []uint8) {
 	}
 }
 
-// Mask decodes the mask of v and returns it at size x size pixels, row by row,
-// true where there is a defect: fitted as the picture is, then by nearest
-// pixel as PyTorch's interpolate, then by rule, MaskGT0 or MaskGT05. A mask of
-// another size than its picture is an error. A good view has the empty mask.
-// It is safe for concurrent use.
-func (f Fit) Mask(v View, rule string, size int) ([]bool, error) {
-	if rule != MaskGT0 && rule != MaskGT05 {
-		return nil, fmt.Errorf("eval.mask_rule: have %q, want %q or %q", rule, MaskGT0, MaskGT05)
-	}
-	masks, err := f.Masks(v, size)
-	return masks[rule], err
-}
-
-// Masks is Mask by both rules.
-func (f Fit) Masks(v View, size int) (map[string][]bool, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
-	if err := checkSize(size); err != nil {
-		return nil, err
-	}
-	if !v.Defective() {
+// Masks decodes the mask of v and returns it at size x size pixels, row by row, true where there is a defect: fitted as
+// the image is, then by nearest pixel as PyTorch's interpolate, then by each rule, MaskGT0 and MaskGT05. A mask of another
+// size than its image is an error. A good view has the empty mask.
+func (s Source) Masks(v View, size int) (map[string][]bool, error) {
+	n := s.Fit.Crop
+	switch {
+	case !v.Defective():
 		return map[string][]bool{MaskGT0: make([]bool, size*size), MaskGT05: make([]bool, size*size)}, nil
+	case v.Mask == "":
+		return nil, fmt.Errorf("%s: defective image without a mask", printable(v.Path))
+	case s.Cache != nil:
+		plane := make([]uint8, n*n)
+		if err := s.Cache.mask(v, plane); err != nil {
+			return nil, err
+		}
+		return byRules(plane, n, size), nil
 	}
-	if v.Mask == "" {
-		return nil, fmt.Errorf("%s: defective picture without a mask", printable(v.Path))
-	}
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	w, h, err := f.size(s, v)
+	memory := scratches.Get().(*scratch)
+	defer scratches.Put(memory)
+	w, h, err := s.Fit.size(memory, v)
 	if err != nil {
 		return nil, err
 	}
-	r, err := f.readMask(s, v, w, h)
+	r, err := s.Fit.readMask(memory, v, w, h)
 	if err != nil {
 		return nil, err
 	}
-	return byRules(f.fitMask(s, r), f.Crop, size), nil
+	return byRules(s.Fit.fitMask(memory, r), n, size), nil
 }
 
 // byRules compares a fitted mask [n, n] by both rules at size x size pixels.
 func byRules(plane []uint8, n, size int) map[string][]bool {
 	return map[string][]bool{MaskGT0: nearest(plane, n, size, 0), MaskGT05: nearest(plane, n, size, 127)}
-}
-
-func checkSize(size int) error {
-	if size < 1 || size > maxSide {
-		return fmt.Errorf("eval.map_size: have %d, want 1 to %d", size, maxSide)
-	}
-	return nil
-}
-
-// checkRule returns the value that defective pixels exceed.
-func checkRule(rule string, size int) (above uint8, err error) {
-	if err := checkSize(size); err != nil {
-		return 0, err
-	}
-	switch rule {
-	case MaskGT0:
-		return 0, nil
-	case MaskGT05:
-		return 127, nil
-	}
-	return 0, fmt.Errorf("eval.mask_rule: have %q, want %q or %q", rule, MaskGT0, MaskGT05)
-}
-
-// mask fits a mask and compares it with the rule's value.
-func (f Fit) mask(s *scratch, r raster, size int, above uint8) []bool {
-	return nearest(f.fitMask(s, r), f.Crop, size, above)
 }
 
 // fitMask returns the fitted mask [Crop, Crop], which s holds.

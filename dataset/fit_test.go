@@ -116,21 +116,16 @@ func TestFitOffset(t *testing.T) {
 	}
 }
 
-func TestFitErrors(t *testing.T) {
+func TestFitRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.png")
 	writeFile(t, path, pngBytes(t, texture(4, 4)))
-	for _, tt := range []struct {
-		fit    Fit
-		room   int
-		phrase string
-	}{
-		{Fit{Resize: 4, Crop: 0}, 0, "data.crop: have 0"},
-		{Fit{Resize: 3, Crop: 4}, 48, "data.resize: have 3, want 4 (data.crop)"},
-		{Fit{Resize: 1 << 20, Crop: 4}, 48, "data.resize: have 1048576"},
-		{Fit{Resize: 4, Crop: 4}, 47, "have room for 47 values, want 48"},
-	} {
-		wantError(t, fitFile(tt.fit, path, make([]uint8, tt.room)), tt.phrase)
-	}
+	wantError(t, fitFile(Fit{Resize: 4, Crop: 4}, path, make([]uint8, 47)), "have room for 47 values, want 48")
+}
+
+// maskOf returns the mask of a view by one rule.
+func maskOf(f Fit, v View, rule string, size int) ([]bool, error) {
+	masks, err := Source{Fit: f}.Masks(v, size)
+	return masks[rule], err
 }
 
 func TestMask(t *testing.T) {
@@ -150,7 +145,7 @@ func TestMask(t *testing.T) {
 	t.Run("rules", func(t *testing.T) {
 		// Enlarged from 2 to 4 rows, row 0 keeps the values of row 0.
 		for rule, want := range map[string]string{MaskGT0: "[false true true true]", MaskGT05: "[false false false true]"} {
-			have, err := tall.Mask(view, rule, 4)
+			have, err := maskOf(tall, view, rule, 4)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,7 +155,7 @@ func TestMask(t *testing.T) {
 		}
 	})
 	t.Run("good view", func(t *testing.T) {
-		have, err := tall.Mask(View{Path: picture}, MaskGT0, 3)
+		have, err := maskOf(tall, View{Path: picture}, MaskGT0, 3)
 		if err != nil || len(have) != 9 {
 			t.Errorf("have %v and error %v, want nine times false", have, err)
 		}
@@ -168,22 +163,18 @@ func TestMask(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		view    View
-		rule    string
-		size    int
 		phrases []string
 	}{
-		{"another size", View{Path: picture, Mask: small, Code: "AK"}, MaskGT0, 4,
+		{"another size", View{Path: picture, Mask: small, Code: "AK"},
 			[]string{small + ": have 2x2 pixels, want 4x2", picture}},
-		{"another height", View{Path: picture, Mask: square, Code: "AK"}, MaskGT0, 4,
+		{"another height", View{Path: picture, Mask: square, Code: "AK"},
 			[]string{square + ": have 4x4 pixels, want 4x2", picture}},
-		{"no mask", View{Path: picture, Code: "AK"}, MaskGT0, 4, []string{picture, "without a mask"}},
-		{"lost mask", View{Path: picture, Mask: dir + "/lost.png", Code: "AK"}, MaskGT0, 4, []string{"lost.png", "no such file"}},
-		{"lost picture", View{Path: dir + "/lost.png", Mask: mask, Code: "AK"}, MaskGT0, 4, []string{"lost.png", "no such file"}},
-		{"rule", view, "gt1", 4, []string{`eval.mask_rule: have "gt1", want "gt0" or "gt0.5"`}},
-		{"map size", view, MaskGT0, 0, []string{"eval.map_size: have 0"}},
+		{"no mask", View{Path: picture, Code: "AK"}, []string{picture, "without a mask"}},
+		{"lost mask", View{Path: picture, Mask: dir + "/lost.png", Code: "AK"}, []string{"lost.png", "no such file"}},
+		{"lost picture", View{Path: dir + "/lost.png", Mask: mask, Code: "AK"}, []string{"lost.png", "no such file"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := tall.Mask(tt.view, tt.rule, tt.size)
+			_, err := maskOf(tall, tt.view, MaskGT0, 4)
 			wantError(t, err, tt.phrases...)
 		})
 	}

@@ -127,7 +127,7 @@ func TestGoldenMasks(t *testing.T) {
 					t.Fatal(err)
 				}
 				path := filepath.Join(dir, name)
-				got, err := goldenFit.Mask(View{Path: path, Mask: path, Code: "X"}, rule, 256)
+				got, err := maskOf(goldenFit, View{Path: path, Mask: path, Code: "X"}, rule, 256)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -207,7 +207,7 @@ func TestPart(t *testing.T) {
 		if !bytes.Equal(have, want) {
 			t.Errorf("part %d: have %v, want %v", part, have, want)
 		}
-		found, err := fit.Mask(view, MaskGT05, 4) // 1 is a defect: numbers, not levels
+		found, err := maskOf(fit, view, MaskGT05, 4) // 1 is a defect: numbers, not levels
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,26 +33,6 @@ type LoaderOptions struct {
 	Prefetch int
 }
 
-func (opt LoaderOptions) check(objects []Object) error {
-	switch {
-	case opt.Objects < 1:
-		return fmt.Errorf("objects in a batch: have %d, want at least 1", opt.Objects)
-	case opt.Start < 0 || opt.Count < 0:
-		return fmt.Errorf("first batch and number of batches: have %d and %d, want 0 or more", opt.Start, opt.Count)
-	case opt.Workers < 0:
-		return fmt.Errorf("data.workers: have %d, want 0 or more", opt.Workers)
-	case opt.Prefetch < 1:
-		return fmt.Errorf("data.prefetch: have %d, want at least 1", opt.Prefetch)
-	}
-	views := len(objects[0].Views)
-	for i := range objects {
-		if n := len(objects[i].Views); n != views || n == 0 {
-			return fmt.Errorf("object %q: have %d views, want %d as %q", objects[i].ID, n, views, objects[0].ID)
-		}
-	}
-	return opt.Source.Fit.check()
-}
-
 // Memory is what a loader of objects with that many views takes once it runs,
 // in bytes: the batches decoded ahead, one at work and one given back. What a
 // worker needs to decode one picture comes on top, and depends on its size.
@@ -102,11 +82,6 @@ type task struct {
 // function of the objects, Seed and k, whatever Start, Workers and Prefetch.
 // Objects that do not fill a batch sit out their epoch.
 func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
-	if len(objects) > 0 { // else TrainOrder says so
-		if err := opt.check(objects); err != nil {
-			return nil, err
-		}
-	}
 	order, err := TrainOrder(objects, opt.Objects, opt.Seed)
 	if err != nil {
 		return nil, err
@@ -119,9 +94,6 @@ func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*
 func NewEvalLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
 	if len(objects) == 0 {
 		return nil, errors.New("no pictures: have 0 objects, want at least one")
-	}
-	if err := opt.check(objects); err != nil {
-		return nil, err
 	}
 	return newLoader(ctx, len(objects[0].Views), opt, false, evalOrder(objects, opt.Objects)), nil
 }

@@ -65,9 +65,6 @@ func Prepare(ctx context.Context, cfg configs.Data, set *Set, opt PrepareOptions
 	if cfg.Cache == "" {
 		return errors.New("data.cache: have no folder, want one for the prepared images")
 	}
-	if err := set.Source.Fit.check(); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))
 	}

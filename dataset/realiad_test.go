@@ -235,7 +235,6 @@ func TestOpenBadConfig(t *testing.T) {
 		phrases []string
 	}{
 		{"format", func(c *configs.Data) { c.Format = "mvtec3" }, []string{`data.format: have "mvtec3", want folder, manta, mvtec, realiad, realiad_variety, table, visa`}},
-		{"views", func(c *configs.Data) { c.Views = 0 }, []string{"data.views: have 0"}},
 		{"root", func(c *configs.Data) { c.Root += "/nowhere" },
 			[]string{"data.root: no folder", "nowhere", "want <root>/jsons/<class>.json and <root>/pics/<class>/OK"}},
 		{"root is a file", func(c *configs.Data) { c.Root += "/jsons/gear.json" }, []string{"data.root", "not a folder"}},

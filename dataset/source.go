@@ -43,22 +43,6 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	return s.Cache.image(v, dst)
 }
 
-// Masks is [Fit.Masks].
-func (s Source) Masks(v View, size int) (map[string][]bool, error) {
-	if s.Cache == nil || v.Mask == "" || !v.Defective() {
-		return s.Fit.Masks(v, size)
-	}
-	if err := checkSize(size); err != nil {
-		return nil, err
-	}
-	n := s.Fit.Crop
-	plane := make([]uint8, n*n)
-	if err := s.Cache.mask(v, plane); err != nil {
-		return nil, err
-	}
-	return byRules(plane, n, size), nil
-}
-
 // Skip reports whether v is to be left out since it could not be read, and
 // remembers it. A machine that is short of memory or files, or that lost its
 // network, says nothing about a picture, nor does an outdated cache: those
