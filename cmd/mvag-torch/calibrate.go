@@ -9,100 +9,96 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
-	"mvag-torch/internal/tensor"
-	"mvag-torch/model"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/train"
 )
 
+// Flags and help shared by calibrate and predict.
 var (
 	checkpointFlag = &cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint (`FILE`)"}
-	patternFlag    = &cli.StringFlag{Name: "pattern", Usage: "how files are named, as in {object}_{camera} or {class}-{object}-*; by default Real-IAD's names, else single pictures"}
-	classFlag      = &cli.StringFlag{Name: "class", Usage: "class of all the pictures"}
+	patternFlag    = &cli.StringFlag{Name: "pattern", Usage: "how files are named, as in {object}_{camera} or {class}-{object}-*; by default as the training images"}
+	classFlag      = &cli.StringFlag{Name: "class", Usage: "class of all the images"}
 )
+
+const pathHelp = "PATH is an image, a folder, a glob, a CSV table (path, object, camera, class), or - for paths from standard input.\n"
 
 func calibrateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "calibrate",
-		Usage:     "derive thresholds from good pictures that the model was not trained on, and store them in the checkpoint",
+		Usage:     "derive thresholds from good images that the model was not trained on, and store them in the checkpoint",
 		ArgsUsage: "[PATH…]",
-		Description: "PATH is a picture, a folder, a glob, a CSV table (path, object, camera, class), or - for paths from standard input.\n" +
-			"Without one, the training objects that the run held out (train.holdout) are taken; -c says where they are now.",
-		Flags: []cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag},
-		Action: func(c *cli.Context) error {
-			f, cfg, err := openTrained(c)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			good, pictures, source, err := goodObjects(c, cfg, f)
-			if err != nil {
-				return err
-			}
-			result, err := calibrate(c.Context, cfg, f, good, pictures, source)
-			listSkipped(pictures.Skipped)
-			if err != nil {
-				return err
-			}
-			return describe(os.Stdout, result)
-		},
+		Description: pathHelp +
+			"Without PATH, the hold-out of training (train.holdout) is taken; -c says where the data set is now.",
+		Flags:  []cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag},
+		Action: runCalibrate,
 	}
+}
+
+func runCalibrate(c *cli.Context) error {
+	setup, err := readSetup(c, inspect.Options{Uncalibrated: true})
+	if err != nil {
+		return err
+	}
+	defer setup.Close()
+	good, source, from, err := goodObjects(c, setup)
+	if err != nil {
+		return err
+	}
+	defer listSkipped(source.Skipped)
+	return calibrate(c.Context, setup, good, source, from, os.Stdout)
+}
+
+// modelPath is the file of -m.
+func modelPath(c *cli.Context) (string, error) {
+	if c.String("model") == "" {
+		return "", usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
+	}
+	return c.String("model"), nil
 }
 
 // openModel opens the file of -m; the caller closes it.
 func openModel(c *cli.Context) (*checkpoint.File, error) {
-	if c.String("model") == "" {
-		return nil, usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
+	path, err := modelPath(c)
+	if err != nil {
+		return nil, err
 	}
-	return checkpoint.Open(c.String("model"))
+	return checkpoint.Open(path)
 }
 
-// openTrained opens the checkpoint of -m and returns its configuration, or that
-// of -c, with --set applied. What decides scores has to be as it was trained.
-func openTrained(c *cli.Context) (*checkpoint.File, configs.Config, error) {
-	f, err := openModel(c)
+// readSetup reads the checkpoint of -m with -c or --set applied; the caller closes it.
+func readSetup(c *cli.Context, opt inspect.Options) (*inspect.Setup, error) {
+	path, err := modelPath(c)
 	if err != nil {
-		return nil, configs.Config{}, err
+		return nil, err
 	}
-	cfg, err := trainedConfig(c, f)
-	if err != nil {
-		f.Close()
-		return nil, cfg, err
-	}
-	return f, cfg, nil
-}
-
-func trainedConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
-	if f.Info == nil {
-		return configs.Config{}, fmt.Errorf("%s: have bare weights, want a checkpoint", f.Path)
-	}
-	cfg, err := evalConfig(c, f)
-	if err != nil {
-		return cfg, err
-	}
-	if diff := configs.Diff(cfg, f.Info.Config, configs.Features, configs.Scores); len(diff) > 0 {
-		return cfg, usageError{fmt.Errorf("%s as in %s", diff[0], f.Path)}
-	}
-	return cfg, nil
-}
-
-// goodObjects are those of the arguments, else those that training held out,
-// where their pictures are taken from, and a word for them.
-func goodObjects(c *cli.Context, cfg configs.Config, f *checkpoint.File) ([]dataset.Object, dataset.Source, string, error) {
-	files := dataset.NewSource(cfg.Data)
-	if !c.Args().Present() {
-		trained := f.Info.Config
-		if trained.Train.Holdout == 0 {
-			return nil, files, "", usageError{fmt.Errorf("%s: have no held-out objects (train.holdout is 0), want PATH… of good pictures", f.Path)}
+	opt.Set = c.StringSlice("set")
+	if c.IsSet("config") {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return nil, err
 		}
-		data, err := dataset.Open(cfg.Data)
+		opt.Config = &cfg
+	}
+	return inspect.Read(path, opt)
+}
+
+const heldOut = "hold-out of training"
+
+// goodObjects are those of the arguments, else the hold-out of training, with the source of their images and a name.
+func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, dataset.Source, string, error) {
+	files := dataset.NewSource(setup.Config.Data)
+	if !c.Args().Present() {
+		trained := setup.Trained.Config
+		if trained.Train.Holdout == 0 {
+			return nil, files, "", usageError{fmt.Errorf("%s: have no hold-out (train.holdout is 0), want PATH… of good images", setup.Path)}
+		}
+		data, err := dataset.Open(setup.Config.Data)
 		if err != nil {
 			return nil, files, "", err
 		}
@@ -112,20 +108,25 @@ func goodObjects(c *cli.Context, cfg configs.Config, f *checkpoint.File) ([]data
 	if c.IsSet("config") {
 		return nil, files, "", usageError{errors.New("have -c and PATH, want one of them")}
 	}
-	found, err := collect(c, cfg, cfg.Data.Classes)
+	found, err := collect(c, setup, setup.Config.Data.Classes)
 	if err != nil {
 		return nil, files, "", err
 	}
 	if len(found.Rejected) > 0 {
 		return nil, files, "", fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
 	}
-	return found.Objects, files, "pictures given to calibrate", nil
+	return found.Objects, files, "images given to calibrate", nil
 }
 
-// collect groups the images of the arguments into objects, and says what it passes over.
-func collect(c *cli.Context, cfg configs.Config, classes []string) (dataset.Collected, error) {
+// collect groups the images of the arguments into objects and says which files it passes over. Images are named as those
+// of the training were, or as --pattern says.
+func collect(c *cli.Context, setup *inspect.Setup, classes []string) (dataset.Collected, error) {
+	naming := setup.Trained.Naming
+	if c.IsSet("pattern") {
+		naming.Pattern = c.String("pattern")
+	}
 	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
-		Naming: dataset.Naming{Pattern: c.String("pattern")}, Views: cfg.Data.Views, Class: c.String("class"), Classes: classes, Stdin: os.Stdin,
+		Naming: naming, Views: setup.Config.Data.Views, Class: c.String("class"), Classes: classes, Stdin: os.Stdin,
 	})
 	if text := found.PassedOver.String(); err == nil && text != "" {
 		fmt.Fprintf(os.Stderr, "passed over: %s\n", text)
@@ -133,80 +134,36 @@ func collect(c *cli.Context, cfg configs.Config, classes []string) (dataset.Coll
 	return found, err
 }
 
-const heldOut = "held-out training objects"
-
-// calibrate scores good objects with the model of f and stores the outcome
-// there.
-func calibrate(ctx context.Context, cfg configs.Config, f *checkpoint.File, good []dataset.Object, pictures dataset.Source, source string) (*calibration.Calibration, error) {
-	progress := newPredictBar(good, "calibrating")
-	var result *calibration.Calibration
-	err := tensor.Run(func(s *tensor.Scope) error {
-		m, err := model.Open(s, cfg, f)
-		if err != nil {
-			return err
-		}
-		result, err = inspect.Calibrate(ctx, cfg, m.Model, pictures, good, source, progress)
+// calibrate scores good objects, stores the calibration and describes it.
+func calibrate(ctx context.Context, setup *inspect.Setup, good []dataset.Object, source dataset.Source, from string, w io.Writer) error {
+	if err := setup.Calibrate(ctx, good, source, from, newImageBar(good, "calibrating")); err != nil {
 		return err
-	})
-	if err != nil {
-		return nil, err
 	}
-	text, err := result.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	return result, f.SetCalibration(text)
+	return describe(w, setup.Calibration)
 }
 
-// newPredictBar returns what shows progress over the pictures of objects: a bar
-// on a terminal.
-func newPredictBar(objects []dataset.Object, title string) func(done int) {
-	total := 0
-	for i := range objects {
-		for _, v := range objects[i].Views {
-			if v.Present() {
-				total++
-			}
-		}
-	}
-	bar := (*progressbar.ProgressBar)(nil)
-	if total > 0 {
-		bar = newBar(total, 0, "pictures")
-	}
-	if bar == nil {
-		fmt.Fprintf(os.Stderr, "%s: %d pictures of %d objects\n", title, total, len(objects))
-		return func(int) {}
-	}
-	bar.Describe(title)
-	return func(done int) { _ = bar.Set(done) }
-}
-
-// calibrateTrained calibrates a finished run with what it held out.
+// calibrateTrained calibrates a finished run with its hold-out.
 func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set) error {
 	path := filepath.Join(train.Folder(cfg), train.CheckpointName)
 	_, held := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
 	if len(held) < 2 {
-		fmt.Fprintf(os.Stderr, "no thresholds: %d training objects are held out (train.holdout), want at least 2; mvag-torch calibrate -m %s takes other good pictures\n",
+		fmt.Fprintf(os.Stderr, "no thresholds: the hold-out (train.holdout) has %d objects, want at least 2; mvag-torch calibrate -m %s takes other good images\n",
 			len(held), path)
 		return nil
 	}
-	f, err := checkpoint.Open(path)
+	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true})
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	result, err := calibrate(ctx, cfg, f, held, data.Source, heldOut)
-	if err != nil {
-		return fmt.Errorf("calibration: %w", err)
-	}
-	return describe(os.Stderr, result)
+	defer setup.Close()
+	return calibrate(ctx, setup, held, data.Source, heldOut, os.Stderr)
 }
 
 // describe prints a calibration: what it rests on and what it guarantees.
 func describe(w io.Writer, c *calibration.Calibration) error {
-	fmt.Fprintf(w, "calibrated with %d good objects (%d pictures), %s, for a false-alarm rate of %v\n", c.Objects, c.Pictures, c.Source, c.FalseAlarm)
+	fmt.Fprintf(w, "calibrated with %d good objects (%d images), %s, for a false-alarm rate of %v\n", c.Objects, c.Images, c.Source, c.FalseAlarm)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "class\tobject\tpicture\tpixel\tbasis\tobjects\trate of objects at most\talarms in 100 good objects (95 %)")
+	fmt.Fprintln(t, "class\tobject\timage\tpixel\tbasis\tobjects\trate of objects at most\talarms in 100 good objects (95 %)")
 	row := func(name string, get func(calibration.Level) calibration.Scale) {
 		o := get(c.Object)
 		low, high := o.Alarms(100)

@@ -81,11 +81,11 @@ func calibrationOf(t *testing.T, path string) *calibration.Calibration {
 func TestFromTrainingToDecisions(t *testing.T) {
 	dir, model, setting := trained(t, "--set", "train.holdout=0.5")
 	c := calibrationOf(t, model)
-	if c.Objects != 6 || c.Pictures != 30 || len(c.Object.Classes) != 3 || c.FalseAlarm != 0.01 || c.Source != heldOut {
+	if c.Objects != 6 || c.Images != 30 || len(c.Object.Classes) != 3 || c.FalseAlarm != 0.01 || c.Source != heldOut {
 		t.Errorf("have %+v, want 2 held-out objects of each of 3 classes", c)
 	}
 	before := contents(t, model)
-	if out := must(t, "calibrate", "-m", model, "--set", "eval.false_alarm=0.2"); !strings.Contains(out, "6 good objects (30 pictures)") || !strings.Contains(out, "hex_nut") {
+	if out := must(t, "calibrate", "-m", model, "--set", "eval.false_alarm=0.2"); !strings.Contains(out, "6 good objects (30 images)") || !strings.Contains(out, "hex_nut") {
 		t.Errorf("have %q", out)
 	}
 	again := calibrationOf(t, model)
@@ -219,13 +219,13 @@ func predictRefusals(t *testing.T, dir, model, list string) {
 	}{
 		"no model":                  {[]string{"predict", good}, []string{"have no model"}},
 		"no picture":                {[]string{"predict", "-m", model}, []string{"want 1 (PATH…)"}},
-		"empty folder":              {[]string{"predict", "-m", model, empty}, []string{empty, "have no picture"}},
+		"empty folder":              {[]string{"predict", "-m", model, empty}, []string{empty, "have no image"}},
 		"folder that is not there":  {[]string{"predict", "-m", model, empty + "x"}, []string{empty + "x"}},
 		"not calibrated":            {[]string{"predict", "-m", raw, good}, []string{raw, "have no calibration", "mvag-torch calibrate -m"}},
 		"bare weights":              {[]string{"predict", "-m", bare, good}, []string{bare, "want a checkpoint"}},
-		"unreadable among good":     {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 pictures failed", broken, "truncated"}},
-		"only unreadable":           {[]string{"predict", "-m", model, broken}, []string{"1 of 1 pictures failed"}},
-		"a camera too many":         {[]string{"predict", "-m", model, six, "-o", filepath.Join(dir, "o2")}, []string{"4 of 4 pictures failed", "have C6, want C1 to C5"}},
+		"unreadable among good":     {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 images failed", broken, "truncated"}},
+		"only unreadable":           {[]string{"predict", "-m", model, broken}, []string{"1 of 1 images failed"}},
+		"a camera too many":         {[]string{"predict", "-m", model, six, "-o", filepath.Join(dir, "o2")}, []string{"4 of 4 images failed", "have C6, want C1 to C5"}},
 		"another protocol":          {[]string{"predict", "-m", model, good, "--set", "eval.top=0.5"}, []string{"eval.top: have 0.5, want 0.01", model}},
 		"maps without a folder":     {[]string{"predict", "-m", model, good, "--maps"}, []string{"--maps without -o"}},
 		"pattern":                   {[]string{"predict", "-m", model, good, "--pattern", "{x}"}, []string{"pattern", "{x}"}},
@@ -234,7 +234,7 @@ func predictRefusals(t *testing.T, dir, model, list string) {
 		"calibrate on broken":       {[]string{"calibrate", "-m", model, good, broken}, []string{broken, "truncated"}},
 		"calibrate on a bad table":  {[]string{"calibrate", "-m", model, six}, []string{"have C6"}},
 		"calibrate with both":       {[]string{"calibrate", "-m", model, "-c", filepath.Join(dir, "quickstart", "config.yaml"), good}, []string{"have -c and PATH"}},
-		"calibrate without holdout": {[]string{"calibrate", "-m", withoutHoldout(t, dir, f)}, []string{"have no held-out objects"}},
+		"calibrate without holdout": {[]string{"calibrate", "-m", withoutHoldout(t, dir, f)}, []string{"have no hold-out"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := command(t, test.args...)

@@ -34,12 +34,29 @@ func newBar(total, done int, unit string) *progressbar.ProgressBar {
 	return bar
 }
 
-// listSkipped lists the pictures that were left out since they could not be
-// read.
+// newImageBar returns a function that shows progress in images of objects: a bar on a terminal, else one line.
+func newImageBar(objects []dataset.Object, title string) func(done int) {
+	total := 0
+	for i := range objects {
+		for _, v := range objects[i].Views {
+			if v.Present() {
+				total++
+			}
+		}
+	}
+	if bar := newBar(total, 0, "images"); bar != nil && total > 0 {
+		bar.Describe(title)
+		return func(done int) { _ = bar.Set(done) }
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d images of %d objects\n", title, total, len(objects))
+	return func(int) {}
+}
+
+// listSkipped lists the images that were left out because they could not be read.
 func listSkipped(skipped *dataset.Skipped) {
 	lines := skipped.Lines()
 	if len(lines) > 0 {
-		fmt.Fprintf(os.Stderr, "left out, since they could not be read (data.on_error: skip): %d pictures\n", len(lines))
+		fmt.Fprintf(os.Stderr, "left out because they cannot be read (data.on_error: skip): %d images\n", len(lines))
 	}
 	for _, line := range lines {
 		fmt.Fprintf(os.Stderr, "  %s\n", line)

@@ -29,10 +29,10 @@ import (
 
 // Sample is the scores of one good object.
 type Sample struct {
-	Class    string    // "" where unknown
-	Pictures []float64 // score of each picture
-	Object   float64   // score of the object
-	Pixel    float64   // highest value of its maps
+	Class  string    // "" where unknown
+	Images []float64 // score of each picture
+	Object float64   // score of the object
+	Pixel  float64   // highest value of its maps
 }
 
 // Calibration is what predict decides by.
@@ -40,7 +40,7 @@ type Calibration struct {
 	FalseAlarm float64 `json:"false_alarm"` // rate that was asked for
 	Source     string  `json:"source"`      // where the good objects came from
 	Objects    int     `json:"objects"`
-	Pictures   int     `json:"pictures"`
+	Images     int     `json:"images"`
 	Image      Level   `json:"image"`  // of pictures: rate among good pictures
 	Object     Level   `json:"object"` // of objects: rate among good objects
 	Pixel      Level   `json:"pixel"`  // of map pixels: rate of good objects with any pixel above
@@ -99,12 +99,12 @@ func Fit(samples []Sample, falseAlarm float64, source string) (*Calibration, err
 		out    *Level
 		values func(Sample) []float64
 	}{
-		{&c.Image, func(s Sample) []float64 { return s.Pictures }},
+		{&c.Image, func(s Sample) []float64 { return s.Images }},
 		{&c.Object, func(s Sample) []float64 { return []float64{s.Object} }},
 		{&c.Pixel, func(s Sample) []float64 { return []float64{s.Pixel} }},
 	}
 	for _, s := range samples {
-		c.Pictures += len(s.Pictures)
+		c.Images += len(s.Images)
 	}
 	for _, level := range levels {
 		var units []unit
@@ -150,10 +150,15 @@ func (c *Calibration) Marshal() (string, error) {
 func Parse(text string) (*Calibration, error) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.DisallowUnknownFields()
-	var c Calibration
-	if err := dec.Decode(&c); err != nil {
+	var file struct {
+		Calibration
+		Pictures int `json:"pictures"` // what "images" was called before
+	}
+	if err := dec.Decode(&file); err != nil {
 		return nil, fmt.Errorf("calibration: %w", err)
 	}
+	c := file.Calibration
+	c.Images += file.Pictures
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("calibration: have more than one JSON value")
 	}

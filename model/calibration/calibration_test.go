@@ -18,7 +18,7 @@ func normal(rng *rand.Rand, class string, n int, level float64) []Sample {
 		common := rng.NormFloat64()
 		for range 5 {
 			v := math.Exp(level + 0.1*(common+0.5*rng.NormFloat64()))
-			s.Pictures = append(s.Pictures, v)
+			s.Images = append(s.Images, v)
 			s.Object = max(s.Object, v)
 		}
 		s.Pixel = 2 * s.Object * math.Exp(0.1*rng.NormFloat64())
@@ -48,7 +48,7 @@ func TestThresholdIsTheConformalQuantile(t *testing.T) {
 		var samples []Sample
 		for i := range test.n {
 			v := float64(1 + (i*7919)%test.n) // 1..n where n and 7919 have no common factor
-			samples = append(samples, Sample{Pictures: []float64{v}, Object: v, Pixel: v})
+			samples = append(samples, Sample{Images: []float64{v}, Object: v, Pixel: v})
 		}
 		c, err := Fit(samples, test.alpha, "test")
 		if err != nil {
@@ -131,7 +131,7 @@ func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 			}
 			var mine float64
 			for _, s := range normal(rng, "b", further, levels["b"]) {
-				for _, v := range s.Pictures {
+				for _, v := range s.Images {
 					rates[0] += flag(c.Image.For("b").Defective(v)) / (5 * rounds * further)
 				}
 				mine += flag(c.Object.For("b").Defective(s.Object)) / further
@@ -180,7 +180,7 @@ func TestAlarmsOfManyClasses(t *testing.T) {
 		draw := func(class, n int) (samples []Sample) {
 			for range n {
 				v := math.Exp(float64(class) + 0.1*test.spreads[class]*test.draw())
-				samples = append(samples, Sample{Class: string(rune('a' + class)), Pictures: []float64{v}, Object: v, Pixel: v})
+				samples = append(samples, Sample{Class: string(rune('a' + class)), Images: []float64{v}, Object: v, Pixel: v})
 			}
 			return samples
 		}
@@ -289,18 +289,22 @@ func TestSameForAnyOrder(t *testing.T) {
 	if text, _ := back.Marshal(); text != first {
 		t.Errorf("read back: have %s, want %s", text, first)
 	}
+	old, err := Parse(strings.Replace(first, `"images":`, `"pictures":`, 1))
+	if err != nil || old.Images != back.Images {
+		t.Errorf("with the key of earlier files: have %+v, error %v", old, err)
+	}
 }
 
 func TestRefusals(t *testing.T) {
-	good := Sample{Pictures: []float64{1}, Object: 1, Pixel: 1}
+	good := Sample{Images: []float64{1}, Object: 1, Pixel: 1}
 	for name, test := range map[string]struct {
 		samples []Sample
 		want    string
 	}{
 		"nothing":     {nil, "have 0 good objects, want at least 2"},
 		"one object":  {[]Sample{good}, "have 1 good objects"},
-		"NaN":         {[]Sample{good, {Pictures: []float64{1}, Object: math.NaN(), Pixel: 1}}, "object 2 of 2: have score NaN"},
-		"infinite":    {[]Sample{good, {Pictures: []float64{math.Inf(1)}, Object: 1, Pixel: 1}}, "have score +Inf"},
+		"NaN":         {[]Sample{good, {Images: []float64{1}, Object: math.NaN(), Pixel: 1}}, "object 2 of 2: have score NaN"},
+		"infinite":    {[]Sample{good, {Images: []float64{math.Inf(1)}, Object: 1, Pixel: 1}}, "have score +Inf"},
 		"no pictures": {[]Sample{good, {Object: 1, Pixel: 1}}, "object 2 of 2: have no pictures"},
 	} {
 		if _, err := Fit(test.samples, 0.01, "test"); err == nil || !strings.Contains(err.Error(), test.want) {

@@ -37,7 +37,7 @@ func recorded(t *testing.T) (good, bad map[string][]Sample) {
 			if strings.HasPrefix(name, "OK") {
 				into = good
 			}
-			into[class] = append(into[class], Sample{Class: class, Pictures: o.Views, Object: o.Max, Pixel: o.Max})
+			into[class] = append(into[class], Sample{Class: class, Images: o.Views, Object: o.Max, Pixel: o.Max})
 		}
 	}
 	return good, bad
@@ -77,8 +77,8 @@ func TestMiniview(t *testing.T) {
 				alarm := flag(c.Object.For(s.Class).Defective(s.Object))
 				mine += alarm / n
 				byClass[s.Class] += alarm * 4 / n
-				for _, v := range s.Pictures {
-					images += flag(c.Image.For(s.Class).Defective(v)) / float64(len(s.Pictures)) / n / rounds
+				for _, v := range s.Images {
+					images += flag(c.Image.For(s.Class).Defective(v)) / float64(len(s.Images)) / n / rounds
 				}
 			}
 			top := 0.

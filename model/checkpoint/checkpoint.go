@@ -1,17 +1,19 @@
-// Package checkpoint is the file that holds a run: one safetensors file with
-// the trainable tensors under their own names, everything needed to go on
-// training under names of their own, and what the run was in the metadata
-// (docs/format/checkpoint.md). A file without that metadata is taken as bare
-// weights: trainable tensors only.
+// Package checkpoint is the file that holds a run: one safetensors file with the trainable tensors under their own names,
+// what training needs to continue under prefixed names, and a description of the run in the metadata
+// (docs/format/checkpoint.md). A file without that metadata is taken as bare weights: trainable tensors only.
 package checkpoint
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
+	"gopkg.in/yaml.v3"
+
 	"mvag-torch/configs"
+	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model/weights"
 )
@@ -19,8 +21,8 @@ import (
 // Format is the value of the metadata key "format".
 const Format = "mvag-torch checkpoint 1"
 
-// CalibrationKey is the metadata key of the calibration, JSON of package
-// eval/calibration. A checkpoint has none before training is over.
+// CalibrationKey is the metadata key of the calibration, JSON of package model/calibration. A checkpoint has none before
+// training has ended.
 const CalibrationKey = "calibration"
 
 // Prefixes of the tensors that are not weights of the model.
@@ -29,17 +31,21 @@ const (
 	RNG       = "rng."       // rng.cpu, rng.cuda: generator states, uint8
 )
 
-// Info says what run a checkpoint belongs to.
+// Info describes the run that a checkpoint belongs to.
 type Info struct {
 	Config         configs.Config
-	Iteration      int    // steps taken
-	BackboneSHA256 string // of the file of encoder weights
+	Iteration      int            // steps taken
+	BackboneSHA256 string         // of the file of encoder weights
+	Naming         dataset.Naming // how the names of the training images say object and camera
 }
 
-// Write writes a checkpoint; the file appears whole or not at all, and an
-// earlier one stays until then.
+// Write writes a checkpoint. The file appears whole or not at all, and replaces an earlier one only then.
 func Write(path string, info Info, tensors []safetensors.Tensor) error {
 	text, err := configs.Marshal(info.Config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	naming, err := json.Marshal(info.Naming)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -48,6 +54,7 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 		"config":          string(text),
 		"iteration":       strconv.Itoa(info.Iteration),
 		"backbone.sha256": info.BackboneSHA256,
+		"naming":          string(naming),
 	})
 }
 
@@ -58,54 +65,70 @@ type File struct {
 	Info *Info // nil for bare weights
 }
 
-// Open reads the header of a checkpoint or of a bare weights file. The caller
-// closes it.
+// Open reads the header of a checkpoint or of a bare weights file. The caller closes it.
 func Open(path string) (*File, error) {
 	st, err := safetensors.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	f := &File{File: st, Path: path}
-	if err := f.readInfo(st.Metadata()); err != nil {
+	if f.Info, err = readInfo(st.Metadata()); err != nil {
 		st.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return f, nil
 }
 
-func (f *File) readInfo(meta map[string]string) error {
-	format, ok := meta["format"]
-	if !ok || !strings.HasPrefix(format, "mvag-torch") {
-		return nil // bare weights; others may use the key "format", too
+// readInfo returns nil for the metadata of bare weights.
+func readInfo(meta map[string]string) (*Info, error) {
+	format := meta["format"]
+	if !strings.HasPrefix(format, "mvag-torch") {
+		return nil, nil // other programs may use the key "format", too
 	}
 	if format != Format {
-		return fmt.Errorf("format: have %q, want %q", format, Format)
+		return nil, fmt.Errorf("format: have %q, want %q", format, Format)
 	}
-	iteration, err := strconv.Atoi(meta["iteration"])
-	if err != nil || iteration < 0 {
-		return fmt.Errorf("iteration: have %q, want a number", meta["iteration"])
+	info := &Info{BackboneSHA256: meta["backbone.sha256"]}
+	var err error
+	if info.Iteration, err = strconv.Atoi(meta["iteration"]); err != nil || info.Iteration < 0 {
+		return nil, fmt.Errorf("iteration: have %q, want a number", meta["iteration"])
 	}
-	cfg, err := configs.Parse("config of the checkpoint", []byte(meta["config"]))
+	if info.Config, err = readConfig(meta["config"]); err != nil {
+		return nil, err
+	}
+	if text, ok := meta["naming"]; ok { // absent from files written before it existed
+		if err := json.Unmarshal([]byte(text), &info.Naming); err != nil {
+			return nil, fmt.Errorf("naming: %w", err)
+		}
+	}
+	return info, nil
+}
+
+// readConfig reads the configuration of a run. All keys are stored; a key that did not exist yet when the file was written
+// has its default, except train.holdout: runs before it trained on all objects.
+func readConfig(text string) (configs.Config, error) {
+	cfg, err := configs.Parse("config of the checkpoint", []byte(text))
 	if err != nil {
-		return err
+		return cfg, err
 	}
-	if !strings.Contains(meta["config"], "holdout:") {
-		cfg.Train.Holdout = 0 // stored whole before there was this setting: all objects were trained on
+	var stored struct {
+		Train struct{ Holdout *float64 }
 	}
-	f.Info = &Info{cfg, iteration, meta["backbone.sha256"]}
-	return nil
+	if err := yaml.Unmarshal([]byte(text), &stored); err != nil {
+		return cfg, fmt.Errorf("config: %w", err)
+	}
+	if stored.Train.Holdout == nil {
+		cfg.Train.Holdout = 0
+	}
+	return cfg, nil
 }
 
 // Calibration returns the text of [CalibrationKey], "" where there is none.
 func (f *File) Calibration() string { return f.Metadata()[CalibrationKey] }
 
-// SetCalibration rewrites the file with another calibration; all else, tensor
-// by tensor, stays as it is. The new file appears whole or not at all. f stays
-// open on the old one.
+// SetCalibration rewrites the file with another calibration and leaves everything else as it is. The new file appears
+// whole or not at all; f stays open on the old one.
 func (f *File) SetCalibration(text string) error {
-	if f.Info == nil {
-		return fmt.Errorf("%s: have bare weights, want a checkpoint", f.Path)
-	}
 	var tensors []safetensors.Tensor
 	for _, name := range f.Names() {
 		dtype, shape, _ := f.File.Info(name)

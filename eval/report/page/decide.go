@@ -201,7 +201,7 @@ func (r *run) meaning() string {
 	c := r.calibration
 	asked := strconv.FormatFloat(100*c.FalseAlarm, 'g', 3, 64)
 	text := fmt.Sprintf("A threshold is the score above which something is reported as defective. These were calibrated with %s (%d pictures; %s) "+
-		"so that at most %s %% of good objects raise a false alarm; no test picture took part.", plural(c.Objects, "good object", "good objects"), c.Pictures, c.Source, asked)
+		"so that at most %s %% of good objects raise a false alarm; no test picture took part.", plural(c.Objects, "good object", "good objects"), c.Images, c.Source, asked)
 	if pooled := c.Object.Pooled; pooled.Short(c.FalseAlarm) {
 		text += fmt.Sprintf(" That few objects cannot promise %s %%: over all classes the rate that holds is %.1f %%, and it may be anything from %.1f to %.1f %% (95 %% interval).",
 			asked, 100*pooled.Rate, 100*pooled.Interval[0], 100*pooled.Interval[1])

@@ -142,7 +142,7 @@ func sampleTraining(t testing.TB, folder string, classes []string) {
 	for _, class := range classes {
 		for range 4 {
 			v := 0.065 + 0.015*r.Float64()
-			samples = append(samples, calibration.Sample{Class: class, Pictures: []float64{v, 0.9 * v}, Object: v, Pixel: 1.1 * v})
+			samples = append(samples, calibration.Sample{Class: class, Images: []float64{v, 0.9 * v}, Object: v, Pixel: 1.1 * v})
 		}
 	}
 	c, err := calibration.Fit(samples, 0.05, "held-out training objects")

@@ -1,0 +1,283 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/imagescore"
+)
+
+// engine takes objects from their images to anomaly maps.
+type engine struct {
+	cfg    configs.Config
+	source dataset.Source
+	slots  chan struct{} // one token for each image that is being decoded
+
+	// Of the device thread; scope is nil once the engine is closed.
+	scope      *tensor.Scope
+	predictors map[int]*model.Predictor // by number of views
+	model      *model.Trained
+}
+
+// newEngine loads the model of u for images from source.
+func newEngine(u *Setup, source dataset.Source) (*engine, error) {
+	workers := u.Config.Data.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers), predictors: map[int]*model.Predictor{}}
+	err := tensor.Run(func(*tensor.Scope) error {
+		e.scope = tensor.NewScope()
+		var err error
+		e.model, err = model.Open(e.scope, e.cfg, u.file)
+		return err
+	})
+	if err != nil {
+		_ = e.close() // the first error tells more
+		return nil, err
+	}
+	return e, nil
+}
+
+// close frees the model.
+func (e *engine) close() error {
+	return tensor.Run(func(*tensor.Scope) error {
+		if e.scope != nil {
+			e.scope.Close()
+			e.scope = nil
+		}
+		return nil
+	})
+}
+
+// batch is the number of objects in a full batch: eval.objects, or as many single images as those have.
+func (e *engine) batch(views int) int { return e.cfg.Eval.Objects * e.cfg.Data.Views / max(1, views) }
+
+// item is an object on its way through the model.
+type item struct {
+	ctx    context.Context
+	index  int // of the object in stream
+	object *dataset.Object
+	pixels []uint8 // [V, 3, Crop, Crop]; zeros where a view is absent or cannot be read
+	views  []view  // [V]
+	took   time.Duration
+
+	done chan struct{} // closed after the model, when err is set
+	err  error
+}
+
+// view is one view of an item.
+type view struct {
+	present       bool
+	width, height int       // of the image, in pixels
+	err           error     // why it cannot be read
+	scores        []float32 // its anomaly map [size, size]; nil where it is not present
+	score         float64   // of the map
+}
+
+// score is the score of the object, the highest of its images; NaN where there is none.
+func (it *item) score() float64 {
+	best := math.NaN()
+	for _, v := range it.views {
+		if v.scores != nil && !(best >= v.score) {
+			best = v.score
+		}
+	}
+	return best
+}
+
+// present is the number of images that went through the model.
+func (it *item) present() (n int) {
+	for _, v := range it.views {
+		if v.present {
+			n++
+		}
+	}
+	return n
+}
+
+// planes are the pixels of view j.
+func (it *item) planes(j int) []uint8 {
+	n := len(it.pixels) / len(it.views)
+	return it.pixels[j*n : (j+1)*n]
+}
+
+// decode reads the images of an object. The error is that of ctx, or of an object that does not fit the model.
+func (e *engine) decode(ctx context.Context, object *dataset.Object) (*item, error) {
+	n := len(object.Views)
+	if n != 1 && n != e.cfg.Data.Views {
+		return nil, fmt.Errorf("object %q: have %d views, want %d as the model, or 1", object.ID, n, e.cfg.Data.Views)
+	}
+	it := &item{ctx: ctx, object: object, pixels: make([]uint8, n*3*e.cfg.Data.Crop*e.cfg.Data.Crop),
+		views: make([]view, n), done: make(chan struct{})}
+	var wg sync.WaitGroup
+	for j, v := range object.Views {
+		if !v.Present() {
+			continue
+		}
+		select {
+		case e.slots <- struct{}{}:
+		case <-ctx.Done():
+			wg.Wait()
+			return nil, context.Cause(ctx)
+		}
+		wg.Go(func() {
+			defer func() { <-e.slots }()
+			if v.Path == "" {
+				v.Path = fmt.Sprintf("image of camera C%d", v.Camera+1)
+			}
+			w, h, err := e.source.Image(v, it.planes(j))
+			if err != nil {
+				clear(it.planes(j))
+			}
+			it.views[j] = view{present: err == nil, width: w, height: h, err: err}
+		})
+	}
+	wg.Wait()
+	return it, nil
+}
+
+// run runs items of equal numbers of views through the model as one batch, without those whose context has ended.
+func (e *engine) run(items []*item) error {
+	items = slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it.ctx.Err() != nil })
+	if len(items) == 0 {
+		return nil
+	}
+	batch := &dataset.Batch{Views: len(items[0].views)}
+	for _, it := range items {
+		batch.Objects = append(batch.Objects, it.object)
+		batch.Pixels = append(batch.Pixels, it.pixels...)
+		for _, v := range it.views {
+			batch.Present = append(batch.Present, v.present)
+		}
+	}
+	if !slices.Contains(batch.Present, true) {
+		return nil
+	}
+	began := time.Now()
+	maps, err := e.maps(batch)
+	if err != nil {
+		return err
+	}
+	size := e.cfg.Eval.MapSize * e.cfg.Eval.MapSize
+	for i, it := range items {
+		it.took = time.Since(began) / time.Duration(len(items))
+		for j := range it.views {
+			if row := i*batch.Views + j; it.views[j].present {
+				it.views[j].scores = maps[row*size : (row+1)*size]
+				it.views[j].score = imagescore.TopMean(e.cfg.Eval.Top, it.views[j].scores)
+			}
+		}
+	}
+	return nil
+}
+
+// maps computes the anomaly maps of a batch, [S*V, size, size].
+func (e *engine) maps(batch *dataset.Batch) (maps []float32, err error) {
+	err = tensor.Run(func(s *tensor.Scope) error {
+		if e.scope == nil {
+			return errClosed
+		}
+		p := e.predictors[batch.Views] // it remembers groupings by their number of objects alone
+		if p == nil {
+			p = model.NewPredictor(e.scope, e.model.Model, e.cfg)
+			e.predictors[batch.Views] = p
+		}
+		maps = p.Maps(s, batch)
+		return nil
+	})
+	return maps, err
+}
+
+// stream runs objects through the model in batches of consecutive objects with the same number of views. work runs
+// concurrently, once for each object; then use takes the outcomes one after the other, in the order of objects. The images
+// of the next batches are decoded meanwhile. All calls have returned when stream returns.
+func stream[T any](ctx context.Context, e *engine, objects []dataset.Object, work func(*item) (T, error), use func(T) error) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	batches := make(chan []*item, e.cfg.Data.Prefetch)
+	running.Go(func() {
+		defer close(batches)
+		cancelOn(cancel, e.decodeAll(ctx, objects, batches))
+	})
+	outcomes := make(chan chan T, 2*cap(e.slots)) // in order; the capacity bounds the calls of work
+	running.Go(func() {
+		defer close(outcomes)
+		for batch := range batches {
+			cancelOn(cancel, e.run(batch))
+			for _, it := range batch {
+				outcome := make(chan T, 1)
+				select {
+				case outcomes <- outcome:
+				case <-ctx.Done():
+					return
+				}
+				running.Go(func() {
+					value, err := work(it)
+					cancelOn(cancel, err)
+					outcome <- value
+				})
+			}
+		}
+	})
+	for outcome := range outcomes {
+		value := <-outcome
+		if ctx.Err() != nil {
+			break
+		}
+		if err := use(value); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+func cancelOn(cancel context.CancelCauseFunc, err error) {
+	if err != nil {
+		cancel(err)
+	}
+}
+
+// decodeAll decodes objects and sends them batch by batch.
+func (e *engine) decodeAll(ctx context.Context, objects []dataset.Object, out chan<- []*item) error {
+	for start := 0; start < len(objects); {
+		views, end := len(objects[start].Views), start+1
+		for end < min(len(objects), start+e.batch(views)) && len(objects[end].Views) == views {
+			end++
+		}
+		batch, errs := make([]*item, end-start), make([]error, end-start)
+		var wg sync.WaitGroup
+		for i := range batch {
+			wg.Go(func() {
+				if batch[i], errs[i] = e.decode(ctx, &objects[start+i]); errs[i] == nil {
+					batch[i].index = start + i
+				}
+			})
+		}
+		wg.Wait()
+		for _, err := range errs {
+			if err != nil {
+				return err
+			}
+		}
+		select {
+		case out <- batch:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		start = end
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+// Package inspect judges objects with a trained model: scores, decisions at calibrated thresholds, regions of defects and
+// pictures of them. It also calibrates those thresholds with good objects. The commands predict and calibrate stand on
+// it, as will everything that runs on a line.
+//
+// The callers' goroutines decode images and draw; the device thread does nothing but run the model.
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/model/calibration"
+	"mvag-torch/model/checkpoint"
+)
+
+// Options of Open and Read.
+type Options struct {
+	// Config takes the place of the checkpoint's configuration. It must agree with it in everything that decides scores.
+	Config *configs.Config
+	// Set overrides settings of the checkpoint's configuration, as "eval.objects=4". It is not applied to Config.
+	Set []string
+	// Uncalibrated accepts a checkpoint without a calibration, to make one.
+	Uncalibrated bool
+}
+
+// Setup is what a checkpoint says before its model is loaded.
+type Setup struct {
+	Path        string
+	Config      configs.Config           // of the run, with the options applied
+	Trained     checkpoint.Info          // as the checkpoint has it
+	Calibration *calibration.Calibration // nil where there is none
+	file        *checkpoint.File
+}
+
+// Read reads a checkpoint without its model. The caller closes the Setup.
+func Read(path string, opt Options) (*Setup, error) {
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	u := &Setup{Path: path, file: f}
+	if err := u.read(opt); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+func (u *Setup) read(opt Options) error {
+	if u.file.Info == nil {
+		return fmt.Errorf("%s: have bare weights, want a checkpoint", u.Path)
+	}
+	u.Trained = *u.file.Info
+	if opt.Config != nil {
+		u.Config = *opt.Config
+	} else {
+		text, err := configs.Marshal(u.Trained.Config)
+		if err != nil {
+			return err
+		}
+		if u.Config, err = configs.Parse(u.Path, text, opt.Set...); err != nil {
+			return err
+		}
+	}
+	if diff := configs.Diff(u.Config, u.Trained.Config, configs.Features, configs.Scores); len(diff) > 0 {
+		return &configs.Error{Faults: []configs.Fault{{Msg: diff[0] + " as in " + u.Path}}}
+	}
+	text := u.file.Calibration()
+	switch {
+	case text == "" && opt.Uncalibrated:
+		return nil
+	case text == "":
+		return fmt.Errorf("%s: have no calibration, want one: mvag-torch calibrate -m %s PATH… with good images", u.Path, u.Path)
+	}
+	var err error
+	if u.Calibration, err = calibration.Parse(text); err != nil {
+		return fmt.Errorf("%s: %w", u.Path, err)
+	}
+	return nil
+}
+
+// Close closes the file of the checkpoint. Inspectors stay as they are.
+func (u *Setup) Close() error { return u.file.Close() }
+
+// Inspector judges objects. It is safe for concurrent use.
+type Inspector struct {
+	engine *engine
+	judge  *judge
+
+	queue   chan *item
+	close   sync.Once
+	closing chan struct{} // no further object is taken
+	stopped chan struct{} // those taken are answered
+}
+
+// Open reads a calibrated checkpoint and loads its model. The caller closes the Inspector.
+func Open(path string, opt Options) (*Inspector, error) {
+	u, err := Read(path, opt)
+	if err != nil {
+		return nil, err
+	}
+	defer u.Close()
+	return u.Start()
+}
+
+// Start loads the model of a calibrated checkpoint. The caller closes the Inspector, and may close u before.
+func (u *Setup) Start() (*Inspector, error) {
+	e, err := newEngine(u, dataset.NewSource(u.Config.Data))
+	if err != nil {
+		return nil, err
+	}
+	i := &Inspector{
+		engine: e, queue: make(chan *item), closing: make(chan struct{}), stopped: make(chan struct{}),
+		judge: &judge{levels: u.Calibration, fit: dataset.NewFit(u.Config.Data), size: u.Config.Eval.MapSize},
+	}
+	go i.serve()
+	return i, nil
+}
+
+// errClosed is what an object gets after Close.
+var errClosed = errors.New("inspect: the inspector is closed")
+
+// Object judges one object. It has a view for each camera of the model, some of which may be absent, or one view in all.
+// An image that cannot be read counts as absent and is an error in its [Image] alone. Objects that wait at the same time
+// go through the model together, up to eval.objects of them; none waits for others to come. When ctx ends, Object returns
+// its cause at once.
+func (i *Inspector) Object(ctx context.Context, object dataset.Object) (*Result, error) {
+	it, err := i.engine.decode(ctx, &object)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case i.queue <- it:
+	case <-i.closing:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	select {
+	case <-it.done:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if it.err != nil {
+		return nil, it.err
+	}
+	return i.judge.result(it), nil
+}
+
+// Objects judges objects in batches of eval.objects as evaluation does, so that scores are equal bit for bit: a batch ends
+// where the number of views changes. Calls of draw, which may be nil, run concurrently, one for each result; then use gets
+// the results one after the other, in the order of objects. The first error ends all.
+func (i *Inspector) Objects(ctx context.Context, objects []dataset.Object, draw, use func(*Result) error) error {
+	return stream(ctx, i.engine, objects, func(it *item) (*Result, error) {
+		r := i.judge.result(it)
+		if draw == nil {
+			return r, nil
+		}
+		return r, draw(r)
+	}, use)
+}
+
+// Close answers the objects that were taken, then frees the model. Later objects get an error.
+func (i *Inspector) Close() error {
+	i.close.Do(func() { close(i.closing) })
+	<-i.stopped
+	return i.engine.close()
+}
+
+// serve runs the objects of Object in batches until Close.
+func (i *Inspector) serve() {
+	defer close(i.stopped)
+	var next *item
+	for {
+		first := next
+		if first == nil {
+			select {
+			case first = <-i.queue:
+			case <-i.closing:
+				return
+			}
+		}
+		var batch []*item
+		batch, next = gather(i.queue, first, i.engine.batch(len(first.views)))
+		err := i.engine.run(batch)
+		for _, it := range batch {
+			it.err = err
+			close(it.done)
+		}
+	}
+}
+
+// gather returns first and what waits behind it, at most n items of the same number of views, and the item that did not
+// fit, if there is one.
+func gather(queue <-chan *item, first *item, n int) (batch []*item, next *item) {
+	batch = append(batch, first)
+	for len(batch) < n {
+		select {
+		case it := <-queue:
+			if len(it.views) != len(first.views) {
+				return batch, it
+			}
+			batch = append(batch, it)
+		default:
+			return batch, nil
+		}
+	}
+	return batch, nil
+}

@@ -1,0 +1,147 @@
+package inspect
+
+import (
+	"image"
+	"math"
+	"sync"
+
+	"mvag-torch/dataset"
+	"mvag-torch/internal/heatmap"
+	"mvag-torch/model/calibration"
+)
+
+// Result is what the inspector says of one object.
+type Result struct {
+	Index   int // of the object among those of Objects
+	Object  *dataset.Object
+	Verdict *Verdict // nil where no image could be judged
+	Images  []Image  // in the order of cameras; absent views are left out
+}
+
+// Lines are those of the images.
+func (r *Result) Lines() []Line {
+	lines := make([]Line, len(r.Images))
+	for i, m := range r.Images {
+		lines[i] = m.Line
+	}
+	return lines
+}
+
+// Image is what the inspector says of one image.
+type Image struct {
+	Line
+	Scores []float32 // its anomaly map [size, size], row by row; nil where there is no verdict
+
+	judge  *judge
+	pixel  calibration.Scale
+	mask   []bool  // [size, size]: above the threshold of pixels
+	pixels []uint8 // [3, Crop, Crop], as the model saw the image
+}
+
+// Line is an Image in predictions.jsonl (docs/format/predictions.md). An image that failed has Error and no verdict.
+type Line struct {
+	Object string `json:"object"`
+	Class  string `json:"class,omitempty"`
+	Camera int    `json:"camera,omitempty"` // from 1; 0 where the object is a single image
+	Path   string `json:"path"`
+
+	*Verdict           // of the image
+	Whole    *Verdict  `json:"of_object,omitempty"` // of its object
+	Regions  *[]Region `json:"regions,omitempty"`
+
+	Heat    string  `json:"heat,omitempty"` // files, relative to the output folder
+	Overlay string  `json:"overlay,omitempty"`
+	Map     string  `json:"map,omitempty"`
+	Millis  float64 `json:"time_ms,omitempty"` // of the model, divided evenly among the images of a batch
+	Error   string  `json:"error,omitempty"`
+}
+
+// Refused is the line of an image that belongs to no object.
+func Refused(r dataset.Rejected) Line { return Line{Path: r.Path, Error: r.Err.Error()} }
+
+// Verdict is a score and what calibration makes of it.
+type Verdict struct {
+	Score      float64 `json:"score"`
+	Calibrated float64 `json:"calibrated"` // 0 to 1; 0.5 at the threshold
+	Threshold  float64 `json:"threshold"`
+	Basis      string  `json:"basis"`    // of the threshold: class, shift or pooled
+	Decision   string  `json:"decision"` // Good or Defective
+}
+
+// The decisions.
+const (
+	Good      = "good"
+	Defective = "defective"
+)
+
+func newVerdict(scale calibration.Scale, score float64) *Verdict {
+	v := &Verdict{score, scale.Value(score), scale.Threshold, scale.Basis, Good}
+	if scale.Defective(score) {
+		v.Decision = Defective
+	}
+	return v
+}
+
+// judge turns scores into results.
+type judge struct {
+	levels *calibration.Calibration
+	fit    dataset.Fit
+	size   int      // of maps, in pixels a side
+	curves sync.Map // *calibration.Curve by calibration.Scale
+}
+
+// result judges an item that went through the model.
+func (g *judge) result(it *item) *Result {
+	r := &Result{Index: it.index, Object: it.object}
+	if best := it.score(); !math.IsNaN(best) {
+		r.Verdict = newVerdict(g.levels.Object.For(it.object.Class), best)
+	}
+	for j, v := range it.object.Views {
+		if !v.Present() {
+			continue
+		}
+		m := Image{Line: Line{Object: it.object.ID, Class: it.object.Class, Path: v.Path, Whole: r.Verdict}, judge: g}
+		if len(it.object.Views) > 1 {
+			m.Camera = v.Camera + 1
+		}
+		switch seen := it.views[j]; {
+		case seen.err != nil:
+			m.Error = seen.err.Error()
+		case math.IsNaN(seen.score):
+			m.Error = v.Path + ": have a score that is not a number"
+		default:
+			g.image(&m, it, j)
+		}
+		r.Images = append(r.Images, m)
+	}
+	return r
+}
+
+// image enters the verdict and the regions of view j.
+func (g *judge) image(m *Image, it *item, j int) {
+	seen := it.views[j]
+	m.Verdict = newVerdict(g.levels.Image.For(m.Class), seen.score)
+	m.Millis = math.Round(it.took.Seconds()*1e6/float64(it.present())) / 1e3
+	m.Scores, m.pixels, m.pixel = seen.scores, it.planes(j), g.levels.Pixel.For(m.Class)
+	m.mask = make([]bool, len(m.Scores))
+	for i, v := range m.Scores {
+		m.mask[i] = m.pixel.Defective(float64(v))
+	}
+	found := regions(m.Scores, m.mask, g.size, m.pixel, g.fit, seen.width, seen.height)
+	m.Regions = &found
+}
+
+// Draw draws the map of an image that has a verdict in fixed colours, and the image as the model saw it with these colours
+// and the outline of its regions. Both are squares of eval.map_size pixels.
+func (m *Image) Draw() (heat, overlay *image.RGBA) {
+	g := m.judge
+	curve, ok := g.curves.Load(m.pixel)
+	if !ok {
+		curve, _ = g.curves.LoadOrStore(m.pixel, m.pixel.Curve())
+	}
+	values := make([]float32, len(m.Scores))
+	for i, v := range m.Scores {
+		values[i] = curve.(*calibration.Curve).At(v)
+	}
+	return heatmap.Heat(values, g.size), heatmap.Overlay(heatmap.Image(m.pixels, g.fit.Crop, g.size), values, m.mask)
+}
