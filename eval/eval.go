@@ -1,10 +1,10 @@
 // Package eval runs a trained model over the test objects of a data set: one
-// anomaly map and score a picture, one score an object, and the metrics of
+// anomaly map and score a image, one score an object, and the metrics of
 // every class (model.md section 6). Its parts: eval/metric computes the
 // numbers, eval/score gathers a class, eval/report writes the results.
 //
 // A class goes object by object, those with defects first, so that afterwards
-// the maps of good objects are counted and dropped. Pictures are decoded and
+// the maps of good objects are counted and dropped. Images are decoded and
 // maps are scored by goroutines while the device computes the next batch.
 package eval
 
@@ -25,15 +25,15 @@ import (
 
 // Outcome is an evaluation.
 type Outcome struct {
-	Results  report.Results
-	Pictures []score.Picture
-	Objects  []score.Object
-	Curves   []score.Curve
+	Results report.Results
+	Images  []score.Image
+	Objects []score.Object
+	Curves  []score.Curve
 }
 
 // Plan is what an evaluation is about to do.
 type Plan struct {
-	Classes, Pictures int
+	Classes, Images int
 	// Restored lists the classes that an interrupted evaluation had finished.
 	Restored []string
 	// Ignored says why results of an interrupted evaluation are not used; nil
@@ -51,14 +51,14 @@ type Plan struct {
 // Map from any goroutine, the others from the evaluating thread.
 type Sink interface {
 	Begin(Plan)
-	// Batch is called after each batch: done of total pictures.
+	// Batch is called after each batch: done of total images.
 	Batch(class string, done, total int)
-	// Wants says whether Map is to be called for the pictures of an object, which
+	// Wants says whether Map is to be called for the images of an object, which
 	// has this score. It is asked about every object of a class, in any order. Of
 	// a class that was restored, the objects that are wanted when it is asked
 	// about all of them a second time are run once more.
 	Wants(object *dataset.Object, score float64) bool
-	// Map hands over the map of a picture, [size, size], and its mask, nil
+	// Map hands over the map of a image, [size, size], and its mask, nil
 	// where it is good. Both may be kept.
 	Map(v dataset.View, object *dataset.Object, scores []float32, mask []bool)
 }
@@ -74,15 +74,15 @@ type Options struct {
 }
 
 // Run evaluates m on the test objects of data, class after class. Errors name
-// the class and the picture.
+// the class and the image.
 func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *dataset.Set, opt Options) (Outcome, error) {
 	protocol := newProtocol(cfg, m, data.Test)
 	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, fingerprints: map[string]string{}, out: &Outcome{}}
 	plan := r.plan(data, protocol)
-	if plan.Pictures == 0 {
-		return Outcome{}, errors.New("no test pictures")
+	if plan.Images == 0 {
+		return Outcome{}, errors.New("no test images")
 	}
-	r.total = plan.Pictures
+	r.total = plan.Images
 	opt.Sink.Begin(plan)
 	err := tensor.Run(func(s *tensor.Scope) error {
 		r.predictor = model.NewPredictor(s, m.Model, cfg)
@@ -100,7 +100,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *datase
 	for _, c := range r.out.Results.Classes {
 		protocol.EmptyMasks += c.Defective - c.Masks
 	}
-	protocol.Unreadable = plan.Pictures - len(r.out.Pictures)
+	protocol.Unreadable = plan.Images - len(r.out.Images)
 	protocol.Excluded = r.out.Results.Excluded()
 	r.out.Results.Protocol = protocol
 	return *r.out, err
@@ -125,7 +125,7 @@ type run struct {
 	predictor    *model.Predictor
 	restored     map[string]score.Result
 	out          *Outcome
-	done, total  int // pictures
+	done, total  int // images
 }
 
 // plan looks for what is left of an interrupted evaluation and adds up.
@@ -143,13 +143,13 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 		plan.Classes++
 		marked, all := 0, 0
 		for i := range objects {
-			n := pictures(&objects[i])
+			n := images(&objects[i])
 			all += n
 			if objects[i].Defective() {
 				marked += n
 			}
 		}
-		plan.Pictures += all
+		plan.Images += all
 		if _, ok := r.restored[class]; ok {
 			plan.Restored = append(plan.Restored, class)
 			continue
@@ -165,8 +165,8 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 	return plan
 }
 
-// pictures counts what is there of an object.
-func pictures(o *dataset.Object) int {
+// images counts what is there of an object.
+func images(o *dataset.Object) int {
 	n := 0
 	for _, v := range o.Views {
 		if v.Present() {
@@ -181,7 +181,7 @@ func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) erro
 	result, ok := r.restored[name]
 	if ok {
 		for i := range objects {
-			r.done += pictures(&objects[i])
+			r.done += images(&objects[i])
 		}
 		if err := r.again(s, name, objects, result.Objects); err != nil {
 			return err
@@ -200,14 +200,14 @@ func (r *run) class(s *tensor.Scope, name string, objects []dataset.Object) erro
 		}
 	}
 	r.out.Results.Classes = append(r.out.Results.Classes, result.Class)
-	r.out.Pictures = append(r.out.Pictures, result.Pictures...)
+	r.out.Images = append(r.out.Images, result.Images...)
 	r.out.Objects = append(r.out.Objects, result.Objects...)
 	r.out.Curves = append(r.out.Curves, result.Curve)
 	return nil
 }
 
 // predict runs objects in their order; each gets the maps [V, size, size] of
-// every object with its place in the list; it lacks the pictures that were left
+// every object with its place in the list; it lacks the images that were left
 // out.
 func (r *run) predict(ctx context.Context, s *tensor.Scope, objects []dataset.Object, each func(i int, object *dataset.Object, maps []float32) error) error {
 	loader, err := dataset.NewEvalLoader(ctx, objects, dataset.LoaderOptions{

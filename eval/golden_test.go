@@ -37,7 +37,7 @@ func miniviewConfig(t *testing.T) configs.Config {
 }
 
 // TestGoldenMiniview evaluates the reference's trained weights on 680 rendered
-// pictures. golden/miniview_s224.json was computed by PyTorch with Pillow's
+// images. golden/miniview_s224.json was computed by PyTorch with Pillow's
 // JPEG decoder, which accounts for most of the differences allowed: 0.005 for
 // every metric of every class, 3 % for every score.
 func TestGoldenMiniview(t *testing.T) {
@@ -109,7 +109,7 @@ func TestGoldenMiniview(t *testing.T) {
 		}
 	}
 	folder := func(class, id string) string { return strings.TrimPrefix(id, class+"/") }
-	for _, p := range out.Pictures {
+	for _, p := range out.Images {
 		views := want.Scores[p.Class][folder(p.Class, p.Object)].Views
 		relative(fmt.Sprintf("%s C%d", p.Object, p.Camera), float64(p.Score), views[p.Camera-1])
 	}
@@ -119,9 +119,9 @@ func TestGoldenMiniview(t *testing.T) {
 		relative(o.ID+" max", float64(o.Max), expected.Max)
 		relative(o.ID+" pooled", float64(o.Pooled), expected.Pooled)
 	}
-	t.Logf("%d pictures: metrics differ by at most %.4f, scores by at most %.2f %%", len(out.Pictures), worst, 100*worstScore)
-	if len(out.Pictures) != 680 {
-		t.Errorf("have %d pictures, want 680", len(out.Pictures))
+	t.Logf("%d images: metrics differ by at most %.4f, scores by at most %.2f %%", len(out.Images), worst, 100*worstScore)
+	if len(out.Images) != 680 {
+		t.Errorf("have %d images, want 680", len(out.Images))
 	}
 }
 
@@ -138,7 +138,7 @@ func decoded(t *testing.T, out Outcome) (r struct {
 		t.Fatal(err)
 	}
 	for _, class := range r.Classes {
-		for _, count := range []string{"pictures", "defective", "objects", "masks", "details"} {
+		for _, count := range []string{"images", "defective", "objects", "masks", "details"} {
 			delete(class, count)
 		}
 	}

@@ -29,8 +29,8 @@ type ingest struct {
 // job is an object with its maps.
 type job struct {
 	place  int
-	object *dataset.Object // without the pictures that were left out
-	marked bool            // it is defective, with all its pictures
+	object *dataset.Object // without the images that were left out
+	marked bool            // it is defective, with all its images
 	maps   []float32
 }
 
@@ -94,7 +94,7 @@ func (in *ingest) evaluate(s *tensor.Scope) (score.Result, error) {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		in.done += pictures(&in.objects[i])
+		in.done += images(&in.objects[i])
 		in.sink.Lock()
 		in.opt.Sink.Batch(in.name, in.done, in.total)
 		in.sink.Unlock()
@@ -132,7 +132,7 @@ func (in *ingest) object(j job) error {
 	return in.maps.write(j.place, views)
 }
 
-// views lists the pictures of an object with their parts of the maps [V, size,
+// views lists the images of an object with their parts of the maps [V, size,
 // size] and their masks.
 func (in *ingest) views(object *dataset.Object, maps []float32) ([]score.View, error) {
 	size := in.cfg.Eval.MapSize

@@ -16,7 +16,7 @@ import (
 type mapFile struct {
 	folder, class string
 	maps, masks   *npy.File
-	first         []int // row of the first picture of each object, and of what follows the last
+	first         []int // row of the first image of each object, and of what follows the last
 }
 
 const unfinished = ".part"
@@ -29,7 +29,7 @@ func createMaps(folder, class string, objects []dataset.Object, size int) (*mapF
 	rows := 0
 	for i := range objects {
 		f.first = append(f.first, rows)
-		rows += pictures(&objects[i])
+		rows += images(&objects[i])
 	}
 	f.first = append(f.first, rows)
 	var err error
@@ -51,7 +51,7 @@ func (f *mapFile) write(place int, views []score.View) error {
 		return nil
 	}
 	if want := f.first[place+1] - f.first[place]; len(views) != want {
-		return fmt.Errorf("saved maps: have %d pictures of an object, want its %d: data.on_error has left some out", len(views), want)
+		return fmt.Errorf("saved maps: have %d images of an object, want its %d: data.on_error has left some out", len(views), want)
 	}
 	for i, v := range views {
 		row := f.first[place] + i
@@ -70,7 +70,7 @@ func (f *mapFile) finish(result score.Result, err error) error {
 	}
 	err = cmp.Or(err, f.maps.Close(), f.masks.Close())
 	if err == nil {
-		err = score.WriteLines(f.path(score.TableSuffix), result.Pictures)
+		err = score.WriteLines(f.path(score.TableSuffix), result.Images)
 	}
 	for _, suffix := range []string{score.MapsSuffix, score.MasksSuffix} {
 		if err == nil {

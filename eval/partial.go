@@ -15,10 +15,10 @@ import (
 // partial is a line of the file of finished classes: the result of one class. The protocol of its results is the
 // fingerprint of what decided them.
 type partial struct {
-	Results  report.Results  `json:"results"`
-	Pictures []score.Picture `json:"pictures"`
-	Objects  []score.Object  `json:"objects"`
-	Curve    score.Curve     `json:"curve"`
+	Results report.Results `json:"results"`
+	Images  []score.Image  `json:"images"`
+	Objects []score.Object `json:"objects"`
+	Curve   score.Curve    `json:"curve"`
 }
 
 // save appends a finished class to the file at path, "" for none. A line begins with its end of line, so that one that
@@ -28,7 +28,7 @@ func save(path, fingerprint string, result score.Result) error {
 		return nil
 	}
 	line, err := json.Marshal(partial{
-		report.Results{Protocol: fingerprint, Classes: []report.Class{result.Class}}, result.Pictures, result.Objects, result.Curve,
+		report.Results{Protocol: fingerprint, Classes: []report.Class{result.Class}}, result.Images, result.Objects, result.Curve,
 	})
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func readPartial(line []byte, want map[string]string) (score.Result, error) {
 	if err := json.Unmarshal(raw, &have); err != nil || have != want[c.Name] {
 		return score.Result{}, fmt.Errorf("class %q: have results of another model, setting, file or version of the program", c.Name)
 	}
-	return score.Result{Class: c, Pictures: p.Pictures, Objects: p.Objects, Curve: p.Curve}, nil
+	return score.Result{Class: c, Images: p.Images, Objects: p.Objects, Curve: p.Curve}, nil
 }
 
 // Forget removes the file of finished classes once their results are safe elsewhere.

@@ -141,10 +141,10 @@ func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, sink 
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err
 	}
-	if err := writeScores(folder, outcome.Pictures, outcome.Objects, outcome.Curves); err != nil {
+	if err := writeScores(folder, outcome.Images, outcome.Objects, outcome.Curves); err != nil {
 		return nil, err
 	}
-	fit, scale := dataset.NewFit(cfg.Data), scaleOf(outcome.Pictures)
+	fit, scale := dataset.NewFit(cfg.Data), scaleOf(outcome.Images)
 	colour := func(_ string, v float32) float32 { return scale.At(v) }
 	if judged != nil { // the threshold of pixels in the middle, half of it and less black
 		colour = func(class string, v float32) float32 { return v/float32(judged.Pixel.For(class).Threshold) - 0.5 }
@@ -160,7 +160,7 @@ func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, sink 
 }
 
 // writeScores writes scores.jsonl, objects.jsonl and curves.jsonl.
-func writeScores(folder string, pictures []score.Picture, objects []score.Object, curves []score.Curve) error {
+func writeScores(folder string, pictures []score.Image, objects []score.Object, curves []score.Curve) error {
 	return cmp.Or(
 		score.WriteLines(filepath.Join(folder, "scores.jsonl"), pictures),
 		score.WriteLines(filepath.Join(folder, "objects.jsonl"), objects),
@@ -170,7 +170,7 @@ func writeScores(folder string, pictures []score.Picture, objects []score.Object
 
 // scaleOf spans the colours from the median score of good pictures to the
 // highest of all.
-func scaleOf(scores []score.Picture) heatmap.Scale {
+func scaleOf(scores []score.Image) heatmap.Scale {
 	var good, all []float32
 	for _, s := range scores {
 		all = append(all, float32(s.Score))
@@ -195,7 +195,7 @@ type evalSink struct {
 }
 
 func (s *evalSink) Begin(p eval.Plan) {
-	fmt.Fprintf(os.Stderr, "evaluating %d pictures of %d classes; the scores need up to %s of memory", p.Pictures, p.Classes, machine.Size(p.Memory))
+	fmt.Fprintf(os.Stderr, "evaluating %d pictures of %d classes; the scores need up to %s of memory", p.Images, p.Classes, machine.Size(p.Memory))
 	if p.Disk > 0 {
 		fmt.Fprintf(os.Stderr, ", the maps %s of disk", machine.Size(p.Disk))
 	}

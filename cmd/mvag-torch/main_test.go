@@ -157,7 +157,7 @@ func TestFromNothingToATable(t *testing.T) {
 	if err := json.Unmarshal([]byte(must("eval", "-m", model, "--format", "json", "-o", other)), &results); err != nil {
 		t.Fatal(err)
 	}
-	if results.Protocol["iteration"] != 4.0 || results.Classes["gear"]["pictures"] != 15.0 {
+	if results.Protocol["iteration"] != 4.0 || results.Classes["gear"]["images"] != 15.0 {
 		t.Errorf("have %v", results)
 	}
 	scores, err := os.ReadFile(filepath.Join(other, "scores.jsonl"))

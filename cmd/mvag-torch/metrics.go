@@ -58,7 +58,7 @@ func scoreMaps(c *cli.Context) error {
 		if err := report.Write(filepath.Join(folder, "results.json"), found.Results); err != nil {
 			return err
 		}
-		if err := writeScores(folder, found.Pictures, found.Objects, found.Curves); err != nil {
+		if err := writeScores(folder, found.Images, found.Objects, found.Curves); err != nil {
 			return err
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// synthetic returns n maps of 256x256 and their masks; half the pictures have
+// synthetic returns n maps of 256x256 and their masks; half the images have
 // elliptical defects, in all about 0.56 % of the pixels. Scores are log-normal
 // on a grid of 28x28 and bilinear between.
 func synthetic(n int) (maps [][]float32, masks [][]bool) {
@@ -49,14 +49,14 @@ func synthetic(n int) (maps [][]float32, masks [][]bool) {
 }
 
 // BenchmarkPixels evaluates a class of synthetic maps. "kept" adds everything
-// and ranks; "sealed" adds the pictures with defects, seals, adds the rest.
+// and ranks; "sealed" adds the images with defects, seals, adds the rest.
 func BenchmarkPixels(b *testing.B) {
-	const pictures = 300
-	maps, masks := synthetic(pictures)
+	const images = 300
+	maps, masks := synthetic(images)
 	add := func(b *testing.B, p *Pixels, anomalous bool) {
 		for i := range maps {
 			if (masks[i] != nil) == anomalous {
-				if err := p.Add(Picture{Name: fmt.Sprint(i), Scores: maps[i], Mask: masks[i], Height: 256, Width: 256}); err != nil {
+				if err := p.Add(Image{Name: fmt.Sprint(i), Scores: maps[i], Mask: masks[i], Height: 256, Width: 256}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -68,7 +68,7 @@ func BenchmarkPixels(b *testing.B) {
 				var p Pixels
 				run(&p)
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(pictures*256*256), "ns/pixel")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(images*256*256), "ns/pixel")
 		})
 	}
 	var share float64
@@ -85,5 +85,5 @@ func BenchmarkPixels(b *testing.B) {
 		add(b, p, false)
 		p.Summarize(AUPROLimit)
 	})
-	b.Logf("%d pictures, %.2f %% anomalous pixels, %d processors", pictures, 100*share, runtime.GOMAXPROCS(0))
+	b.Logf("%d images, %.2f %% anomalous pixels, %d processors", images, 100*share, runtime.GOMAXPROCS(0))
 }

@@ -11,10 +11,10 @@ import (
 
 // strict adds to every mask the mask of another rule: some pixels fewer, a few
 // more.
-func strict(pictures []Picture) []Picture {
+func strict(images []Image) []Image {
 	rng := rand.New(rand.NewPCG(5, 5))
-	for i := range pictures {
-		x := &pictures[i]
+	for i := range images {
+		x := &images[i]
 		if x.Mask == nil {
 			continue
 		}
@@ -23,7 +23,7 @@ func strict(pictures []Picture) []Picture {
 			x.Other[j] = in && rng.IntN(3) > 0 || i%5 == 0 && rng.IntN(20) == 0
 		}
 	}
-	return pictures
+	return images
 }
 
 // text prints a summary without Compat, every float with all its bits; maps
@@ -45,17 +45,17 @@ func summarize(t *testing.T, p *Pixels) Summary {
 	return s
 }
 
-func TestViewsAreTheirPicturesAlone(t *testing.T) {
-	pictures := tied(1, 40, 90)
+func TestViewsAreTheirImagesAlone(t *testing.T) {
+	images := tied(1, 40, 90)
 	var p Pixels
-	addAll(t, &p, pictures)
+	addAll(t, &p, images)
 	s := summarize(t, &p)
 	if len(s.Views) != 3 {
 		t.Fatalf("have %d views, want 3", len(s.Views))
 	}
 	for view, have := range s.Views {
 		var one Pixels
-		addAll(t, &one, slices.DeleteFunc(slices.Clone(pictures), func(x Picture) bool { return x.View != view }))
+		addAll(t, &one, slices.DeleteFunc(slices.Clone(images), func(x Image) bool { return x.View != view }))
 		if want := summarize(t, &one); !same(results{PixelRanking: have}, results{PixelRanking: want.PixelRanking}) {
 			t.Errorf("view %d: have %+v, want %+v", view, have, want.PixelRanking)
 		}
@@ -65,14 +65,14 @@ func TestViewsAreTheirPicturesAlone(t *testing.T) {
 // TestPartsAgainstDefinitions compares defect codes and objects with the oracle
 // on all normal pixels and their own anomalous ones.
 func TestPartsAgainstDefinitions(t *testing.T) {
-	pictures := tied(2, 12, 30)
+	images := tied(2, 12, 30)
 	var p Pixels
-	addAll(t, &p, pictures)
+	addAll(t, &p, images)
 	s := summarize(t, &p)
-	part := func(name string, have PixelRanking, own func(Picture) bool) {
+	part := func(name string, have PixelRanking, own func(Image) bool) {
 		var all []sample
 		var sizes []int64
-		for _, x := range pictures {
+		for _, x := range images {
 			first := len(sizes)
 			for i, r := range flood(x) {
 				switch {
@@ -96,10 +96,10 @@ func TestPartsAgainstDefinitions(t *testing.T) {
 		}
 	}
 	for code, have := range s.Codes {
-		part("code "+code, have, func(x Picture) bool { return x.Code == code })
+		part("code "+code, have, func(x Image) bool { return x.Code == code })
 	}
 	for object, have := range s.Objects {
-		part("object "+object, have, func(x Picture) bool { return x.Object == object })
+		part("object "+object, have, func(x Image) bool { return x.Object == object })
 	}
 	if len(s.Codes) != 2 || len(s.Objects) != 4 {
 		t.Errorf("have %d codes and %d objects, want 2 and 4", len(s.Codes), len(s.Objects))
@@ -108,17 +108,17 @@ func TestPartsAgainstDefinitions(t *testing.T) {
 
 func TestOtherMasks(t *testing.T) {
 	for _, seal := range []bool{false, true} {
-		pictures := strict(tied(3, 40, 60))
+		images := strict(tied(3, 40, 60))
 		var p, by Pixels
-		anomalous, normal := anomalousFirst(pictures)
+		anomalous, normal := anomalousFirst(images)
 		addAll(t, &p, anomalous)
 		if seal {
 			p.Seal()
 		}
 		addAll(t, &p, normal)
-		for _, x := range pictures {
+		for _, x := range images {
 			x.Mask, x.Other = x.Other, nil
-			addAll(t, &by, []Picture{x})
+			addAll(t, &by, []Image{x})
 		}
 		have, want := summarize(t, &p).Other, summarize(t, &by).PixelRanking
 		if have == nil || !same(results{PixelRanking: *have}, results{PixelRanking: want}) {
@@ -145,11 +145,11 @@ func TestLimitsDoNotDisturbEachOther(t *testing.T) {
 
 // TestGoroutines adds from several at once, Seal among them.
 func TestGoroutines(t *testing.T) {
-	pictures := strict(tied(9, 60, 90))
+	images := strict(tied(9, 60, 90))
 	var whole Pixels
-	addAll(t, &whole, pictures)
+	addAll(t, &whole, images)
 	want := text(summarize(t, &whole))
-	anomalous, normal := anomalousFirst(pictures)
+	anomalous, normal := anomalousFirst(images)
 	var p Pixels
 	var wg sync.WaitGroup
 	for i := range anomalous {

@@ -14,7 +14,7 @@ import (
 // none, the share below it is interpolated, and false-positive rates are off by
 // at most Slack.
 type Compat struct {
-	// AUPRO200 is what Dinomaly's compute_pro, over all pictures of a class, and
+	// AUPRO200 is what Dinomaly's compute_pro, over all images of a class, and
 	// the papers compared with it print as AUPRO. Thresholds are the 200 values
 	// t_k = min + k*(max-min)/200 of all scores, a pixel is found if its score is
 	// above t_k, points with a false-positive rate of 0.3 or more are left out,
@@ -120,7 +120,7 @@ func (w *walk) points(cuts []uint32) []point {
 			}
 			sizes = append(sizes, regions[region].Size)
 		}
-		slices.Sort(sizes) // so that the sum does not depend on the order of pictures
+		slices.Sort(sizes) // so that the sum does not depend on the order of images
 		for _, size := range sizes {
 			overlap.add(1 / float64(size))
 		}

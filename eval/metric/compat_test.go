@@ -21,9 +21,9 @@ func TestAUPRO200EdgeCases(t *testing.T) {
 		{"all infinite", []float32{inf, -inf}, nan},
 	}
 	for _, c := range cases {
-		x := Picture{Name: c.name, Scores: c.scores, Mask: make([]bool, len(c.scores)), Height: 1, Width: len(c.scores)}
+		x := Image{Name: c.name, Scores: c.scores, Mask: make([]bool, len(c.scores)), Height: 1, Width: len(c.scores)}
 		x.Mask[0] = true
-		if have := evaluate(t, []Picture{x}, AUPROLimit).aupro200; !near(have, c.want, 0) {
+		if have := evaluate(t, []Image{x}, AUPROLimit).aupro200; !near(have, c.want, 0) {
 			t.Errorf("%s: have %v, want %v", c.name, have, c.want)
 		}
 	}
@@ -42,17 +42,17 @@ func TestFloorKey(t *testing.T) {
 }
 
 // TestCompatAfterSeal: what is interpolated is near, and the same bits whatever
-// normal pictures came before Seal.
+// normal images came before Seal.
 func TestCompatAfterSeal(t *testing.T) {
 	maps, masks := synthetic(24)
-	var pictures []Picture
+	var images []Image
 	for i := range maps {
-		pictures = append(pictures, Picture{Name: "p", Scores: maps[i], Mask: masks[i], Height: 256, Width: 256})
+		images = append(images, Image{Name: "p", Scores: maps[i], Mask: masks[i], Height: 256, Width: 256})
 	}
 	var exact Pixels
-	addAll(t, &exact, pictures)
+	addAll(t, &exact, images)
 	want := summarize(t, &exact).Compat
-	anomalous, normal := anomalousFirst(pictures)
+	anomalous, normal := anomalousFirst(images)
 	var first Compat
 	for early := range 3 {
 		var p Pixels
@@ -65,7 +65,7 @@ func TestCompatAfterSeal(t *testing.T) {
 			first = have
 		}
 		if have != first {
-			t.Errorf("%d normal pictures before Seal: have %+v, want %+v", early, have, first)
+			t.Errorf("%d normal images before Seal: have %+v, want %+v", early, have, first)
 		}
 		if have.Slack == 0 || have.Slack > 1e-3 {
 			t.Errorf("slack: have %v, want a little", have.Slack)

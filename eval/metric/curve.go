@@ -22,7 +22,7 @@ type Curve struct {
 	// nothing is.
 	Precision []float64 `json:"precision"`
 	// Overlap is the mean over regions of their share predicted, the PRO that
-	// AUPRO is the area of; empty for pictures and objects.
+	// AUPRO is the area of; empty for images and objects.
 	Overlap []float64 `json:"pro,omitempty"`
 }
 
@@ -107,7 +107,7 @@ func (t *tracer) keep() {
 	}
 }
 
-// RankCurve is the curve of pictures or objects, whose numbers Rank computes.
+// RankCurve is the curve of images or objects, whose numbers Rank computes.
 func RankCurve(scores []float32, labels []bool) (Curve, error) {
 	c, positives, err := count(scores, labels)
 	if err != nil {

@@ -22,12 +22,12 @@ func area(x, y []float64, limit float64) float64 {
 	return total / limit
 }
 
-// blobs returns pictures with blobs of defects that mostly score higher. Levels
+// blobs returns images with blobs of defects that mostly score higher. Levels
 // is the number of different scores, 0 for no limit.
-func blobs(r *rand.Rand, pictures, side, levels int) []Picture {
-	var out []Picture
-	for i := range pictures {
-		x := Picture{Name: fmt.Sprint(i), Height: side, Width: side, Scores: make([]float32, side*side), Mask: make([]bool, side*side)}
+func blobs(r *rand.Rand, images, side, levels int) []Image {
+	var out []Image
+	for i := range images {
+		x := Image{Name: fmt.Sprint(i), Height: side, Width: side, Scores: make([]float32, side*side), Mask: make([]bool, side*side)}
 		for k := range x.Scores {
 			u, v := k%side-side/2, k/side-side/2
 			x.Mask[k] = i%2 == 1 && u*u+v*v < (i+2)*(i+2)

@@ -53,8 +53,8 @@ func TestGolden(t *testing.T) {
 				c.compareRanking(t, r)
 				return
 			}
-			pictures := c.pictures(t)
-			r := evaluate(t, pictures, AUPROLimit)
+			images := c.images(t)
+			r := evaluate(t, images, AUPROLimit)
 			c.compareRanking(t, r.Ranking)
 			compare(t, "aupro", r.AUPRO, c.Expected.AUPRO, 1e-9)
 			compareExact(t, "aupro", r.AUPRO, c.Expected.AUPROExact)
@@ -107,11 +107,11 @@ func bools(in []int) []bool {
 	return out
 }
 
-// pictures of a case, inline or from its two .npy files.
-func (c *goldenCase) pictures(t *testing.T) []Picture {
+// images of a case, inline or from its two .npy files.
+func (c *goldenCase) images(t *testing.T) []Image {
 	t.Helper()
 	n, h, w := c.Shape[0], c.Shape[1], c.Shape[2]
-	out := make([]Picture, n)
+	out := make([]Image, n)
 	if c.MapsFile != "" {
 		maps, masks := open(t, c.MapsFile), open(t, c.MasksFile)
 		for i := range out {
@@ -120,7 +120,7 @@ func (c *goldenCase) pictures(t *testing.T) []Picture {
 			if errMap != nil || errMask != nil {
 				t.Fatal(errMap, errMask)
 			}
-			out[i] = Picture{Name: "smooth", Scores: scores, Mask: make([]bool, h*w), Height: h, Width: w}
+			out[i] = Image{Name: "smooth", Scores: scores, Mask: make([]bool, h*w), Height: h, Width: w}
 			for j, v := range mask {
 				out[i].Mask[j] = v != 0
 			}
@@ -128,7 +128,7 @@ func (c *goldenCase) pictures(t *testing.T) []Picture {
 		return out
 	}
 	for i := range out {
-		out[i] = Picture{Name: strconv.Itoa(i), Height: h, Width: w}
+		out[i] = Image{Name: strconv.Itoa(i), Height: h, Width: w}
 		for y := range h {
 			out[i].Scores = append(out[i].Scores, c.Maps[i][y]...)
 			for _, m := range c.Masks[i][y] {

@@ -37,7 +37,7 @@ func (c *counts) steps(positives []uint64, regions []region, visit func(step)) {
 				sizes = append(sizes, regions[number].Size)
 			}
 		}
-		slices.Sort(sizes) // so that the sum does not depend on the order of pictures
+		slices.Sort(sizes) // so that the sum does not depend on the order of images
 		s := step{edge: int(at), count: int64(end - begin), above: c.above[at], equal: c.equal[at]}
 		for _, size := range sizes {
 			s.weight += 1 / float64(size)
@@ -114,7 +114,7 @@ func (in *integral) add(s step) {
 	}
 }
 
-// ranking returns the metrics of pictures, objects or pixels.
+// ranking returns the metrics of images, objects or pixels.
 func (in *integral) ranking(keys []uint32) Ranking {
 	if in.p == 0 {
 		nan := math.NaN()

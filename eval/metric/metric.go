@@ -1,5 +1,5 @@
 // Package metric computes the exact numbers that anomaly detection is judged
-// by: AUROC, average precision and maximal F1 of pictures, objects and pixels,
+// by: AUROC, average precision and maximal F1 of images, objects and pixels,
 // and the per-region overlap AUPRO; and beside them, under names of their own,
 // the numbers that other programs compute instead.
 //
@@ -81,7 +81,7 @@ func (n *Number) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Rank computes the ranking of pictures or objects: scores[i] belongs to a
+// Rank computes the ranking of images or objects: scores[i] belongs to a
 // sample that is anomalous if labels[i] is true. Its error names the lengths
 // if they differ, or the first sample whose score is NaN.
 func Rank(scores []float32, labels []bool) (Ranking, error) {

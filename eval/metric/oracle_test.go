@@ -8,17 +8,17 @@ import (
 	"testing"
 )
 
-// results are all numbers of a set of pictures, of the code or of the oracle.
+// results are all numbers of a set of images, of the code or of the oracle.
 type results struct {
 	PixelRanking
 	aupro200 float64
 }
 
-// evaluate adds the pictures in the order given.
-func evaluate(t testing.TB, pictures []Picture, limit float64) results {
+// evaluate adds the images in the order given.
+func evaluate(t testing.TB, images []Image, limit float64) results {
 	t.Helper()
 	var p Pixels
-	addAll(t, &p, pictures)
+	addAll(t, &p, images)
 	s, err := p.Summarize(limit)
 	if err != nil {
 		t.Fatal(err)
@@ -29,18 +29,18 @@ func evaluate(t testing.TB, pictures []Picture, limit float64) results {
 	return results{s.PixelRanking, s.Compat.AUPRO200}
 }
 
-func addAll(t testing.TB, p *Pixels, pictures []Picture) {
+func addAll(t testing.TB, p *Pixels, images []Image) {
 	t.Helper()
-	for _, x := range pictures {
+	for _, x := range images {
 		if err := p.Add(x); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// anomalousFirst returns the pictures with anomalous pixels and the others.
-func anomalousFirst(pictures []Picture) (anomalous, normal []Picture) {
-	for _, x := range pictures {
+// anomalousFirst returns the images with anomalous pixels and the others.
+func anomalousFirst(images []Image) (anomalous, normal []Image) {
+	for _, x := range images {
 		if slices.Contains(x.Mask, true) || slices.Contains(x.Other, true) {
 			anomalous = append(anomalous, x)
 		} else {
@@ -58,11 +58,11 @@ type sample struct {
 
 // oracle computes everything from the definitions, in rational arithmetic and
 // with every distinct score as a threshold. The limit of AUPRO is limit/10.
-func oracle(pictures []Picture, limit int64) results {
+func oracle(images []Image, limit int64) results {
 	var all []sample
 	var sizes []int64
 	masks := 0
-	for _, x := range pictures {
+	for _, x := range images {
 		region := flood(x)
 		first := len(sizes)
 		for i, s := range x.Scores {
@@ -95,7 +95,7 @@ func oracle(pictures []Picture, limit int64) results {
 }
 
 // flood numbers the 8-connected regions of a mask from 0; -1 is no region.
-func flood(x Picture) []int {
+func flood(x Image) []int {
 	region := slices.Repeat([]int{-1}, len(x.Scores))
 	if x.Mask == nil {
 		return region
@@ -278,12 +278,12 @@ var levels = []float32{
 	float32(math.Copysign(0, -1)), 0, math.SmallestNonzeroFloat32, 0.25, 1, 1, math.MaxFloat32, float32(math.Inf(1)),
 }
 
-// random returns 1 to 3 pictures of 1 to 12 pixels in all, one score in two of
+// random returns 1 to 3 images of 1 to 12 pixels in all, one score in two of
 // a small set.
-func random(rng *rand.Rand) []Picture {
+func random(rng *rand.Rand) []Image {
 	shapes := [][2]int{{1, 1}, {1, 3}, {2, 2}, {3, 2}, {3, 4}, {4, 3}, {2, 4}, {1, 4}}
 	share := rng.Float64()
-	var out []Picture
+	var out []Image
 	for left := 12; left > 0 && len(out) < 3; {
 		shape := shapes[rng.IntN(len(shapes))]
 		n := shape[0] * shape[1]
@@ -291,7 +291,7 @@ func random(rng *rand.Rand) []Picture {
 			break
 		}
 		left -= n
-		x := Picture{Name: "random", Height: shape[0], Width: shape[1]}
+		x := Image{Name: "random", Height: shape[0], Width: shape[1]}
 		for range n {
 			s := levels[rng.IntN(len(levels))]
 			if rng.IntN(2) == 0 {
@@ -334,12 +334,12 @@ func check(t testing.TB, what string, have, want results, tolerance float64) {
 func TestPixelsAgainstDefinitions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 5))
 	for range 3000 {
-		pictures := random(rng)
+		images := random(rng)
 		tenths := 1 + rng.Int64N(10)
-		have := evaluate(t, pictures, float64(tenths)/10)
-		check(t, "definitions", have, oracle(pictures, tenths), 1e-12)
+		have := evaluate(t, images, float64(tenths)/10)
+		check(t, "definitions", have, oracle(images, tenths), 1e-12)
 		if t.Failed() {
-			t.Fatalf("pictures %+v, limit %d/10", pictures, tenths)
+			t.Fatalf("images %+v, limit %d/10", images, tenths)
 		}
 	}
 }
@@ -352,7 +352,7 @@ func TestRankAgainstDefinitions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := oracle([]Picture{x}, 3)
+		want := oracle([]Image{x}, 3)
 		check(t, "definitions", results{PixelRanking: PixelRanking{Ranking: have}},
 			results{PixelRanking: PixelRanking{Ranking: want.Ranking}}, 1e-12)
 		if t.Failed() {
@@ -365,7 +365,7 @@ func FuzzPixels(f *testing.F) {
 	f.Add([]byte{0, 0, 128, 63, 1, 0, 0, 0, 0, 0, 0, 0, 0, 128, 0}, byte(3))
 	f.Add([]byte{0, 0, 192, 127, 1}, byte(1)) // NaN
 	f.Fuzz(func(t *testing.T, data []byte, width byte) {
-		x := Picture{Name: "fuzz", Width: max(1, int(width)%5)}
+		x := Image{Name: "fuzz", Width: max(1, int(width)%5)}
 		nan := false
 		for ; len(data) >= 5 && len(x.Scores) < 40; data = data[5:] {
 			bits := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
@@ -382,7 +382,7 @@ func FuzzPixels(f *testing.F) {
 		if bad := nan || x.Height == 0; bad != (err != nil) {
 			t.Fatalf("%+v: have error %v", x, err)
 		} else if !bad {
-			check(t, "definitions", evaluate(t, []Picture{x}, 0.3), oracle([]Picture{x}, 3), 1e-12)
+			check(t, "definitions", evaluate(t, []Image{x}, 0.3), oracle([]Image{x}, 3), 1e-12)
 		}
 	})
 }

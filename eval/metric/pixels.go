@@ -14,14 +14,14 @@ import (
 // integrated.
 const AUPROLimit = 0.3
 
-// Picture is one anomaly map and what is known of its picture. Scores and masks
+// Image is one anomaly map and what is known of its image. Scores and masks
 // are [Height, Width], row by row.
-type Picture struct {
+type Image struct {
 	Name          string // for errors
 	Height, Width int
 	Scores        []float32
 	Mask          []bool // the anomalous pixels; nil if there are none
-	// Other is Mask by another rule, for Summary.Other; all pictures with a Mask
+	// Other is Mask by another rule, for Summary.Other; all images with a Mask
 	// have it, or none.
 	Other []bool
 
@@ -34,20 +34,20 @@ type Picture struct {
 //
 // There are two ways to use it, with the same exact results:
 //
-//   - Add all pictures in any order. Scores are kept: 4 bytes for a normal
+//   - Add all images in any order. Scores are kept: 4 bytes for a normal
 //     pixel, 8 for an anomalous one.
-//   - Add the pictures with anomalous pixels, call Seal, then Add the others,
+//   - Add the images with anomalous pixels, call Seal, then Add the others,
 //     which are counted and dropped: memory does not grow with them.
 //
 // Several goroutines may use it at once.
 type Pixels struct {
 	mu          sync.Mutex
-	pictures    []origin // of the pictures with pixels in a mask
+	images      []origin // of the images with pixels in a mask
 	mask, other labels
 	lost        []uint32 // keys of the pixels in Mask only
 	gained      []uint32 // keys of the pixels in Other only
 	kept        []chunk  // normal pixels; nil once sealed
-	all, marked span     // of the keys of all pictures, of those with pixels in a mask
+	all, marked span     // of the keys of all images, of those with pixels in a mask
 	sealed      *ranks
 }
 
@@ -77,10 +77,10 @@ type origin struct {
 type labels struct {
 	Positives []uint64 // key and number of the region, see pack
 	Regions   []region
-	Masks     int // pictures with anomalous pixels
+	Masks     int // images with anomalous pixels
 }
 
-type region struct{ Size, Picture uint32 }
+type region struct{ Size, Image uint32 }
 
 // chunk is a list of normal pixels of one view, as keys.
 type chunk struct {
@@ -88,7 +88,7 @@ type chunk struct {
 	keys []uint32
 }
 
-// scratch is what Add needs for one picture.
+// scratch is what Add needs for one image.
 type scratch struct {
 	keys        []uint32
 	mask, other components.Runs
@@ -96,9 +96,9 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Add takes one picture. Nothing is kept of its slices, and nothing is changed
-// if there is an error. Errors name the picture.
-func (p *Pixels) Add(x Picture) error {
+// Add takes one image. Nothing is kept of its slices, and nothing is changed
+// if there is an error. Errors name the image.
+func (p *Pixels) Add(x Image) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	scores, err := s.read(&x)
@@ -122,28 +122,28 @@ func (p *Pixels) Add(x Picture) error {
 	return nil
 }
 
-// read checks a picture and turns its scores into keys.
-func (s *scratch) read(x *Picture) (span, error) {
+// read checks a image and turns its scores into keys.
+func (s *scratch) read(x *Image) (span, error) {
 	n := x.Height * x.Width
 	if x.Height < 1 || x.Width < 1 || len(x.Scores) != n {
-		return span{}, fmt.Errorf("picture %q: map: have %d values, want %dx%d", x.Name, len(x.Scores), x.Height, x.Width)
+		return span{}, fmt.Errorf("image %q: map: have %d values, want %dx%d", x.Name, len(x.Scores), x.Height, x.Width)
 	}
 	for _, mask := range [][]bool{x.Mask, x.Other} {
 		if mask != nil && len(mask) != n {
-			return span{}, fmt.Errorf("picture %q: mask: have %d pixels, want %d (%dx%d) as the map has",
+			return span{}, fmt.Errorf("image %q: mask: have %d pixels, want %d (%dx%d) as the map has",
 				x.Name, len(mask), n, x.Height, x.Width)
 		}
 	}
 	s.keys = slices.Grow(s.keys[:0], n)[:n]
 	low, high, i := toKeys(s.keys, x.Scores)
 	if i >= 0 {
-		return span{}, fmt.Errorf("picture %q: score at row %d, column %d: have NaN, want a number", x.Name, i/x.Width, i%x.Width)
+		return span{}, fmt.Errorf("image %q: score at row %d, column %d: have NaN, want a number", x.Name, i/x.Width, i%x.Width)
 	}
 	return span{low, high, true}, nil
 }
 
-// keep stores a picture with pixels in a mask.
-func (p *Pixels) keep(x *Picture, s *scratch, masked, other int, scores span) error {
+// keep stores a image with pixels in a mask.
+func (p *Pixels) keep(x *Image, s *scratch, masked, other int, scores span) error {
 	negatives := make([]uint32, 0, len(s.keys)-s.mask.Pixels())
 	done := 0
 	for _, r := range s.mask {
@@ -155,14 +155,14 @@ func (p *Pixels) keep(x *Picture, s *scratch, masked, other int, scores span) er
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sealed != nil {
-		return fmt.Errorf("picture %q: mask: have %d anomalous pixels after Seal, want none",
+		return fmt.Errorf("image %q: mask: have %d anomalous pixels after Seal, want none",
 			x.Name, max(s.mask.Pixels(), s.other.Pixels()))
 	}
 	p.all.add(scores)
 	p.marked.add(scores)
 	p.kept = append(p.kept, chunk{x.View, negatives})
-	number := uint32(len(p.pictures))
-	p.pictures = append(p.pictures, origin{x.View, x.Code, x.Object})
+	number := uint32(len(p.images))
+	p.images = append(p.images, origin{x.View, x.Code, x.Object})
 	p.mask.add(s.keys, s.mask, masked, number)
 	if x.Other == nil {
 		return nil
@@ -179,14 +179,14 @@ func (p *Pixels) keep(x *Picture, s *scratch, masked, other int, scores span) er
 	return nil
 }
 
-// add enters the runs of one picture.
-func (l *labels) add(keys []uint32, runs components.Runs, n int, picture uint32) {
+// add enters the runs of one image.
+func (l *labels) add(keys []uint32, runs components.Runs, n int, image uint32) {
 	first := len(l.Regions)
 	l.Regions = append(l.Regions, make([]region, n)...)
 	l.Positives = slices.Grow(l.Positives, runs.Pixels())
 	for _, r := range runs {
 		number := first + r.Component
-		l.Regions[number] = region{uint32(r.Size), picture}
+		l.Regions[number] = region{uint32(r.Size), image}
 		for _, k := range keys[r.From:r.To] {
 			l.Positives = append(l.Positives, pack(k, uint32(number)))
 		}
@@ -196,8 +196,8 @@ func (l *labels) add(keys []uint32, runs components.Runs, n int, picture uint32)
 	}
 }
 
-// Seal declares that all pictures with anomalous pixels have been added. Their
-// normal pixels are counted and dropped, as those of later pictures will be.
+// Seal declares that all images with anomalous pixels have been added. Their
+// normal pixels are counted and dropped, as those of later images will be.
 func (p *Pixels) Seal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -229,7 +229,7 @@ func (p *Pixels) rank(normal []chunk, more []uint32) *ranks {
 const gridBits = 16
 
 // grid returns edges at equal distances between keys over the scores of the
-// pictures with pixels in a mask, in even steps of floating-point numbers, so
+// images with pixels in a mask, in even steps of floating-point numbers, so
 // that few negatives lie between any two.
 func (p *Pixels) grid() []uint32 {
 	if !p.marked.Used {

@@ -17,13 +17,13 @@ var (
 	minus0 = float32(math.Copysign(0, -1))
 )
 
-// tied returns pictures of 12x12 with few distinct scores, half of them without
+// tied returns images of 12x12 with few distinct scores, half of them without
 // anomalous pixels, and one without a mask.
-func tied(seed uint64, n, distinct int) []Picture {
+func tied(seed uint64, n, distinct int) []Image {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	out := make([]Picture, n)
+	out := make([]Image, n)
 	for i := range out {
-		out[i] = Picture{Name: fmt.Sprint(i), Scores: make([]float32, 144), Mask: make([]bool, 144), Height: 12, Width: 12,
+		out[i] = Image{Name: fmt.Sprint(i), Scores: make([]float32, 144), Mask: make([]bool, 144), Height: 12, Width: 12,
 			View: i % 3, Code: string('A' + rune(i%4)), Object: fmt.Sprint(i / 3)}
 		for j := range 144 {
 			out[i].Scores[j] = float32(rng.IntN(distinct)-distinct/3) / 7
@@ -42,17 +42,17 @@ func same(a, b results) bool { return fmt.Sprintf("%b %x", a, a) == fmt.Sprintf(
 
 func TestAnyOrderGivesTheSameBits(t *testing.T) {
 	for _, distinct := range []int{5, 90, 1 << 20} {
-		pictures := tied(uint64(distinct), 40, distinct)
-		want := evaluate(t, pictures, AUPROLimit)
+		images := tied(uint64(distinct), 40, distinct)
+		want := evaluate(t, images, AUPROLimit)
 		if math.IsNaN(want.AUROC + want.AP + want.F1max + want.AUPRO + want.aupro200) {
 			t.Fatalf("have %+v, want numbers", want)
 		}
 		for seed := range uint64(10) {
-			rand.New(rand.NewPCG(seed, 2)).Shuffle(len(pictures), func(i, j int) {
-				pictures[i], pictures[j] = pictures[j], pictures[i]
+			rand.New(rand.NewPCG(seed, 2)).Shuffle(len(images), func(i, j int) {
+				images[i], images[j] = images[j], images[i]
 			})
 			before := runtime.GOMAXPROCS(1 + int(seed)%5)
-			have := evaluate(t, pictures, AUPROLimit)
+			have := evaluate(t, images, AUPROLimit)
 			runtime.GOMAXPROCS(before)
 			if !same(have, want) {
 				t.Fatalf("%d distinct scores, shuffle %d: have %+v, want %+v", distinct, seed, have, want)
@@ -63,9 +63,9 @@ func TestAnyOrderGivesTheSameBits(t *testing.T) {
 
 func TestSealedGivesTheSameBits(t *testing.T) {
 	for _, distinct := range []int{5, 90, 1 << 20} {
-		pictures := tied(uint64(distinct), 40, distinct)
-		want := evaluate(t, pictures, AUPROLimit)
-		anomalous, normal := anomalousFirst(pictures)
+		images := tied(uint64(distinct), 40, distinct)
+		want := evaluate(t, images, AUPROLimit)
+		anomalous, normal := anomalousFirst(images)
 		for split := range len(normal) + 1 { // so many normal ones come before Seal
 			var p Pixels
 			addAll(t, &p, anomalous)
@@ -82,36 +82,36 @@ func TestSealedGivesTheSameBits(t *testing.T) {
 }
 
 func TestRankMayBeAskedInBetween(t *testing.T) {
-	pictures := tied(4, 20, 90)
+	images := tied(4, 20, 90)
 	var p Pixels
-	for i, x := range pictures {
-		addAll(t, &p, pictures[i:i+1])
+	for i, x := range images {
+		addAll(t, &p, images[i:i+1])
 		have, err := p.Summarize(1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := evaluate(t, pictures[:i+1], 1); !same(results{have.PixelRanking, have.Compat.AUPRO200}, want) {
-			t.Fatalf("after picture %s: have %+v, want %+v", x.Name, have, want)
+		if want := evaluate(t, images[:i+1], 1); !same(results{have.PixelRanking, have.Compat.AUPRO200}, want) {
+			t.Fatalf("after image %s: have %+v, want %+v", x.Name, have, want)
 		}
 	}
 }
 
 func TestMonotoneMapsChangeNothing(t *testing.T) {
-	pictures := tied(6, 20, 200)
-	want := evaluate(t, pictures, AUPROLimit)
+	images := tied(6, 20, 200)
+	want := evaluate(t, images, AUPROLimit)
 	var distinct []float32
-	for _, x := range pictures {
+	for _, x := range images {
 		distinct = append(distinct, x.Scores...)
 	}
 	slices.Sort(distinct)
 	distinct = slices.Compact(distinct)
-	for _, x := range pictures {
+	for _, x := range images {
 		for i, s := range x.Scores {
 			rank, _ := slices.BinarySearch(distinct, s)
 			x.Scores[i] = float32(math.Exp(float64(rank)/20)) - 1e3
 		}
 	}
-	have := evaluate(t, pictures, AUPROLimit)
+	have := evaluate(t, images, AUPROLimit)
 	have.Threshold, want.Threshold = 0, 0 // these do change
 	have.aupro200, want.aupro200 = 0, 0   // linear thresholds: so does this
 	if !same(have, want) {
@@ -120,14 +120,14 @@ func TestMonotoneMapsChangeNothing(t *testing.T) {
 }
 
 func TestReversedScoresReverseAUROC(t *testing.T) {
-	pictures := tied(8, 20, 30)
-	want := 1 - evaluate(t, pictures, AUPROLimit).AUROC
-	for _, x := range pictures {
+	images := tied(8, 20, 30)
+	want := 1 - evaluate(t, images, AUPROLimit).AUROC
+	for _, x := range images {
 		for i := range x.Scores {
 			x.Scores[i] = -x.Scores[i]
 		}
 	}
-	if have := evaluate(t, pictures, AUPROLimit).AUROC; !near(have, want, 1e-12) {
+	if have := evaluate(t, images, AUPROLimit).AUROC; !near(have, want, 1e-12) {
 		t.Errorf("have %v, want %v", have, want)
 	}
 }
@@ -135,25 +135,25 @@ func TestReversedScoresReverseAUROC(t *testing.T) {
 // TestAUPROOfSinglePixels: with limit 1 and regions of one pixel each, AUPRO is
 // AUROC.
 func TestAUPROOfSinglePixels(t *testing.T) {
-	x := Picture{Name: "dots", Scores: make([]float32, 400), Mask: make([]bool, 400), Height: 20, Width: 20}
+	x := Image{Name: "dots", Scores: make([]float32, 400), Mask: make([]bool, 400), Height: 20, Width: 20}
 	rng := rand.New(rand.NewPCG(9, 9))
 	for i := range x.Scores {
 		x.Scores[i] = float32(rng.IntN(50))
 		x.Mask[i] = i/20%2 == 0 && i%20%2 == 0
 	}
-	if r := evaluate(t, []Picture{x}, 1); r.Regions != 100 || !near(r.AUPRO, r.AUROC, 1e-12) {
+	if r := evaluate(t, []Image{x}, 1); r.Regions != 100 || !near(r.AUPRO, r.AUROC, 1e-12) {
 		t.Errorf("have %+v, want 100 regions and AUPRO = AUROC", r)
 	}
 }
 
 func TestEdgeCases(t *testing.T) {
-	one := func(scores []float32, mask ...bool) Picture {
-		return Picture{Name: "edge", Scores: scores, Mask: mask, Height: 1, Width: len(scores)}
+	one := func(scores []float32, mask ...bool) Image {
+		return Image{Name: "edge", Scores: scores, Mask: mask, Height: 1, Width: len(scores)}
 	}
 	row := func(scores ...float32) []float32 { return scores }
 	cases := []struct {
 		name                                         string
-		picture                                      Picture
+		image                                        Image
 		auroc, ap, f1max, threshold, aupro, aupro200 float64
 	}{
 		{"all tied", one(row(2, 2, 2, 2), true, false, false, false), .5, .25, .4, 2, .15, nan},
@@ -172,8 +172,8 @@ func TestEdgeCases(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			have := evaluate(t, []Picture{c.picture}, AUPROLimit)
-			want := oracle([]Picture{c.picture}, 3)
+			have := evaluate(t, []Image{c.image}, AUPROLimit)
+			want := oracle([]Image{c.image}, 3)
 			want.AUROC, want.AP, want.F1max, want.Threshold, want.AUPRO = c.auroc, c.ap, c.f1max, c.threshold, c.aupro
 			check(t, c.name, have, want, 1e-12)
 		})
@@ -182,7 +182,7 @@ func TestEdgeCases(t *testing.T) {
 	s, err := empty.Summarize(AUPROLimit)
 	for _, v := range []float64{s.AUROC, s.AP, s.F1max, s.AUPRO, s.Compat.AUPRO200, s.Compat.ADEval.AUROC} {
 		if err != nil || !math.IsNaN(v) {
-			t.Errorf("no pictures: have %+v, %v, want NaN", s, err)
+			t.Errorf("no images: have %+v, %v, want NaN", s, err)
 		}
 	}
 }
@@ -191,11 +191,11 @@ func TestEdgeCases(t *testing.T) {
 // to 1 in floating point.
 func TestPerfectMapsAreNotAboveOne(t *testing.T) {
 	for size := 1; size < 300; size++ {
-		x := Picture{Name: "bar", Scores: make([]float32, 600), Mask: make([]bool, 600), Height: 1, Width: 600}
+		x := Image{Name: "bar", Scores: make([]float32, 600), Mask: make([]bool, 600), Height: 1, Width: 600}
 		for i := range size {
 			x.Scores[i], x.Mask[i] = float32(i+1), true
 		}
-		r := evaluate(t, []Picture{x}, AUPROLimit)
+		r := evaluate(t, []Image{x}, AUPROLimit)
 		for _, v := range []float64{r.AUROC, r.AP, r.F1max, r.AUPRO} {
 			if v > 1 || !near(v, 1, 1e-12) {
 				t.Fatalf("size %d: have %+v, want 1", size, r)
@@ -208,29 +208,29 @@ func TestPerfectMapsAreNotAboveOne(t *testing.T) {
 // and 4 equal it, so its ramp goes from 0.1 to 0.5 and is cut at 0.3 in the
 // middle: a triangle of width 0.2 and height 0.5, divided by 0.3.
 func TestTieAcrossTheLimit(t *testing.T) {
-	x := Picture{Name: "tie", Scores: []float32{2, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1}, Mask: make([]bool, 11), Height: 1, Width: 11}
+	x := Image{Name: "tie", Scores: []float32{2, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1}, Mask: make([]bool, 11), Height: 1, Width: 11}
 	x.Mask[0] = true
-	if r := evaluate(t, []Picture{x}, 0.3); !near(r.AUPRO, 0.2*0.5/2/0.3, 1e-12) {
+	if r := evaluate(t, []Image{x}, 0.3); !near(r.AUPRO, 0.2*0.5/2/0.3, 1e-12) {
 		t.Errorf("have %v, want %v", r.AUPRO, 0.2*0.5/2/0.3)
 	}
 }
 
-// TestEmptyMaskEqualsNoMask also holds for a picture that is labelled
+// TestEmptyMaskEqualsNoMask also holds for a image that is labelled
 // anomalous but whose defect the crop removed.
 func TestEmptyMaskEqualsNoMask(t *testing.T) {
-	pictures := tied(2, 6, 40)
-	want := evaluate(t, pictures, AUPROLimit)
-	for i := range pictures {
-		if !slices.Contains(pictures[i].Mask, true) {
-			pictures[i].Mask = nil
+	images := tied(2, 6, 40)
+	want := evaluate(t, images, AUPROLimit)
+	for i := range images {
+		if !slices.Contains(images[i].Mask, true) {
+			images[i].Mask = nil
 		}
 	}
-	if have := evaluate(t, pictures, AUPROLimit); !same(have, want) || have.Masks != 3 {
+	if have := evaluate(t, images, AUPROLimit); !same(have, want) || have.Masks != 3 {
 		t.Errorf("have %+v, want %+v and 3 masks", have, want)
 	}
 }
 
-func TestErrorsNameThePictureAndChangeNothing(t *testing.T) {
+func TestErrorsNameTheImageAndChangeNothing(t *testing.T) {
 	bad := make([]float32, 12)
 	bad[7] = -nan32
 	cases := []struct {
@@ -240,20 +240,20 @@ func TestErrorsNameThePictureAndChangeNothing(t *testing.T) {
 		height, width int
 		want          string
 	}{
-		{"NaN", bad, make([]bool, 12), 3, 4, `picture "p": score at row 1, column 3: have NaN, want a number`},
-		{"short map", make([]float32, 11), make([]bool, 12), 3, 4, `picture "p": map: have 11 values, want 3x4`},
-		{"no pixels", nil, nil, 0, 4, `picture "p": map: have 0 values, want 0x4`},
-		{"negative", make([]float32, 12), nil, -3, -4, `picture "p": map: have 12 values, want -3x-4`},
+		{"NaN", bad, make([]bool, 12), 3, 4, `image "p": score at row 1, column 3: have NaN, want a number`},
+		{"short map", make([]float32, 11), make([]bool, 12), 3, 4, `image "p": map: have 11 values, want 3x4`},
+		{"no pixels", nil, nil, 0, 4, `image "p": map: have 0 values, want 0x4`},
+		{"negative", make([]float32, 12), nil, -3, -4, `image "p": map: have 12 values, want -3x-4`},
 		{"small mask", make([]float32, 12), make([]bool, 9), 3, 4,
-			`picture "p": mask: have 9 pixels, want 12 (3x4) as the map has`},
+			`image "p": mask: have 9 pixels, want 12 (3x4) as the map has`},
 	}
-	pictures := tied(3, 4, 40)
-	want := evaluate(t, pictures, AUPROLimit)
+	images := tied(3, 4, 40)
+	want := evaluate(t, images, AUPROLimit)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var p Pixels
-			addAll(t, &p, pictures)
-			err := p.Add(Picture{Name: "p", Scores: c.scores, Mask: c.mask, Height: c.height, Width: c.width})
+			addAll(t, &p, images)
+			err := p.Add(Image{Name: "p", Scores: c.scores, Mask: c.mask, Height: c.height, Width: c.width})
 			if err == nil || err.Error() != c.want {
 				t.Errorf("have %v, want %s", err, c.want)
 			}
@@ -265,9 +265,9 @@ func TestErrorsNameThePictureAndChangeNothing(t *testing.T) {
 	}
 	var p Pixels
 	p.Seal()
-	err := p.Add(Picture{Name: "late", Scores: make([]float32, 4), Mask: []bool{true, false, true, true}, Height: 2, Width: 2})
-	if err == nil || err.Error() != `picture "late": mask: have 3 anomalous pixels after Seal, want none` {
-		t.Errorf("have %v, want an error that names the picture", err)
+	err := p.Add(Image{Name: "late", Scores: make([]float32, 4), Mask: []bool{true, false, true, true}, Height: 2, Width: 2})
+	if err == nil || err.Error() != `image "late": mask: have 3 anomalous pixels after Seal, want none` {
+		t.Errorf("have %v, want an error that names the image", err)
 	}
 	for _, limit := range []float64{0, -1, 1.5, nan} {
 		if _, err := p.Summarize(limit); err == nil || !strings.Contains(err.Error(), "aupro limit: have") {
@@ -288,7 +288,7 @@ func TestRankErrors(t *testing.T) {
 }
 
 // TestMemory holds the accumulator to 4 bytes a normal pixel while it keeps
-// scores, and to nothing a normal picture once sealed.
+// scores, and to nothing a normal image once sealed.
 func TestMemory(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats
@@ -301,7 +301,7 @@ func TestMemory(t *testing.T) {
 	add := func() {
 		for i := range maps {
 			if p.sealed == nil || masks[i] == nil {
-				if err := p.Add(Picture{Name: "p", Scores: maps[i], Mask: masks[i], Height: 256, Width: 256}); err != nil {
+				if err := p.Add(Image{Name: "p", Scores: maps[i], Mask: masks[i], Height: 256, Width: 256}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -324,16 +324,16 @@ func TestMemory(t *testing.T) {
 	before = heap()
 	add()
 	if grown := heap() - before; grown > 64<<10 {
-		t.Errorf("have %d bytes kept of normal pictures after Seal, want none", grown)
+		t.Errorf("have %d bytes kept of normal images after Seal, want none", grown)
 	}
 	runtime.KeepAlive(&p)
 	runtime.KeepAlive(maps)
 }
 
-func TestTouchingPicturesAreTwoRegions(t *testing.T) {
-	a := Picture{Name: "a", Scores: []float32{1, 2, 3, 4}, Mask: []bool{false, false, true, true}, Height: 2, Width: 2}
-	b := Picture{Name: "b", Scores: []float32{1, 2, 3, 4}, Mask: []bool{true, true, false, false}, Height: 2, Width: 2}
-	if r := evaluate(t, []Picture{a, b}, AUPROLimit); r.Regions != 2 || r.Masks != 2 {
+func TestTouchingImagesAreTwoRegions(t *testing.T) {
+	a := Image{Name: "a", Scores: []float32{1, 2, 3, 4}, Mask: []bool{false, false, true, true}, Height: 2, Width: 2}
+	b := Image{Name: "b", Scores: []float32{1, 2, 3, 4}, Mask: []bool{true, true, false, false}, Height: 2, Width: 2}
+	if r := evaluate(t, []Image{a, b}, AUPROLimit); r.Regions != 2 || r.Masks != 2 {
 		t.Errorf("have %+v, want 2 regions of 2 masks", r)
 	}
 }

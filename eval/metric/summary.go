@@ -9,7 +9,7 @@ import (
 // Undefined values are NaN.
 type PixelRanking struct {
 	Ranking
-	// AUPRO is the mean overlap with the 8-connected regions of each picture,
+	// AUPRO is the mean overlap with the 8-connected regions of each image,
 	// averaged over false-positive rates from 0 to the first limit (Bergmann et
 	// al., The MVTec Anomaly Detection Dataset, IJCV 2021).
 	AUPRO float64
@@ -17,20 +17,20 @@ type PixelRanking struct {
 	AUPROs []float64
 	// Anomalous and Normal count pixels.
 	Anomalous, Normal int64
-	// Masks counts pictures with anomalous pixels, Regions their regions.
+	// Masks counts images with anomalous pixels, Regions their regions.
 	Masks, Regions int
 }
 
 // Summary is everything that the pixels of a class tell.
 type Summary struct {
 	PixelRanking
-	// Views are the pictures of one camera by themselves.
+	// Views are the images of one camera by themselves.
 	Views map[int]PixelRanking
 	// Codes and Objects are the anomalous pixels of one kind of defect, or of
 	// one object, among all normal pixels of the class.
 	Codes   map[string]PixelRanking
 	Objects map[string]PixelRanking
-	// Other is the ranking by the other masks; nil if no picture had one.
+	// Other is the ranking by the other masks; nil if no image had one.
 	Other *PixelRanking
 	// Compat are numbers as other programs compute them.
 	Compat Compat
@@ -45,7 +45,7 @@ func (p *Pixels) overall(c *counts, positives []uint64, limits []float64) PixelR
 }
 
 // Summarize evaluates the pixels added so far. Limits are those of AUPRO, above 0
-// and at most 1; the first is the headline's. More pictures may follow.
+// and at most 1; the first is the headline's. More images may follow.
 func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	if err := checkLimits(limits); err != nil {
 		return Summary{}, err
@@ -89,29 +89,29 @@ func (p *Pixels) views(r *ranks, positives []uint64, limits []float64) map[int]P
 	return out
 }
 
-// breakdown evaluates the positives of each group of pictures among the
+// breakdown evaluates the positives of each group of images among the
 // negatives that belong to it.
 func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K, limits []float64, among func(K) *counts) map[K]PixelRanking {
 	number := map[K]int{}
-	ofPicture := make([]int, len(p.pictures))
+	ofImage := make([]int, len(p.images))
 	var keys []K
-	for i, o := range p.pictures {
+	for i, o := range p.images {
 		k := group(o)
 		if _, ok := number[k]; !ok {
 			number[k] = len(keys)
 			keys = append(keys, k)
 		}
-		ofPicture[i] = number[k]
+		ofImage[i] = number[k]
 	}
-	regions, pixels, pictures := make([]int, len(keys)), make([]int, len(keys)), make([]map[uint32]bool, len(keys))
+	regions, pixels, images := make([]int, len(keys)), make([]int, len(keys)), make([]map[uint32]bool, len(keys))
 	for _, r := range p.mask.Regions {
-		g := ofPicture[r.Picture]
-		if pictures[g] == nil {
-			pictures[g] = map[uint32]bool{}
+		g := ofImage[r.Image]
+		if images[g] == nil {
+			images[g] = map[uint32]bool{}
 		}
 		regions[g]++
 		pixels[g] += int(r.Size)
-		pictures[g][r.Picture] = true
+		images[g][r.Image] = true
 	}
 	parts := make([][]uint64, len(keys))
 	for g, n := range pixels {
@@ -119,14 +119,14 @@ func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K
 	}
 	for _, packed := range positives { // in order, so that the parts are
 		_, region := unpack(packed)
-		g := ofPicture[p.mask.Regions[region].Picture]
+		g := ofImage[p.mask.Regions[region].Image]
 		parts[g] = append(parts[g], packed)
 	}
 	out := map[K]PixelRanking{}
 	for g, k := range keys {
 		if regions[g] > 0 {
 			r := among(k).evaluate(parts[g], p.mask.Regions, regions[g], limits)
-			r.Masks = len(pictures[g])
+			r.Masks = len(images[g])
 			out[k] = r
 		}
 	}

@@ -3,16 +3,14 @@ package metric
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 )
 
 // Name names one number of a class.
 type Name int
 
-// The numbers of a class, in the order of every table: pictures, pixels and
+// The numbers of a class, in the order of every table: images, pixels and
 // the mean of these seven, then objects.
 const (
 	ImageAUROC Name = iota
@@ -108,29 +106,24 @@ func (v Values) MarshalJSON() ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// UnmarshalJSON reads the object, which must have every name and no other.
+// UnmarshalJSON reads an object by name, so that files of other versions can be read: what is missing or null is NaN,
+// unknown names are ignored. A value that is no fraction is an error.
 func (v *Values) UnmarshalJSON(data []byte) error {
-	var object map[string]*float64
+	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil {
 		return err
 	}
-	var read Values
 	for n, name := range names {
-		x, ok := object[name]
-		switch {
-		case !ok:
-			return fmt.Errorf("%s: have nothing, want a number or null", name)
-		case x == nil:
-			read[n] = math.NaN()
-		default:
-			read[n] = *x
+		x := Number(math.NaN())
+		if text, ok := object[name]; ok {
+			if err := json.Unmarshal(text, &x); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
 		}
-		delete(object, name)
+		if x < 0 || x > 1 {
+			return fmt.Errorf("%s: have %v, want a fraction", name, x)
+		}
+		v[n] = float64(x)
 	}
-	if len(object) > 0 {
-		unknown := slices.Sorted(maps.Keys(object))[0]
-		return fmt.Errorf("%q: have an unknown name, want one of %q", unknown, names)
-	}
-	*v = read
 	return nil
 }

@@ -58,14 +58,14 @@ func TestValuesJSON(t *testing.T) {
 	if again, err := json.Marshal(back); err != nil || string(again) != want {
 		t.Errorf("read back: have %s, %v, want %s", again, err, want)
 	}
-	for _, c := range []struct{ name, old, new, want string }{
-		{"missing", `"mAD":null,`, ``, "mAD: have nothing, want a number or null"},
-		{"unknown", `"mAD"`, `"mAD":1,"PRO"`, `"PRO": have an unknown name, want one of`},
-		{"not a number", `null`, `"0.3"`, "cannot unmarshal string"},
-	} {
-		err := json.Unmarshal([]byte(strings.Replace(want, c.old, c.new, 1)), &back)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: have %v, want %s", c.name, err, c.want)
+	other := strings.NewReplacer(`"P-AP":0.5,`, ``, `"mAD"`, `"PRO":7,"mAD"`).Replace(want)
+	if err := json.Unmarshal([]byte(other), &back); err != nil || !math.IsNaN(back[PixelAP]) || back[PixelF1max] != 0.4 {
+		t.Errorf("other version: have %v, %v, want P-AP undefined and PRO ignored", back, err)
+	}
+	for old, bad := range map[string]string{`"AUPRO":null`: `"AUPRO":"0.3"`, `"mAD":null`: `"mAD":1.5`, `"P-AP":0.5`: `"P-AP":"Infinity"`} {
+		err := json.Unmarshal([]byte(strings.Replace(want, old, bad, 1)), &back)
+		if name, _, _ := strings.Cut(bad[1:], `"`); err == nil || !strings.HasPrefix(err.Error(), name+": ") {
+			t.Errorf("%s: have %v, want an error of %s", bad, err, name)
 		}
 	}
 	if _, err := json.Marshal(Values{AUPRO: math.Inf(1)}); err == nil || !strings.Contains(err.Error(), "AUPRO: ") {

@@ -44,10 +44,10 @@ type Exhibit struct {
 
 // Plate is one view of an exhibit; its pictures are JPEG files.
 type Plate struct {
-	Camera  int    `json:"camera"` // from 1
-	Picture []byte `json:"picture"`
-	Map     []byte `json:"map"`
-	Mask    []byte `json:"mask"` // nil where nobody drew a defect
+	Camera int    `json:"camera"` // from 1
+	Image  []byte `json:"image"`
+	Map    []byte `json:"map"`
+	Mask   []byte `json:"mask"` // nil where nobody drew a defect
 }
 
 // NewGallery is for the test objects of data; the more classes there are, the
@@ -127,7 +127,7 @@ func plate(tile Tile, fit dataset.Fit, size int, colour func(float32) float32) (
 	for i, v := range tile.Scores {
 		values[i] = min(1, max(0, colour(v)))
 	}
-	p.Picture, err = jpegOf(img)
+	p.Image, err = jpegOf(img)
 	if err == nil {
 		p.Map, err = jpegOf(heatmap.Blend(img, values, tile.Mask))
 	}

@@ -96,7 +96,7 @@ func checkPlates(t *testing.T, e Exhibit, size int) {
 		if defective := e.Object[2]%2 == 1; defective != (p.Mask != nil) {
 			t.Errorf("%s: have %d bytes of mask", e.Object, len(p.Mask))
 		}
-		for _, file := range [][]byte{p.Picture, p.Map, p.Mask} {
+		for _, file := range [][]byte{p.Image, p.Map, p.Mask} {
 			if file == nil {
 				continue
 			}

@@ -13,8 +13,8 @@ var texEscape = strings.NewReplacer(`\`, `\textbackslash{}`, "_", `\_`, "&", `\&
 
 // latex returns a tabular for booktabs.
 func latex(r Results) []byte {
-	more := others(r)
-	cells := rows(r, percent, more...)
+	more := publishedRows(r)
+	cells := rows(r, percent, more)
 	mean := len(cells) - 1 - len(more)
 	for _, row := range cells {
 		row[0] = texEscape.Replace(row[0])

@@ -12,40 +12,25 @@ var realIAD = strings.Fields(`audiojack bottle_cap button_battery end_cap eraser
 	plastic_nut plastic_plug porcelain_doll regulator rolled_strip_base sim_card_set switch tape terminalblock toothbrush
 	toy toy_brick transistor1 u_block usb usb_adaptor vcpill wooden_beads woodstick zipper`)
 
-// published is a row of somebody's table: one model for all classes of
-// Real-IAD, the mean over classes in percent as printed, "" where it is not.
-type published struct {
-	name   string
-	values [metric.Count]string
-}
-
-func (p published) cells() []string {
-	cells := slices.Clone(p.values[:])
-	for i, c := range cells {
-		if c == "" {
-			cells[i] = "-"
-		}
-	}
-	return cells
-}
-
-// The mAD is our mean of the seven numbers printed.
-var realIADRows = []published{
-	// Guo et al., Dinomaly, CVPR 2025, arXiv 2405.14325, table 1.
-	{"Dinomaly", [metric.Count]string{"89.3", "86.8", "80.2", "98.8", "42.8", "47.1", "93.9", "77.0"}},
-	// Luo et al., INP-Former, CVPR 2025, table 2.
-	{"INP-Former", [metric.Count]string{"90.5", "88.1", "81.5", "99.0", "47.5", "50.3", "95.0", "78.8"}},
-	// He et al., MVAD, its repository's README and log.
-	{"MVAD", [metric.Count]string{"86.6", "84.8", "77.2", "97.9", "30.3", "36.8", "91.2", "72.1", "90.2", "95.3", "90.1"}},
-	// MVMCAD, arXiv 2504.21294, abstract.
-	{"MVMCAD", [metric.Count]string{"91.0", "88.6", "82.1", "99.1", "43.9", "48.2", "95.2", "78.3"}},
-}
+// published are tables of others: one model for all classes of Real-IAD, the mean over classes in percent as printed,
+// "-" where it is not. The first line names the columns. mAD is our mean of the seven values printed.
+//
+//   - Dinomaly: Guo et al., CVPR 2025, arXiv 2405.14325, table 1.
+//   - INP-Former: Luo et al., CVPR 2025, table 2.
+//   - MVAD: He et al., the README and log of its repository.
+//   - MVMCAD: arXiv 2504.21294, abstract.
+const published = `
+method     I-AUROC I-AP I-F1max P-AUROC P-AP P-F1max AUPRO  mAD S-AUROC S-AP S-F1max
+Dinomaly      89.3 86.8    80.2    98.8 42.8    47.1  93.9 77.0       -    -       -
+INP-Former    90.5 88.1    81.5    99.0 47.5    50.3  95.0 78.8       -    -       -
+MVAD          86.6 84.8    77.2    97.9 30.3    36.8  91.2 72.1    90.2 95.3    90.1
+MVMCAD        91.0 88.6    82.1    99.1 43.9    48.2  95.2 78.3       -    -       -`
 
 const publishedNote = "Rows below the mean are as their authors printed them, one model for all classes. Dinomaly and INP-Former: 448 to 392 pixels, " +
-	"mask > 0, AUPRO at 200 thresholds; MVAD: 256 pixels, ADer's binned numbers; see docs/protocol.md before ranking."
+	"mask > 0, AUPRO at 200 thresholds; MVAD: 256 pixels, ADer's binned values; see docs/protocol.md before ranking."
 
-// others returns the rows that results may be compared with.
-func others(r Results) []published {
+// publishedRows returns the rows that results may be compared with: a name, then a cell per metric.
+func publishedRows(r Results) [][]string {
 	var classes []string
 	for _, c := range r.Classes {
 		classes = append(classes, c.Name)
@@ -54,5 +39,23 @@ func others(r Results) []published {
 	if !slices.Equal(classes, realIAD) {
 		return nil
 	}
-	return realIADRows
+	var out [][]string
+	var columns []string
+	for line := range strings.Lines(strings.TrimSpace(published)) {
+		cells := strings.Fields(line)
+		if columns == nil {
+			columns = cells
+			continue
+		}
+		row := []string{cells[0]}
+		for _, name := range metric.Names() {
+			cell := "-"
+			if i := slices.Index(columns, name); i >= 0 {
+				cell = cells[i]
+			}
+			row = append(row, cell)
+		}
+		out = append(out, row)
+	}
+	return out
 }

@@ -36,9 +36,9 @@ func example() Results {
 	return Results{
 		Protocol: protocol{Views: 5, Rule: "mask > 0 & \"crop\""},
 		Classes: []Class{
-			{"gear", metric.NewValues(ranking(1), pixels(ranking(0.75), 0.5), ranking(0.875)), 170, 56, 34, 55, nil},
-			{"bottle_cap", metric.NewValues(ranking(0.5), pixels(none, undefined), ranking(0.25)), 10, 0, 2, 0, nil},
-			{"änderung", metric.NewValues(ranking(0.25), pixels(ranking(0.3125), 0.0625), none), 15, 3, 3, 3, nil},
+			{"gear", metric.NewValues(ranking(1), pixels(ranking(0.75), 0.5), ranking(0.875)), Counts{170, 56, 34, 55}, nil},
+			{"bottle_cap", metric.NewValues(ranking(0.5), pixels(none, undefined), ranking(0.25)), Counts{10, 0, 2, 0}, nil},
+			{"änderung", metric.NewValues(ranking(0.25), pixels(ranking(0.3125), 0.0625), none), Counts{15, 3, 3, 3}, nil},
 		},
 	}
 }
@@ -77,13 +77,13 @@ mean,0.5833333333333334,0.4583333333333333,0.3333333333333333,0.53125,0.40625,0.
 const exampleJSON = `{ "protocol": { "views": 5, "rule": "mask > 0 & \"crop\"", "alpha": null }, "classes": { ` +
 	`"gear": { "I-AUROC": 1, "I-AP": 0.875, "I-F1max": 0.75, "P-AUROC": 0.75, "P-AP": 0.625, "P-F1max": 0.5, "AUPRO": 0.5, ` +
 	`"mAD": 0.7142857142857143, "S-AUROC": 0.875, "S-AP": 0.75, "S-F1max": 0.625, ` +
-	`"pictures": 170, "defective": 56, "objects": 34, "masks": 55 }, ` +
+	`"images": 170, "defective": 56, "objects": 34, "masks": 55 }, ` +
 	`"bottle_cap": { "I-AUROC": 0.5, "I-AP": 0.375, "I-F1max": 0.25, "P-AUROC": null, "P-AP": null, "P-F1max": null, "AUPRO": null, ` +
 	`"mAD": null, "S-AUROC": 0.25, "S-AP": 0.125, "S-F1max": 0, ` +
-	`"pictures": 10, "defective": 0, "objects": 2, "masks": 0 }, ` +
+	`"images": 10, "defective": 0, "objects": 2, "masks": 0 }, ` +
 	`"änderung": { "I-AUROC": 0.25, "I-AP": 0.125, "I-F1max": 0, "P-AUROC": 0.3125, "P-AP": 0.1875, "P-F1max": 0.0625, "AUPRO": 0.0625, ` +
 	`"mAD": 0.14285714285714285, "S-AUROC": null, "S-AP": null, "S-F1max": null, ` +
-	`"pictures": 15, "defective": 3, "objects": 3, "masks": 3 } }, ` +
+	`"images": 15, "defective": 3, "objects": 3, "masks": 3 } }, ` +
 	`"mean": { "I-AUROC": 0.5833333333333334, "I-AP": 0.4583333333333333, "I-F1max": 0.3333333333333333, "P-AUROC": 0.53125, ` +
 	`"P-AP": 0.40625, "P-F1max": 0.28125, "AUPRO": 0.28125, "mAD": 0.4285714285714286, "S-AUROC": 0.5625, "S-AP": 0.4375, "S-F1max": 0.3125 } }`
 
@@ -193,8 +193,7 @@ func TestWriteAndRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range example().Classes {
-		if c := r.Classes[i]; c.Name != want.Name || c.Pictures != want.Pictures || c.Defective != want.Defective ||
-			c.Objects != want.Objects || c.Masks != want.Masks || !slices.EqualFunc(c.Values[:], want.Values[:], equal) {
+		if c := r.Classes[i]; c.Name != want.Name || c.Counts != want.Counts || !slices.EqualFunc(c.Values[:], want.Values[:], equal) {
 			t.Errorf("have %+v, want %+v", c, want)
 		}
 	}
@@ -255,22 +254,16 @@ func TestReadErrors(t *testing.T) {
 		{"trailing", good + "{}", "invalid character '{' after top-level value"},
 		{"not an object", "[1,\n2]", `have "[1,\n2]", want an object`},
 		{"number", "1", `have "1", want an object`},
-		{"no protocol", `{"classes": {}}`, "have 1 members, want protocol, classes and mean"},
-		{"unknown member", replace(`"mean"`, `"means"`), `"means": have an unknown name`},
+		{"no results", `{"accuracy": 1}`, `have members ["accuracy"], want "classes"`},
 		{"member twice", `{"protocol": 1, "protocol": 2}`, `"protocol": have it twice, want it once`},
 		{"class twice", replace(`"bottle_cap"`, `"gear"`), `"classes": "gear": have it twice, want it once`},
-		{"class no object", `{"classes": {"gear": 3}}`, `"classes": "gear": have "3", want an object`},
-		{"metric missing", replace(`"AUPRO": 0.5,`, ``), `"classes": "gear": AUPRO: have nothing, want a number or null`},
-		{"metric unknown", replace(`"AUPRO": 0.5,`, `"AUPRO": 0.5, "PRO": 1,`), `"classes": "gear": "PRO": have an unknown name`},
+		{"class no object", `{"classes": {"gear": 3}}`, `"classes": "gear": `},
 		{"metric twice", replace(`"AUPRO": 0.5,`, `"AUPRO": 0.5, "AUPRO": 1,`), `"classes": "gear": "AUPRO": have it twice`},
 		{"percent", replace(`"AUPRO": 0.5,`, `"AUPRO": 50,`), `"classes": "gear": AUPRO: have 50, want a fraction`},
 		{"negative", replace(`"AUPRO": 0.5,`, `"AUPRO": -0.5,`), `"classes": "gear": AUPRO: have -0.5, want a fraction`},
-		{"too large", replace(`"AUPRO": 0.5,`, `"AUPRO": 1e999,`), `"classes": "gear": `},
-		{"count missing", replace(`"objects": 34,`, ``), `"classes": "gear": objects: have nothing, want a count`},
-		{"count null", replace(`34`, `null`), `"classes": "gear": objects: have "null", want a count`},
-		{"count negative", replace(`34`, `-34`), `"classes": "gear": objects: have "-34", want a count`},
-		{"count fraction", replace(`34`, `3.5`), `"classes": "gear": objects: have "3.5", want a count`},
-		{"mean null", `{"protocol": {}, "classes": {}, "mean": null}`, `"mean": I-AUROC: have nothing`},
+		{"too large", replace(`"AUPRO": 0.5,`, `"AUPRO": 1e999,`), `"classes": "gear": AUPRO: `},
+		{"no number", replace(`"AUPRO": 0.5,`, `"AUPRO": [0.5],`), `"classes": "gear": AUPRO: `},
+		{"count fraction", replace(`34`, `3.5`), `"classes": "gear": "objects": `},
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "results.json")
@@ -289,6 +282,31 @@ func TestReadErrors(t *testing.T) {
 	missing := filepath.Join(dir, "none.json")
 	if _, err := Read(missing); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("have %v, want the path", err)
+	}
+}
+
+// TestReadOtherVersions reads results that lack a metric of this version, have one of another, and count pictures.
+func TestReadOtherVersions(t *testing.T) {
+	text := strings.NewReplacer(`"AUPRO": 0.5,`, `"PRO@0.05": 0.4,`, `"images"`, `"pictures"`, `"mean"`, `"means"`).Replace(render(t, detailed(), "json"))
+	path := filepath.Join(t.TempDir(), "results.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gear, want := r.Classes[0], example().Classes[0]
+	if !slices.Equal(r.Unknown, []string{"PRO@0.05", "means"}) || gear.Counts != want.Counts {
+		t.Errorf("have unknown %q, counts %+v, want %+v", r.Unknown, gear.Counts, want.Counts)
+	}
+	for n, v := range gear.Values {
+		if missing := metric.Name(n) == metric.AUPRO; missing != math.IsNaN(v) || !missing && v != want.Values[n] {
+			t.Errorf("%v: have %v, want %v", metric.Name(n), v, want.Values[n])
+		}
+	}
+	if have := render(t, r, "csv"); !strings.Contains(have, "\ngear,1,0.875,0.75,0.75,0.625,0.5,,0.71") {
+		t.Errorf("have %s", have)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -22,7 +21,7 @@ const Formats = "table, markdown, latex, csv or json"
 // names of metric.Name. The format is one of
 //
 //   - table: aligned text, in percent, "n/a" where undefined, with a line below
-//     if undefined values were left out of the mean, and the means by the rules
+//     if undefined values were left out of the mean, and three means by the rules
 //     of other programs;
 //   - markdown: the same as a Markdown table;
 //   - latex: the table in percent, for \usepackage{booktabs};
@@ -55,14 +54,10 @@ func Table(w io.Writer, r Results, format string) error {
 	return err
 }
 
-// rows returns the head, the classes, the mean and further rows as cells.
-func rows(r Results, cell func(float64) string, more ...published) [][]string {
-	head := []string{"class"}
-	for n := range metric.Count {
-		head = append(head, n.String())
-	}
+// rows returns the head, the classes and the mean as cells, then more.
+func rows(r Results, cell func(float64) string, more [][]string) [][]string {
 	mean, _ := r.Mean()
-	out := [][]string{head}
+	out := [][]string{append([]string{"class"}, metric.Names()...)}
 	for _, c := range slices.Concat(r.Classes, []Class{{Name: "mean", Values: mean}}) {
 		row := []string{c.Name}
 		for _, v := range c.Values {
@@ -70,10 +65,7 @@ func rows(r Results, cell func(float64) string, more ...published) [][]string {
 		}
 		out = append(out, row)
 	}
-	for _, p := range more {
-		out = append(out, append([]string{p.name}, p.cells()...))
-	}
-	return out
+	return append(out, more...)
 }
 
 // percent formats a cell for people.
@@ -104,8 +96,8 @@ func align(rows [][]string) {
 }
 
 func text(r Results) []byte {
-	published := others(r)
-	cells := rows(r, percent, published...)
+	published := publishedRows(r)
+	cells := rows(r, percent, published)
 	align(cells)
 	mean := len(cells) - 1 - len(published)
 	var out bytes.Buffer
@@ -124,7 +116,7 @@ func text(r Results) []byte {
 		out.WriteString(s + "\n")
 	}
 	if compat := compatRows(r); compat != nil {
-		out.WriteString("\nmeans by other rules\n")
+		out.WriteString("\n")
 		align(compat)
 		for _, row := range compat {
 			out.WriteString(strings.Join(row, "  ") + "\n")
@@ -133,22 +125,24 @@ func text(r Results) []byte {
 	return out.Bytes()
 }
 
-// compatRows returns the means by other rules, name and value.
+// comparable are the values by other rules that tables print: those that published ones differ most by.
+// results.json has all of them.
+var comparable = []string{"AUPRO (Dinomaly, 200 thresholds)", "AUPRO (ADEval, 1000 bins)", "P-AUPR (ADEval, 1000 bins)"}
+
+// compatRows returns the means of comparable, name and value.
 func compatRows(r Results) [][]string {
 	var out [][]string
 	compat := r.Compat()
-	for _, name := range slices.Sorted(maps.Keys(compat)) {
-		cell := "n/a"
-		if v := float64(compat[name]); !math.IsNaN(v) {
-			cell = strconv.FormatFloat(100*v, 'f', 2, 64)
+	for _, name := range comparable {
+		if v, ok := compat[name]; ok {
+			out = append(out, []string{name, percent(float64(v))})
 		}
-		out = append(out, []string{name, cell})
 	}
 	return out
 }
 
 func markdown(r Results) []byte {
-	cells := rows(r, percent, others(r)...)
+	cells := rows(r, percent, publishedRows(r))
 	for _, row := range cells {
 		row[0] = strings.ReplaceAll(row[0], "|", `\|`)
 	}
@@ -173,7 +167,7 @@ func markdown(r Results) []byte {
 		out.WriteString("\n" + s + "\n")
 	}
 	if compat := compatRows(r); compat != nil {
-		out.WriteString("\n| means by other rules | % |\n|:--|--:|\n")
+		out.WriteString("\n| mean by another rule | % |\n|:--|--:|\n")
 		for _, row := range compat {
 			out.WriteString("| " + strings.Join(row, " | ") + " |\n")
 		}
@@ -188,7 +182,7 @@ func commas(r Results) ([]byte, error) {
 			return ""
 		}
 		return strconv.FormatFloat(v, 'g', -1, 64)
-	}))
+	}, nil))
 	return out.Bytes(), err
 }
 
@@ -198,7 +192,7 @@ func notes(r Results) []string {
 	if s := note(r); s != "" {
 		out = append(out, s)
 	}
-	if others(r) != nil {
+	if publishedRows(r) != nil {
 		out = append(out, publishedNote)
 	}
 	return out

@@ -16,7 +16,7 @@ import (
 )
 
 // BenchmarkClass computes all results of one class from maps in memory, five
-// pictures an object, on all processors; then again with the good objects twice
+// images an object, on all processors; then again with the good objects twice
 // and four times, to show that memory does not grow with them. The maps are
 // those that third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS;
 // `make bench-metrics` does both. MB is the largest memory of the process beyond
@@ -69,7 +69,7 @@ func benchmark(b *testing.B, objects [][]View, pixels int) (seconds, used float6
 	b.ReportMetric(seconds*1e9/float64(pixels), "ns/pixel")
 	b.ReportMetric(used, "cpu-s/op")
 	b.ReportMetric(float64(resident(b, "VmHWM")-before)/1e6, "MB")
-	b.Logf("%d pictures, %d pixels, %d defective; %d processors; %v", r.Class.Pictures, pixels, r.Class.Details.Counts["defective_pixels"], runtime.GOMAXPROCS(0), r.Class.Values)
+	b.Logf("%d images, %d pixels, %d defective; %d processors; %v", r.Class.Images, pixels, r.Class.Details.Counts["defective_pixels"], runtime.GOMAXPROCS(0), r.Class.Values)
 	return seconds, used
 }
 

@@ -13,10 +13,10 @@ import (
 
 // Result is a finished class.
 type Result struct {
-	Class    report.Class
-	Pictures []Picture // in order of index and view
-	Objects  []Object
-	Curve    Curve
+	Class   report.Class
+	Images  []Image // in order of index and view
+	Objects []Object
+	Curve   Curve
 }
 
 // Curve is the curve of the pixels of a class; a line of curves.jsonl. It has
@@ -51,15 +51,15 @@ func (c *Class) Finish() (Result, error) {
 		}
 		o.AUROC, o.AUPRO = metric.Number(part.AUROC), metric.Number(part.AUPRO)
 		r.Objects = append(r.Objects, o)
-		r.Pictures = append(r.Pictures, e.pictures...)
+		r.Images = append(r.Images, e.images...)
 	}
-	pictures, objects := r.pictures(), r.objects()
-	image, object := pictures.rank(score), objects.rank(score)
+	images, objects := r.images(), r.objects()
+	image, object := images.rank(score), objects.rank(score)
 	r.Class = report.Class{
 		Name: c.name, Values: metric.NewValues(image, pixels.PixelRanking, object),
-		Pictures: len(r.Pictures), Defective: pictures.defective(), Objects: len(r.Objects), Masks: pixels.Masks,
+		Counts: report.Counts{Images: len(r.Images), Defective: images.defective(), Objects: len(r.Objects), Masks: pixels.Masks},
 		Details: &report.Details{
-			Counts: c.counts(pixels, pictures.defective()),
+			Counts: c.counts(pixels, images.defective()),
 			Thresholds: map[string]metric.Number{
 				"image": metric.Number(image.Threshold), "pixel": metric.Number(pixels.Threshold), "object": metric.Number(object.Threshold),
 			},
@@ -75,12 +75,12 @@ func (c *Class) Finish() (Result, error) {
 func (c *Class) counts(pixels metric.Summary, defective int) map[string]int64 {
 	return map[string]int64{
 		"regions": int64(pixels.Regions), "defective_pixels": pixels.Anomalous, "normal_pixels": pixels.Normal,
-		"empty_masks":       int64(max(0, defective-pixels.Masks)),
-		"infinite_pictures": c.infinite,
+		"empty_masks":     int64(max(0, defective-pixels.Masks)),
+		"infinite_images": c.infinite,
 	}
 }
 
-// sample is a picture or an object in a ranking.
+// sample is a image or an object in a ranking.
 type sample struct {
 	label         bool
 	code          string
@@ -90,9 +90,9 @@ type sample struct {
 
 type samples []sample
 
-func (r *Result) pictures() samples {
+func (r *Result) images() samples {
 	var s samples
-	for _, p := range r.Pictures {
+	for _, p := range r.Images {
 		s = append(s, sample{p.Label == 1, p.Code, p.Camera, p.Score, p.Max})
 	}
 	return s
@@ -167,23 +167,23 @@ func undefinedPixels(s metric.Summary) metric.Summary {
 	return s
 }
 
-// views evaluates the pictures of each camera by themselves.
+// views evaluates the images of each camera by themselves.
 func (r *Result) views(pixels map[int]metric.PixelRanking) map[string]metric.Values {
 	out := map[string]metric.Values{}
-	pictures := r.pictures()
+	images := r.images()
 	for camera, p := range pixels {
-		image := pictures.where(func(x sample) bool { return x.camera == camera }).rank(score)
+		image := images.where(func(x sample) bool { return x.camera == camera }).rank(score)
 		out[fmt.Sprintf("C%d", camera)] = metric.NewValues(image, p, undefined())
 	}
 	return out
 }
 
-// defects evaluates the pictures, pixels and objects of each defect code among
+// defects evaluates the images, pixels and objects of each defect code among
 // all good ones.
 func (r *Result) defects(pixels map[string]metric.PixelRanking) map[string]metric.Values {
 	out := map[string]metric.Values{}
-	pictures, objects := r.pictures(), r.objects()
-	for _, x := range pictures {
+	images, objects := r.images(), r.objects()
+	for _, x := range images {
 		if _, done := out[x.code]; done || !x.label {
 			continue
 		}
@@ -193,7 +193,7 @@ func (r *Result) defects(pixels map[string]metric.PixelRanking) map[string]metri
 			p = metric.PixelRanking{Ranking: undefined(), AUPRO: nan}
 		}
 		own := func(y sample) bool { return !y.label || y.code == x.code }
-		out[x.code] = metric.NewValues(pictures.where(own).rank(score), p, objects.where(own).rank(score))
+		out[x.code] = metric.NewValues(images.where(own).rank(score), p, objects.where(own).rank(score))
 	}
 	return out
 }
@@ -217,16 +217,16 @@ func (c *Class) compat(r Result, pixels metric.Summary, image metric.Ranking) ma
 			metric.Number(r.AUROC), metric.Number(r.AP), metric.Number(r.F1max)
 	}
 	top := "top " + strconv.FormatFloat(100*c.opt.Top, 'g', -1, 64) + " %"
-	pictures := r.pictures()
-	rank("I", "max", pictures.rank(func(x sample) metric.Number { return x.values }))
+	images := r.images()
+	rank("I", "max", images.rank(func(x sample) metric.Number { return x.values }))
 	i := 0
 	for _, e := range c.entries {
 		for _, v := range e.tops {
-			pictures[i].values = metric.Number(v.Mean)
+			images[i].values = metric.Number(v.Mean)
 			i++
 		}
 	}
-	rank("I", top, pictures.rank(func(x sample) metric.Number { return x.values }))
+	rank("I", top, images.rank(func(x sample) metric.Number { return x.values }))
 	objects := r.objects()
 	rank("S", "max", objects.rank(score))
 	for i, o := range r.Objects {

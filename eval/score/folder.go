@@ -21,10 +21,10 @@ import (
 
 // Found are the results of a folder of maps.
 type Found struct {
-	Results  report.Results
-	Pictures []Picture
-	Objects  []Object
-	Curves   []Curve
+	Results report.Results
+	Images  []Image
+	Objects []Object
+	Curves  []Curve
 }
 
 // protocol is what is known of maps that come from files.
@@ -41,7 +41,7 @@ type protocol struct {
 }
 
 // Folder scores the maps of every class in a folder (docs/format/maps.md), by
-// name. Errors name the file. Progress is called with the number of pictures
+// name. Errors name the file. Progress is called with the number of images
 // scored, one call at a time.
 func Folder(ctx context.Context, folder string, opt Options, progress func(class string, done, total int)) (Found, error) {
 	paths, err := filepath.Glob(filepath.Join(escape(folder), "*"+MapsSuffix))
@@ -80,7 +80,7 @@ func Folder(ctx context.Context, folder string, opt Options, progress func(class
 		done += len(s.rows)
 		p.EmptyMasks += r.Class.Defective - r.Class.Masks
 		out.Results.Classes = append(out.Results.Classes, r.Class)
-		out.Pictures, out.Objects = append(out.Pictures, r.Pictures...), append(out.Objects, r.Objects...)
+		out.Images, out.Objects = append(out.Images, r.Images...), append(out.Objects, r.Objects...)
 		out.Curves = append(out.Curves, r.Curve)
 	}
 	p.Excluded = out.Results.Excluded()
@@ -93,7 +93,7 @@ func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-// row is what a table says of a picture; all of it may be missing.
+// row is what a table says of a image; all of it may be missing.
 type row struct {
 	Object string         `json:"object"`
 	Camera int            `json:"camera"`
@@ -145,7 +145,7 @@ func (s *source) check() error {
 		shape = slices.Delete(shape, 1, 2)
 	}
 	if len(shape) != 3 || slices.Contains(shape, 0) {
-		return fmt.Errorf("%s: have shape %v, want [pictures, height, width]", s.maps.Path, s.maps.Shape)
+		return fmt.Errorf("%s: have shape %v, want [images, height, width]", s.maps.Path, s.maps.Shape)
 	}
 	masks := slices.Clone(s.masks.Shape)
 	if len(masks) == 4 && masks[1] == 1 {
@@ -188,7 +188,7 @@ func (s *source) lines(path string, data []byte) error {
 	scanner := bufio.NewScanner(bytes.NewReader(data))
 	for ; scanner.Scan(); n++ {
 		if n >= len(s.rows) {
-			return fmt.Errorf("%s: have more than %d lines, want one a picture", path, len(s.rows))
+			return fmt.Errorf("%s: have more than %d lines, want one a image", path, len(s.rows))
 		}
 		r := &s.rows[n]
 		if err := json.Unmarshal(scanner.Bytes(), r); err != nil {
@@ -202,7 +202,7 @@ func (s *source) lines(path string, data []byte) error {
 		return fmt.Errorf("%s:%d: %w", path, n+1, err)
 	}
 	if n != len(s.rows) {
-		return fmt.Errorf("%s: have %d lines, want %d, one a picture", path, n, len(s.rows))
+		return fmt.Errorf("%s: have %d lines, want %d, one a image", path, n, len(s.rows))
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ func (s *source) objects() []object {
 	return out
 }
 
-// evaluate reads the masks of all pictures, then scores the objects with
+// evaluate reads the masks of all images, then scores the objects with
 // defective pixels, then the others.
 func (s *source) evaluate(ctx context.Context, opt Options, progress func(done int)) (Result, error) {
 	marked := make([]bool, len(s.rows))

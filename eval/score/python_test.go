@@ -23,7 +23,7 @@ func TestAgainstPython(t *testing.T) {
 		t.Skipf("python3 lacks a package: %s", strings.TrimSpace(string(out)))
 	}
 	folder := t.TempDir()
-	command := exec.Command("python3", filepath.Join("..", "..", "third_party", "bench_metrics.py"), folder, "--pictures", "12")
+	command := exec.Command("python3", filepath.Join("..", "..", "third_party", "bench_metrics.py"), folder, "--images", "12")
 	command.Stderr = os.Stderr
 	text, err := command.Output()
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package score turns the anomaly maps of a class into its results: scores of
-// pictures and objects, and every number of report.Class. It does not care who
+// images and objects, and every number of report.Class. It does not care who
 // made the maps.
 package score
 
@@ -16,7 +16,7 @@ import (
 // Options are the rules of a protocol.
 type Options struct {
 	// Top is the fraction of the pixels of a map whose mean is the score of its
-	// picture.
+	// image.
 	Top float64
 	// AuproLimit is the headline limit of AUPRO.
 	AuproLimit float64
@@ -24,10 +24,10 @@ type Options struct {
 	OtherRule string
 }
 
-// View is one picture of an object with its map.
+// View is one image of an object with its map.
 type View struct {
 	Camera    int    // from 1
-	Path      string // names the picture
+	Path      string // names the image
 	Code      string // kind of defect, "" where it is good or not known
 	Defective bool   // the label
 
@@ -36,13 +36,13 @@ type View struct {
 	Mask          []bool    // defective pixels by the protocol's rule; nil: none
 	Other         []bool    // the same by another rule
 	Unmasked      bool      // it is defective and nobody drew where
-	// Given is the score of the picture where whoever made the map gave one;
+	// Given is the score of the image where whoever made the map gave one;
 	// nil to take it from the map.
 	Given *float64
 }
 
-// Picture is the result of one picture; a line of scores.jsonl.
-type Picture struct {
+// Image is the result of one image; a line of scores.jsonl.
+type Image struct {
 	Class  string        `json:"class"`
 	Object string        `json:"object"`
 	Camera int           `json:"camera"` // from 1
@@ -57,9 +57,9 @@ type Picture struct {
 type Object struct {
 	Class string `json:"class"`
 	ID    string `json:"object"`
-	Label int    `json:"label"`  // 1 if any of its pictures is defective
-	Code  string `json:"defect"` // of its first defective picture
-	// Max is the highest score of its pictures, Mean their mean, Pooled the mean
+	Label int    `json:"label"`  // 1 if any of its images is defective
+	Code  string `json:"defect"` // of its first defective image
+	// Max is the highest score of its images, Mean their mean, Pooled the mean
 	// of the highest pixels of all its maps together.
 	Max    metric.Number `json:"max"`
 	Mean   metric.Number `json:"mean"`
@@ -82,30 +82,30 @@ type Class struct {
 
 	mu       sync.Mutex
 	entries  []entry
-	infinite int64 // pictures with infinite scores
-	unmasked bool  // a picture is: the numbers of pixels are not defined
+	infinite int64 // images with infinite scores
+	unmasked bool  // a image is: the numbers of pixels are not defined
 }
 
 // entry is one object.
 type entry struct {
-	index    int
-	object   Object
-	pictures []Picture
-	tops     []imagescore.Top // of each picture
+	index  int
+	object Object
+	images []Image
+	tops   []imagescore.Top // of each image
 }
 
 // NewClass returns an empty class.
 func NewClass(name string, opt Options) *Class { return &Class{name: name, opt: opt} }
 
-// Add takes an object and returns its score, the highest of its pictures. Index
+// Add takes an object and returns its score, the highest of its images. Index
 // is its place among the results. Nothing is kept of the maps and masks. Errors
-// name the picture.
+// name the image.
 func (c *Class) Add(index int, id string, views []View) (float64, error) {
 	e := entry{index: index, object: Object{Class: c.name, ID: id, Max: metric.Number(math.Inf(-1))}}
 	maps := make([][]float32, len(views))
 	infinite, unmasked := int64(0), false
 	for i, v := range views {
-		err := c.pixels.Add(metric.Picture{
+		err := c.pixels.Add(metric.Image{
 			Name: v.Path, Height: v.Height, Width: v.Width, Scores: v.Scores, Mask: v.Mask, Other: v.Other,
 			View: v.Camera, Code: v.Code, Object: id,
 		})
@@ -120,18 +120,18 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 		given := tops[i].Mean
 		if v.Given != nil {
 			if given = *v.Given; math.IsNaN(given) {
-				return 0, fmt.Errorf("picture %q: score: have NaN, want a number", v.Path)
+				return 0, fmt.Errorf("image %q: score: have NaN, want a number", v.Path)
 			}
 		}
 		if math.IsInf(tops[i].Min, 0) || math.IsInf(tops[i].Max, 0) {
 			infinite++
 		}
-		p := Picture{c.name, id, v.Camera, v.Path, 0, v.Code, metric.Number(given), metric.Number(tops[i].Max)}
+		p := Image{c.name, id, v.Camera, v.Path, 0, v.Code, metric.Number(given), metric.Number(tops[i].Max)}
 		if v.Defective {
 			p.Label = 1
 			e.object.Label, e.object.Code = 1, cmp.Or(e.object.Code, v.Code)
 		}
-		e.pictures = append(e.pictures, p)
+		e.images = append(e.images, p)
 		e.object.Max = max(e.object.Max, p.Score)
 		e.object.Mean += p.Score / metric.Number(len(views))
 	}
@@ -144,7 +144,7 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 	return float64(e.object.Max), nil
 }
 
-// Seal declares that all pictures with defective pixels have been added; what
+// Seal declares that all images with defective pixels have been added; what
 // follows takes no memory for its pixels.
 func (c *Class) Seal() { c.pixels.Seal() }
 
@@ -154,7 +154,7 @@ func (c *Class) Seal() { c.pixels.Seal() }
 const GCPercent = 5
 
 // Memory is a little more than the bytes that a class needs at its largest:
-// marked pictures of size pixels, those of objects with defects, are kept until
+// marked images of size pixels, those of objects with defects, are kept until
 // Seal, and about one pixel in a hundred of them is taken to be defective.
 func Memory(marked int, size, views int) int64 {
 	pixels := int64(marked) * int64(size)

@@ -78,7 +78,7 @@ func TestAnyOrderGivesTheSameResult(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(b) + fmt.Sprint(r.Pictures, r.Objects)
+		return string(b) + fmt.Sprint(r.Images, r.Objects)
 	}
 	want := text(example(t, []int{1, 2, 3, 0, 4, 5}))
 	for _, order := range [][]int{{3, 2, 1, 5, 4, 0}, {0, 3, 1, 2, 5, 4}} {
@@ -91,7 +91,7 @@ func TestAnyOrderGivesTheSameResult(t *testing.T) {
 func TestResult(t *testing.T) {
 	r := example(t, []int{1, 2, 3, 0, 4, 5})
 	c := r.Class
-	if c.Pictures != 18 || c.Defective != 6 || c.Objects != 6 || c.Masks != 3 || c.Details.Counts["empty_masks"] != 3 || c.Details.Counts["regions"] != 3 {
+	if c.Images != 18 || c.Defective != 6 || c.Objects != 6 || c.Masks != 3 || c.Details.Counts["empty_masks"] != 3 || c.Details.Counts["regions"] != 3 {
 		t.Errorf("counts: have %+v %v", c, c.Details.Counts)
 	}
 	if len(c.Details.Views) != 3 || len(c.Details.Defects) != 2 {
@@ -115,8 +115,8 @@ func TestResult(t *testing.T) {
 	if r.Objects[1].Code != "AK" || r.Objects[1].AUPRO != r.Objects[1].AUPRO || r.Objects[0].AUPRO == r.Objects[0].AUPRO {
 		t.Errorf("objects: have %+v", r.Objects[:2])
 	}
-	if p := r.Pictures[3]; p.Object != "gear/1" || p.Camera != 1 || p.Label != 1 || p.Max < p.Score {
-		t.Errorf("picture: have %+v", p)
+	if p := r.Images[3]; p.Object != "gear/1" || p.Camera != 1 || p.Label != 1 || p.Max < p.Score {
+		t.Errorf("image: have %+v", p)
 	}
 }
 
@@ -129,10 +129,10 @@ func TestInfinity(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := c.Finish()
-	if err != nil || r.Class.Details.Counts["infinite_pictures"] != 1 {
+	if err != nil || r.Class.Details.Counts["infinite_images"] != 1 {
 		t.Fatalf("have %v, %v", r.Class.Details, err)
 	}
-	if _, err := json.Marshal(r.Pictures); err != nil {
+	if _, err := json.Marshal(r.Images); err != nil {
 		t.Error(err)
 	}
 }
@@ -195,17 +195,17 @@ func TestFolder(t *testing.T) {
 	}
 	classes := found.Results.Classes
 	if len(classes) != 2 || last != 12 || classes[0].Name != "plain" || classes[0].Objects != 6 || classes[0].Defective != 3 {
-		t.Fatalf("have %+v, %d pictures", classes, last)
+		t.Fatalf("have %+v, %d images", classes, last)
 	}
 	// "b" is labelled and has no mask, row 4 has a mask and no label.
 	if c := classes[1]; c.Objects != 5 || c.Defective != 4 || c.Masks != 3 {
 		t.Errorf("table: have %+v", c)
 	}
 	if a, b := classes[0].Values, classes[1].Values; a[metric.PixelAP] != b[metric.PixelAP] || a[metric.ImageAP] == b[metric.ImageAP] {
-		t.Errorf("have %v and %v, want the same pixels and other pictures", a, b)
+		t.Errorf("have %v and %v, want the same pixels and other images", a, b)
 	}
-	if found.Objects[6].Max != 5 || !math.IsInf(float64(found.Pictures[11-1].Score), 1) {
-		t.Errorf("have %+v", found.Pictures[6:])
+	if found.Objects[6].Max != 5 || !math.IsInf(float64(found.Images[11-1].Score), 1) {
+		t.Errorf("have %+v", found.Images[6:])
 	}
 }
 

@@ -198,9 +198,9 @@ func (b *browser) opensGallery() {
 		b.Errorf("have %q open, want %q", have, names[0])
 	}
 	if n := eval[int](b, `document.querySelectorAll("#viewer-body img").length`); n < 10 || n > 15 {
-		b.Errorf("have %d pictures, want two or three of each camera", n)
+		b.Errorf("have %d images, want two or three of each camera", n)
 	}
-	b.until("pictures to be shown", `[...document.querySelectorAll("#viewer-body img")].every(i => i.complete && i.naturalWidth === 32)`)
+	b.until("images to be shown", `[...document.querySelectorAll("#viewer-body img")].every(i => i.complete && i.naturalWidth === 32)`)
 	b.do(chromedp.KeyEvent(kb.ArrowRight))
 	if have := eval[string](b, title); have != names[1] {
 		b.Errorf("after Right: have %q, want %q", have, names[1])
@@ -218,7 +218,7 @@ func (b *browser) opensGallery() {
 // isNamed looks for what a screen reader could not name.
 func (b *browser) isNamed() {
 	for what, selector := range map[string]string{
-		"pictures without a text":          `img:not([alt]), img[alt=""]`,
+		"images without a text":            `img:not([alt]), img[alt=""]`,
 		"plots without a text":             `.plot > div:not([role=img][aria-label])`,
 		"sections without a name":          `main section:not([aria-label]):not([aria-labelledby])`,
 		"names that lead nowhere":          `[aria-labelledby="nowhere"]`,

@@ -18,7 +18,7 @@ type group struct {
 	Figures []figure
 }
 
-// level is what is ranked in a class: objects, pictures or pixels.
+// level is what is ranked in a class: objects, images or pixels.
 type level struct {
 	name    string
 	style   series
@@ -55,26 +55,26 @@ func (r *run) groups() ([]group, error) {
 	return out, nil
 }
 
-// levels gathers the scores of a class: objects, pictures, pixels.
+// levels gathers the scores of a class: objects, images, pixels.
 func (r *run) levels(c report.Class) []level {
 	v := c.Values
 	objects := level{name: "objects", style: series{colour: objectColour, width: 2.2}, limit: r.limit(ofObjects, c.Name),
 		ranking: [2]float64{v[metric.ObjectAUROC], v[metric.ObjectAP]}}
-	pictures := level{name: "pictures", style: series{colour: pictureColour, dashes: dashed}, limit: r.limit(ofPictures, c.Name),
+	images := level{name: "images", style: series{colour: imageColour, dashes: dashed}, limit: r.limit(ofImages, c.Name),
 		ranking: [2]float64{v[metric.ImageAUROC], v[metric.ImageAP]}}
 	pixels := level{name: "pixels", style: series{colour: pixelColour, dashes: []vg.Length{1.5, 2}}, limit: r.limit(ofPixels, c.Name),
 		ranking: [2]float64{v[metric.PixelAUROC], v[metric.PixelAP]}, curve: r.curves[c.Name].Curve}
 	for _, o := range r.ofClass(c.Name) {
 		objects.sample(float64(o.Max), o.Defective())
 	}
-	for _, p := range r.pictures {
+	for _, p := range r.images {
 		if p.Class == c.Name {
-			pictures.sample(float64(p.Score), p.Label == 1)
+			images.sample(float64(p.Score), p.Label == 1)
 		}
 	}
 	objects.rank()
-	pictures.rank()
-	return []level{objects, pictures, pixels}
+	images.rank()
+	return []level{objects, images, pixels}
 }
 
 // sample enters a score; an infinite one cannot be drawn.
@@ -181,7 +181,7 @@ func (r *run) pro(levels []level, c report.Class) (figure, error) {
 
 const bins = 24
 
-// histogram draws the scores of objects (0) or pictures (1).
+// histogram draws the scores of objects (0) or images (1).
 func histogram(of int) func([]level, report.Class) (figure, error) {
 	return func(levels []level, c report.Class) (figure, error) {
 		l := levels[of]
@@ -275,7 +275,7 @@ func above(levels []level, c report.Class) (figure, error) {
 		{name: "defective", colour: badColour, x: x, y: l.curve.Recall[1 : n-1]},
 	}
 	g.addLimit(l.limit, low, high)
-	return g.figure([]string{"good", "defective"}, "Pixels above a threshold", "Share of the good and of the defective pixels that a threshold reports. Regions in pictures of predict are what lies above the threshold of pixels.",
+	return g.figure([]string{"good", "defective"}, "Pixels above a threshold", "Share of the good and of the defective pixels that a threshold reports. Regions in images of predict are what lies above the threshold of pixels.",
 		"Share of pixels above a threshold of class "+c.Name+": ")
 }
 

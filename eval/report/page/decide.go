@@ -30,16 +30,16 @@ func (l limit) passed(v float64) bool { return v > l.value || v == l.value && !l
 
 // The levels of decisions, as in the thresholds of results.json.
 const (
-	ofObjects  = "object"
-	ofPictures = "image"
-	ofPixels   = "pixel"
+	ofObjects = "object"
+	ofImages  = "image"
+	ofPixels  = "pixel"
 )
 
 // limit is the threshold of a class: the calibrated one, else that of F1max,
 // else NaN.
 func (r *run) limit(level, class string) limit {
 	if r.calibration != nil {
-		l := map[string]calibration.Level{ofObjects: r.calibration.Object, ofPictures: r.calibration.Image, ofPixels: r.calibration.Pixel}[level]
+		l := map[string]calibration.Level{ofObjects: r.calibration.Object, ofImages: r.calibration.Image, ofPixels: r.calibration.Pixel}[level]
 		s := l.For(class)
 		return limit{s.Threshold, true, s.Rate, s.Basis}
 	}
@@ -119,23 +119,23 @@ func (r *run) decide() *decisions {
 	if counted {
 		t.Head = append(t.Head, column{Name: "objects found"}, column{Name: "false alarms", Title: "good objects reported"})
 	}
-	t.Head = append(t.Head, column{Name: "picture threshold"})
+	t.Head = append(t.Head, column{Name: "image threshold"})
 	if counted {
-		t.Head = append(t.Head, column{Name: "pictures found"}, column{Name: "false alarms", Title: "good pictures reported"})
+		t.Head = append(t.Head, column{Name: "images found"}, column{Name: "false alarms", Title: "good images reported"})
 	}
 	t.Head = append(t.Head, column{Name: "pixel threshold"})
 	if r.calibration != nil {
 		t.Caption += " Stated is the bound on false alarms of objects, in percent. Its basis: class, good objects of the class alone; shift, those of all classes, moved to the level of the class; pooled, all as they are."
 		t.Head = append(t.Head, column{Name: "stated", Title: "bound on false alarms of objects, %"}, column{Name: "basis", Text: true})
 	}
-	var objects, pictures tally
+	var objects, images tally
 	for _, class := range classes {
 		o, p := r.tallies(class)
-		objects, pictures = objects.plus(o), pictures.plus(p)
+		objects, images = objects.plus(o), images.plus(p)
 		t.Rows = append(t.Rows, r.thresholdRow(class, counted, o, p))
 	}
 	if counted && len(classes) > 1 {
-		t.Foot = slices.Concat([]cell{word("all"), {}}, objects.cells(), []cell{{}}, pictures.cells(), make([]cell, len(t.Head)-7))
+		t.Foot = slices.Concat([]cell{word("all"), {}}, objects.cells(), []cell{{}}, images.cells(), make([]cell, len(t.Head)-7))
 	}
 	d.Table, d.Meaning = t, r.meaning()
 	if counted {
@@ -149,15 +149,15 @@ func (t tally) plus(o tally) tally {
 	return tally{t.found + o.found, t.bad + o.bad, t.alarms + o.alarms, t.good + o.good}
 }
 
-func (r *run) thresholdRow(class string, counted bool, objects, pictures tally) []cell {
+func (r *run) thresholdRow(class string, counted bool, objects, images tally) []cell {
 	object := r.limit(ofObjects, class)
 	row := []cell{word(class), scored(object.value)}
 	if counted {
 		row = append(row, objects.cells()...)
 	}
-	row = append(row, scored(r.limit(ofPictures, class).value))
+	row = append(row, scored(r.limit(ofImages, class).value))
 	if counted {
-		row = append(row, pictures.cells()...)
+		row = append(row, images.cells()...)
 	}
 	row = append(row, scored(r.limit(ofPixels, class).value))
 	if r.calibration != nil {
@@ -168,18 +168,18 @@ func (r *run) thresholdRow(class string, counted bool, objects, pictures tally) 
 	return row
 }
 
-// tallies count the objects and pictures of a class.
-func (r *run) tallies(class string) (objects, pictures tally) {
-	o, p := r.limit(ofObjects, class), r.limit(ofPictures, class)
+// tallies count the objects and images of a class.
+func (r *run) tallies(class string) (objects, images tally) {
+	o, p := r.limit(ofObjects, class), r.limit(ofImages, class)
 	for _, x := range r.ofClass(class) {
 		objects.add(x.Defective(), o.passed(float64(x.Max)))
 	}
-	for _, x := range r.pictures {
+	for _, x := range r.images {
 		if x.Class == class {
-			pictures.add(x.Label == 1, p.passed(float64(x.Score)))
+			images.add(x.Label == 1, p.passed(float64(x.Score)))
 		}
 	}
-	return objects, pictures
+	return objects, images
 }
 
 func (r *run) ofClass(class string) []score.Object {
@@ -200,8 +200,8 @@ func (r *run) meaning() string {
 	}
 	c := r.calibration
 	asked := strconv.FormatFloat(100*c.FalseAlarm, 'g', 3, 64)
-	text := fmt.Sprintf("A threshold is the score above which something is reported as defective. These were calibrated with %s (%d pictures; %s) "+
-		"so that at most %s %% of good objects raise a false alarm; no test picture took part.", plural(c.Objects, "good object", "good objects"), c.Images, c.Source, asked)
+	text := fmt.Sprintf("A threshold is the score above which something is reported as defective. These were calibrated with %s (%d images; %s) "+
+		"so that at most %s %% of good objects raise a false alarm; no test image took part.", plural(c.Objects, "good object", "good objects"), c.Images, c.Source, asked)
 	if pooled := c.Object.Pooled; pooled.Short(c.FalseAlarm) {
 		text += fmt.Sprintf(" That few objects cannot promise %s %%: over all classes the rate that holds is %.1f %%, and it may be anything from %.1f to %.1f %% (95 %% interval).",
 			asked, 100*pooled.Rate, 100*pooled.Interval[0], 100*pooled.Interval[1])

@@ -31,11 +31,11 @@ type card struct {
 
 // shot is one view of an object; Mask is "" where there is none.
 type shot struct {
-	Camera             int
-	Label              string // good, or the kind of defect
-	Defective          bool
-	Score              string
-	Picture, Map, Mask template.URL
+	Camera           int
+	Label            string // good, or the kind of defect
+	Defective        bool
+	Score            string
+	Image, Map, Mask template.URL
 }
 
 // mostCards of a wall are shown; the rest are less bad.
@@ -53,8 +53,8 @@ func (r *run) walls() []wall {
 		object string
 		camera int
 	}
-	views := map[place]score.Picture{}
-	for _, p := range r.pictures {
+	views := map[place]score.Image{}
+	for _, p := range r.images {
 		views[place{p.Object, p.Camera}] = p
 	}
 	for _, e := range r.exhibits {
@@ -66,12 +66,9 @@ func (r *run) walls() []wall {
 		for _, plate := range e.Views {
 			p := views[place{e.Object, plate.Camera}]
 			s := shot{Camera: plate.Camera, Label: "good", Defective: p.Label == 1, Score: short(float64(p.Score)),
-				Picture: jpeg(plate.Picture), Map: jpeg(plate.Map)}
+				Image: jpeg(plate.Image), Map: jpeg(plate.Map), Mask: jpeg(plate.Mask)}
 			if s.Defective {
 				s.Label = p.Code
-			}
-			if plate.Mask != nil {
-				s.Mask = jpeg(plate.Mask)
 			}
 			c.Views = append(c.Views, s)
 		}
@@ -119,6 +116,10 @@ func (r *run) card(e picture.Exhibit, o score.Object) card {
 	return c
 }
 
+// jpeg is a file as a URL; "" where there is none.
 func jpeg(file []byte) template.URL {
+	if len(file) == 0 {
+		return ""
+	}
 	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(file))
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"path/filepath"
+	"strings"
 
 	"mvag-torch/configs"
 	"mvag-torch/eval/report"
@@ -116,17 +117,17 @@ func (r *run) facts() []fact {
 			iterations = fmt.Sprintf("%d of %d", r.iteration, r.config.Train.Iterations)
 		}
 		out = append(out, fact{"iterations", iterations}, fact{"backbone", r.config.Backbone.Name},
-			fact{"pictures", fmt.Sprintf("resized to %d, cropped to %d pixels", r.config.Data.Resize, r.config.Data.Crop)})
+			fact{"images", fmt.Sprintf("resized to %d, cropped to %d pixels", r.config.Data.Resize, r.config.Data.Crop)})
 	}
 	if r.results == nil {
 		return out
 	}
-	pictures, defective, objects := 0, 0, 0
+	images, defective, objects := 0, 0, 0
 	for _, c := range r.results.Classes {
-		pictures, defective, objects = pictures+c.Pictures, defective+c.Defective, objects+c.Objects
+		images, defective, objects = images+c.Images, defective+c.Defective, objects+c.Objects
 	}
-	return append(out, fact{"evaluated on", fmt.Sprintf("%d pictures (%d defective) of %d objects, %s",
-		pictures, defective, objects, plural(len(r.results.Classes), "class", "classes"))})
+	return append(out, fact{"evaluated on", fmt.Sprintf("%d images (%d defective) of %d objects, %s",
+		images, defective, objects, plural(len(r.results.Classes), "class", "classes"))})
 }
 
 func plural(n int, one, more string) string {
@@ -145,12 +146,15 @@ func (r *run) notices() []string {
 	if excluded := r.results.Excluded(); len(excluded) > 0 {
 		out = append(out, fmt.Sprintf("Some numbers are not defined in %s (n/a); means leave them out.", plural(len(excluded), "class", "classes")))
 	}
+	if unknown := r.results.Unknown; len(unknown) > 0 {
+		out = append(out, fmt.Sprintf("The results have values that this version does not know and does not show: %s.", strings.Join(unknown, ", ")))
+	}
 	for _, missing := range []struct {
 		name string
 		lack bool
 		what string
 	}{
-		{"objects.jsonl and scores.jsonl", r.objects == nil || r.pictures == nil, "decisions, curves of objects and pictures, and histograms"},
+		{"objects.jsonl and scores.jsonl", r.objects == nil || r.images == nil, "decisions, curves of objects and images, and histograms"},
 		{"curves.jsonl", len(r.curves) == 0, "the curves of pixels"},
 		{"gallery.jsonl", r.exhibits == nil, "the gallery"},
 	} {

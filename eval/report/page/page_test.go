@@ -114,6 +114,22 @@ func TestReportTellsOldResults(t *testing.T) {
 	}
 }
 
+// TestReportOfOtherVersions has results with a metric of another version instead of one of this.
+func TestReportOfOtherVersions(t *testing.T) {
+	folder := sampleRun(t, 2, "gear")
+	edit(t, folder, "results.json", `"AUPRO": 0.`, `"PRO@0.05": 0.`)
+	edit(t, folder, "gallery.jsonl", `"image":`, `"picture":`)
+	text := written(t, folder)
+	for _, want := range []string{"does not show: PRO@0.05.", "not defined in 1 class "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("have no %q", want)
+		}
+	}
+	if strings.Contains(text, `src=""`) {
+		t.Error("have a broken image")
+	}
+}
+
 // edit replaces the first old in a file of a folder.
 func edit(t testing.TB, folder, file, old, with string) {
 	t.Helper()
@@ -159,7 +175,7 @@ func TestBadRuns(t *testing.T) {
 		"cut curves":        {func(f string) { cut(t, f, "curves.jsonl") }, []string{"curves.jsonl:1: "}},
 		"curve beyond 1":    {func(f string) { edit(t, f, "curves.jsonl", `"recall":[0,`, `"recall":[7,`) }, []string{"curves.jsonl:1: recall: have 7"}},
 		"curve too short":   {func(f string) { edit(t, f, "curves.jsonl", `"recall":[0,`, `"recall":[`) }, []string{"curves.jsonl:1: recall: have"}},
-		"gallery":           {func(f string) { edit(t, f, "gallery.jsonl", `"picture":"`, `"picture":"?`) }, []string{"gallery.jsonl:1: "}},
+		"gallery":           {func(f string) { edit(t, f, "gallery.jsonl", `"image":"`, `"image":"?`) }, []string{"gallery.jsonl:1: "}},
 		"train.jsonl":       {func(f string) { edit(t, f, "train.jsonl", `"iteration":7,`, `"iteration":x,`) }, []string{"train.jsonl:8: "}},
 		"configuration":     {func(f string) { remove(t, f, "checkpoint.safetensors"); edit(t, f, "config.yaml", "seed:", "sed:") }, []string{"config.yaml", "sed"}},
 		"checkpoint":        {func(f string) { cut(t, f, "checkpoint.safetensors") }, []string{"checkpoint.safetensors"}},

@@ -29,18 +29,18 @@ type figure struct {
 // Colours stand for those of the style sheet, so that a plot follows the theme:
 // svg replaces them. Black becomes the colour of the text.
 var (
-	inkColour     = color.RGBA{0, 0, 0, 255}
-	gridColour    = color.RGBA{1, 0, 0, 255}
-	objectColour  = color.RGBA{2, 0, 0, 255}
-	pictureColour = color.RGBA{3, 0, 0, 255}
-	pixelColour   = color.RGBA{4, 0, 0, 255}
-	goodColour    = color.RGBA{5, 0, 0, 255}
-	badColour     = color.RGBA{6, 0, 0, 255}
-	faintColour   = color.RGBA{7, 0, 0, 255}
+	inkColour    = color.RGBA{0, 0, 0, 255}
+	gridColour   = color.RGBA{1, 0, 0, 255}
+	objectColour = color.RGBA{2, 0, 0, 255}
+	imageColour  = color.RGBA{3, 0, 0, 255}
+	pixelColour  = color.RGBA{4, 0, 0, 255}
+	goodColour   = color.RGBA{5, 0, 0, 255}
+	badColour    = color.RGBA{6, 0, 0, 255}
+	faintColour  = color.RGBA{7, 0, 0, 255}
 )
 
 var themed = strings.NewReplacer(
-	"#000000", "currentColor", "#010000", "var(--grid)", "#020000", "var(--objects)", "#030000", "var(--pictures)",
+	"#000000", "currentColor", "#010000", "var(--grid)", "#020000", "var(--objects)", "#030000", "var(--images)",
 	"#040000", "var(--pixels)", "#050000", "var(--good)", "#060000", "var(--bad)", "#070000", "var(--faint)",
 	"#0400FF", "var(--pixels);fill-opacity:.2", "#0500FF", "var(--good);fill-opacity:.2", "#0600FF", "var(--bad);fill-opacity:.2",
 )

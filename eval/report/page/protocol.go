@@ -60,7 +60,7 @@ func (r *run) evaluated() int {
 func measured(n metric.Name) string {
 	switch {
 	case strings.HasPrefix(n.String(), "I-"):
-		return "pictures"
+		return "images"
 	case strings.HasPrefix(n.String(), "S-"):
 		return "objects"
 	case n == metric.MAD:
@@ -71,11 +71,11 @@ func measured(n metric.Name) string {
 
 // terms explain the names of the page.
 var terms = []fact{
-	{"I-, P-, S-", "What is ranked: pictures (one camera's view), pixels of the anomaly maps, objects (a part seen by all its cameras; its score is the highest of its pictures)."},
+	{"I-, P-, S-", "What is ranked: images (one camera's view), pixels of the anomaly maps, objects (a part seen by all its cameras; its score is the highest of its images)."},
 	{"AUROC", "The chance that something defective scores above something good; 50 % is guessing, 100 % perfect. Good pixels are so many that P-AUROC looks high even when small defects are missed."},
 	{"AP", "Average precision: of what is reported, the share that is truly defective, averaged over how much of it is found. It depends on how common defects are in the test set."},
 	{"F1max", "Best balance of finding and not crying wolf, 2·hits / (defective + reported), at the threshold that suits the test set best. It is therefore optimistic."},
 	{"AUPRO", "How much of each defect region is covered by the map, averaged over regions and over low false-alarm rates of pixels; small regions count as much as large ones."},
-	{"mAD", "Mean of the seven numbers of pictures and pixels: I-AUROC, I-AP, I-F1max, P-AUROC, P-AP, P-F1max, AUPRO."},
-	{"Threshold", "The score above which something is called defective. Calibrated thresholds come from good parts alone, which the model was not trained on, for a false-alarm rate that was asked for; no test picture takes part."},
+	{"mAD", "Mean of the seven numbers of images and pixels: I-AUROC, I-AP, I-F1max, P-AUROC, P-AP, P-F1max, AUPRO."},
+	{"Threshold", "The score above which something is called defective. Calibrated thresholds come from good parts alone, which the model was not trained on, for a false-alarm rate that was asked for; no test image takes part."},
 }

@@ -25,7 +25,7 @@ type run struct {
 	calibration *calibration.Calibration
 	steps       []step
 	results     *report.Results
-	pictures    []score.Picture
+	images      []score.Image
 	objects     []score.Object
 	curves      map[string]score.Curve // by class
 	exhibits    []picture.Exhibit
@@ -122,7 +122,7 @@ func (r *run) readConfig(path string) error {
 // which may be missing.
 func (r *run) readDetails(in func(string) string) error {
 	var err error
-	if r.pictures, err = readLines[score.Picture](in("scores.jsonl"), false, nil); err != nil {
+	if r.images, err = readLines[score.Image](in("scores.jsonl"), false, nil); err != nil {
 		return err
 	}
 	if r.objects, err = readLines[score.Object](in("objects.jsonl"), false, nil); err != nil {

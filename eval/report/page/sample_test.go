@@ -33,7 +33,7 @@ func sampleRun(t testing.TB, cameras int, classes ...string) string {
 	folder := filepath.Join(t.TempDir(), "run")
 	r := rand.New(rand.NewPCG(1, 2))
 	results := report.Results{Protocol: map[string]any{"data": "random", "map_size": 24, "iteration": 300, "excluded": map[string]any{}}}
-	var pictures []score.Picture
+	var images []score.Image
 	var objects []score.Object
 	var curves []score.Curve
 	var exhibits []picture.Exhibit
@@ -53,7 +53,7 @@ func sampleRun(t testing.TB, cameras int, classes ...string) string {
 			t.Fatal(err)
 		}
 		results.Classes = append(results.Classes, found.Class)
-		pictures, objects, curves = append(pictures, found.Pictures...), append(objects, found.Objects...), append(curves, found.Curve)
+		images, objects, curves = append(images, found.Images...), append(objects, found.Objects...), append(curves, found.Curve)
 	}
 	must := func(err error) {
 		t.Helper()
@@ -63,7 +63,7 @@ func sampleRun(t testing.TB, cameras int, classes ...string) string {
 	}
 	must(os.MkdirAll(folder, 0o755))
 	must(report.Write(filepath.Join(folder, "results.json"), results))
-	must(score.WriteLines(filepath.Join(folder, "scores.jsonl"), pictures))
+	must(score.WriteLines(filepath.Join(folder, "scores.jsonl"), images))
 	must(score.WriteLines(filepath.Join(folder, "objects.jsonl"), objects))
 	must(score.WriteLines(filepath.Join(folder, "curves.jsonl"), curves))
 	must(score.WriteLines(filepath.Join(folder, "gallery.jsonl"), exhibits))
@@ -109,7 +109,7 @@ func sampleExhibit(t testing.TB, class, id string, cameras int, defective bool) 
 	}
 	e := picture.Exhibit{Class: class, Object: id, Calibrated: true}
 	for camera := range cameras {
-		p := picture.Plate{Camera: camera + 1, Picture: draw(color.RGBA{120, 130, 140, 255}), Map: draw(color.RGBA{60, 20, 80, 255})}
+		p := picture.Plate{Camera: camera + 1, Image: draw(color.RGBA{120, 130, 140, 255}), Map: draw(color.RGBA{60, 20, 80, 255})}
 		if defective && camera%2 == 0 {
 			p.Mask = draw(color.RGBA{20, 160, 200, 255})
 		}

@@ -74,7 +74,7 @@ func metrics(of ...metric.Name) []column {
 	return out
 }
 
-// every lists all numbers, mAD first: it is what tables are sorted by.
+// every lists all values, mAD first: it is what tables are sorted by.
 func every() []metric.Name {
 	all := []metric.Name{metric.MAD}
 	for n := range metric.Count {
@@ -85,8 +85,10 @@ func every() []metric.Name {
 	return all
 }
 
-// perCamera are the numbers that a single camera has.
-func perCamera() []metric.Name { return every()[:metric.ObjectAUROC] }
+// perCamera are the values that a single camera has: those of objects it has not.
+func perCamera() []metric.Name {
+	return slices.DeleteFunc(every(), func(n metric.Name) bool { return measured(n) == "objects" })
+}
 
 func cells(v metric.Values, of []metric.Name) []cell {
 	var out []cell
@@ -99,11 +101,11 @@ func cells(v metric.Values, of []metric.Name) []cell {
 func (r *run) classTable() *table {
 	t := &table{ID: "classes", Caption: "Percent; the last row is the plain mean over classes. A heading sorts by its column, again the other way."}
 	t.Head = slices.Concat([]column{{Name: "class", Text: true}}, metrics(every()...), []column{
-		{Name: "objects", Title: "test objects"}, {Name: "pictures", Title: "test pictures"}, {Name: "defective", Title: "defective pictures"},
+		{Name: "objects", Title: "test objects"}, {Name: "images", Title: "test images"}, {Name: "defective", Title: "defective images"},
 	})
 	for _, c := range r.results.Classes {
 		t.Rows = append(t.Rows, slices.Concat([]cell{word(c.Name)}, cells(c.Values, every()),
-			[]cell{whole(c.Objects), whole(c.Pictures), whole(c.Defective)}))
+			[]cell{whole(c.Objects), whole(c.Images), whole(c.Defective)}))
 	}
 	if len(t.Rows) > 1 {
 		mean, _ := r.results.Mean()
@@ -115,7 +117,7 @@ func (r *run) classTable() *table {
 // cameraTable has each camera's mean over classes, if they are more than one, and
 // each camera of each class.
 func (r *run) cameraTable() *table {
-	t := &table{ID: "cameras", Caption: "Percent; each camera's pictures judged by themselves. A camera that sees few of the defects, or has good pictures that look odd, stands out here."}
+	t := &table{ID: "cameras", Caption: "Percent; each camera's images judged by themselves. A camera that sees few of the defects, or has good images that look odd, stands out here."}
 	t.Head = slices.Concat([]column{{Name: "class", Text: true}, {Name: "camera", Text: true}}, metrics(perCamera()...))
 	byCamera := map[string][]metric.Values{}
 	var rows [][]cell
@@ -140,7 +142,7 @@ func (r *run) cameraTable() *table {
 }
 
 func (r *run) defectTable() *table {
-	t := &table{ID: "defects", Caption: "Percent; the pictures, pixels and objects of one kind of defect among all good ones of the class. Low rows are the defects the model does not see."}
+	t := &table{ID: "defects", Caption: "Percent; the images, pixels and objects of one kind of defect among all good ones of the class. Low rows are the defects the model does not see."}
 	t.Head = slices.Concat([]column{{Name: "class", Text: true}, {Name: "defect", Text: true}}, metrics(every()...))
 	for _, c := range r.results.Classes {
 		if c.Details == nil {
