@@ -16,8 +16,8 @@ import (
 	"mvag-torch/internal/testdata"
 )
 
-// photo writes the 1024 x 1024 centre of the largest golden photograph as a
-// JPEG of quality 92, the size of Real-IAD's pictures.
+// photo writes the 1024 x 1024 centre of the largest golden photograph as a JPEG of quality 92, the size of Real-IAD's
+// images.
 func photo(b testing.TB) string {
 	f, err := os.Open(testdata.Shared(b, "golden/preprocess/large.jpg"))
 	if err != nil {
@@ -40,8 +40,7 @@ func photo(b testing.TB) string {
 	return path
 }
 
-// TestWritePhoto writes the photograph where third_party/bench_loader.py wants
-// it.
+// TestWritePhoto writes the photograph where third_party/bench_loader.py wants it.
 func TestWritePhoto(t *testing.T) {
 	path := os.Getenv("MVAG_BENCH_WRITE")
 	if path == "" {
@@ -54,19 +53,19 @@ func TestWritePhoto(t *testing.T) {
 	writeFile(t, path, data)
 }
 
-func miniviewPicture(b *testing.B) string {
+func miniviewImage(b *testing.B) string {
 	return testdata.Shared(b, "miniview/realiad_256/gear/OK/S0001/gear_0001_OK_C1_20261124120000.jpg")
 }
 
-func BenchmarkPicture(b *testing.B) {
+func BenchmarkImage(b *testing.B) {
 	for _, bb := range []struct {
 		name string
 		path string
 		fit  Fit
 	}{
 		{"photo1024/448/392", photo(b), Fit{Resize: 448, Crop: 392}},
-		{"miniview288/256/224", miniviewPicture(b), Fit{Resize: 256, Crop: 224}},
-		{"miniview288/448/392", miniviewPicture(b), Fit{Resize: 448, Crop: 392}},
+		{"miniview288/256/224", miniviewImage(b), Fit{Resize: 256, Crop: 224}},
+		{"miniview288/448/392", miniviewImage(b), Fit{Resize: 448, Crop: 392}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			dst := make([]uint8, 3*bb.fit.Crop*bb.fit.Crop)
@@ -80,9 +79,8 @@ func BenchmarkPicture(b *testing.B) {
 	}
 }
 
-// BenchmarkOneCore takes a picture from its file, decoded in the two ways, and
-// from a cache; third_party/bench_loader.py compares. The picture is that of
-// MVAG_BENCH_PICTURE, else the photograph above.
+// BenchmarkOneCore takes an image from its file, decoded in the two ways, and from a cache;
+// third_party/bench_loader.py compares. The image is that of MVAG_BENCH_PICTURE, else the photograph above.
 func BenchmarkOneCore(b *testing.B) {
 	path := os.Getenv("MVAG_BENCH_PICTURE")
 	if path == "" {
@@ -132,7 +130,7 @@ func cpuTime(b *testing.B) int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-// BenchmarkStages splits the time of the 1024 x 1024 picture.
+// BenchmarkStages splits the time of the 1024 x 1024 image.
 func BenchmarkStages(b *testing.B) {
 	data, err := readFile(photo(b), nil)
 	if err != nil {

@@ -18,13 +18,12 @@ import (
 	"mvag-torch/configs"
 )
 
-// errCache is the fault of a cache, as opposed to that of a picture.
+// errCache is the fault of a cache, as opposed to that of an image.
 var errCache = errors.New("data.cache")
 
 const prepareAgain = "run mvag-torch dataset prepare again"
 
-// Cache is an opened folder of prepared pictures and masks
-// (docs/format/cache.md). It is safe for concurrent use.
+// Cache is an opened folder of prepared images and masks (docs/format/cache.md). It is safe for concurrent use.
 type Cache struct {
 	root    string // data.root
 	crop    int
@@ -240,8 +239,8 @@ func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
 	return m, nil
 }
 
-// copyMapped is copy for a source in a mapped file, which may have been cut or
-// may be on a failing disk: reading it is then a fault of memory.
+// copyMapped is copy for a source in a mapped file, which may have been cut or may be on a failing disk: reading it is
+// then a fault of memory.
 func copyMapped(dst, src []uint8) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -253,8 +252,8 @@ func copyMapped(dst, src []uint8) (err error) {
 	return nil
 }
 
-// changed reports whether a file is another than it was. Its content counts: a
-// copied file has another time. A file that is gone is no other.
+// changed reports whether a file is another than it was. Its content counts: a copied file has another time. A file
+// that is gone is no other.
 func changed(path string, was origin) bool {
 	is := originOf(path)
 	switch {

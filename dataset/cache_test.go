@@ -21,8 +21,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// cacheSet writes a set of n training objects and a defective test object, all
-// of two views, as a table whose names are odd, and returns its configuration.
+// cacheSet writes a set of n training objects and a defective test object, all of two views, as a table whose names are
+// odd, and returns its configuration.
 func cacheSet(t testing.TB, n int) configs.Data {
 	t.Helper()
 	root := t.TempDir()
@@ -74,7 +74,7 @@ func opened(t testing.TB, cfg configs.Data) *Set {
 	return set
 }
 
-// smallShards makes shards of two pictures for a test.
+// smallShards makes shards of two images for a test.
 func smallShards(t testing.TB) {
 	before := shardBytes
 	shardBytes = 2 * align(3*6*6)
@@ -113,8 +113,7 @@ func sameSource(t *testing.T, set *Set, a, b Source) {
 	}
 }
 
-// TestCache: a set reads the same from its cache, whatever its names; a second
-// preparation has nothing to do.
+// TestCache: a set reads the same from its cache, whatever its names; a second preparation has nothing to do.
 func TestCache(t *testing.T) {
 	smallShards(t)
 	cfg := cacheSet(t, 3)
@@ -167,8 +166,8 @@ func TestCacheLoader(t *testing.T) {
 	}
 }
 
-// TestPrepareResumes: a preparation that was stopped keeps its finished shards
-// and goes on after them; what it was at is gone.
+// TestPrepareResumes: a preparation that was stopped keeps its finished shards and goes on after them; what it was at
+// is gone.
 func TestPrepareResumes(t *testing.T) {
 	smallShards(t)
 	cfg := cacheSet(t, 5)
@@ -178,7 +177,7 @@ func TestPrepareResumes(t *testing.T) {
 	plain.Cache = ""
 	err := Prepare(ctx, cfg, opened(t, plain), PrepareOptions{Progress: func(done, total int) {
 		if total != 14 {
-			t.Errorf("have %d pictures in all, want 14", total)
+			t.Errorf("have %d images in all, want 14", total)
 		}
 		if done == 5 {
 			cancel()
@@ -195,7 +194,7 @@ func TestPrepareResumes(t *testing.T) {
 	}
 	plan, _, err := prepare(t, t.Context(), cfg)
 	if err != nil || plan.Have != 4 || plan.Images != 12 {
-		t.Errorf("have %+v and error %v, want 4 of 12 pictures there", plan, err)
+		t.Errorf("have %+v and error %v, want 4 of 12 images there", plan, err)
 	}
 	leftOver(t, cfg.Cache)
 	set := opened(t, cfg)
@@ -371,7 +370,7 @@ func TestCacheRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	picture, err := os.ReadFile(first.Path)
+	content, err := os.ReadFile(first.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,9 +398,9 @@ func TestCacheRefuses(t *testing.T) {
 		words  []string
 	}{
 		{"another preprocessing", func() { cfg.Crop = 4 }, []string{shard, "have images made with resize 8, crop 6,", "want resize 8, crop 4"}},
-		{"a changed picture", func() { writeFile(t, first.Path, pngBytes(t, texture(40, 3))) }, []string{first.Path, "has changed since it was prepared"}},
-		{"a changed picture of the same size", func() {
-			other := bytes.Clone(picture)
+		{"a changed image", func() { writeFile(t, first.Path, pngBytes(t, texture(40, 3))) }, []string{first.Path, "has changed since it was prepared"}},
+		{"a changed image of the same size", func() {
+			other := bytes.Clone(content)
 			other[len(other)-1] ^= 1
 			writeFile(t, first.Path, other)
 			touch(t, first.Path)
@@ -410,7 +409,7 @@ func TestCacheRefuses(t *testing.T) {
 		{"a damaged index", func() { writeFile(t, shard, broken) }, []string{shard, "damaged: have an index of checksum"}},
 		{"a cut shard", func() { writeFile(t, shard, whole[:len(whole)-1]) }, []string{shard, "damaged: have"}},
 		{"another version", func() { writeFile(t, shard, slices.Concat(whole[:8], []byte{1}, whole[9:])) }, []string{shard, "have a shard of version 1, want 2"}},
-		{"no shard", func() { writeFile(t, shard, picture) }, []string{shard, "not a shard"}},
+		{"no shard", func() { writeFile(t, shard, content) }, []string{shard, "not a shard"}},
 		{"no folder", func() { cfg.Cache = filepath.Join(cfg.Cache, "none") }, []string{"have no prepared images", "dataset prepare"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -423,7 +422,7 @@ func TestCacheRefuses(t *testing.T) {
 			}
 			cfg = before
 			writeFile(t, shard, whole)
-			writeFile(t, first.Path, picture)
+			writeFile(t, first.Path, content)
 		})
 	}
 	t.Run("a copied set", func(t *testing.T) {
@@ -488,8 +487,7 @@ func TestPrepareReplaces(t *testing.T) {
 	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
 }
 
-// TestCutWhileMapped: a shard that shrinks under a running program is an error,
-// not its end.
+// TestCutWhileMapped: a shard that shrinks under a running program is an error, not its end.
 func TestCutWhileMapped(t *testing.T) {
 	cfg := cacheSet(t, 2)
 	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
@@ -503,14 +501,14 @@ func TestCutWhileMapped(t *testing.T) {
 	wantError(t, err, "data.cache: ", "pixels-00000.shard", "cannot be read")
 }
 
-// TestPrepareUnreadable: a picture that cannot be read ends a preparation, or
-// is left out, then and in every run on the cache.
+// TestPrepareUnreadable: an image that cannot be read ends a preparation, or is left out, then and in every run on the
+// cache.
 func TestPrepareUnreadable(t *testing.T) {
 	cfg := cacheSet(t, 2)
 	plain := cfg
 	plain.Cache = ""
 	bad := opened(t, plain).Train[1].Views[0]
-	writeFile(t, bad.Path, []byte("no picture"))
+	writeFile(t, bad.Path, []byte("no image"))
 	_, _, err := prepare(t, t.Context(), cfg)
 	wantError(t, err, bad.Path, "not a JPEG, PNG")
 	cfg.OnError = "skip"
@@ -524,7 +522,7 @@ func TestPrepareUnreadable(t *testing.T) {
 	opt := LoaderOptions{Source: set.Source, Objects: 2, Count: 1, Prefetch: 1}
 	b := drain(t, train(t, set.Train, opt), false)[0]
 	if n := len(set.Source.Skipped.Lines()); n != 1 || slices.Index(b.Present, false) < 0 {
-		t.Errorf("have %d pictures left out and present %v", n, b.Present)
+		t.Errorf("have %d images left out and present %v", n, b.Present)
 	}
 	writeFile(t, bad.Path, pngBytes(t, texture(9, 9)))
 	wantError(t, fitView(opened(t, cfg).Source, bad, make([]uint8, 108)), bad.Path, "has changed")
@@ -533,8 +531,7 @@ func TestPrepareUnreadable(t *testing.T) {
 	}
 }
 
-// TestPrepareNoRoom: the size is compared with the disk before anything is
-// written.
+// TestPrepareNoRoom: the size is compared with the disk before anything is written.
 func TestPrepareNoRoom(t *testing.T) {
 	p := &preparer{cfg: configs.Data{Cache: t.TempDir()}}
 	err := p.announce(Preparation{Images: 5, Bytes: 1 << 60})

@@ -17,10 +17,9 @@ type CheckOptions struct {
 	MapSize  int    // of evaluation, in pixels
 	Objects  int    // in a training batch
 	Workers  int    // goroutines; 0 means one a CPU
-	// IndexOnly leaves pictures and masks unread.
+	// IndexOnly leaves images and masks unread.
 	IndexOnly bool
-	// Progress, where it is not nil, is called as pictures have been read, by
-	// one goroutine at a time.
+	// Progress, where it is not nil, is called as images have been read, by one goroutine at a time.
 	Progress func(done, total int)
 }
 
@@ -29,31 +28,30 @@ type Finding string
 
 // The findings, in the order of tables.
 const (
-	MissingViews   Finding = "missing_views"    // cameras without a picture of an object
-	Contaminated   Finding = "contaminated"     // defective training pictures
-	NoMask         Finding = "no_mask"          // defective pictures without a mask
-	Unreadable     Finding = "unreadable"       // pictures and masks that cannot be read
-	MaskSize       Finding = "mask_size"        // masks of another size than their pictures
+	MissingViews   Finding = "missing_views"    // cameras without an image of an object
+	Contaminated   Finding = "contaminated"     // defective training images
+	NoMask         Finding = "no_mask"          // defective images without a mask
+	Unreadable     Finding = "unreadable"       // images and masks that cannot be read
+	MaskSize       Finding = "mask_size"        // masks of another size than their images
 	EmptyMask      Finding = "empty_mask"       // masks without a defective pixel
 	Cropped        Finding = "cropped"          // masks of which resize and crop leave nothing
-	TrainTestTwins Finding = "train_test_twins" // test pictures that are training pictures, byte for byte
+	TrainTestTwins Finding = "train_test_twins" // test images that are training images, byte for byte
 )
 
-// findings lists the kinds with their words in a table, and says which stop
-// training or evaluation.
+// findings lists the kinds with their words in a table, and says which stop training or evaluation.
 var findings = []struct {
 	kind  Finding
 	words string
 	fatal bool
 }{
-	{MissingViews, "views without a picture", false},
-	{Contaminated, "defective training pictures", false},
-	{NoMask, "defective pictures without a mask (pixel metrics of the class are n/a)", false},
+	{MissingViews, "views without an image", false},
+	{Contaminated, "defective training images", false},
+	{NoMask, "defective images without a mask (pixel metrics of the class are n/a)", false},
 	{Unreadable, "files that cannot be read", true},
-	{MaskSize, "masks of another size than their pictures", true},
+	{MaskSize, "masks of another size than their images", true},
 	{EmptyMask, "empty masks", false},
 	{Cropped, "defects lost by resize and crop", false},
-	{TrainTestTwins, "test pictures that are training pictures, byte for byte", false},
+	{TrainTestTwins, "test images that are training images, byte for byte", false},
 }
 
 // Counts are the numbers of a class or of the whole set.
@@ -62,18 +60,17 @@ type Counts struct {
 	TrainObjects     int            `json:"train_objects"`
 	TestObjects      int            `json:"test_objects"`
 	DefectiveObjects int            `json:"defective_objects"`
-	Pictures         int            `json:"pictures"`
-	TrainPictures    int            `json:"train_pictures"`
-	TestPictures     int            `json:"test_pictures"`
-	Good             int            `json:"good_pictures"`
-	Defective        int            `json:"defective_pictures"`
+	Images           int            `json:"images"`
+	TrainImages      int            `json:"train_images"`
+	TestImages       int            `json:"test_images"`
+	Good             int            `json:"good_images"`
+	Defective        int            `json:"defective_images"`
 	Views            int            `json:"views"`   // cameras of an object
-	Codes            map[string]int `json:"defects"` // pictures by defect code
-	Sizes            map[string]int `json:"sizes"`   // pictures by "width x height"
+	Codes            map[string]int `json:"defects"` // images by defect code
+	Sizes            map[string]int `json:"sizes"`   // images by "width x height"
 }
 
-// ClassCheck is what Check says of one class; findings are lines that name the
-// file or object.
+// ClassCheck is what Check says of one class; findings are lines that name the file or object.
 type ClassCheck struct {
 	Class string `json:"class"`
 	Counts
@@ -89,9 +86,8 @@ type SetCheck struct {
 	Faults []string `json:"faults"`
 }
 
-// Check reads all pictures and masks of a set, in parallel, and counts what
-// there is and what is wrong with it. Its error is that of the context or of
-// the options; faults of the set are in the result.
+// Check reads all images and masks of a set, in parallel, and counts what there is and what is wrong with it. Its
+// error is that of the context or of the options; faults of the set are in the result.
 func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
 	fit.Scaled = false // sizes are those of the files
 	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly}}
@@ -128,9 +124,9 @@ func (c *ClassCheck) count(o *Object, train bool) {
 	if o.Defective() {
 		c.DefectiveObjects++
 	}
-	objects, pictures := &c.TestObjects, &c.TestPictures
+	objects, images := &c.TestObjects, &c.TestImages
 	if train {
-		objects, pictures = &c.TrainObjects, &c.TrainPictures
+		objects, images = &c.TrainObjects, &c.TrainImages
 	}
 	*objects++
 	for _, v := range o.Views {
@@ -138,8 +134,8 @@ func (c *ClassCheck) count(o *Object, train bool) {
 			c.add(MissingViews, MissingView{o.ID, v.Camera}.String())
 			continue
 		}
-		c.Pictures++
-		*pictures++
+		c.Images++
+		*images++
 		if !v.Defective() {
 			c.Good++
 			continue
@@ -167,7 +163,7 @@ type check struct {
 	report *SetCheck
 }
 
-// work is one object and what its pictures turned out to be.
+// work is one object and what its images turned out to be.
 type work struct {
 	object *Object
 	class  *ClassCheck
@@ -175,7 +171,7 @@ type work struct {
 	views  []viewCheck // of the views present
 }
 
-// viewCheck is one picture as read.
+// viewCheck is one image as read.
 type viewCheck struct {
 	path, size string
 	hash       [sha256.Size]byte
@@ -211,7 +207,7 @@ func (c *check) read(ctx context.Context) error {
 	return g.Wait()
 }
 
-// object reads the pictures and masks of one object.
+// object reads the images and masks of one object.
 func (c *check) object(w *work) {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
@@ -222,7 +218,7 @@ func (c *check) object(w *work) {
 	}
 }
 
-// view decodes a picture and its mask.
+// view decodes an image and its mask.
 func (c *check) view(s *scratch, v View) viewCheck {
 	found := viewCheck{path: v.Path}
 	r, err := c.fit.readImage(s, v)
@@ -298,9 +294,9 @@ func (t *Counts) sum(c Counts) {
 	t.TrainObjects += c.TrainObjects
 	t.TestObjects += c.TestObjects
 	t.DefectiveObjects += c.DefectiveObjects
-	t.Pictures += c.Pictures
-	t.TrainPictures += c.TrainPictures
-	t.TestPictures += c.TestPictures
+	t.Images += c.Images
+	t.TrainImages += c.TrainImages
+	t.TestImages += c.TestImages
 	t.Good += c.Good
 	t.Defective += c.Defective
 	t.Views = max(t.Views, c.Views)

@@ -12,12 +12,12 @@ import (
 	"text/tabwriter"
 )
 
-// Table prints a row for each class and their sum, then the findings, each
-// with the first file or object, then the totals in a line.
+// Table prints a row for each class and their sum, then the findings, each with the first file or object, then the
+// totals in a line.
 func (r *SetCheck) Table(w io.Writer) error {
 	var out bytes.Buffer
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "class\tobjects\ttrain\ttest\tbad\tviews\tpictures\ttrain\ttest\tgood\tbad\tdefects\tsizes")
+	fmt.Fprintln(t, "class\tobjects\ttrain\ttest\tbad\tviews\timages\ttrain\ttest\tgood\tbad\tdefects\tsizes")
 	for _, class := range r.Classes {
 		class.line(t, class.Class)
 	}
@@ -36,10 +36,10 @@ func (r *SetCheck) Table(w io.Writer) error {
 		}
 	}
 	n := r.Total
-	fmt.Fprintf(&out, "%s pictures, %s train, %s test, %s defective, %s objects, %d classes\n", thousands(n.Pictures),
-		thousands(n.TrainPictures), thousands(n.TestPictures), thousands(n.Defective), thousands(n.Objects), len(r.Classes))
+	fmt.Fprintf(&out, "%s images, %s train, %s test, %s defective, %s objects, %d classes\n", thousands(n.Images),
+		thousands(n.TrainImages), thousands(n.TestImages), thousands(n.Defective), thousands(n.Objects), len(r.Classes))
 	if r.IndexOnly {
-		out.WriteString("the index only: no picture was read\n")
+		out.WriteString("the index only: no image was read\n")
 	}
 	_, err := w.Write(out.Bytes())
 	return err
@@ -48,7 +48,7 @@ func (r *SetCheck) Table(w io.Writer) error {
 // line prints one row.
 func (c *Counts) line(w io.Writer, name string) {
 	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", name, c.Objects, c.TrainObjects, c.TestObjects,
-		c.DefectiveObjects, c.Views, c.Pictures, c.TrainPictures, c.TestPictures, c.Good, c.Defective,
+		c.DefectiveObjects, c.Views, c.Images, c.TrainImages, c.TestImages, c.Good, c.Defective,
 		tally(c.Codes, strings.Compare), tally(c.Sizes, func(a, b string) int { return cmp.Compare(c.Sizes[b], c.Sizes[a]) }))
 }
 

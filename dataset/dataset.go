@@ -1,12 +1,11 @@
-// Package dataset reads multi-view picture sets: the index files, the pictures
-// and masks they name, and a loader that decodes whole objects in parallel.
+// Package dataset reads multi-view image sets: the index files, the images and masks they name, and a loader that
+// decodes whole objects in parallel.
 //
-// An object is one physical part; a view is one camera's picture of it. Axis
-// letters: S objects in a batch, V views of an object (model.md). Batches are
-// object-major: picture s*V+j is view j of object s.
+// An object is one physical part; a view is one camera's image of it. Axis letters: S objects in a batch, V views of
+// an object (model.md). Batches are object-major: image s*V+j is view j of object s.
 //
-// A reader of a format is a function that turns the data block of the
-// configuration into a [Set]; everything after it is the same for all formats.
+// A reader of a format is a function that turns the data block of the configuration into a [Set]; everything after it
+// is the same for all formats.
 package dataset
 
 import (
@@ -18,40 +17,38 @@ import (
 	"mvag-torch/configs"
 )
 
-// Mean and Std are the ImageNet statistics by which pictures are normalised,
-// (v/255 - Mean)/Std for red, green and blue (model.md section 6). Pixels
-// travel as bytes; the device normalises.
+// Mean and Std are the ImageNet statistics by which images are normalised, (v/255 - Mean)/Std for red, green and blue
+// (model.md section 6). Pixels travel as bytes; the device normalises.
 var (
 	Mean = [3]float32{0.485, 0.456, 0.406}
 	Std  = [3]float32{0.229, 0.224, 0.225}
 )
 
-// View is one camera's picture of an object.
+// View is one camera's image of an object.
 type View struct {
 	Camera int    // 0-based camera: C1 is 0
 	Path   string // the image file, "" where this camera's image is missing
 	Data   []byte // the file's content where it is in memory, as of an upload; Path then only names it
 	Mask   string // the mask file, "" where there is none
-	Code   string // the defect code, "" where the picture is good
-	// Part of Parts: the file is a strip of Parts pictures of equal width side
-	// by side, its mask likewise, and this is number Part, from 0. Parts is 0
-	// where the file is the picture.
+	Code   string // the defect code, "" where the image is good
+	// Part of Parts: the file is a strip of Parts images of equal width side by side, its mask likewise, and this is
+	// number Part, from 0. Parts is 0 where the file is the image.
 	Part, Parts int
-	// MaskLabels says that the mask holds labels of defect classes: any value but 0 is a defect, and taken as 255 before
-	// resizing.
+	// MaskLabels says that the mask holds labels of defect classes: any value but 0 is a defect, and taken as 255
+	// before resizing.
 	MaskLabels bool
 }
 
 // Present reports whether there is an image.
 func (v View) Present() bool { return v.Path != "" || v.Data != nil }
 
-// Defective reports whether the picture shows a defect, by its label.
+// Defective reports whether the image shows a defect, by its label.
 func (v View) Defective() bool { return v.Code != "" }
 
 // Object is one part seen by all cameras.
 type Object struct {
 	Class string
-	ID    string // class and folder of the pictures, unique in a set: "gear/NG/AK/S0001"
+	ID    string // class and folder of the images, unique in a set: "gear/NG/AK/S0001"
 	Views []View // one a camera, in camera order; len is data.views
 }
 
@@ -70,7 +67,7 @@ func (o *Object) present() (n int) {
 	return n
 }
 
-// MissingView is a camera that has no picture of an object.
+// MissingView is a camera that has no image of an object.
 type MissingView struct {
 	Object string // Object.ID
 	Camera int    // 0-based
@@ -78,7 +75,7 @@ type MissingView struct {
 
 // String returns the line that reports m.
 func (m MissingView) String() string {
-	return fmt.Sprintf("%s: no picture of camera C%d", printable(m.Object), m.Camera+1)
+	return fmt.Sprintf("%s: no image of camera C%d", printable(m.Object), m.Camera+1)
 }
 
 // Set is an opened data set.
@@ -93,8 +90,8 @@ type Set struct {
 	index []string // the index file or folder of each class
 }
 
-// CheckTrain returns an error that names the first class without a training
-// object. Open accepts such a class, since evaluation needs none.
+// CheckTrain returns an error that names the first class without a training object. Open accepts such a class, since
+// evaluation needs none.
 func (s *Set) CheckTrain() error {
 	trained := map[string]bool{}
 	for i := range s.Train {
@@ -102,7 +99,7 @@ func (s *Set) CheckTrain() error {
 	}
 	for i, class := range s.Classes {
 		if !trained[class] {
-			return fmt.Errorf("%s: no training pictures of class %q", printable(s.index[i]), class)
+			return fmt.Errorf("%s: no training images of class %q", printable(s.index[i]), class)
 		}
 	}
 	return nil
@@ -119,9 +116,9 @@ var readers = map[string]func(reader) (*Set, error){
 	"visa":            reader.visa,
 }
 
-// Open reads the index of a data set, probes its images, and opens the cache of them where data.cache names one; then the
-// images and masks themselves need not be there any more. Errors are one line that names the setting, file or entry at
-// fault.
+// Open reads the index of a data set, probes its images, and opens the cache of them where data.cache names one; then
+// the images and masks themselves need not be there any more. Errors are one line that names the setting, file or entry
+// at fault.
 func Open(cfg configs.Data) (*Set, error) {
 	if cfg.Cache == "" {
 		return open(reader{cfg, disk{}, true})

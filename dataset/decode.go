@@ -18,16 +18,14 @@ import (
 	"mvag-torch/internal/libjpeg"
 )
 
-// Limits on what is read, so that a damaged or hostile file costs no more
-// memory than an honest large one.
+// Limits on what is read, so that a damaged or hostile file costs no more memory than an honest large one.
 const (
 	maxFileBytes = 1 << 28
 	maxSide      = 1<<16 - 1 // of a JPEG, by its format
 	maxPixels    = 1 << 28
 )
 
-// readFile returns the content of a file, in buf where it is large enough.
-// Its errors name the file.
+// readFile returns the content of a file, in buf where it is large enough. Its errors name the file.
 func readFile(name string, buf []byte) ([]byte, error) {
 	info, err := os.Stat(name) // before Open, which waits at a named pipe
 	switch {
@@ -52,21 +50,18 @@ func readFile(name string, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// codec is a picture format.
+// codec is an image format.
 type codec struct {
 	name   string
 	magic  string // how files begin, "?" for any byte
 	end    string // marker at the end of a whole file, "" where there is none
 	config func(io.Reader) (image.Config, error)
 	decode func(io.Reader) (image.Image, error)
-	// packed is a number of pixels that one byte of a file cannot exceed: a
-	// JPEG block of 8 x 8 pixels takes a bit or more in its first scan (twice
-	// that, for chroma-only oddities), deflate packs at most 1032 bytes of
-	// eight one-bit pixels into one; LZW in a TIFF is kept to that, too. A BMP
-	// is not packed.
+	// packed is a number of pixels that one byte of a file cannot exceed: a JPEG block of 8 x 8 pixels takes a bit or
+	// more in its first scan (twice that, for chroma-only oddities), deflate packs at most 1032 bytes of eight one-bit
+	// pixels into one; LZW in a TIFF is kept to that, too. A BMP is not packed.
 	packed int
-	// free is a number of pixels taken whatever the size of the file: a flat
-	// WebP of any size takes some bytes only.
+	// free is a number of pixels taken whatever the size of the file: a flat WebP of any size takes some bytes only.
 	free int
 	// raster reads what decode returns.
 	raster func(image.Image) (raster, error)
@@ -100,11 +95,11 @@ func codecOf(data []byte) (*codec, error) {
 			return &codecs[i], nil
 		}
 	}
-	return nil, errors.New("not a JPEG, PNG, BMP, TIFF or WebP picture")
+	return nil, errors.New("not a JPEG, PNG, BMP, TIFF or WebP image")
 }
 
-// size reads the header of a picture and refuses a size that the file cannot
-// hold or that exceeds limit pixels, before anything is allocated for it.
+// size reads the header of an image and refuses a size that the file cannot hold or that exceeds limit pixels, before
+// anything is allocated for it.
 func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 	config, err := c.config(bytes.NewReader(data))
 	if err != nil {
@@ -126,9 +121,8 @@ func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 	return w, h, err
 }
 
-// fail words an error of the decoder. A file that lacks its end is called
-// truncated whatever the decoder stumbled over first; some bytes of padding
-// may follow the end.
+// fail words an error of the decoder. A file that lacks its end is called truncated whatever the decoder stumbled over
+// first; some bytes of padding may follow the end.
 func (c *codec) fail(data []byte, err error) error {
 	tail := data[max(0, len(data)-64):]
 	if errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Contains(tail, []byte(c.end)) {
@@ -137,8 +131,8 @@ func (c *codec) fail(data []byte, err error) error {
 	return fmt.Errorf("%s: %w", c.name, err)
 }
 
-// decode decodes a picture of at most limit pixels, turned by its EXIF
-// orientation where f has it. The result may use memory of s.
+// decode decodes an image of at most limit pixels, turned by its EXIF orientation where f has it. The result may use
+// memory of s.
 func (f Fit) decode(s *scratch, data []byte, limit int) (raster, error) {
 	c, err := codecOf(data)
 	if err != nil {

@@ -5,16 +5,14 @@ import (
 	"encoding/binary"
 )
 
-// EXIF orientations: 1 is upright, 2..4 keep width and height, and from
-// transposed on they change places.
+// EXIF orientations: 1 is upright, 2..4 keep width and height, and from transposed on they change places.
 const (
 	upright    = 1
 	transposed = 5
 )
 
-// orientation returns the EXIF orientation of a JPEG or TIFF file, 1 to 8. It is 1
-// where there is none or it cannot be read: the picture itself is then the
-// best guess, as in other programs.
+// orientation returns the EXIF orientation of a JPEG or TIFF file, 1 to 8. It is 1 where there is none or it cannot be
+// read: the image itself is then the best guess, as in other programs.
 func orientation(data []byte) int {
 	if !bytes.HasPrefix(data, []byte("\xff\xd8")) {
 		return tiffOrientation(data)
@@ -45,8 +43,7 @@ func tiffOrientation(tiff []byte) int {
 	return upright
 }
 
-// tiffShort returns the 16-bit number of a tag in the first directory of a TIFF
-// structure.
+// tiffShort returns the 16-bit number of a tag in the first directory of a TIFF structure.
 func tiffShort(tiff []byte, tag uint16) (value int, ok bool) {
 	var order binary.ByteOrder
 	switch {
@@ -93,7 +90,7 @@ func (r raster) oriented(o int) raster {
 	return bytesRaster(pix, w, h, n)
 }
 
-// turn returns where pixel x, y of a w x h picture of orientation o belongs.
+// turn returns where pixel x, y of a w x h image of orientation o belongs.
 func turn(o, x, y, w, h int) (u, v int) {
 	switch o {
 	case 2: // mirrored

@@ -16,8 +16,7 @@ func appMarker(body []byte) []byte {
 	return slices.Concat([]byte{0xff, 0xe1}, binary.BigEndian.AppendUint16(nil, uint16(len(body)+2)), body)
 }
 
-// exifBody returns an Exif block whose directory holds the orientation after
-// another entry.
+// exifBody returns an Exif block whose directory holds the orientation after another entry.
 func exifBody(order binary.AppendByteOrder, kind, value uint16) []byte {
 	body := []byte("Exif\x00\x00")
 	if order == binary.AppendByteOrder(binary.LittleEndian) {
@@ -77,8 +76,8 @@ func TestOrientation(t *testing.T) {
 	}
 }
 
-// TestOriented turns the letters of a 3 x 2 picture by the table of the EXIF
-// specification: where row 0 and column 0 of the file belong.
+// TestOriented turns the letters of a 3 x 2 image by the table of the EXIF specification: where row 0 and column 0 of
+// the file belong.
 func TestOriented(t *testing.T) {
 	stored := raster{w: 3, h: 2, channels: 1, row: func(dst []uint8, x0, x1, y int) {
 		copy(dst, "abcdef"[y*3+x0:y*3+x1])
@@ -100,8 +99,7 @@ func TestOriented(t *testing.T) {
 	}
 }
 
-// TestGoldenExif: golden/preprocess/exif6.jpg, 480 x 400 in the file, is to be
-// turned clockwise, and only on request.
+// TestGoldenExif: golden/preprocess/exif6.jpg, 480 x 400 in the file, is to be turned clockwise, and only on request.
 func TestGoldenExif(t *testing.T) {
 	data, err := readFile(testdata.Shared(t, "golden/preprocess/exif6.jpg"), nil)
 	if err != nil {
@@ -131,22 +129,22 @@ func TestGoldenExif(t *testing.T) {
 	}
 }
 
-// TestMaskOfTurnedPicture: the mask belongs to the picture as it is used.
-func TestMaskOfTurnedPicture(t *testing.T) {
+// TestMaskOfTurnedImage: the mask belongs to the image as it is used.
+func TestMaskOfTurnedImage(t *testing.T) {
 	dir := t.TempDir()
-	picture, mask := filepath.Join(dir, "p.jpg"), filepath.Join(dir, "m.png")
-	writeFile(t, picture, withOrientation(jpegBytes(t, texture(8, 16)), binary.BigEndian, 6))
+	file, mask := filepath.Join(dir, "p.jpg"), filepath.Join(dir, "m.png")
+	writeFile(t, file, withOrientation(jpegBytes(t, texture(8, 16)), binary.BigEndian, 6))
 	for _, tt := range []struct {
 		exif bool
 		w, h int
 	}{{true, 16, 8}, {false, 8, 16}} {
 		writeFile(t, mask, pngBytes(t, texture(tt.w, tt.h)))
-		v := View{Path: picture, Mask: mask, Code: "AK"}
+		v := View{Path: file, Mask: mask, Code: "AK"}
 		if _, err := maskOf(Fit{Resize: 8, Crop: 8, Exif: tt.exif}, v, MaskGT0, 8); err != nil {
 			t.Error(err)
 		}
 		_, err := maskOf(Fit{Resize: 8, Crop: 8, Exif: !tt.exif}, v, MaskGT0, 8)
-		wantError(t, err, mask, fmt.Sprintf("have %dx%d pixels, want %dx%d", tt.w, tt.h, tt.h, tt.w), picture)
+		wantError(t, err, mask, fmt.Sprintf("have %dx%d pixels, want %dx%d", tt.w, tt.h, tt.h, tt.w), file)
 	}
 }
 

@@ -36,8 +36,8 @@ func isImage(name string) bool { return extensionIn(extensions, name) }
 // trimExt cuts the extension off a name.
 func trimExt(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
 
-// printable returns a file name or text as it can stand in a message of one
-// line: as it is, or quoted where it holds control characters or is not UTF-8.
+// printable returns a file name or text as it can stand in a message of one line: as it is, or quoted where it holds
+// control characters or is not UTF-8.
 func printable(text string) string {
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return text
@@ -54,8 +54,7 @@ func oneLine(err error) error {
 	return err
 }
 
-// hidden reports whether a name is one that operating systems and archives
-// leave behind.
+// hidden reports whether a name is one that operating systems and archives leave behind.
 func hidden(name string) bool { return strings.HasPrefix(name, ".") || name == "__MACOSX" }
 
 // files is where readers look for folders and images.
@@ -126,7 +125,7 @@ func imagesIn(f files, dir string, depth int) ([]string, error) {
 	return found, nil
 }
 
-// masks finds the masks of a folder of pictures.
+// masks finds the masks of a folder of images.
 type masks struct {
 	files
 	dir    string
@@ -134,8 +133,8 @@ type masks struct {
 	used   bool
 }
 
-// findMasks lists the masks in dir, in as many folders below it as the pictures
-// are in. There need be no dir: masks are optional.
+// findMasks lists the masks in dir, in as many folders below it as the images are in. There need be no dir: masks are
+// optional.
 func findMasks(f files, dir string, depth int) (*masks, error) {
 	m := &masks{files: f, dir: dir, byName: map[string]string{}}
 	if !f.isFolder(dir) {
@@ -158,10 +157,10 @@ func findMasks(f files, dir string, depth int) (*masks, error) {
 	return m, nil
 }
 
-// of returns the mask of a picture, whose path is relative to its folder: the
-// file of the same name, with _mask or without, or "".
-func (m *masks) of(picture string) string {
-	name := trimExt(picture)
+// of returns the mask of an image, whose path is relative to its folder: the file of the same name, with _mask or
+// without, or "".
+func (m *masks) of(image string) string {
+	name := trimExt(image)
 	for _, name := range []string{name + "_mask", name} {
 		if file := m.byName[name]; file != "" {
 			m.used = true
@@ -171,19 +170,19 @@ func (m *masks) of(picture string) string {
 	return ""
 }
 
-// check refuses a folder of masks none of which belongs to a picture, since the
-// pixel metrics would be lost without a word.
+// check refuses a folder of masks none of which belongs to an image, since the pixel metrics would be lost without a
+// word.
 func (m *masks) check(example string) error {
 	name := trimExt(example)
 	switch {
 	case m.used:
 		return nil
 	case m.dir != "" && m.isFolder(filepath.Join(m.dir, name)): // MVTec LOCO
-		return fmt.Errorf("%s: have a folder of masks for %q, want one mask a picture", printable(m.dir), example)
+		return fmt.Errorf("%s: have a folder of masks for %q, want one mask an image", printable(m.dir), example)
 	case len(m.byName) == 0:
 		return nil
 	}
-	return fmt.Errorf("%s: have no mask named as its picture, want %q or %q for %q", printable(m.dir), name+".png", name+"_mask.png", example)
+	return fmt.Errorf("%s: have no mask named as its image, want %q or %q for %q", printable(m.dir), name+".png", name+"_mask.png", example)
 }
 
 // reader reads the index of a data set, or its folders.

@@ -15,29 +15,27 @@ const (
 	MaskGT05 = "gt0.5" // at least half covered
 )
 
-// Fit is what becomes of a picture before the model: a resize to
-// Resize x Resize pixels whatever its aspect (Pillow's antialiased bilinear),
-// then the Crop x Crop centre (model.md sections 6 and 7).
+// Fit is what becomes of an image before the model: a resize to Resize x Resize pixels whatever its aspect (Pillow's
+// antialiased bilinear), then the Crop x Crop centre (model.md sections 6 and 7).
 type Fit struct {
 	Resize, Crop int
-	Exif         bool // turn JPEG and TIFF pictures by their EXIF orientation
-	// Scaled decodes JPEGs at the least eighths of their size that are not below
-	// Resize. It needs libjpeg-turbo, and gives slightly other pixels.
+	Exif         bool // turn JPEG and TIFF images by their EXIF orientation
+	// Scaled decodes JPEGs at the least eighths of their size that are not below Resize. It needs libjpeg-turbo, and
+	// gives slightly other pixels.
 	Scaled bool
 }
 
-// NewFit is what cfg says becomes of pictures.
+// NewFit is what cfg says becomes of images.
 func NewFit(cfg configs.Data) Fit {
 	return Fit{Resize: cfg.Resize, Crop: cfg.Crop, Exif: cfg.Exif, Scaled: cfg.Decode == "scaled"}
 }
 
-// offset is where the crop begins; a half goes to the even side, as in
-// torchvision.
+// offset is where the crop begins; a half goes to the even side, as in torchvision.
 func (f Fit) offset() int {
 	return int(math.RoundToEven(float64(f.Resize-f.Crop) / 2))
 }
 
-// scratch is the memory that fitting one picture needs.
+// scratch is the memory that fitting one image needs.
 type scratch struct {
 	resizer
 	file  []byte
@@ -126,8 +124,8 @@ func (f Fit) fit(s *scratch, r raster, dst []uint8) {
 }
 
 // Masks decodes the mask of v and returns it at size x size pixels, row by row, true where there is a defect: fitted as
-// the image is, then by nearest pixel as PyTorch's interpolate, then by each rule, MaskGT0 and MaskGT05. A mask of another
-// size than its image is an error. A good view has the empty mask.
+// the image is, then by nearest pixel as PyTorch's interpolate, then by each rule, MaskGT0 and MaskGT05. A mask of
+// another size than its image is an error. A good view has the empty mask.
 func (s Source) Masks(v View, size int) (map[string][]bool, error) {
 	n := s.Fit.Crop
 	switch {
@@ -167,7 +165,7 @@ func (f Fit) fitMask(s *scratch, r raster) []uint8 {
 	return plane
 }
 
-// size returns the size of the picture of v from its header.
+// size returns the size of the image of v from its header.
 func (f Fit) size(s *scratch, v View) (w, h int, err error) {
 	data, err := v.content(s)
 	if err != nil {
@@ -179,18 +177,18 @@ func (f Fit) size(s *scratch, v View) (w, h int, err error) {
 	return w / max(v.Parts, 1), h, nil
 }
 
-// sizeError is a mask of another size than its picture.
+// sizeError is a mask of another size than its image.
 type sizeError struct {
 	v                          View
 	haveW, haveH, wantW, wantH int
 }
 
 func (e *sizeError) Error() string {
-	return fmt.Sprintf("%s: have %dx%d pixels, want %dx%d as its picture %s",
+	return fmt.Sprintf("%s: have %dx%d pixels, want %dx%d as its image %s",
 		printable(e.v.Mask), e.haveW, e.haveH, e.wantW, e.wantH, printable(e.v.Path))
 }
 
-// readMask decodes the mask of v, whose picture has w x h pixels.
+// readMask decodes the mask of v, whose image has w x h pixels.
 func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
 	f.Scaled = false
 	data, err := s.readFile(v.Mask)
@@ -211,8 +209,8 @@ func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
 	return r, nil
 }
 
-// nearest samples an n x n plane at size x size pixels and compares. The index
-// is computed in float32 since PyTorch does.
+// nearest samples an n x n plane at size x size pixels and compares. The index is computed in float32 since PyTorch
+// does.
 func nearest(plane []uint8, n, size int, above uint8) []bool {
 	at := make([]int, size)
 	scale := float32(n) / float32(size)

@@ -24,12 +24,12 @@ func TestResizeSame(t *testing.T) {
 	have := make([]uint8, 3*400)
 	new(resizer).resize(rasterOf(t, img), 20, 0, 20, have)
 	if !bytes.Equal(have, planes(img)) {
-		t.Error("the picture has changed")
+		t.Error("the image has changed")
 	}
 }
 
-// TestResizeFlat: a picture of one value stays so at any size, as the weights
-// of a pixel sum to 1 within their rounding.
+// TestResizeFlat: an image of one value stays so at any size, as the weights of a pixel sum to 1 within their
+// rounding.
 func TestResizeFlat(t *testing.T) {
 	for _, value := range []uint8{0, 1, 127, 254, 255} {
 		for _, size := range [][2]int{{1, 1}, {3, 50}, {999, 7}, {2000, 31}} {
@@ -70,8 +70,8 @@ func TestResizeCrop(t *testing.T) {
 	}
 }
 
-// TestResizeFloat compares with the same filter in float64 without rounding
-// between the passes, from which it may differ by 1.
+// TestResizeFloat compares with the same filter in float64 without rounding between the passes, from which it may
+// differ by 1.
 func TestResizeFloat(t *testing.T) {
 	for _, tt := range []struct{ w, h, out int }{{50, 31, 16}, {9, 11, 24}, {16, 40, 16}} {
 		r := rasterOf(t, texture(tt.w, tt.h))
@@ -130,8 +130,8 @@ func maskOf(f Fit, v View, rule string, size int) ([]bool, error) {
 
 func TestMask(t *testing.T) {
 	dir := t.TempDir()
-	picture, mask := filepath.Join(dir, "p.png"), filepath.Join(dir, "m.png")
-	writeFile(t, picture, pngBytes(t, texture(4, 2)))
+	photo, mask := filepath.Join(dir, "p.png"), filepath.Join(dir, "m.png")
+	writeFile(t, photo, pngBytes(t, texture(4, 2)))
 	img := image.NewGray(image.Rect(0, 0, 4, 2))
 	img.Pix = []uint8{0, 1, 127, 128, 0, 0, 255, 0}
 	writeFile(t, mask, pngBytes(t, img))
@@ -140,7 +140,7 @@ func TestMask(t *testing.T) {
 	square := filepath.Join(dir, "square.png")
 	writeFile(t, square, pngBytes(t, image.NewGray(image.Rect(0, 0, 4, 4))))
 	tall := Fit{Resize: 4, Crop: 4}
-	view := View{Path: picture, Mask: mask, Code: "AK"}
+	view := View{Path: photo, Mask: mask, Code: "AK"}
 
 	t.Run("rules", func(t *testing.T) {
 		// Enlarged from 2 to 4 rows, row 0 keeps the values of row 0.
@@ -155,7 +155,7 @@ func TestMask(t *testing.T) {
 		}
 	})
 	t.Run("good view", func(t *testing.T) {
-		have, err := maskOf(tall, View{Path: picture}, MaskGT0, 3)
+		have, err := maskOf(tall, View{Path: photo}, MaskGT0, 3)
 		if err != nil || len(have) != 9 {
 			t.Errorf("have %v and error %v, want nine times false", have, err)
 		}
@@ -165,13 +165,13 @@ func TestMask(t *testing.T) {
 		view    View
 		phrases []string
 	}{
-		{"another size", View{Path: picture, Mask: small, Code: "AK"},
-			[]string{small + ": have 2x2 pixels, want 4x2", picture}},
-		{"another height", View{Path: picture, Mask: square, Code: "AK"},
-			[]string{square + ": have 4x4 pixels, want 4x2", picture}},
-		{"no mask", View{Path: picture, Code: "AK"}, []string{picture, "without a mask"}},
-		{"lost mask", View{Path: picture, Mask: dir + "/lost.png", Code: "AK"}, []string{"lost.png", "no such file"}},
-		{"lost picture", View{Path: dir + "/lost.png", Mask: mask, Code: "AK"}, []string{"lost.png", "no such file"}},
+		{"another size", View{Path: photo, Mask: small, Code: "AK"},
+			[]string{small + ": have 2x2 pixels, want 4x2", photo}},
+		{"another height", View{Path: photo, Mask: square, Code: "AK"},
+			[]string{square + ": have 4x4 pixels, want 4x2", photo}},
+		{"no mask", View{Path: photo, Code: "AK"}, []string{photo, "without a mask"}},
+		{"lost mask", View{Path: photo, Mask: dir + "/lost.png", Code: "AK"}, []string{"lost.png", "no such file"}},
+		{"lost image", View{Path: dir + "/lost.png", Mask: mask, Code: "AK"}, []string{"lost.png", "no such file"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := maskOf(tall, tt.view, MaskGT0, 4)

@@ -78,9 +78,8 @@ func (r reader) readFolder(t *tree, dir string) error {
 	return nil
 }
 
-// hold marks a share of the objects as test objects: those whose names have the
-// lowest hashes, so that a picture more or less moves one object at most. At
-// least one object stays for training, and one is held where the share is not 0
+// hold marks a share of the objects as test objects: those whose names have the lowest hashes, so that an image more
+// or less moves one object at most. At least one object stays for training, and one is held where the share is not 0
 // and there are two.
 func hold(shots []shot, share float64) {
 	type ranked struct {

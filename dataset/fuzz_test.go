@@ -10,9 +10,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// sound checks what every reader promises: each object has a place for every
-// camera and at least one picture, its ID is unique, and no file is outside
-// root.
+// sound checks what every reader promises: each object has a place for every camera and at least one image, its ID is
+// unique, and no file is outside root.
 func sound(t *testing.T, set *Set, root string, views int) {
 	t.Helper()
 	ids := map[string]bool{}
@@ -22,7 +21,7 @@ func sound(t *testing.T, set *Set, root string, views int) {
 		}
 		ids[o.ID] = true
 		if !slices.ContainsFunc(o.Views, View.Present) {
-			t.Errorf("object %q: have no picture", o.ID)
+			t.Errorf("object %q: have no image", o.ID)
 		}
 		for c, v := range o.Views {
 			for _, path := range []string{v.Path, v.Mask} {
@@ -69,8 +68,7 @@ func FuzzVisA(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzTable(t, "visa", data, 1) })
 }
 
-// fuzzTree makes at most 12 files of the lines of names and reads them as a set
-// of the configuration.
+// fuzzTree makes at most 12 files of the lines of names and reads them as a set of the configuration.
 func fuzzTree(t *testing.T, names string, cfg configs.Data) {
 	cfg.Root = t.TempDir()
 	for i, name := range strings.SplitN(names, "\x00", 13) {

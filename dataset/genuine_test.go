@@ -1,7 +1,9 @@
 package dataset
 
 import (
+	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,10 +15,9 @@ import (
 	"mvag-torch/internal/testdata"
 )
 
-// realIAD are pictures and objects of training and test, and defective
-// pictures and objects, per class of the genuine index files (realiad.md
-// section B3).
-var realIAD = map[string]struct{ trainPictures, train, testPictures, defective, test, defectiveObjects int }{
+// realIAD are images and objects of training and test, and defective images and objects, per class of the genuine
+// index files (realiad.md section B3).
+var realIAD = map[string]struct{ trainImages, train, testImages, defective, test, defectiveObjects int }{
 	"audiojack":         {1235, 247, 3815, 1296, 763, 517},
 	"bottle_cap":        {1230, 246, 3785, 1631, 757, 511},
 	"button_battery":    {1210, 242, 3790, 2150, 758, 517},
@@ -49,52 +50,58 @@ var realIAD = map[string]struct{ trainPictures, train, testPictures, defective, 
 	"zipper":            {1255, 251, 3750, 2331, 750, 500},
 }
 
-// TestRealIAD reads the 30 genuine index files. The totals are those of the
-// Real-IAD paper.
+// TestRealIAD reads the 30 genuine index files. The totals are those of the Real-IAD paper.
 func TestRealIAD(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(testdata.Shared(t, "realiad_json"), "*.json.gz"))
 	if err != nil || len(files) != 30 {
 		t.Fatalf("have %d index files and error %v, want 30", len(files), err)
 	}
-	root := t.TempDir()
+	cfg := configs.Default().Data
+	cfg.Root = t.TempDir()
 	for _, file := range files {
-		unzip(t, file, filepath.Join(root, "realiad_jsons", strings.TrimSuffix(filepath.Base(file), ".gz")))
+		unzip(t, file, filepath.Join(cfg.Root, "realiad_jsons", strings.TrimSuffix(filepath.Base(file), ".gz")))
 	}
-	set, err := OpenIndex(configs.Data{Format: "realiad", Root: root, Index: "realiad_jsons", Images: "realiad_1024", Views: 5})
+	found := checkIndex(t, cfg)
+	for _, c := range found.Classes {
+		want := realIAD[c.Class]
+		if c.TrainObjects != want.train || c.TestObjects != want.test || c.TrainImages != want.trainImages || c.TestImages != want.testImages ||
+			c.Defective != want.defective || c.DefectiveObjects != want.defectiveObjects || len(c.Findings) > 0 {
+			t.Errorf("%s: have %+v and findings %v, want %+v", c.Class, c.Counts, c.Findings, want)
+		}
+	}
+	var out bytes.Buffer
+	if err := found.Table(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "151,050 images, 36,465 train, 114,585 test, 51,329 defective, 30,210 objects, 30 classes\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("have\n%swant %q in it", out.String(), want)
+	}
+	if codes := fmt.Sprint(found.Total.Codes); codes != "map[AK:6774 BX:2569 CH:2911 HS:8702 PS:2120 QS:12607 YW:1417 ZW:14229]" {
+		t.Errorf("have defects %s", codes)
+	}
+	if len(found.Faults) != 0 {
+		t.Errorf("have faults %q, want none", found.Faults)
+	}
+}
+
+// checkIndex checks the index of a set, whose objects must have different IDs.
+func checkIndex(t *testing.T, cfg configs.Data) *SetCheck {
+	t.Helper()
+	set, err := OpenIndex(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(set.Missing) != 0 {
-		t.Errorf("have %d missing views, want 0; the first: %s", len(set.Missing), set.Missing[0])
-	}
-	var sum counts
-	defectiveObjects := map[string]int{}
 	ids := map[string]bool{}
-	for _, objects := range [][]Object{set.Train, set.Test} {
-		for i := range objects {
-			ids[objects[i].ID] = true
-			if objects[i].Defective() {
-				defectiveObjects[objects[i].Class]++
-			}
-		}
+	for _, o := range slices.Concat(set.Train, set.Test) {
+		ids[o.ID] = true
 	}
-	for class, have := range count(set) {
-		want := realIAD[class]
-		if have.train != want.train || have.test != want.test || have.pictures != want.trainPictures+want.testPictures ||
-			have.defective != want.defective || defectiveObjects[class] != want.defectiveObjects {
-			t.Errorf("%s: have %+v and %d defective objects, want %+v", class, have, defectiveObjects[class], want)
-		}
-		sum.train += have.train
-		sum.test += have.test
-		sum.pictures += have.pictures
-		sum.defective += have.defective
+	opt := checkOptions
+	opt.IndexOnly = true
+	found, err := Check(t.Context(), set, goldenFit, opt)
+	if err != nil || len(ids) != found.Total.Objects {
+		t.Fatalf("have error %v and %d different objects", err, len(ids))
 	}
-	if want := (counts{7293, 22917, 151050, 51329}); sum != want || 5*sum.train != 36465 || 5*sum.test != 114585 {
-		t.Errorf("have %+v, want %+v", sum, want)
-	}
-	if len(ids) != 30210 {
-		t.Errorf("have %d distinct objects, want 30210", len(ids))
-	}
+	return found
 }
 
 func unzip(t *testing.T, from, to string) {
@@ -115,52 +122,20 @@ func unzip(t *testing.T, from, to string) {
 	writeFile(t, to, data)
 }
 
-// counts are what TestMiniview and TestRealIAD compare.
-type counts struct{ train, test, pictures, defective int }
-
-func count(set *Set) map[string]counts {
-	all := map[string]counts{}
-	add := func(objects []Object, train bool) {
-		for _, o := range objects {
-			c := all[o.Class]
-			if train {
-				c.train++
-			} else {
-				c.test++
-			}
-			for _, v := range o.Views {
-				if v.Present() {
-					c.pictures++
-				}
-				if v.Defective() {
-					c.defective++
-				}
-			}
-			all[o.Class] = c
-		}
-	}
-	add(set.Train, true)
-	add(set.Test, false)
-	return all
-}
-
-// TestMiniview: the totals of miniview/README.md; defective views are 56, 78,
-// 57 and 60 by its table.
+// TestMiniview: the totals of miniview/README.md; defective views are 56, 78, 57 and 60 by its table.
 func TestMiniview(t *testing.T) {
-	root := testdata.Shared(t, "miniview")
-	set, err := Open(configs.Data{Format: "realiad", Root: root, Index: "realiad_jsons", Images: "realiad_256", Views: 5})
-	if err != nil {
+	cfg := configs.Data{Format: "realiad", Root: testdata.Shared(t, "miniview"), Index: "realiad_jsons", Images: "realiad_256", Views: 5}
+	if _, err := Open(cfg); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]counts{
-		"gear": {24, 34, 290, 56}, "pcb": {24, 34, 290, 78}, "bottle_cap": {24, 34, 290, 57}, "nut": {24, 34, 290, 60},
-	}
-	for class, have := range count(set) {
-		if have != want[class] {
-			t.Errorf("%s: have %+v, want %+v", class, have, want[class])
+	found := checkIndex(t, cfg)
+	defective := map[string]int{"bottle_cap": 57, "gear": 56, "nut": 60, "pcb": 78}
+	for _, c := range found.Classes {
+		if c.TrainObjects != 24 || c.TestObjects != 34 || c.Images != 290 || c.Defective != defective[c.Class] || len(c.Findings[MissingViews]) > 0 {
+			t.Errorf("%s: have %+v", c.Class, c.Counts)
 		}
 	}
-	if !slices.Equal(set.Classes, []string{"bottle_cap", "gear", "nut", "pcb"}) || len(set.Missing) != 0 {
-		t.Errorf("have classes %q and %d missing views", set.Classes, len(set.Missing))
+	if len(found.Classes) != len(defective) {
+		t.Errorf("have %d classes, want %d", len(found.Classes), len(defective))
 	}
 }

@@ -13,8 +13,7 @@ import (
 	"mvag-torch/internal/testdata"
 )
 
-// goldenFit is the published preprocessing, by which golden/preprocess was
-// computed with Pillow 13.
+// goldenFit is the published preprocessing, by which golden/preprocess was computed with Pillow 13.
 var goldenFit = Fit{Resize: 448, Crop: 392}
 
 func readPNG(t testing.TB, path string) image.Image {
@@ -46,6 +45,23 @@ func planes(img image.Image) []uint8 {
 	return pix
 }
 
+// asPNG compares a raster with the PNG of what another decoder reads, in every value.
+func asPNG(t *testing.T, r raster, name string) {
+	t.Helper()
+	img := readPNG(t, name)
+	if size := img.Bounds().Size(); size != image.Pt(r.w, r.h) {
+		t.Fatalf("have %dx%d pixels, want %v", r.w, r.h, size)
+	}
+	want, have := planes(img), r.pixels()
+	for i := range r.w * r.h {
+		for c := range 3 {
+			if h, w := have[i*r.channels+c%r.channels], want[c*r.w*r.h+i]; h != w {
+				t.Fatalf("pixel %d, %d, channel %d: have %d, want %d", i%r.w, i/r.w, c, h, w)
+			}
+		}
+	}
+}
+
 // difference returns the largest and the mean absolute difference.
 func difference(a, b []uint8) (largest int, mean float64) {
 	sum := 0
@@ -58,15 +74,12 @@ func difference(a, b []uint8) (largest int, mean float64) {
 	return largest, float64(sum) / float64(len(a))
 }
 
-// TestGoldenPictures compares with golden/preprocess. PNG decodes without
-// loss, so the resize must equal Pillow's in every value. Chroma and colour of
-// a JPEG equal libjpeg's (TestChromaAsLibjpeg), the inverse DCT does not: Go
-// rounds one or two samples of a hundred to the next level. A level of Cb is
-// 1.77 of blue, which with one of luma makes up to 3. The measured means are
-// 0.02 to 0.04; the bound leaves room for another inverse DCT, not for repeated
-// chroma (23 levels and more, 0.6 on average). With libjpeg-turbo they are
-// equal.
-func TestGoldenPictures(t *testing.T) {
+// TestGoldenImages compares with golden/preprocess. PNG decodes without loss, so the resize must equal Pillow's in
+// every value. Chroma and colour of a JPEG equal libjpeg's (TestChromaAsLibjpeg), the inverse DCT does not: Go rounds
+// one or two samples of a hundred to the next level. A level of Cb is 1.77 of blue, which with one of luma makes up to
+// 3. The measured means are 0.02 to 0.04; the bound leaves room for another inverse DCT, not for repeated chroma (23
+// levels and more, 0.6 on average). With libjpeg-turbo they are equal.
+func TestGoldenImages(t *testing.T) {
 	dir := testdata.Shared(t, "golden/preprocess")
 	for _, tt := range []struct {
 		name, expected string
@@ -99,8 +112,7 @@ func TestGoldenPictures(t *testing.T) {
 	}
 }
 
-// TestGoldenMasks compares both rules in every pixel, and the defect pixels
-// with preprocess.json.
+// TestGoldenMasks compares both rules in every pixel, and the defect pixels with preprocess.json.
 func TestGoldenMasks(t *testing.T) {
 	dir := testdata.Shared(t, "golden/preprocess")
 	var manifest struct {

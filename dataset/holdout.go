@@ -2,11 +2,9 @@ package dataset
 
 import "hash/fnv"
 
-// HoldOut parts the training objects: of the n objects of each class,
-// int(share*n) are drawn at random and returned, in index order; the set
-// returned beside them is s without them. Which ones depends on the class, its
-// objects, share and seed alone, so that a resumed run holds out the same, and
-// so does a run on other classes.
+// HoldOut parts the training objects: of the n objects of each class, int(share*n) are drawn at random and returned, in
+// index order; the set returned beside them is s without them. Which ones depends on the class, its objects, share and
+// seed alone, so that a resumed run holds out the same, and so does a run on other classes.
 func (s *Set) HoldOut(share float64, seed int64) (rest *Set, held []Object) {
 	places := map[string][]int{} // in Train, by class
 	for i := range s.Train {

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Stamp identifies a file and its content without reading it: content is taken as unchanged while name, size and time of
-// modification are the same.
+// Stamp identifies a file and its content without reading it: content is taken as unchanged while name, size and time
+// of modification are the same.
 type Stamp struct {
 	Name     string `json:"name"`     // relative to data.root, with slashes; "" where there is no file
 	Size     int64  `json:"size"`     // in bytes, -1 where the file is not there

@@ -16,11 +16,11 @@ type index struct {
 }
 
 type indexMeta struct {
-	Prefix      string `json:"prefix"`       // folder of the class below the picture folder
-	NormalClass string `json:"normal_class"` // the anomaly_class of good pictures
+	Prefix      string `json:"prefix"`       // folder of the class below the image folder
+	NormalClass string `json:"normal_class"` // the anomaly_class of good images
 }
 
-// indexEntry is one picture. MaskPath is null for good pictures.
+// indexEntry is one image. MaskPath is null for good images.
 type indexEntry struct {
 	Category     string  `json:"category"`
 	AnomalyClass string  `json:"anomaly_class"`
@@ -36,10 +36,9 @@ func (e indexEntry) mask() string {
 	return *e.MaskPath
 }
 
-// parseIndex reads the three keys of an index file, each exactly once and none
-// besides: an unknown one could be a split nobody would use. Inside meta and
-// entries further keys are annotations and skipped; what the program needs is
-// checked by its presence. Errors give the byte at which reading stopped.
+// parseIndex reads the three keys of an index file, each exactly once and none besides: an unknown one could be a split
+// nobody would use. Inside meta and entries further keys are annotations and skipped; what the program needs is checked
+// by its presence. Errors give the byte at which reading stopped.
 func parseIndex(data []byte) (*index, error) {
 	p := indexParser{dec: json.NewDecoder(bytes.NewReader(data)), data: data}
 	var idx index
@@ -99,8 +98,8 @@ func (p *indexParser) fail(what string, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("truncated at byte %d, in %s: %w", len(p.data), what, io.ErrUnexpectedEOF)
 	case errors.As(err, &syntax):
-		// The decoder does not count what it reads token by token; a second
-		// look at the whole finds the same fault and its true place.
+		// The decoder does not count what it reads token by token; a second look at the whole finds the same fault and
+		// its true place.
 		errors.As(json.Unmarshal(p.data, new(json.RawMessage)), &syntax)
 		return fmt.Errorf("byte %d, in %s: %w", syntax.Offset, what, syntax)
 	case errors.As(err, &kind):

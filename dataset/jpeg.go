@@ -27,8 +27,7 @@ func (f Fit) checkDecoder() error {
 	return nil
 }
 
-// eighths is the scale at which a picture of w x h pixels is decoded: the least
-// at which it is not smaller than Resize.
+// eighths is the scale at which an image of w x h pixels is decoded: the least at which it is not smaller than Resize.
 func (f Fit) eighths(w, h int) int {
 	for n := 1; f.Scaled && n < 8; n++ {
 		if (min(w, h)*n+7)/8 >= f.Resize {

@@ -12,16 +12,15 @@ import (
 	"golang.org/x/image/tiff"
 )
 
-// kinds are BMP, TIFF and WebP files. The PNGs beside them are what Pillow
-// 13.0.0 (libwebp 1.6.0) reads with convert('RGB'), except that 16-bit gray is
-// v >> 8.
+// kinds are BMP, TIFF and WebP files. The PNGs beside them are what Pillow 13.0.0 (libwebp 1.6.0) reads with
+// convert('RGB'), except that 16-bit gray is v >> 8.
 func kinds(t testing.TB) []string {
 	t.Helper()
 	var names []string
 	for _, ext := range []string{"bmp", "tif", "webp"} {
 		found, err := filepath.Glob("testdata/kinds/*." + ext)
 		if err != nil || len(found) == 0 {
-			t.Fatalf("testdata/kinds/*.%s: have %d pictures and error %v, want some", ext, len(found), err)
+			t.Fatalf("testdata/kinds/*.%s: have %d images and error %v, want some", ext, len(found), err)
 		}
 		names = append(names, found...)
 	}
@@ -41,18 +40,7 @@ func TestKindsAsPillow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			img := readPNG(t, name+".png")
-			if size := img.Bounds().Size(); size != image.Pt(r.w, r.h) {
-				t.Fatalf("have %dx%d pixels, want %v", r.w, r.h, size)
-			}
-			want, have := planes(img), r.pixels()
-			for i := range r.w * r.h {
-				for c := range 3 {
-					if h, w := have[i*r.channels+c%r.channels], want[c*r.w*r.h+i]; h != w {
-						t.Fatalf("pixel %d, %d, channel %d: have %d, want %d", i%r.w, i/r.w, c, h, w)
-					}
-				}
-			}
+			asPNG(t, r, name+".png")
 			if w, h, err := imageSize(data, turned); err != nil || w != r.w || h != r.h {
 				t.Errorf("have size %dx%d and error %v, want %dx%d", w, h, err, r.w, r.h)
 			}
@@ -105,8 +93,7 @@ func webpBytes(w, h uint32) []byte {
 	return data
 }
 
-// TestKindsThatLie: headers that promise more than the file can hold are
-// refused before anything is allocated for them.
+// TestKindsThatLie: headers that promise more than the file can hold are refused before anything is allocated for them.
 func TestKindsThatLie(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"JPEG 65535x65535": lieJPEG(t, 65535, 65535),
@@ -167,7 +154,7 @@ func TestLoaderParts(t *testing.T) {
 	}
 	want := append(planes(img.SubImage(image.Rect(0, 0, 6, 6))), planes(img.SubImage(image.Rect(6, 0, 12, 6)))...)
 	if !bytes.Equal(b.Pixels, want) {
-		t.Error("the pictures are not the parts of the strip")
+		t.Error("the images are not the parts of the strip")
 	}
 }
 
@@ -185,7 +172,7 @@ func TestStraight(t *testing.T) {
 	}
 }
 
-// TestPart: the parts of a strip are its columns, for pictures and masks.
+// TestPart: the parts of a strip are its columns, for images and masks.
 func TestPart(t *testing.T) {
 	dir := t.TempDir()
 	strip, mask := filepath.Join(dir, "s.png"), filepath.Join(dir, "m.png")
@@ -217,5 +204,5 @@ func TestPart(t *testing.T) {
 			}
 		}
 	}
-	wantError(t, fitView(Source{Fit: fit}, View{Path: strip, Part: 1, Parts: 5}, make([]uint8, 48)), strip, "strip 12 pixels wide", "its 5 pictures")
+	wantError(t, fitView(Source{Fit: fit}, View{Path: strip, Part: 1, Parts: 5}, make([]uint8, 48)), strip, "strip 12 pixels wide", "its 5 images")
 }

@@ -17,7 +17,7 @@ type Batch struct {
 	Objects []*Object // [S]
 	Views   int       // V
 	Pixels  []uint8   // [S*V, 3, Crop, Crop], object-major; absent views are zeros
-	Present []bool    // [S*V]; false where there is no picture or it was left out
+	Present []bool    // [S*V]; false where there is no image or it was left out
 }
 
 // LoaderOptions are what a loader needs besides its objects.
@@ -28,14 +28,13 @@ type LoaderOptions struct {
 	Start   int   // index of the first batch: a resumed run's iteration
 	Count   int   // number of batches; 0 means without end in training, all in evaluation
 	Workers int   // decoding goroutines; 0 means one a CPU
-	// Prefetch is the number of batches decoded ahead, at least 1; memory is
-	// bounded by it and by the batches that the caller holds.
+	// Prefetch is the number of batches decoded ahead, at least 1; memory is bounded by it and by the batches that the
+	// caller holds.
 	Prefetch int
 }
 
-// Memory is what a loader of objects with that many views takes once it runs,
-// in bytes: the batches decoded ahead, one at work and one given back. What a
-// worker needs to decode one picture comes on top, and depends on its size.
+// Memory is what a loader of objects with that many views takes once it runs, in bytes: the batches decoded ahead, one
+// at work and one given back. What a worker needs to decode one image comes on top, and depends on its size.
 func (opt LoaderOptions) Memory(views int) int64 {
 	side := int64(opt.Source.Fit.Crop)
 	return int64(opt.Prefetch+2) * int64(opt.Objects) * int64(views) * 3 * side * side
@@ -44,8 +43,8 @@ func (opt LoaderOptions) Memory(views int) int64 {
 // errClosed is what Next returns after Close.
 var errClosed = errors.New("dataset: the loader is closed")
 
-// Loader decodes batches ahead of their use. Next, Recycle and Close belong to
-// one goroutine; cancelling the context works from anywhere.
+// Loader decodes batches ahead of their use. Next, Recycle and Close belong to one goroutine; cancelling the context
+// works from anywhere.
 type Loader struct {
 	opt    LoaderOptions
 	views  int
@@ -61,16 +60,16 @@ type Loader struct {
 	err   error        // what ended the loader
 }
 
-// pending is a batch whose pictures are being decoded.
+// pending is a batch whose images are being decoded.
 type pending struct {
 	batch *Batch
 	errs  []error // [S*V]
-	lost  []error // [S*V], of pictures left out
+	lost  []error // [S*V], of images left out
 	left  atomic.Int32
 	done  chan struct{} // closed when left is 0
 }
 
-// task is one picture of a batch.
+// task is one image of a batch.
 type task struct {
 	*pending
 	i    int
@@ -78,9 +77,8 @@ type task struct {
 	dst  []uint8 // [3, Crop, Crop]
 }
 
-// NewTrainLoader returns a loader of endless shuffled epochs. Batch k is a pure
-// function of the objects, Seed and k, whatever Start, Workers and Prefetch.
-// Objects that do not fill a batch sit out their epoch.
+// NewTrainLoader returns a loader of endless shuffled epochs. Batch k is a pure function of the objects, Seed and k,
+// whatever Start, Workers and Prefetch. Objects that do not fill a batch sit out their epoch.
 func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
 	order, err := TrainOrder(objects, opt.Objects, opt.Seed)
 	if err != nil {
@@ -89,11 +87,10 @@ func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*
 	return newLoader(ctx, len(objects[0].Views), opt, true, order), nil
 }
 
-// NewEvalLoader returns a loader of one pass over objects in their order; the
-// last batch may be smaller.
+// NewEvalLoader returns a loader of one pass over objects in their order; the last batch may be smaller.
 func NewEvalLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
 	if len(objects) == 0 {
-		return nil, errors.New("no pictures: have 0 objects, want at least one")
+		return nil, errors.New("no images: have 0 objects, want at least one")
 	}
 	return newLoader(ctx, len(objects[0].Views), opt, false, evalOrder(objects, opt.Objects)), nil
 }
@@ -117,9 +114,8 @@ func newLoader(ctx context.Context, views int, opt LoaderOptions, train bool, pl
 	return l
 }
 
-// Next returns the next batch. Batches come in order, however their pictures
-// are decoded. It returns io.EOF after the last; the first error, which names
-// the file at fault, ends the loader, and so does the end of the context.
+// Next returns the next batch. Batches come in order, however their images are decoded. It returns io.EOF after the
+// last; the first error, which names the file at fault, ends the loader, and so does the end of the context.
 func (l *Loader) Next() (*Batch, error) {
 	if l.err != nil {
 		return nil, l.err
@@ -163,10 +159,9 @@ func (l *Loader) next() (*Batch, error) {
 	return p.batch, p.leaveOut(l.train)
 }
 
-// leaveOut puts objects without the pictures that could not be read into the
-// batch, as if the index did not have them. Which ones are absent depends on
-// the files alone and moves no other object, so a resumed run sees the same
-// batches. Training needs a picture a batch.
+// leaveOut puts objects without the images that could not be read into the batch, as if the index did not have them.
+// Which ones are absent depends on the files alone and moves no other object, so a resumed run sees the same batches.
+// Training needs an image a batch.
 func (p *pending) leaveOut(train bool) error {
 	b := p.batch
 	for i, err := range p.lost {
@@ -174,7 +169,7 @@ func (p *pending) leaveOut(train bool) error {
 			continue
 		}
 		if train && !slices.Contains(b.Present, true) {
-			return fmt.Errorf("%w; nor can any other picture of this batch, and data.on_error: skip needs one", err)
+			return fmt.Errorf("%w; nor can any other image of this batch, and data.on_error: skip needs one", err)
 		}
 		o := *b.Objects[i/b.Views]
 		o.Views = slices.Clone(o.Views)
@@ -184,8 +179,8 @@ func (p *pending) leaveOut(train bool) error {
 	return nil
 }
 
-// Recycle gives the pixels of a batch back for a later one; the caller must not
-// use them any more. Without it every batch is allocated anew.
+// Recycle gives the pixels of a batch back for a later one; the caller must not use them any more. Without it every
+// batch is allocated anew.
 func (l *Loader) Recycle(b *Batch) {
 	pixels := b.Pixels
 	b.Pixels = nil
@@ -195,8 +190,8 @@ func (l *Loader) Recycle(b *Batch) {
 	}
 }
 
-// Close stops the goroutines and waits for them, for the time of one picture
-// at most. It need not be called after an error of Next, but may be.
+// Close stops the goroutines and waits for them, for the time of one image at most. It need not be called after an
+// error of Next, but may be.
 func (l *Loader) Close() {
 	l.cancel(errClosed)
 	l.wg.Wait()
@@ -205,7 +200,7 @@ func (l *Loader) Close() {
 	}
 }
 
-// dispatch plans batches and hands out their pictures, in order.
+// dispatch plans batches and hands out their images, in order.
 func (l *Loader) dispatch(plan func(k int) []*Object) {
 	defer close(l.queue)
 	defer close(l.tasks)
@@ -231,7 +226,7 @@ func (l *Loader) dispatch(plan func(k int) []*Object) {
 	}
 }
 
-// prepare allocates a batch and lists the pictures to decode into it.
+// prepare allocates a batch and lists the images to decode into it.
 func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 	n := len(objects) * l.views
 	size := 3 * l.opt.Source.Fit.Crop * l.opt.Source.Fit.Crop

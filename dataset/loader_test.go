@@ -17,8 +17,7 @@ import (
 	"time"
 )
 
-// objectsOf writes n objects of two views whose pictures are all different;
-// object 1 lacks camera C2.
+// objectsOf writes n objects of two views whose images are all different; object 1 lacks camera C2.
 func objectsOf(t testing.TB, n int) []Object {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,8 +42,7 @@ func objectsOf(t testing.TB, n int) []Object {
 
 var smallFit = Fit{Resize: 6, Crop: 4}
 
-// drain reads all batches and closes the loader; batches are copied if their
-// pixels go back.
+// drain reads all batches and closes the loader; batches are copied if their pixels go back.
 func drain(t testing.TB, l *Loader, recycle bool) []*Batch {
 	t.Helper()
 	defer l.Close()
@@ -116,12 +114,11 @@ func TestEvalLoader(t *testing.T) {
 		next += len(b.Objects)
 	}
 	if last := batches[2]; len(last.Objects) != 1 || len(last.Present) != 2 || len(last.Pixels) != 2*48 {
-		t.Errorf("last batch: have %d objects, %d pictures, %d values", len(last.Objects), len(last.Present), len(last.Pixels))
+		t.Errorf("last batch: have %d objects, %d images, %d values", len(last.Objects), len(last.Present), len(last.Pixels))
 	}
 }
 
-// TestTrainLoaderEpochs: every epoch holds different objects, each once, and
-// another order than the one before.
+// TestTrainLoaderEpochs: every epoch holds different objects, each once, and another order than the one before.
 func TestTrainLoaderEpochs(t *testing.T) {
 	objects := objectsOf(t, 7)
 	const perEpoch, epochs = 3, 6
@@ -156,8 +153,7 @@ func TestTrainLoaderEpochs(t *testing.T) {
 	}
 }
 
-// TestTrainLoaderResume: Start k continues what Start 0 began, whatever the
-// goroutines, the prefetch and the recycling.
+// TestTrainLoaderResume: Start k continues what Start 0 began, whatever the goroutines, the prefetch and the recycling.
 func TestTrainLoaderResume(t *testing.T) {
 	objects := objectsOf(t, 5)
 	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Seed: 42, Count: 11, Workers: 1, Prefetch: 1}
@@ -178,9 +174,8 @@ func TestTrainLoaderResume(t *testing.T) {
 	}
 }
 
-// TestPermutation pins the order, which resumed runs depend on: computed by a
-// second implementation, of PCG-DXSM and the shuffle, in Python. It also checks
-// that every value comes to every place equally often.
+// TestPermutation pins the order, which resumed runs depend on: computed by a second implementation, of PCG-DXSM and
+// the shuffle, in Python. It also checks that every value comes to every place equally often.
 func TestPermutation(t *testing.T) {
 	for _, tt := range []struct {
 		seed, epoch uint64
@@ -211,31 +206,18 @@ func TestPermutation(t *testing.T) {
 
 func TestLoaderErrors(t *testing.T) {
 	objects := objectsOf(t, 3)
-	fine := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Prefetch: 1}
-	for _, tt := range []struct {
-		name    string
-		objects []Object
-		edit    func(opt *LoaderOptions)
-		phrase  string
-	}{
-		{"none", nil, func(*LoaderOptions) {}, "no training pictures"},
-		{"fewer than a batch", objects, func(o *LoaderOptions) { o.Objects = 4 },
-			"train.objects: have a batch of 4, want at most the 3 training objects"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			opt := fine
-			tt.edit(&opt)
-			_, err := NewTrainLoader(context.Background(), tt.objects, opt)
-			wantError(t, err, tt.phrase)
-		})
-	}
-	_, err := NewEvalLoader(context.Background(), nil, fine)
-	wantError(t, err, "no pictures")
+	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 4, Prefetch: 1}
+	_, err := NewTrainLoader(t.Context(), nil, opt)
+	wantError(t, err, "no training images")
+	_, err = NewTrainLoader(t.Context(), objects, opt)
+	wantError(t, err, "train.objects: have a batch of 4, want at most the 3 training objects")
+	_, err = NewEvalLoader(t.Context(), nil, opt)
+	wantError(t, err, "no images")
 }
 
-// TestLoaderBadPicture: batches before the bad picture arrive, then its error,
-// always that of the first bad picture, and nothing else any more.
-func TestLoaderBadPicture(t *testing.T) {
+// TestLoaderBadImage: batches before the bad image arrive, then its error, always that of the first bad image,
+// and nothing else any more.
+func TestLoaderBadImage(t *testing.T) {
 	objects := objectsOf(t, 8)
 	for _, lost := range []int{5, 6} {
 		if err := os.Remove(objects[lost].Views[1].Path); err != nil {
@@ -331,8 +313,7 @@ func TestLoaderEnds(t *testing.T) {
 	})
 }
 
-// TestLoaderBound: with nobody reading, no more than Prefetch batches are
-// decoded; recycled pixels are used again.
+// TestLoaderBound: with nobody reading, no more than Prefetch batches are decoded; recycled pixels are used again.
 func TestLoaderBound(t *testing.T) {
 	objects := objectsOf(t, 6)
 	l := train(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 1, Workers: 4, Prefetch: 3})
@@ -355,16 +336,15 @@ func TestLoaderBound(t *testing.T) {
 	}
 }
 
-// TestLoaderSkips: a picture that cannot be read is as one that the index
-// lacks, in every batch; without Skipped it is an error. Evaluation goes on
-// where a whole batch is lost, training stops.
+// TestLoaderSkips: an image that cannot be read is as one that the index lacks, in every batch; without Skipped it is
+// an error. Evaluation goes on where a whole batch is lost, training stops.
 func TestLoaderSkips(t *testing.T) {
 	objects := objectsOf(t, 5)
 	lacking := slices.Clone(objects)
 	for _, at := range [][2]int{{0, 1}, {3, 0}, {3, 1}} {
 		o := &lacking[at[0]]
 		o.Views = slices.Clone(o.Views)
-		writeFile(t, o.Views[at[1]].Path, []byte("no picture"))
+		writeFile(t, o.Views[at[1]].Path, []byte("no image"))
 		o.Views[at[1]] = View{Camera: at[1]}
 	}
 	for name, start := range map[string]func(testing.TB, []Object, LoaderOptions) *Loader{"train": train, "eval": evaluate} {
@@ -381,7 +361,7 @@ func TestLoaderSkips(t *testing.T) {
 			}
 		}
 		if n := len(opt.Source.Skipped.Lines()); n != 3 {
-			t.Errorf("%s: have %d pictures left out, want 3", name, n)
+			t.Errorf("%s: have %d images left out, want 3", name, n)
 		}
 		opt.Source.Skipped = nil
 		l := start(t, objects, opt)
@@ -397,9 +377,9 @@ func TestLoaderSkips(t *testing.T) {
 		t.Errorf("a lost object: have %+v", b)
 	}
 	_, err := train(t, objects[3:4], opt).Next()
-	wantError(t, err, "3_0.png", "nor can any other picture of this batch")
+	wantError(t, err, "3_0.png", "nor can any other image of this batch")
 	full := Source{Fit: smallFit, Skipped: &Skipped{}}
 	if full.Skip(objects[0].Views[0], &os.PathError{Op: "open", Path: "x", Err: syscall.EMFILE}) {
-		t.Error("too many open files: the picture was left out")
+		t.Error("too many open files: the image was left out")
 	}
 }

@@ -7,14 +7,12 @@ import (
 	"math/rand/v2"
 )
 
-// TrainOrder returns the plan of endless training: batch k holds the s objects
-// from place (k mod n/s)*s on of the order of epoch k/(n/s), which depends on
-// the seed and the epoch only. What n/s leaves over sits out that epoch. Plans
-// are asked for by one goroutine. It is an error where the objects do not fill
-// one batch.
+// TrainOrder returns the plan of endless training: batch k holds the s objects from place (k mod n/s)*s on of the order
+// of epoch k/(n/s), which depends on the seed and the epoch only. What n/s leaves over sits out that epoch. Plans are
+// asked for by one goroutine. It is an error where the objects do not fill one batch.
 func TrainOrder(objects []Object, s int, seed int64) (func(k int) []*Object, error) {
 	if len(objects) == 0 {
-		return nil, errors.New("no training pictures: have 0 training objects, want at least one batch")
+		return nil, errors.New("no training images: have 0 training objects, want at least one batch")
 	}
 	if len(objects) < s {
 		return nil, fmt.Errorf("train.objects: have a batch of %d, want at most the %d training objects", s, len(objects))
@@ -33,8 +31,7 @@ func TrainOrder(objects []Object, s int, seed int64) (func(k int) []*Object, err
 	}, nil
 }
 
-// evalOrder returns the plan of one pass in order; the last batch may be
-// smaller, and nil follows it.
+// evalOrder returns the plan of one pass in order; the last batch may be smaller, and nil follows it.
 func evalOrder(objects []Object, s int) func(k int) []*Object {
 	return func(k int) []*Object {
 		if k > (len(objects)-1)/s {
@@ -49,9 +46,8 @@ func evalOrder(objects []Object, s int) func(k int) []*Object {
 	}
 }
 
-// permutation shuffles 0..n-1 (Fisher and Yates). It draws from the generator
-// itself, whose numbers are fixed for good, so that a run can be resumed by a
-// program built with another Go.
+// permutation shuffles 0..n-1 (Fisher and Yates). It draws from the generator itself, whose numbers are fixed for good,
+// so that a run can be resumed by a program built with another Go.
 func permutation(n int, seed, stream uint64) []int {
 	random := rand.NewPCG(seed, stream)
 	order := make([]int, n)

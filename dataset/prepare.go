@@ -19,8 +19,7 @@ import (
 	"mvag-torch/internal/machine"
 )
 
-// shardBytes is the most that the records of a shard take; what a killed
-// preparation loses is less than that.
+// shardBytes is the most that the records of a shard take; what a killed preparation loses is less than that.
 var shardBytes int64 = 256 << 20
 
 // Preparation is what Prepare is about to do.
@@ -56,11 +55,10 @@ type preparer struct {
 	total  int
 }
 
-// Prepare decodes, resizes and crops the pictures and masks of set, which was
-// opened by cfg without its cache, into the folder data.cache. What is there
-// already stays. Shards appear whole or not at all, so a killed preparation
-// goes on where it was, but for the shard it was at. A folder of another
-// preprocessing is an error; files that have changed are prepared anew.
+// Prepare decodes, resizes and crops the images and masks of set, which was opened by cfg without its cache, into the
+// folder data.cache. What is there already stays. Shards appear whole or not at all, so a killed preparation goes on
+// where it was, but for the shard it was at. A folder of another preprocessing is an error; files that have changed are
+// prepared anew.
 func Prepare(ctx context.Context, cfg configs.Data, set *Set, opt PrepareOptions) error {
 	if cfg.Cache == "" {
 		return errors.New("data.cache: have no folder, want one for the prepared images")
@@ -139,8 +137,7 @@ func (p *preparer) scan() error {
 	return nil
 }
 
-// look takes the records of a shard into account, unless it is damaged or one
-// of its files has changed.
+// look takes the records of a shard into account, unless it is damaged or one of its files has changed.
 func (p *preparer) look(name string) error {
 	f, err := os.Open(name)
 	if err != nil {

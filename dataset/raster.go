@@ -6,8 +6,8 @@ import (
 	"image/color"
 )
 
-// raster is a decoded picture that gives its rows as interleaved bytes: one
-// channel for gray pictures, else red, green and blue.
+// raster is a decoded image that gives its rows as interleaved bytes: one channel for gray images, else red, green
+// and blue.
 type raster struct {
 	w, h, channels int
 	full           image.Point // size of the image, of which scaled decoding gives fewer pixels
@@ -24,9 +24,8 @@ func bytesRaster(pix []uint8, w, h, channels int) raster {
 	}}
 }
 
-// newRaster takes what the decoders of JPEG, PNG, BMP and TIFF return and reads
-// it as Pillow's convert('RGB') does (model.md section 7): alpha is dropped,
-// never multiplied in, and 16-bit samples give their high byte.
+// newRaster takes what the decoders of JPEG, PNG, BMP and TIFF return and reads it as Pillow's convert('RGB') does
+// (model.md section 7): alpha is dropped, never multiplied in, and 16-bit samples give their high byte.
 func newRaster(img image.Image) (raster, error) {
 	b := img.Bounds()
 	r := raster{w: b.Dx(), h: b.Dy(), channels: 3}
@@ -106,8 +105,8 @@ func palettedRows(img *image.Paletted) func([]uint8, int, int, int) {
 	}
 }
 
-// cmykRows takes inks as the decoder gives them, 0 for none, and multiplies
-// each colour left by the light that black lets through, rounded as Pillow.
+// cmykRows takes inks as the decoder gives them, 0 for none, and multiplies each colour left by the light that black
+// lets through, rounded as Pillow.
 func cmykRows(img *image.CMYK) func([]uint8, int, int, int) {
 	return func(dst []uint8, x0, x1, y int) {
 		src := img.Pix[y*img.Stride+4*x0:]
@@ -127,7 +126,7 @@ func (r raster) part(v View) (raster, error) {
 		return r, nil
 	}
 	if r.w%v.Parts != 0 {
-		return raster{}, fmt.Errorf("have a strip %d pixels wide, want a multiple of its %d pictures (data.views)", r.w, v.Parts)
+		return raster{}, fmt.Errorf("have a strip %d pixels wide, want a multiple of its %d images (data.views)", r.w, v.Parts)
 	}
 	row, width := r.row, r.w/v.Parts
 	from := v.Part * width

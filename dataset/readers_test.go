@@ -11,12 +11,12 @@ import (
 	"mvag-torch/configs"
 )
 
-// lay writes small pictures of those names, and texts "name = content", below a
-// new folder. A name ending in a slash is an empty folder.
+// lay writes small images of those names, and texts "name = content", below a new folder. A name ending in a slash is
+// an empty folder.
 func lay(t testing.TB, names ...string) (root string) {
 	t.Helper()
 	root = filepath.Join(t.TempDir(), "set")
-	picture := pngBytes(t, image.NewGray(image.Rect(0, 0, 4, 4)))
+	content := pngBytes(t, image.NewGray(image.Rect(0, 0, 4, 4)))
 	for _, name := range names {
 		path, text, ok := strings.Cut(name, " = ")
 		switch {
@@ -27,7 +27,7 @@ func lay(t testing.TB, names ...string) (root string) {
 		case ok:
 			writeFile(t, filepath.Join(root, path), []byte(text))
 		default:
-			writeFile(t, filepath.Join(root, name), picture)
+			writeFile(t, filepath.Join(root, name), content)
 		}
 	}
 	return root
@@ -80,7 +80,7 @@ test cup/test/cut/000: [cup/test/cut/000.png cut cup/ground_truth/cut/000_mask.p
 test cup/test/cut/001: [cup/test/cut/001.png cut ]
 test cup/test/good/000: [cup/test/good/000.png]
 `},
-		{"btad: ok, ko, masks of the picture's name, bmp", configs.Data{Format: "mvtec", Views: 1}, []string{
+		{"btad: ok, ko, masks of the image's name, bmp", configs.Data{Format: "mvtec", Views: 1}, []string{
 			"01/train/ok/0.bmp", "01/test/ok/1.bmp", "01/test/ko/2.bmp", "01/ground_truth/ko/2.png"}, `
 train 01/train/ok/0: [01/train/ok/0.bmp]
 test 01/test/ko/2: [01/test/ko/2.bmp ko 01/ground_truth/ko/2.png]
@@ -112,7 +112,7 @@ train bolt/train/good/0: [bolt/train/good/0.png 0/2] [bolt/train/good/0.png 1/2]
 train nut/train/ok/0: [mechanics/nut/train/ok/0.png 0/2] [mechanics/nut/train/ok/0.png 1/2]
 test nut/test/dent/1: [mechanics/nut/test/dent/1.png 0/2 dent mechanics/nut/ground_truth/dent/1.png] [mechanics/nut/test/dent/1.png 1/2 dent mechanics/nut/ground_truth/dent/1.png]
 `},
-		{"folder of good pictures", configs.Data{Format: "folder", Views: 1, Good: "good"}, []string{
+		{"folder of good images", configs.Data{Format: "folder", Views: 1, Good: "good"}, []string{
 			"good/a.jpg", "good/b.webp", "good/notes.txt = x"}, `
 train set/good/a: [good/a.jpg]
 train set/good/b: [good/b.webp]
@@ -195,13 +195,13 @@ func TestReaderErrors(t *testing.T) {
 		{"empty class", mvtec, []string{"cup/train/good/"}, []string{`set/cup: no images of class "cup"`}},
 		{"unknown class", with(mvtec, func(c *configs.Data) { c.Classes = []string{"ax"} }), []string{"cup/train/good/a.png"},
 			[]string{`data.classes: have "ax"`, "which has cup"}},
-		{"several masks a picture", mvtec, []string{"b/train/good/0.png", "b/test/cut/0.png", "b/ground_truth/cut/0/000.png"},
+		{"several masks an image", mvtec, []string{"b/train/good/0.png", "b/test/cut/0.png", "b/ground_truth/cut/0/000.png"},
 			[]string{"ground_truth/cut: have a folder of masks for", `"0.png"`}},
 		{"masks of other names", mvtec, []string{"b/train/good/0.png", "b/test/cut/0.png", "b/ground_truth/cut/0_gt.png"},
-			[]string{`ground_truth/cut: have no mask named as its picture, want "0.png" or "0_mask.png"`}},
+			[]string{`ground_truth/cut: have no mask named as its image, want "0.png" or "0_mask.png"`}},
 		{"two masks", mvtec, []string{"b/train/good/0.png", "b/test/cut/0.png", "b/ground_truth/cut/0.png", "b/ground_truth/cut/0.bmp"},
 			[]string{`two masks of one name, "0.bmp" and "0.png"`}},
-		{"two pictures of one name", mvtec, []string{"b/train/good/0.png", "b/train/good/0.jpg"},
+		{"two images of one name", mvtec, []string{"b/train/good/0.png", "b/train/good/0.jpg"},
 			[]string{`object "b/train/good/0": two images for camera C1`, "/0.jpg", "/0.png"}},
 		{"class twice in manta", configs.Data{Format: "manta", Views: 5}, []string{"a/nut/train/good/0.png", "b/nut/train/good/0.png"},
 			[]string{`class "nut": have it in`, "want it once"}},
@@ -229,12 +229,12 @@ func TestReaderErrors(t *testing.T) {
 		{"split", table, []string{"list.csv = path,split,label\na.png,val,\n"}, []string{`list.csv:2: split: have "val", want "train" or "test"`}},
 		{"leaving the root", table, []string{"list.csv = path,split,label\n../a.png,train,\n"}, []string{`list.csv:2: image: have "../a.png"`}},
 		{"mask leaving the root", table, []string{"list.csv = path,split,label,mask\na.png,train,x,/m.png\n"}, []string{`list.csv:2: mask: have "/m.png"`}},
-		{"mask of a good picture", table, []string{"list.csv = path,split,label,mask\na.png,train,ok,m.png\n"}, []string{`list.csv:2: mask: have "m.png" for the good image "a.png"`}},
+		{"mask of a good image", table, []string{"list.csv = path,split,label,mask\na.png,train,ok,m.png\n"}, []string{`list.csv:2: mask: have "m.png" for the good image "a.png"`}},
 		{"object without a name", table, []string{"list.csv = path,split,label,object\na.png,train,ok,\n"}, []string{"list.csv:2: object: have none"}},
 		{"object in both splits", table, []string{"list.csv = path,split,label,object\na.png,train,ok,1\nb.png,test,ok,1\n", "a.png", "b.png"},
 			[]string{`list.csv: object "set/1": is in train and in test`}},
-		{"lost picture", table, []string{"list.csv = path,split,label\na\n.png,train,\n"}, []string{"list.csv: record on line 2"}},
-		{"lost picture of two lines", table, []string{"list.csv = path,split,label\n\"a\n.png\",train,\n"}, []string{"list.csv: stat", `a\n.png`, "no such file"}},
+		{"lost image", table, []string{"list.csv = path,split,label\na\n.png,train,\n"}, []string{"list.csv: record on line 2"}},
+		{"lost image of two lines", table, []string{"list.csv = path,split,label\n\"a\n.png\",train,\n"}, []string{"list.csv: stat", `a\n.png`, "no such file"}},
 		{"lost mask", table, []string{"list.csv = path,split,label,mask\na.png,test,x,m.png\n", "a.png"}, []string{"m.png: no such file"}},
 		{"label of VisA", configs.Data{Format: "visa", Views: 1, Table: "l.csv"}, []string{"l.csv = object,split,label,image,mask\nx,train,good,a.png,\n"},
 			[]string{`l.csv:2: label: have "good", want "normal" or "anomaly"`}},
@@ -250,8 +250,8 @@ func TestReaderErrors(t *testing.T) {
 	}
 }
 
-// TestLinks: links to folders and pictures are followed; one that goes in a
-// circle is an error that names it, or, as a folder of itself, does no harm.
+// TestLinks: links to folders and images are followed; one that goes in a circle is an error that names it, or, as a
+// folder of itself, does no harm.
 func TestLinks(t *testing.T) {
 	link := func(t *testing.T, to, from string) {
 		t.Helper()
@@ -277,7 +277,7 @@ func TestLinks(t *testing.T) {
 			t.Errorf("have %+v, want one object", set)
 		}
 	})
-	for name, at := range map[string]string{"picture": "cup/train/good/b.png", "class": "cup2"} {
+	for name, at := range map[string]string{"image": "cup/train/good/b.png", "class": "cup2"} {
 		t.Run(name+" that is itself", func(t *testing.T) {
 			cfg.Root = lay(t, "cup/train/good/a.png")
 			file := filepath.Join(cfg.Root, at)
@@ -288,8 +288,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestHoldout: the share of good objects, whole objects, the same whatever else
-// there is.
+// TestHoldout: the share of good objects, whole objects, the same whatever else there is.
 func TestHoldout(t *testing.T) {
 	var files []string
 	for i := range 20 {
@@ -320,7 +319,7 @@ func TestHoldout(t *testing.T) {
 	}
 }
 
-// TestOpenIndex reads indexes whose pictures are elsewhere.
+// TestOpenIndex reads indexes whose images are elsewhere.
 func TestOpenIndex(t *testing.T) {
 	cfg := configs.Data{Format: "table", Views: 1, Table: "list.csv", Root: lay(t, "list.csv = path,split,label\na.png,train,\n")}
 	if _, err := OpenIndex(cfg); err != nil {
@@ -337,8 +336,7 @@ func TestOpenIndex(t *testing.T) {
 	}
 }
 
-// TestRealIADKinds: Variety's defects without masks, contaminated training, and
-// a single view.
+// TestRealIADKinds: Variety's defects without masks, contaminated training, and a single view.
 func TestRealIADKinds(t *testing.T) {
 	f := newFixture(t)
 	f.index.Test[3].MaskPath = nil
@@ -354,7 +352,7 @@ func TestRealIADKinds(t *testing.T) {
 		t.Errorf("have %+v, want a defect without a mask", v)
 	}
 	if v := set.Train[2].Views[1]; v.Code != "AK" || v.Mask == "" {
-		t.Errorf("have %+v, want a defective training picture", v)
+		t.Errorf("have %+v, want a defective training image", v)
 	}
 	single := newFixture(t)
 	single.index.Train, single.index.Test = single.index.Train[:1], single.index.Test[:1]

@@ -15,7 +15,7 @@ import (
 	"mvag-torch/configs"
 )
 
-// fixture is a small set in Real-IAD layout: two cameras, 4 x 4 pictures.
+// fixture is a small set in Real-IAD layout: two cameras, 4 x 4 images.
 type fixture struct {
 	root  string
 	index *index
@@ -34,8 +34,8 @@ func bad(path, code string) indexEntry {
 	return indexEntry{Category: "gear", AnomalyClass: code, ImagePath: path, MaskPath: &mask}
 }
 
-// newFixture returns a set of class "gear": two training objects, a good test
-// object and a defective one with a good view, all with S-number S0001.
+// newFixture returns a set of class "gear": two training objects, a good test object and a defective one with a good
+// view, all with S-number S0001.
 func newFixture(t *testing.T) *fixture {
 	return &fixture{root: t.TempDir(), index: &index{
 		Meta: indexMeta{Prefix: "gear/", NormalClass: "OK"},
@@ -50,7 +50,7 @@ func newFixture(t *testing.T) *fixture {
 	}}
 }
 
-// write writes index file, pictures and masks.
+// write writes index file, images and masks.
 func (f *fixture) write(t *testing.T) {
 	t.Helper()
 	data, err := json.Marshal(f.index)
@@ -150,15 +150,15 @@ func TestOpenLayouts(t *testing.T) {
 			move(t, root, "jsons/gear.json", "jsons/jsons_sv/gear.json")
 			cfg.Index = "jsons/jsons_sv"
 		}},
-		{"pictures doubled", func(t *testing.T, root string, _ *configs.Data) {
+		{"images doubled", func(t *testing.T, root string, _ *configs.Data) {
 			move(t, root, "pics", "old")
 			move(t, root, "old/gear", "pics/gear/gear")
 		}},
-		{"index beside the pictures", func(t *testing.T, root string, cfg *configs.Data) {
+		{"index beside the images", func(t *testing.T, root string, cfg *configs.Data) {
 			move(t, root, "jsons/gear.json", "pics/gear.json")
 			cfg.Index = "pics"
 		}},
-		{"pictures behind a link", func(t *testing.T, root string, _ *configs.Data) {
+		{"images behind a link", func(t *testing.T, root string, _ *configs.Data) {
 			elsewhere := filepath.Join(t.TempDir(), "elsewhere")
 			if err := os.Rename(filepath.Join(root, "pics"), elsewhere); err != nil {
 				t.Fatal(err)
@@ -211,7 +211,7 @@ func TestOpenMissingViews(t *testing.T) {
 	if v := set.Train[1].Views[0]; v.Present() || v.Camera != 0 {
 		t.Errorf("have %+v, want camera 0 absent", v)
 	}
-	if have, want := set.Missing[0].String(), "gear/OK/S0002: no picture of camera C1"; have != want {
+	if have, want := set.Missing[0].String(), "gear/OK/S0002: no image of camera C1"; have != want {
 		t.Errorf("have %q, want %q", have, want)
 	}
 }
@@ -224,7 +224,7 @@ func TestCheckTrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, set.CheckTrain(), "gear.json", `no training pictures of class "gear"`)
+	wantError(t, set.CheckTrain(), "gear.json", `no training images of class "gear"`)
 }
 
 // TestOpenBadConfig: settings that do not fit what is on disk.
@@ -240,7 +240,7 @@ func TestOpenBadConfig(t *testing.T) {
 		{"root is a file", func(c *configs.Data) { c.Root += "/jsons/gear.json" }, []string{"data.root", "not a folder"}},
 		{"index", func(c *configs.Data) { c.Index = "json" }, []string{"data.index: no folder", "want <root>/json/<class>.json"}},
 		{"empty index", func(c *configs.Data) { c.Index = "pics" }, []string{"data.index: no index file"}},
-		{"images", func(c *configs.Data) { c.Images = "pictures" }, []string{"data.images: no folder"}},
+		{"images", func(c *configs.Data) { c.Images = "images" }, []string{"data.images: no folder"}},
 		{"wrong images", func(c *configs.Data) { c.Images = "jsons" },
 			[]string{"gear.json: no file", "gear_0001_OK_C1_1.png", "want <root>/<images>/<meta.prefix><image_path>"}},
 		{"class", func(c *configs.Data) { c.Classes = []string{"gear", "nut"} },
@@ -269,10 +269,10 @@ func TestOpenBadIndex(t *testing.T) {
 		edit    func(idx *index)
 		phrases []string
 	}{
-		{"picture above the root", func(x *index) { x.Test[1].ImagePath = "../../../x/a_C1_1.png" },
+		{"image above the root", func(x *index) { x.Test[1].ImagePath = "../../../x/a_C1_1.png" },
 			[]string{"test[1]: image_path", "leaves the folder"}},
-		{"picture of another class", func(x *index) { x.Test[1].ImagePath = "../nut/a_C1_1.png" }, []string{"leaves the folder"}},
-		{"absolute picture", func(x *index) { x.Test[1].ImagePath = "/etc/a_C1_1.png" }, []string{"leaves the folder"}},
+		{"image of another class", func(x *index) { x.Test[1].ImagePath = "../nut/a_C1_1.png" }, []string{"leaves the folder"}},
+		{"absolute image", func(x *index) { x.Test[1].ImagePath = "/etc/a_C1_1.png" }, []string{"leaves the folder"}},
 		{"mask above the root", func(x *index) { x.Test[3].MaskPath = &up }, []string{"test[3]: mask_path", "leaves the folder"}},
 		{"prefix above the root", func(x *index) { x.Meta.Prefix = "../.." }, []string{"meta.prefix", "leaves"}},
 		{"absolute prefix", func(x *index) { x.Meta.Prefix = "/" }, []string{"meta.prefix", "leaves"}},
@@ -286,7 +286,7 @@ func TestOpenBadIndex(t *testing.T) {
 		{"another category", func(x *index) { x.Test[0].Category = "nut" },
 			[]string{`test[0]: category: have "nut", want "gear"`}},
 		{"no label", func(x *index) { x.Test[0].AnomalyClass = "" }, []string{"test[0]: anomaly_class: have none"}},
-		{"no picture path", func(x *index) { x.Test[0].ImagePath = "" }, []string{"test[0]: image_path: have none"}},
+		{"no image path", func(x *index) { x.Test[0].ImagePath = "" }, []string{"test[0]: image_path: have none"}},
 		{"no normal class", func(x *index) { x.Meta.NormalClass = "" }, []string{"meta.normal_class: have none"}},
 		{"defect without mask", func(x *index) { x.Test[3].MaskPath = nil },
 			[]string{"test[3]: mask_path: have none", "NG_HS_C2_1.png", `anomaly_class "HS"`}},
@@ -294,7 +294,7 @@ func TestOpenBadIndex(t *testing.T) {
 		{"good with mask", func(x *index) { x.Test[3].AnomalyClass = "OK" }, []string{"test[3]: mask_path", "want null"}},
 		{"object in both splits", func(x *index) { x.Test[0].ImagePath = "OK/S0001/gear_0001_OK_C1_1.png" },
 			[]string{`object "gear/OK/S0001": is in train and in test`}},
-		{"no pictures", func(x *index) { x.Train, x.Test = []indexEntry{}, []indexEntry{} }, []string{`no images of class "gear"`}},
+		{"no images", func(x *index) { x.Train, x.Test = []indexEntry{}, []indexEntry{} }, []string{`no images of class "gear"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -312,9 +312,9 @@ func TestOpenBadIndex(t *testing.T) {
 
 func TestOpenMissingFirstFiles(t *testing.T) {
 	for name, lost := range map[string]func(*fixture) string{
-		"training picture": func(f *fixture) string { return f.index.Train[0].ImagePath },
-		"test picture":     func(f *fixture) string { return f.index.Test[0].ImagePath },
-		"mask":             func(f *fixture) string { return f.index.Test[3].mask() },
+		"training image": func(f *fixture) string { return f.index.Train[0].ImagePath },
+		"test image":     func(f *fixture) string { return f.index.Test[0].ImagePath },
+		"mask":           func(f *fixture) string { return f.index.Test[3].mask() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)

@@ -5,16 +5,15 @@ import (
 	"slices"
 )
 
-// Weights and sums of the resize are integers with precisionBits binary
-// places, as in Pillow: 32 bits less the 8 of a pixel and 2 to spare.
+// Weights and sums of the resize are integers with precisionBits binary places, as in Pillow: 32 bits less the 8 of a
+// pixel and 2 to spare.
 const (
 	precisionBits = 32 - 8 - 2
 	roundHalf     = 1 << (precisionBits - 1)
 )
 
-// axis is the resize of one dimension from in to out pixels, of which only the
-// n pixels from off on are wanted: for each, the input pixels it is made of
-// and their weights.
+// axis is the resize of one dimension from in to out pixels, of which only the n pixels from off on are wanted: for
+// each, the input pixels it is made of and their weights.
 type axis struct {
 	in, out, off, n int
 
@@ -26,9 +25,8 @@ type axis struct {
 	vector vectorWeights // the same for vector instructions, where there are any
 }
 
-// set computes the weights of Pillow's BILINEAR filter: a triangle, as wide as
-// an input pixel when enlarging and as an output pixel when reducing
-// (antialiasing), cut at the borders and normalised in float64, then rounded.
+// set computes the weights of Pillow's BILINEAR filter: a triangle, as wide as an input pixel when enlarging and as an
+// output pixel when reducing (antialiasing), cut at the borders and normalised in float64, then rounded.
 func (a *axis) set(in, out, off, n int) {
 	if a.in == in && a.out == out && a.off == off && a.n == n {
 		return
@@ -66,16 +64,15 @@ func (a *axis) span() (lo, hi int) {
 // resizer holds the buffers of a resize for the next one.
 type resizer struct {
 	across, down axis
-	line         []uint8  // a row of the picture
+	line         []uint8  // a row of the image
 	rows         []uint8  // the rows after the first pass [y1-y0, channels, n]
 	sums         []uint32 // a row of the second pass
 }
 
-// resize scales r to out x out pixels and writes the n x n pixels from
-// (off, off) on, as channels planes, into dst [channels, n, n]. It is Pillow's
-// two-pass resize: rows first, rounded to 8 bits, then columns. Only the part
-// of the picture that the crop needs is computed. Weights are not negative and
-// their sum is 1 but for rounding, so no sum leaves 8 bits.
+// resize scales r to out x out pixels and writes the n x n pixels from (off, off) on, as channels planes, into dst
+// [channels, n, n]. It is Pillow's two-pass resize: rows first, rounded to 8 bits, then columns. Only the part of the
+// image that the crop needs is computed. Weights are not negative and their sum is 1 but for rounding, so no sum
+// leaves 8 bits.
 func (z *resizer) resize(r raster, out, off, n int, dst []uint8) {
 	z.across.set(r.w, out, off, n)
 	z.down.set(r.h, out, off, n)
@@ -119,8 +116,7 @@ func (a *axis) gray(dst, src []uint8) {
 	}
 }
 
-// rgb makes a row of three channels, red, green, then blue, of interleaved
-// pixels.
+// rgb makes a row of three channels, red, green, then blue, of interleaved pixels.
 func (a *axis) rgb(dst, src []uint8) {
 	red, green, blue := dst[:a.n], dst[a.n:2*a.n], dst[2*a.n:3*a.n]
 	for i := a.vector.rgb(dst, src, a.n); i < a.n; i++ {
@@ -138,8 +134,7 @@ func (a *axis) rgb(dst, src []uint8) {
 	}
 }
 
-// column makes output row y of a channel; its first input row begins rows, and
-// they are stride apart.
+// column makes output row y of a channel; its first input row begins rows, and they are stride apart.
 func (z *resizer) column(dst []uint8, y int, rows []uint8, stride int) {
 	a := &z.down
 	weights := a.weights[y*a.taps:][:a.count[y]]

@@ -14,17 +14,16 @@ var useAVX2 = cpu.X86.HasAVX2
 // vectorPad is how many bytes behind its end a row may be read.
 const vectorPad = 64
 
-// Of a row, four input pixels are multiplied at once by weights of 16 bits,
-// which 22 bits are cut into: high<<lowBits + low.
+// Of a row, four input pixels are multiplied at once by weights of 16 bits, which 22 bits are cut into: high<<lowBits +
+// low.
 const (
 	lowBits   = 11
 	stepTaps  = 4
 	stepWords = 32 // 16 high halves, then 16 low ones
 )
 
-// vectorWeights are the weights of an axis as rgbAVX2 reads them. For taps 0 to
-// 3 and each half, words 0 to 7 are w0 w1 for red, green, blue and nothing, and
-// words 8 to 15 are w2 w3 likewise.
+// vectorWeights are the weights of an axis as rgbAVX2 reads them. For taps 0 to 3 and each half, words 0 to 7 are w0 w1
+// for red, green, blue and nothing, and words 8 to 15 are w2 w3 likewise.
 type vectorWeights struct {
 	steps int
 	words []int16 // [n, steps, stepWords]
@@ -68,8 +67,7 @@ func vectorColumn(dst, rows []uint8, stride int, weights []int32) bool {
 	return true
 }
 
-// rgbAVX2 makes n pixels of a row, n a multiple of 4. Of src it reads 12*steps+4
-// bytes from each place in at on.
+// rgbAVX2 makes n pixels of a row, n a multiple of 4. Of src it reads 12*steps+4 bytes from each place in at on.
 //
 //go:noescape
 func rgbAVX2(red, green, blue, src *uint8, at *int32, words *int16, steps, n int)

@@ -58,8 +58,7 @@ const (
 	kindMask  = "mask"
 )
 
-// relPath is a path relative to data.root with slashes. In JSON it is
-// percent-encoded, since a name may hold any bytes.
+// relPath is a path relative to data.root with slashes. In JSON it is percent-encoded, since a name may hold any bytes.
 type relPath string
 
 func (p relPath) MarshalText() ([]byte, error) {

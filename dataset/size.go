@@ -2,8 +2,8 @@ package dataset
 
 import "fmt"
 
-// Size returns the width and height of the JPEG or PNG file at path in pixels,
-// turned as Picture turns it. Errors name the file.
+// Size returns the width and height of the JPEG or PNG file at path in pixels, turned as Image turns it. Errors name
+// the file.
 func (f Fit) Size(path string) (w, h int, err error) {
 	data, err := readFile(path, nil)
 	if err != nil {
@@ -15,9 +15,8 @@ func (f Fit) Size(path string) (w, h int, err error) {
 	return w, h, nil
 }
 
-// Seen returns what part of a picture of w x h pixels the model sees: the crop
-// begins at (x, y) and is width x height pixels of the picture, which need not
-// be whole numbers.
+// Seen returns what part of an image of w x h pixels the model sees: the crop begins at (x, y) and is width x height
+// pixels of the image, which need not be whole numbers.
 func (f Fit) Seen(w, h int) (x, y, width, height float64) {
 	across, down := float64(w)/float64(f.Resize), float64(h)/float64(f.Resize)
 	at, side := float64(f.offset()), float64(f.Crop)

@@ -10,13 +10,12 @@ import (
 	"mvag-torch/configs"
 )
 
-// Source gives the pictures and masks of a set as the model sees them: out of
-// their files, or out of a cache of them. It is safe for concurrent use.
+// Source gives the images and masks of a set as the model sees them: out of their files, or out of a cache of them.
+// It is safe for concurrent use.
 type Source struct {
 	Fit   Fit
 	Cache *Cache // nil: the files are read
-	// Skipped gathers the pictures that cannot be read and are left out; nil
-	// where such a picture is an error.
+	// Skipped gathers the images that cannot be read and are left out; nil where such an image is an error.
 	Skipped *Skipped
 
 	root string // data.root
@@ -43,10 +42,9 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	return s.Cache.image(v, dst)
 }
 
-// Skip reports whether v is to be left out since it could not be read, and
-// remembers it. A machine that is short of memory or files, or that lost its
-// network, says nothing about a picture, nor does an outdated cache: those
-// stay errors.
+// Skip reports whether v is to be left out since it could not be read, and remembers it. A machine that is short of
+// memory or files, or that lost its network, says nothing about an image, nor does an outdated cache: those stay
+// errors.
 func (s Source) Skip(v View, err error) bool {
 	if s.Skipped == nil || errors.Is(err, errCache) {
 		return false
@@ -60,8 +58,7 @@ func (s Source) Skip(v View, err error) bool {
 	return true
 }
 
-// Skipped is the list of pictures that could not be read and were left out. It
-// is safe for concurrent use.
+// Skipped is the list of images that could not be read and were left out. It is safe for concurrent use.
 type Skipped struct {
 	mu     sync.Mutex
 	byPath map[string]string // why, by file

@@ -2,9 +2,8 @@ package dataset
 
 import "image"
 
-// webpRaster takes what the WebP decoder returns. A lossy picture has colours
-// in the range of television (16 to 235), which package image takes for the
-// full one; they are interpolated and converted here as libwebp does.
+// webpRaster takes what the WebP decoder returns. A lossy image has colours in the range of television (16 to 235),
+// which package image takes for the full one; they are interpolated and converted here as libwebp does.
 func webpRaster(img image.Image) (raster, error) {
 	switch img := img.(type) {
 	case *image.YCbCr:
@@ -15,11 +14,9 @@ func webpRaster(img image.Image) (raster, error) {
 	return newRaster(img)
 }
 
-// lossyRaster reads a picture whose chroma has half its width and height. Each
-// chroma sample stands in the middle of four pixels: a pixel has 9/16 of the
-// nearest, 3/16 of the two beside it and 1/16 of the farthest, rounded in two
-// steps (libwebp, "fancy upsampling"); beyond the border the last sample goes
-// on.
+// lossyRaster reads an image whose chroma has half its width and height. Each chroma sample stands in the middle of
+// four pixels: a pixel has 9/16 of the nearest, 3/16 of the two beside it and 1/16 of the farthest, rounded in two
+// steps (libwebp, "fancy upsampling"); beyond the border the last sample goes on.
 func lossyRaster(img *image.YCbCr) raster {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
 	lastX, lastY := (w-1)/2, (h-1)/2

@@ -2,8 +2,7 @@ package dataset
 
 import "image"
 
-// JFIF's colour conversion in 16 binary places, as libjpeg has it: the factors
-// are 1.402, 0.71414, 0.34414 and 1.772.
+// JFIF's colour conversion in 16 binary places, as libjpeg has it: the factors are 1.402, 0.71414, 0.34414 and 1.772.
 const (
 	redCr, greenCr, greenCb, blueCb = 91881, 46802, 22554, 116130
 
@@ -20,25 +19,21 @@ const (
 	samples = 0xff * both
 )
 
-// ycbcr gives the rows of a JPEG picture as libjpeg does by default. Chroma at
-// half resolution is interpolated ("fancy upsampling"): 3/4 of the nearer and
-// 1/4 of the farther sample, in each dimension that is halved. Where the picture
-// ends, its last sample goes on; what the decoder has beyond, to fill the last
-// block, is not used. Chroma at a quarter of the width is repeated, and so is
-// chroma at half the width of pictures too narrow for libjpeg to interpolate.
-// JPEGs of CMYK or RGB do not come here; where they are subsampled, which is
-// rare, the decoder repeats samples itself.
+// ycbcr gives the rows of a JPEG image as libjpeg does by default. Chroma at half resolution is interpolated ("fancy
+// upsampling"): 3/4 of the nearer and 1/4 of the farther sample, in each dimension that is halved. Where the image
+// ends, its last sample goes on; what the decoder has beyond, to fill the last block, is not used. Chroma at a quarter
+// of the width is repeated, and so is chroma at half the width of images too narrow for libjpeg to interpolate. JPEGs
+// of CMYK or RGB do not come here; where they are subsampled, which is rare, the decoder repeats samples itself.
 type ycbcr struct {
 	img          *image.YCbCr
-	w, h         int // chroma samples that the picture has
+	w, h         int // chroma samples that the image has
 	across, down int // log2 of the pixels for a chroma sample
 	interpolated bool
 	sums         []uint32 // chroma samples between the two steps, four-fold
 	line         []uint32 // chroma of pixels
 }
 
-// ycbcrRows takes what the JPEG decoder returns, whose bounds begin at 0, 0.
-// The result is not safe for concurrent use.
+// ycbcrRows takes what the JPEG decoder returns, whose bounds begin at 0, 0. The result is not safe for concurrent use.
 func ycbcrRows(img *image.YCbCr) func([]uint8, int, int, int) {
 	p := &ycbcr{img: img}
 	switch img.SubsampleRatio {
@@ -85,16 +80,15 @@ func (p *ycbcr) repeat(x0, x1, y int) {
 	}
 }
 
-// interpolate sets the chroma of pixels x0 to x1-1 where the width is halved.
-// The biases, which alternate so that rounding does not shift colours, and the
-// order of the steps are libjpeg's.
+// interpolate sets the chroma of pixels x0 to x1-1 where the width is halved. The biases, which alternate so that
+// rounding does not shift colours, and the order of the steps are libjpeg's.
 func (p *ycbcr) interpolate(x0, x1, y int) {
 	left, right := uint32(8*both), uint32(7*both)
 	if p.down == 0 { // four times 1 and 2, for the sums are four-fold
 		left, right = 4*both, 8*both
 	}
-	// sums[c+1] belongs to sample c, which gives two pixels and needs its
-	// neighbours. The edges are their own neighbours.
+	// sums[c+1] belongs to sample c, which gives two pixels and needs its neighbours. The edges are their own
+	// neighbours.
 	first, last := x0>>1, (x1-1)>>1
 	p.addRows(max(first-1, 0), min(last+2, p.w), y)
 	p.sums[0], p.sums[p.w+1] = p.sums[1], p.sums[p.w]
@@ -109,8 +103,7 @@ func (p *ycbcr) interpolate(x0, x1, y int) {
 	}
 }
 
-// interpolateDown sets the chroma of pixels x0 to x1-1 where only the height
-// is halved.
+// interpolateDown sets the chroma of pixels x0 to x1-1 where only the height is halved.
 func (p *ycbcr) interpolateDown(x0, x1, y int) {
 	p.addRows(x0, x1, y)
 	bias := uint32(1+y&1) * both
@@ -121,9 +114,8 @@ func (p *ycbcr) interpolateDown(x0, x1, y int) {
 	}
 }
 
-// addRows sets the sums of chroma samples c0 to c1-1 in pixel row y: thrice
-// the row that covers it and once the next nearest, which is the same row at
-// the edges and where the height is not halved.
+// addRows sets the sums of chroma samples c0 to c1-1 in pixel row y: thrice the row that covers it and once the next
+// nearest, which is the same row at the edges and where the height is not halved.
 func (p *ycbcr) addRows(c0, c1, y int) {
 	near := y >> p.down
 	far := near

@@ -9,23 +9,21 @@ import (
 	"testing"
 )
 
-// chromaPictures are JPEGs of all subsamplings and of sizes that end within a
-// block, at its end and after its first sample, or that are too narrow to
-// interpolate; the flat one has blues half-way between levels. The PNGs beside
-// them are what Pillow 13.0.0 with libjpeg-turbo 3.2.0 decodes, with and
-// without SIMD. The JPEGs were composed of blocks of which Go and libjpeg agree
-// in every sample, so that only chroma and colour could differ.
-func chromaPictures(t testing.TB) []string {
+// chromaImages are JPEGs of all subsamplings and of sizes that end within a block, at its end and after its first
+// sample, or that are too narrow to interpolate; the flat one has blues half-way between levels. The PNGs beside them
+// are what Pillow 13.0.0 with libjpeg-turbo 3.2.0 decodes, with and without SIMD. The JPEGs were composed of blocks of
+// which Go and libjpeg agree in every sample, so that only chroma and colour could differ.
+func chromaImages(t testing.TB) []string {
 	t.Helper()
 	names, err := filepath.Glob("testdata/chroma/*.jpg")
 	if err != nil || len(names) == 0 {
-		t.Fatalf("testdata/chroma: have %d pictures and error %v, want some", len(names), err)
+		t.Fatalf("testdata/chroma: have %d images and error %v, want some", len(names), err)
 	}
 	return names
 }
 
 func TestChromaAsLibjpeg(t *testing.T) {
-	for _, name := range chromaPictures(t) {
+	for _, name := range chromaImages(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			data, err := readFile(name, nil)
 			if err != nil {
@@ -35,22 +33,13 @@ func TestChromaAsLibjpeg(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			img := readPNG(t, strings.TrimSuffix(name, ".jpg")+".png")
-			if size := img.Bounds().Size(); size != image.Pt(r.w, r.h) {
-				t.Fatalf("have %dx%d pixels, want %v", r.w, r.h, size)
-			}
-			want, n := planes(img), r.w*r.h
-			for i, have := range r.pixels() {
-				if want := want[i%3*n+i/3]; have != want {
-					t.Fatalf("pixel %d, %d, channel %d: have %d, want %d", i/3%r.w, i/3/r.w, i%3, have, want)
-				}
-			}
+			asPNG(t, r, strings.TrimSuffix(name, ".jpg")+".png")
 		})
 	}
 }
 
-// TestYCbCr compares with JFIF's equations over all chroma and every fifth
-// luma. Sixteen binary places may turn a half to either side.
+// TestYCbCr compares with JFIF's equations over all chroma and every fifth luma. Sixteen binary places may turn a half
+// to either side.
 func TestYCbCr(t *testing.T) {
 	img := image.NewYCbCr(image.Rect(0, 0, 256, 1), image.YCbCrSubsampleRatio444)
 	row := ycbcrRows(img)
@@ -74,8 +63,8 @@ func TestYCbCr(t *testing.T) {
 	}
 }
 
-// TestSubsampling compares parts of rows with the definition, in planes that
-// go on beyond the picture as the decoder's do.
+// TestSubsampling compares parts of rows with the definition, in planes that go on beyond the image as the decoder's
+// do.
 func TestSubsampling(t *testing.T) {
 	noise := rand.New(rand.NewPCG(1, 2))
 	for ratio := image.YCbCrSubsampleRatio444; ratio <= image.YCbCrSubsampleRatio410; ratio++ {
@@ -121,15 +110,14 @@ func comparePart(t *testing.T, img *image.YCbCr, x0, x1 int) {
 	}
 }
 
-// chromaAt is the chroma of a pixel by libjpeg's definition: the mean of the
-// nearest samples, weighted 9, 3, 3 and 1 or 3 and 1, with alternating biases.
+// chromaAt is the chroma of a pixel by libjpeg's definition: the mean of the nearest samples, weighted 9, 3, 3 and 1 or
+// 3 and 1, with alternating biases.
 func chromaAt(img *image.YCbCr, plane []uint8, x, y int) uint8 {
 	size := img.Rect.Size()
 	at := func(x, y int) int {
 		return int(plane[img.COffset(min(max(x, 0), size.X-1), min(max(y, 0), size.Y-1))])
 	}
-	// A pixel two to the side of an even one, or of an odd one on the other
-	// side, lies in the next nearest sample.
+	// A pixel two to the side of an even one, or of an odd one on the other side, lies in the next nearest sample.
 	u, v := x-2+x%2*4, y-2+y%2*4
 	switch img.SubsampleRatio {
 	case image.YCbCrSubsampleRatio422:

@@ -24,7 +24,7 @@ func datasetCommand() *cli.Command {
 			Usage:     "render a small multi-view set with defects and masks, in Real-IAD's layout",
 			ArgsUsage: "OUT",
 			Flags: []cli.Flag{
-				&cli.IntFlag{Name: "size", Value: 256, Usage: "side of the pictures in pixels"},
+				&cli.IntFlag{Name: "size", Value: 256, Usage: "side of the images in pixels"},
 				&cli.IntFlag{Name: "train", Value: 16, Usage: "good training objects of each class"},
 				&cli.IntFlag{Name: "good", Value: 8, Usage: "good test objects of each class"},
 				&cli.IntFlag{Name: "bad", Value: 12, Usage: "defective test objects of each class"},
@@ -37,12 +37,12 @@ func datasetCommand() *cli.Command {
 			Flags: []cli.Flag{
 				configFlag, setFlag,
 				&cli.BoolFlag{Name: "json", Usage: "print JSON, with every file found wrong"},
-				&cli.BoolFlag{Name: "index", Usage: "count what the index says, without reading pictures"},
+				&cli.BoolFlag{Name: "index", Usage: "count what the index says, without reading images"},
 			},
 			Action: checkDataset,
 		}, {
 			Name:  "prepare",
-			Usage: "decode, resize and crop all pictures and masks once, into the folder data.cache; goes on where it was stopped",
+			Usage: "decode, resize and crop all images and masks once, into the folder data.cache; goes on where it was stopped",
 			Flags: []cli.Flag{
 				configFlag, setFlag,
 				&cli.StringFlag{Name: "cache", Usage: "the `FOLDER`, instead of data.cache"},
@@ -55,7 +55,7 @@ func datasetCommand() *cli.Command {
 func renderDemo(c *cli.Context) error {
 	summary, err := demo.Render(c.Context, demo.Options{
 		Out: c.Args().First(), Size: c.Int("size"), Train: c.Int("train"), Good: c.Int("good"), Bad: c.Int("bad"), Seed: c.Int64("seed"),
-	}, pictureBar())
+	}, imageBar())
 	if err != nil {
 		return err
 	}
@@ -63,18 +63,18 @@ func renderDemo(c *cli.Context) error {
 		fmt.Fprintf(os.Stderr, "%s: is already there\n", c.Args().First())
 	}
 	for _, class := range summary.Classes {
-		fmt.Printf("%-10s  %3d objects  %4d pictures  %3d with defects  %3d views of defective objects that show none\n",
+		fmt.Printf("%-10s  %3d objects  %4d images  %3d with defects  %3d views of defective objects that show none\n",
 			class.Name, class.Objects, class.Images, class.Defective, class.Hidden)
 	}
 	return nil
 }
 
-// pictureBar returns a function that shows progress on a terminal.
-func pictureBar() func(done, total int) {
+// imageBar returns a function that shows progress on a terminal.
+func imageBar() func(done, total int) {
 	var bar *progressbar.ProgressBar
 	return func(done, total int) {
 		if bar == nil {
-			bar = newBar(total, 0, "pictures")
+			bar = newBar(total, 0, "images")
 		}
 		if bar != nil {
 			_ = bar.Set(done)
@@ -98,7 +98,7 @@ func checkDataset(c *cli.Context) error {
 	}
 	found, err := dataset.Check(c.Context, set, set.Source.Fit, dataset.CheckOptions{
 		MaskRule: cfg.Eval.MaskRule, MapSize: cfg.Eval.MapSize, Objects: cfg.Train.Objects,
-		Workers: cfg.Data.Workers, IndexOnly: c.Bool("index"), Progress: pictureBar(),
+		Workers: cfg.Data.Workers, IndexOnly: c.Bool("index"), Progress: imageBar(),
 	})
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func prepareDataset(c *cli.Context) error {
 	began, todo := time.Now(), int64(0)
 	err = dataset.Prepare(c.Context, cfg.Data, set, dataset.PrepareOptions{
 		Begin:    func(p dataset.Preparation) { todo = p.Bytes; announce(p) },
-		Progress: pictureBar(),
+		Progress: imageBar(),
 	})
 	listSkipped(set.Source.Skipped)
 	if err == nil {
@@ -145,7 +145,7 @@ func prepareDataset(c *cli.Context) error {
 }
 
 func announce(p dataset.Preparation) {
-	fmt.Fprintf(os.Stderr, "preparing %d pictures and %d masks, of which %d are there already: %s to be written in %d shards, %s are free\n",
+	fmt.Fprintf(os.Stderr, "preparing %d images and %d masks, of which %d are there already: %s to be written in %d shards, %s are free\n",
 		p.Images, p.Masks, p.Have, machine.Size(p.Bytes), p.Shards, machine.Size(p.Free))
 	if p.Replaced > 0 {
 		fmt.Fprintf(os.Stderr, "%d shards are replaced, since they are damaged or hold files that have changed\n", p.Replaced)

@@ -57,8 +57,8 @@ func TestOwnFolders(t *testing.T) {
 		setting = append(setting, "--set", s)
 	}
 	out, err := command(t, append([]string{"dataset", "check"}, setting...)...)
-	if err != nil || !strings.Contains(out, "8 pictures, 4 train, 4 test, 2 defective, 8 objects, 1 classes") ||
-		!strings.Contains(out, "cup: defective pictures without a mask (pixel metrics of the class are n/a): 2") {
+	if err != nil || !strings.Contains(out, "8 images, 4 train, 4 test, 2 defective, 8 objects, 1 classes") ||
+		!strings.Contains(out, "cup: defective images without a mask (pixel metrics of the class are n/a): 2") {
 		t.Errorf("check: have %s and error %v", out, err)
 	}
 	if _, err := command(t, append([]string{"train"}, setting...)...); err != nil {

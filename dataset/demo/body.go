@@ -5,12 +5,11 @@ import (
 	"math/rand/v2"
 )
 
-// body is a sound part: its solid and what it is made of. Positions are in the
-// part's own frame: z upwards, the backdrop at z = 0, one unit about the
-// part's outer radius.
+// body is a sound part: its solid and what it is made of. Positions are in the part's own frame: z upwards, the
+// backdrop at z = 0, one unit about the part's outer radius.
 type body interface {
-	// distance is a lower bound of the distance from p to the surface,
-	// negative inside, and its zero set is the surface.
+	// distance is a lower bound of the distance from p to the surface, negative inside, and its zero set is the
+	// surface.
 	distance(p vec) float64
 	// surface is the material at a surface point p with unit normal n.
 	surface(p, n vec) material
@@ -36,15 +35,14 @@ type class struct {
 	chip  func(rng *rand.Rand) chip // for codeMissing
 }
 
-// chip is a place on the rim of a part where a chunk may break off: what lies
-// beyond a plane through at, up to width to either side.
+// chip is a place on the rim of a part where a chunk may break off: what lies beyond a plane through at, up to width to
+// either side.
 type chip struct {
 	at, out vec
 	width   float64
 }
 
-// chipAt is the chip at an angle, radius and height; its plane leans by tilt
-// from the vertical.
+// chipAt is the chip at an angle, radius and height; its plane leans by tilt from the vertical.
 func chipAt(angle, radius, height, tilt, width float64) chip {
 	sin, cos := math.Sincos(angle)
 	return chip{

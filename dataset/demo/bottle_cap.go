@@ -7,9 +7,8 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// bottleCap is a moulded screw cap of blue plastic: a ribbed skirt, a
-// tamper-evident band below a groove, a shallow panel on top printed with a
-// ring and a word.
+// bottleCap is a moulded screw cap of blue plastic: a ribbed skirt, a tamper-evident band below a groove, a shallow
+// panel on top printed with a ring and a word.
 type bottleCap struct {
 	plastic vec
 	print   vec
@@ -83,8 +82,7 @@ func (c *bottleCap) surface(p, n vec) material {
 	return m
 }
 
-// printed is the coverage, 0 to 1, of the white print at (x, y): a ring, the
-// word and a drop above it.
+// printed is the coverage, 0 to 1, of the white print at (x, y): a ring, the word and a drop above it.
 func (c *bottleCap) printed(x, y float64) float64 {
 	const soft = 0.006 // half a pixel: the print antialiases itself
 	r := hypot(x, y)

@@ -6,15 +6,14 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// views is the number of cameras: C1 looks straight down, C2 to C5 from four
-// sides at 45 degrees of elevation.
+// views is the number of cameras: C1 looks straight down, C2 to C5 from four sides at 45 degrees of elevation.
 const views = 5
 
 // camera is a pinhole camera in the frame of the part.
 type camera struct {
 	at                 vec
 	right, up, forward vec
-	zoom               float64 // half the picture's side at unit distance
+	zoom               float64 // half the image's side at unit distance
 }
 
 // pose is how a part lies under the fixed cameras.
@@ -61,8 +60,7 @@ func (c *camera) ray(x, y float64) vec {
 	return unit(along(d, c.up, y*c.zoom))
 }
 
-// project is the inverse of ray for a point p, and the size that one unit has
-// there, in the same measure.
+// project is the inverse of ray for a point p, and the size that one unit has there, in the same measure.
 func (c *camera) project(p vec) (x, y, size float64) {
 	d := r3.Sub(p, c.at)
 	depth := r3.Dot(d, c.forward) * c.zoom

@@ -32,17 +32,15 @@ type flaw struct {
 	kind   change
 	center vec
 	radius float64 // of a sphere that encloses it
-	// field is the signed distance (a lower bound) of the body taken away,
-	// put on or soiled.
+	// field is the signed distance (a lower bound) of the body taken away, put on or soiled.
 	field func(p vec) float64
-	// paint turns the sound material at a point of the defect into its own;
-	// depth is how deep the point lies below the sound surface.
+	// paint turns the sound material at a point of the defect into its own; depth is how deep the point lies below the
+	// sound surface.
 	paint func(m *material, p vec, depth float64)
 }
 
-// apply turns the distance of the sound body at p into that of the defective
-// one. Outside the enclosing sphere the field is not asked: a hole has no say
-// there, and what was added is at least as far as the sphere.
+// apply turns the distance of the sound body at p into that of the defective one. Outside the enclosing sphere the
+// field is not asked: a hole has no say there, and what was added is at least as far as the sphere.
 func (f *flaw) apply(p vec, sound float64) float64 {
 	const (
 		round = 0.008 // rims are a little rounded
@@ -67,8 +65,7 @@ func (f *flaw) apply(p vec, sound float64) float64 {
 	return sound
 }
 
-// marks reports whether the surface point p of the defective body belongs to
-// the defect.
+// marks reports whether the surface point p of the defective body belongs to the defect.
 func (f *flaw) marks(p vec, sound body) bool {
 	const skin = 0.003
 	if length(r3.Sub(p, f.center)) > f.radius+skin {
@@ -83,8 +80,8 @@ func (f *flaw) marks(p vec, sound body) bool {
 	return f.field(p) < 0
 }
 
-// drawFlaw draws a defect of the given code at the surface point p with normal
-// n of part o, of class c; nil where there is no room for it.
+// drawFlaw draws a defect of the given code at the surface point p with normal n of part o, of class c; nil where there
+// is no room for it.
 func drawFlaw(rng *rand.Rand, code string, c *class, o *part, p, n vec) *flaw {
 	switch code {
 	case codePit:
@@ -132,8 +129,8 @@ func newPit(rng *rand.Rand, p, n vec) *flaw {
 	}
 }
 
-// newScratch is a groove along the surface: it starts at p in a random
-// direction, bends a little and ends early at a sharp edge.
+// newScratch is a groove along the surface: it starts at p in a random direction, bends a little and ends early at a
+// sharp edge.
 func newScratch(rng *rand.Rand, o *part, p, n vec) *flaw {
 	const pieces, lift = 8, 0.5 // lift of its axis, in widths
 	width := 0.026 + 0.012*rng.Float64()

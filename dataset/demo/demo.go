@@ -1,13 +1,11 @@
-// Package demo renders a small multi-view anomaly-detection set in the layout
-// of Real-IAD, so that the program can be tried without any download.
+// Package demo renders a small multi-view anomaly-detection set in the layout of Real-IAD, so that the program can be
+// tried without any download.
 //
-// Parts are signed-distance solids, drawn by sphere tracing (J. C. Hart, 1996)
-// in a studio of soft boxes: soft shadows, ambient occlusion, reflections
-// blurred and smeared by roughness and brush marks. Five cameras look at each
-// object, C1 from above and C2 to C5 from four sides. No two objects are alike
-// in pose, tint, finish, light and exposure. Defects are changes of the solid
-// or of its surface, so that the views agree, and masks come from comparing
-// the first hits of the sound and the defective part.
+// Parts are signed-distance solids, drawn by sphere tracing (J. C. Hart, 1996) in a studio of soft boxes: soft shadows,
+// ambient occlusion, reflections blurred and smeared by roughness and brush marks. Five cameras look at each object, C1
+// from above and C2 to C5 from four sides. No two objects are alike in pose, tint, finish, light and exposure. Defects
+// are changes of the solid or of its surface, so that the views agree, and masks come from comparing the first hits of
+// the sound and the defective part.
 package demo
 
 import (
@@ -28,19 +26,18 @@ import (
 type Options struct {
 	// Out is the folder to fill; it is made if it does not exist.
 	Out string
-	// Size is the side of the pictures in pixels; 0 means 288.
+	// Size is the side of the images in pixels; 0 means 288.
 	Size int
-	// Train and Good are sound objects of each class, for training and for
-	// the test; Bad are defective ones, spread over the kinds of defect.
+	// Train and Good are sound objects of each class, for training and for the test; Bad are defective ones, spread
+	// over the kinds of defect.
 	Train, Good, Bad int
 	// Seed decides everything drawn.
 	Seed int64
-	// Workers is the number of objects rendered at once; 0 means one a CPU.
-	// The result does not depend on it.
+	// Workers is the number of objects rendered at once; 0 means one a CPU. The result does not depend on it.
 	Workers int
 }
 
-// Quality is that of the JPEG pictures.
+// Quality is that of the JPEG images.
 const Quality = 92
 
 func (opt *Options) validate() error {
@@ -67,16 +64,14 @@ func (opt *Options) validate() error {
 	return nil
 }
 
-// Render fills opt.Out with pictures, masks and index files. The files are the
-// same, byte for byte, for the same options, whatever Workers is. Progress,
-// which may be nil, is told after each object how many pictures are done; its
+// Render fills opt.Out with images, masks and index files. The files are the same, byte for byte, for the same
+// options, whatever Workers is. Progress, which may be nil, is told after each object how many images are done; its
 // calls do not overlap.
 //
-// Index files come last, and the manifest demo.json after them: a folder
-// without it is incomplete. A folder that already holds the set of the same
-// options is left as it is, and Summary.Reused is set; any other folder that is
-// not empty is an error. A cancelled context ends the rendering within a row of
-// pixels and leaves the pictures made so far, without index files.
+// Index files come last, and the manifest demo.json after them: a folder without it is incomplete. A folder that
+// already holds the set of the same options is left as it is, and Summary.Reused is set; any other folder that is not
+// empty is an error. A cancelled context ends the rendering within a row of pixels and leaves the images made so far,
+// without index files.
 func Render(ctx context.Context, opt Options, progress func(done, total int)) (Summary, error) {
 	sum, err := renderAll(ctx, opt, progress)
 	if err != nil {

@@ -84,7 +84,7 @@ func TestRenderLayout(t *testing.T) {
 	}
 	files := tree(t, opt.Out)
 	delete(files, manifestFile)
-	pictures := map[[32]byte]string{}
+	images := map[[32]byte]string{}
 	for i, c := range classes {
 		name := IndexFolder + "/" + c.name + ".json"
 		var ix index
@@ -105,10 +105,10 @@ func TestRenderLayout(t *testing.T) {
 		for _, e := range append(ix.Train, ix.Test...) {
 			prefix := ImageFolder + "/" + ix.Meta.Prefix
 			sha := sha256.Sum256(files[prefix+e.ImagePath])
-			if twin := pictures[sha]; twin != "" {
+			if twin := images[sha]; twin != "" {
 				t.Errorf("%s equals %s", e.ImagePath, twin)
 			}
-			pictures[sha] = e.ImagePath
+			images[sha] = e.ImagePath
 			if e.MaskPath != nil {
 				masks++
 			}
@@ -124,8 +124,7 @@ func TestRenderLayout(t *testing.T) {
 	}
 }
 
-// checkOrder holds entries to Real-IAD's order and names: sound objects first,
-// each object's views together, C1 to C5.
+// checkOrder holds entries to Real-IAD's order and names: sound objects first, each object's views together, C1 to C5.
 func checkOrder(t *testing.T, c *class, entries []entry) {
 	t.Helper()
 	folders := []string{"OK/S0001", "OK/S0002"}
@@ -148,7 +147,7 @@ func checkEntry(t *testing.T, size int, e entry, files map[string][]byte, prefix
 	square := image.Rect(0, 0, size, size)
 	im, err := jpeg.Decode(bytes.NewReader(files[prefix+e.ImagePath]))
 	if err != nil || im.Bounds() != square {
-		t.Fatalf("%s: have %v, %v, want a picture of %v", e.ImagePath, im, err, square)
+		t.Fatalf("%s: have %v, %v, want an image of %v", e.ImagePath, im, err, square)
 	}
 	delete(files, prefix+e.ImagePath)
 	if (e.MaskPath == nil) != (e.AnomalyClass == "OK") {
@@ -223,7 +222,7 @@ func TestRenderExistingFolder(t *testing.T) {
 			if err := os.Remove(filepath.Join(opt.Out, name)); err != nil {
 				t.Fatal(err)
 			}
-			refuse("lost picture", filepath.Base(name), func(*Options) {})
+			refuse("lost image", filepath.Base(name), func(*Options) {})
 		}
 	}
 	manifest := filepath.Join(opt.Out, manifestFile)
@@ -269,8 +268,7 @@ func TestRenderOptions(t *testing.T) {
 	}
 }
 
-// FuzzManifest: whatever demo.json holds, a folder without pictures is not
-// taken for a complete set.
+// FuzzManifest: whatever demo.json holds, a folder without images is not taken for a complete set.
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"revision": 1, "size": 64, "train": 1, "good": 1, "bad": 3, "seed": 7, "summary": {"classes": []}}`))
 	f.Add([]byte(`{"summary": null}`))

@@ -7,8 +7,8 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// gear is a spur gear of turned brass: twenty teeth, a recessed web with five
-// holes, a raised hub, a bore with a keyway.
+// gear is a spur gear of turned brass: twenty teeth, a recessed web with five holes, a raised hub, a bore with a
+// keyway.
 type gear struct {
 	brass  vec
 	rough  float64
@@ -52,8 +52,7 @@ func (g *gear) distance(p vec) float64 {
 	if r > 0.9 && p.Z < 0.5 {
 		return d
 	}
-	// Web: a ring-shaped trough above and below,
-	// with walls sloped so that every camera sees them.
+	// Web: a ring-shaped trough above and below, with walls sloped so that every camera sees them.
 	trough := smax(0.64*(math.Abs(r-0.52)-0.185+1.2*(mid-z)), 0.085-z, 0.03)
 	d = smax(d, -trough, 0.03)
 	if r > 0.40 && r < 0.64 {
@@ -66,8 +65,8 @@ func (g *gear) distance(p vec) float64 {
 	return smax(d, -min(bore, key), 0.025)
 }
 
-// teeth is the toothed disc without its faces: trapezoids with rounded tips,
-// folded into one sector, filleted into the root circle.
+// teeth is the toothed disc without its faces: trapezoids with rounded tips, folded into one sector, filleted into the
+// root circle.
 func (g *gear) teeth(p vec, r float64) float64 {
 	if r > gearTip+0.15 {
 		return r - gearTip

@@ -7,9 +7,8 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// hexNut is a hexagonal nut of brushed steel: six flats, both faces turned and
-// chamfered at 30 degrees, a threaded bore with countersinks, the grade "8"
-// stamped on the upper face.
+// hexNut is a hexagonal nut of brushed steel: six flats, both faces turned and chamfered at 30 degrees, a threaded bore
+// with countersinks, the grade "8" stamped on the upper face.
 type hexNut struct {
 	steel  vec
 	rough  float64
@@ -85,8 +84,8 @@ func (nut *hexNut) surface(p, n vec) material {
 	return m
 }
 
-// stamp presses the grade into the upper face: too shallow to be geometry, it
-// darkens the strokes and tilts the normal at their rims.
+// stamp presses the grade into the upper face: too shallow to be geometry, it darkens the strokes and tilts the normal
+// at their rims.
 func (nut *hexNut) stamp(m *material, p vec) {
 	const size = 0.055
 	x, y := p.X/size, (p.Y+0.665)/size

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// Folders below Options.Out, as a configuration's data.index and data.images
-// name them.
+// Folders below Options.Out, as a configuration's data.index and data.images name them.
 const (
 	IndexFolder = "realiad_jsons"
 	ImageFolder = "realiad_demo"
@@ -26,7 +25,7 @@ type meta struct {
 	PreTransform bool   `json:"pre_transform"`
 }
 
-// entry is one picture; paths are relative to the image folder and the prefix.
+// entry is one image; paths are relative to the image folder and the prefix.
 type entry struct {
 	Category     string  `json:"category"`
 	AnomalyClass string  `json:"anomaly_class"`
@@ -53,7 +52,7 @@ func (j *job) folder() string {
 	return fmt.Sprintf("%s/%s/S%04d", defective, j.code, j.serno)
 }
 
-// file is the name of a view's picture or mask below the class prefix.
+// file is the name of a view's image or mask below the class prefix.
 func (j *job) file(view int, ext string) string {
 	state := normal
 	if j.code != "" {
@@ -74,8 +73,8 @@ func (j *job) entry(view int, masked bool) entry {
 	return e
 }
 
-// plan lists the objects of a set in the order of the index files: by class,
-// sound ones for training, sound ones for the test, defective ones by code.
+// plan lists the objects of a set in the order of the index files: by class, sound ones for training, sound ones for
+// the test, defective ones by code.
 func plan(opt Options) []job {
 	var jobs []job
 	shot := time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)

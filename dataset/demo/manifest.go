@@ -17,8 +17,8 @@ import (
 // manifestFile, written last, marks a folder as complete. It holds the settings.
 const manifestFile = "demo.json"
 
-// revision is that of the drawing. Raise it when images change, so that a folder of an older revision is not taken for a
-// current one.
+// revision is that of the drawing. Raise it when images change, so that a folder of an older revision is not taken for
+// a current one.
 const revision = 1
 
 // Summary counts what a folder contains.
@@ -54,8 +54,8 @@ func (s settings) String() string {
 	return fmt.Sprintf("size %d, train %d, good %d, bad %d, seed %d (revision %d)", s.Size, s.Train, s.Good, s.Bad, s.Seed, s.Revision)
 }
 
-// existing looks at what opt.Out contains. It reports true for the complete set of these options, false for nothing, and
-// an error for anything else.
+// existing looks at what opt.Out contains. It reports true for the complete set of these options, false for nothing,
+// and an error for anything else.
 func existing(opt Options) (Summary, bool, error) {
 	files, err := os.ReadDir(opt.Out)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {

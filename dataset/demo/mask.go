@@ -7,16 +7,14 @@ import (
 	"mvag-torch/internal/components"
 )
 
-// minDepth is the difference of two hits, along the ray, above which the defect
-// has changed the shape there: about half a pixel of a 256 x 256 picture.
+// minDepth is the difference of two hits, along the ray, above which the defect has changed the shape there: about half
+// a pixel of a 256 x 256 image.
 const minDepth = 0.006
 
-// newMask is the exact mask of the defect in one view: the sound and the
-// defective part, in the same pose, are cast on the subsamples of every pixel
-// that the defect can touch, and a pixel counts where half of them differ.
-// Components under four pixels are dropped. The second result is the number of
-// pixels left. Shadows and reflections of the defect are not part of its mask;
-// the mask of a missing piece covers where it was.
+// newMask is the exact mask of the defect in one view: the sound and the defective part, in the same pose, are cast on
+// the subsamples of every pixel that the defect can touch, and a pixel counts where half of them differ. Components
+// under four pixels are dropped. The second result is the number of pixels left. Shadows and reflections of the defect
+// are not part of its mask; the mask of a missing piece covers where it was.
 func newMask(sound, bad *part, cam *camera, size int) (*image.Gray, int) {
 	mask := image.NewGray(image.Rect(0, 0, size, size))
 	box := footprint(bad.flaw, cam, size)
@@ -41,8 +39,7 @@ func differs(sound, bad hit) bool {
 	return bad.kind == onFlaw || math.Abs(sound.dist-bad.dist) > minDepth
 }
 
-// footprint is the part of the picture that the defect's enclosing sphere, seen
-// by cam, can cover.
+// footprint is the part of the image that the defect's enclosing sphere, seen by cam, can cover.
 func footprint(f *flaw, cam *camera, size int) image.Rectangle {
 	x, y, scale := cam.project(f.center)
 	half := float64(size) / 2

@@ -2,8 +2,7 @@ package demo
 
 import "math"
 
-// mix32 scrambles x so that neighbouring integers give unrelated values
-// (a multiply-xorshift finaliser).
+// mix32 scrambles x so that neighbouring integers give unrelated values (a multiply-xorshift finaliser).
 func mix32(x uint32) uint32 {
 	x ^= x >> 16
 	x *= 0x7feb352d

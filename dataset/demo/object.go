@@ -11,8 +11,7 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// object is one part as drawn: its variation, its light and its defect, in the
-// five views.
+// object is one part as drawn: its variation, its light and its defect, in the five views.
 type object struct {
 	class      *class
 	sound, bad scene // equal for a sound object
@@ -21,8 +20,8 @@ type object struct {
 	rng        *rand.Rand
 }
 
-// source is the random source of one object. It depends on the seed and the
-// object's folder only, not on the order of rendering.
+// source is the random source of one object. It depends on the seed and the object's folder only, not on the order of
+// rendering.
 func source(seed int64, folder string) *rand.Rand {
 	h := fnv.New64a()
 	h.Write([]byte(folder))
@@ -50,8 +49,8 @@ func drawObject(rng *rand.Rand, c *class, code string, size int) (*object, error
 	return o, o.damage(code, size)
 }
 
-// damage draws defects until at least one camera sees one well: enough pixels,
-// and enough contrast against the sound part.
+// damage draws defects until at least one camera sees one well: enough pixels, and enough contrast against the sound
+// part.
 func (o *object) damage(code string, size int) error {
 	const (
 		tries    = 200
@@ -86,9 +85,8 @@ func (o *object) damage(code string, size int) error {
 	return fmt.Errorf("defect %s: none of %d draws is seen by a camera", code, tries)
 }
 
-// pick draws a surface point that some camera sees well, and its normal: on
-// the faces above, which all cameras see, or on the others, which only some
-// see.
+// pick draws a surface point that some camera sees well, and its normal: on the faces above, which all cameras see, or
+// on the others, which only some see.
 func (o *object) pick(above bool) (p, n vec, ok bool) {
 	for range 200 {
 		cam := &o.cameras[o.rng.IntN(views)]
@@ -105,8 +103,8 @@ func (o *object) pick(above bool) (p, n vec, ok bool) {
 	return p, n, false
 }
 
-// contrast is the mean difference, 0 to 1, that the defect makes to the
-// brightest-changing channel inside the mask of a view.
+// contrast is the mean difference, 0 to 1, that the defect makes to the brightest-changing channel inside the mask of a
+// view.
 func (o *object) contrast(view int) float64 {
 	mask, cam := o.masks[view], &o.cameras[view]
 	size := mask.Rect.Dx()

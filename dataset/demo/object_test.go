@@ -28,8 +28,8 @@ func specimens(t *testing.T, size, seeds int, check func(t *testing.T, o *object
 	}
 }
 
-// TestDefectViews holds the point of the set: each defect is seen by a camera,
-// and there are defects of each kind that some cameras do not see.
+// TestDefectViews holds the point of the set: each defect is seen by a camera, and there are defects of each kind that
+// some cameras do not see.
 func TestDefectViews(t *testing.T) {
 	hidden := map[string]int{}
 	specimens(t, 64, 6, func(t *testing.T, o *object) {
@@ -51,10 +51,9 @@ func TestDefectViews(t *testing.T) {
 	}
 }
 
-// TestMaskMatchesPicture compares the renderings of the sound and the defective
-// part: they differ inside the mask, and not far away from it. In between are
-// the defect's shadow and reflections, which no mask covers.
-func TestMaskMatchesPicture(t *testing.T) {
+// TestMaskMatchesImage compares the renderings of the sound and the defective part: they differ inside the mask, and
+// not far away from it. In between are the defect's shadow and reflections, which no mask covers.
+func TestMaskMatchesImage(t *testing.T) {
 	const size = 96
 	sound, bad := newCanvas(size), newCanvas(size)
 	specimens(t, size, 1, func(t *testing.T, o *object) {
@@ -90,8 +89,8 @@ func TestMaskMatchesPicture(t *testing.T) {
 	})
 }
 
-// TestMaskIsComplete casts every pixel of the picture: nothing of the defect
-// lies outside the box that newMask looks at.
+// TestMaskIsComplete casts every pixel of the image: nothing of the defect lies outside the box that newMask looks
+// at.
 func TestMaskIsComplete(t *testing.T) {
 	const size = 64
 	specimens(t, size, 2, func(t *testing.T, o *object) {
@@ -110,8 +109,8 @@ func TestMaskIsComplete(t *testing.T) {
 	})
 }
 
-// TestDistanceIsLowerBound: sphere tracing steps by the distance, so the ball of
-// that radius around a point must not reach into the solid.
+// TestDistanceIsLowerBound: sphere tracing steps by the distance, so the ball of that radius around a point must not
+// reach into the solid.
 func TestDistanceIsLowerBound(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	specimens(t, 64, 2, func(t *testing.T, o *object) {
@@ -146,8 +145,8 @@ func TestCameraProjectInvertsRay(t *testing.T) {
 	}
 }
 
-// TestCamerasAgree: the four side cameras are a quarter turn apart, and a
-// world point is the same point of the part for all of them.
+// TestCamerasAgree: the four side cameras are a quarter turn apart, and a world point is the same point of the part for
+// all of them.
 func TestCamerasAgree(t *testing.T) {
 	for view := 1; view < views; view++ {
 		cam := newCamera(view, pose{scale: 1})
@@ -175,17 +174,17 @@ func TestDropSpecks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			mask := picture(test.have)
+			mask := drawn(test.have)
 			kept := dropSpecks(mask, 4)
-			if want := picture(test.want); kept != test.kept || fmt.Sprint(mask.Pix) != fmt.Sprint(want.Pix) {
+			if want := drawn(test.want); kept != test.kept || fmt.Sprint(mask.Pix) != fmt.Sprint(want.Pix) {
 				t.Errorf("have %d pixels %v, want %d %v", kept, mask.Pix, test.kept, want.Pix)
 			}
 		})
 	}
 }
 
-// picture is the mask drawn by rows of # and dots.
-func picture(rows []string) *image.Gray {
+// drawn is the mask drawn by rows of # and dots.
+func drawn(rows []string) *image.Gray {
 	mask := image.NewGray(image.Rect(0, 0, len(rows[0]), len(rows)))
 	for y, row := range rows {
 		for x := range row {
@@ -197,7 +196,7 @@ func picture(rows []string) *image.Gray {
 	return mask
 }
 
-// BenchmarkView is one picture of 256 x 256.
+// BenchmarkView is one image of 256 x 256.
 func BenchmarkView(b *testing.B) {
 	for i := range classes {
 		c := &classes[i]

@@ -63,8 +63,8 @@ func (s *scene) shadePlastic(p, dir, flat vec, m *material) vec {
 	return r3.Add(c, r3.Scale(gloss, s.reflected(mirror, m.rough, key)))
 }
 
-// shadeMetal has reflections only: of the studio where the way is free, of the
-// part itself elsewhere. Brush marks smear them across the marks.
+// shadeMetal has reflections only: of the studio where the way is free, of the part itself elsewhere. Brush marks smear
+// them across the marks.
 func (s *scene) shadeMetal(p, dir, flat vec, m *material) vec {
 	n := unit(r3.Add(flat, m.bump))
 	mirror := reflect(dir, n)
@@ -100,8 +100,8 @@ func fresnel(normal, cos float64) float64 {
 	return normal + (1-normal)*x2*x2*x
 }
 
-// develop turns linear radiance into display values 0..1: exposure, a film
-// curve that keeps highlights from clipping, gamma.
+// develop turns linear radiance into display values 0..1: exposure, a film curve that keeps highlights from clipping,
+// gamma.
 func (s *studio) develop(c vec) vec {
 	return vec{X: s.film(c.X), Y: s.film(c.Y), Z: s.film(c.Z)}
 }

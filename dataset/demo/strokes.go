@@ -2,8 +2,7 @@ package demo
 
 import "math"
 
-// ink is a drawing of polylines on the plane; letters are two units high, with
-// the baseline at y = -1.
+// ink is a drawing of polylines on the plane; letters are two units high, with the baseline at y = -1.
 type ink [][][2]float64
 
 // inkGrade is the figure 8; inkLogo is the word MVAG.

@@ -7,9 +7,8 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// studio is the light tent around a part, in the part's frame: a bright dome,
-// a large soft box (the key light, which casts the shadows), two strip lights
-// that draw highlights on metal, and the backdrop.
+// studio is the light tent around a part, in the part's frame: a bright dome, a large soft box (the key light, which
+// casts the shadows), two strip lights that draw highlights on metal, and the backdrop.
 type studio struct {
 	key      vec // unit direction to the key light
 	keyLight vec // its irradiance at normal incidence
@@ -28,8 +27,8 @@ type softbox struct {
 	power    vec
 }
 
-// newStudio draws the light of one object: the same tent for all cameras, with
-// a little play in the direction, strength and colour of the lamps.
+// newStudio draws the light of one object: the same tent for all cameras, with a little play in the direction, strength
+// and colour of the lamps.
 func newStudio(rng *rand.Rand, o pose) *studio {
 	warm := around(rng, 0, 0.025)
 	white := vec{X: 1 + warm, Y: 1, Z: 1 - warm}
@@ -59,8 +58,8 @@ func newStudio(rng *rand.Rand, o pose) *studio {
 	return s
 }
 
-// sky is the dome's radiance from direction d: brighter overhead, darker
-// towards the horizon, where metal finds its contrast.
+// sky is the dome's radiance from direction d: brighter overhead, darker towards the horizon, where metal finds its
+// contrast.
 func (s *studio) sky(d vec) vec {
 	if d.Z < 0 { // the lit backdrop
 		lit := 1 + 0.9*(d.X*s.key.X+d.Y*s.key.Y)
@@ -69,8 +68,8 @@ func (s *studio) sky(d vec) vec {
 	return gray(s.dome * (0.12 + 1.0*smoothstep(0.05, 0.95, d.Z)))
 }
 
-// reflected is the radiance that arrives from direction d, blurred by the
-// roughness of the mirror; key is how much of the key light is unobstructed.
+// reflected is the radiance that arrives from direction d, blurred by the roughness of the mirror; key is how much of
+// the key light is unobstructed.
 func (s *studio) reflected(d vec, rough, key float64) vec {
 	sum := s.sky(d)
 	soft := 0.04 + 0.9*rough
@@ -91,8 +90,8 @@ func (s *studio) reflected(d vec, rough, key float64) vec {
 	return sum
 }
 
-// ambient is the diffuse light without the key: the dome from above, the
-// backdrop's bounce from below, the strips from their sides.
+// ambient is the diffuse light without the key: the dome from above, the backdrop's bounce from below, the strips from
+// their sides.
 func (s *studio) ambient(n vec) vec {
 	up := 0.5 + 0.5*n.Z
 	light := blend(r3.Scale(0.75*s.dome, s.backdrop), gray(0.95*s.dome), up)

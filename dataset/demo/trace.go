@@ -52,8 +52,7 @@ const (
 	maxSteps = 128
 )
 
-// cast follows a ray to its first hit by sphere tracing within the bounds of
-// the part; the backdrop is the plane z = 0.
+// cast follows a ray to its first hit by sphere tracing within the bounds of the part; the backdrop is the plane z = 0.
 func (o *part) cast(origin, dir vec) hit {
 	ground := hit{dist: math.Inf(1)}
 	if dir.Z < 0 {
@@ -81,8 +80,8 @@ func (o *part) kindAt(p vec) surfaceKind {
 	return onPart
 }
 
-// span is the stretch of a ray inside the part's bounding cylinder widened by
-// margin; near > far where the ray misses it.
+// span is the stretch of a ray inside the part's bounding cylinder widened by margin; near > far where the ray misses
+// it.
 func (o *part) span(origin, dir vec, margin float64) (near, far float64) {
 	near, far = 0, math.Inf(1)
 	top := o.height + margin
@@ -110,8 +109,8 @@ func (o *part) span(origin, dir vec, margin float64) (near, far float64) {
 	return max(near, (-b-root)/a), min(far, (-b+root)/a)
 }
 
-// normal is the unit gradient of the distance by differences at the corners of
-// a tetrahedron: four evaluations instead of six.
+// normal is the unit gradient of the distance by differences at the corners of a tetrahedron: four evaluations instead
+// of six.
 func (o *part) normal(p vec) vec {
 	const h = 8e-4
 	a := o.distance(vec{X: p.X + h, Y: p.Y - h, Z: p.Z - h})
@@ -125,11 +124,9 @@ func (o *part) normal(p vec) vec {
 	return vec{Z: 1}
 }
 
-// visible is the share of a light of angular size 1/sharp that reaches p from
-// direction dir. The closest the ray comes to the part, relative to the distance
-// travelled, gives the penumbra; between two steps it is taken to be closest
-// where their spheres of free space meet (after S. Aaltonen, GDC 2018), which
-// avoids bands.
+// visible is the share of a light of angular size 1/sharp that reaches p from direction dir. The closest the ray comes
+// to the part, relative to the distance travelled, gives the penumbra; between two steps it is taken to be closest
+// where their spheres of free space meet (after S. Aaltonen, GDC 2018), which avoids bands.
 func (o *part) visible(p, dir vec, sharp float64, steps int) float64 {
 	near, far := o.span(p, dir, 0.3)
 	if near >= far {
@@ -155,9 +152,8 @@ func (o *part) visible(p, dir vec, sharp float64, steps int) float64 {
 	return smoothstep(0, 1, light)
 }
 
-// openness is the share of the hemisphere over p that nothing near blocks: the
-// distance field along the normal against the distance travelled (ambient
-// occlusion). The backdrop blocks too.
+// openness is the share of the hemisphere over p that nothing near blocks: the distance field along the normal against
+// the distance travelled (ambient occlusion). The backdrop blocks too.
 func (o *part) openness(p, n vec, span float64) float64 {
 	if p.Z == 0 && o.distance(p) > span*1.4 {
 		return 1

@@ -6,9 +6,8 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// vec is a point, a direction or a linear RGB colour. gonum's small functions
-// inline well; its Norm does not (math.Hypot twice, to be safe against
-// overflow), so lengths here are plain square roots.
+// vec is a point, a direction or a linear RGB colour. gonum's small functions inline well; its Norm does not
+// (math.Hypot twice, to be safe against overflow), so lengths here are plain square roots.
 type vec = r3.Vec
 
 func length(p vec) float64 { return math.Sqrt(p.X*p.X + p.Y*p.Y + p.Z*p.Z) }
@@ -73,8 +72,7 @@ func smax(a, b, k float64) float64 {
 // smin is the union of two solids with a fillet of width k.
 func smin(a, b, k float64) float64 { return -smax(-a, -b, k) }
 
-// segment is the distance of p from the segment a-b, and where along it (0..1)
-// the nearest point lies.
+// segment is the distance of p from the segment a-b, and where along it (0..1) the nearest point lies.
 func segment(p, a, b vec) (dist, at float64) {
 	pa, ba := r3.Sub(p, a), r3.Sub(b, a)
 	at = clamp(r3.Dot(pa, ba)/r3.Dot(ba, ba), 0, 1)

@@ -32,7 +32,7 @@ func jpegBytes(t testing.TB, img image.Image) []byte {
 	return buf.Bytes()
 }
 
-// texture returns a picture in which every pixel differs from its neighbours.
+// texture returns an image in which every pixel differs from its neighbours.
 func texture(w, h int) *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, w, h))
 	for i := range img.Pix {
@@ -44,7 +44,7 @@ func texture(w, h int) *image.NRGBA {
 	return img
 }
 
-// decode decodes a picture as the published setting does, or turned by EXIF.
+// decode decodes an image as the published setting does, or turned by EXIF.
 func decode(data []byte, exif bool, limit int) (raster, error) {
 	return Fit{Exif: exif}.decode(new(scratch), data, limit)
 }
@@ -101,8 +101,8 @@ func TestDecodePNG(t *testing.T) {
 	}
 }
 
-// TestCMYK: white, black, a pure ink, and a rounded mixture: 255-51 = 204 of
-// light, of which 128 of magenta takes MULDIV255(128, 204) = 102.
+// TestCMYK: white, black, a pure ink, and a rounded mixture: 255-51 = 204 of light, of which 128 of magenta takes
+// MULDIV255(128, 204) = 102.
 func TestCMYK(t *testing.T) {
 	img := &image.CMYK{Rect: image.Rect(0, 0, 4, 1), Stride: 16, Pix: []uint8{
 		0, 0, 0, 0, 9, 9, 9, 255, 255, 0, 0, 0, 0, 128, 255, 51}}
@@ -192,7 +192,7 @@ func TestDecode(t *testing.T) {
 	wantError(t, err, `"up\nload": not a JPEG`)
 }
 
-func TestPictureErrors(t *testing.T) {
+func TestImageErrors(t *testing.T) {
 	photo, drawing := jpegBytes(t, texture(64, 64)), pngBytes(t, texture(64, 64))
 	for _, tt := range []struct {
 		name    string
@@ -215,14 +215,14 @@ func TestPictureErrors(t *testing.T) {
 		{"JPEG with more pixels than bytes", lieJPEG(t, 4000, 4000), []string{"the header says 4000x4000 pixels"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "picture")
+			path := filepath.Join(t.TempDir(), "image")
 			writeFile(t, path, tt.data)
 			err := fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64))
 			wantError(t, err, append(tt.phrases, path+": ")...)
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "picture")
+		path := filepath.Join(t.TempDir(), "image")
 		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64)), path+": ", "no such file")
 	})
 	t.Run("folder", func(t *testing.T) {
@@ -244,9 +244,8 @@ func TestTruncatedJPEG(t *testing.T) {
 	}
 }
 
-// TestFlatPictures: pictures of one colour, which pack best, are not mistaken
-// for ones whose header lies.
-func TestFlatPictures(t *testing.T) {
+// TestFlatImages: images of one colour, which pack best, are not mistaken for ones whose header lies.
+func TestFlatImages(t *testing.T) {
 	bits := image.NewPaletted(image.Rect(0, 0, 4096, 4096), color.Palette{color.Black, color.White})
 	var buf bytes.Buffer
 	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&buf, bits); err != nil {
@@ -266,8 +265,8 @@ func TestFlatPictures(t *testing.T) {
 	}
 }
 
-// FuzzPicture decodes and fits whatever is no larger than 4096 pixels.
-func FuzzPicture(f *testing.F) {
+// FuzzImage decodes and fits whatever is no larger than 4096 pixels.
+func FuzzImage(f *testing.F) {
 	f.Add(pngBytes(f, texture(5, 3)))
 	f.Add(pngBytes(f, image.NewGray16(image.Rect(0, 0, 3, 3))))
 	f.Add(pngBytes(f, image.NewPaletted(image.Rect(0, 0, 9, 2), color.Palette{color.White, color.Black})))
@@ -276,7 +275,7 @@ func FuzzPicture(f *testing.F) {
 	f.Add(withOrientation(jpegBytes(f, texture(6, 9)), binary.BigEndian, 6))
 	f.Add(lie(f, 60, 60))
 	f.Add(lieJPEG(f, 60, 60))
-	for _, name := range append(chromaPictures(f), kinds(f)...) {
+	for _, name := range append(chromaImages(f), kinds(f)...) {
 		data, err := readFile(name, nil)
 		if err != nil {
 			f.Fatal(err)

@@ -9,12 +9,11 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// subsamples are the positions inside a pixel, from its upper left corner, at
-// which edges and masks are sampled: a rotated grid, so that edges near the
-// horizontal and the vertical get four levels as well.
+// subsamples are the positions inside a pixel, from its upper left corner, at which edges and masks are sampled: a
+// rotated grid, so that edges near the horizontal and the vertical get four levels as well.
 var subsamples = [4][2]float64{{0.375, 0.125}, {0.875, 0.375}, {0.125, 0.625}, {0.625, 0.875}}
 
-// canvas holds the buffers of a picture; a worker uses one over and over.
+// canvas holds the buffers of an image; a worker uses one over and over.
 type canvas struct {
 	size  int
 	tones []vec // developed, 0..1
@@ -33,8 +32,8 @@ func (c *camera) aim(x, y float64, size int) vec {
 	return c.ray(x*scale-1, 1-y*scale)
 }
 
-// render draws the scene: one sample per pixel, four where that one differs
-// from a neighbour's in what it hit or much in brightness.
+// render draws the scene: one sample per pixel, four where that one differs from a neighbour's in what it hit or much
+// in brightness.
 func (v *canvas) render(ctx context.Context, s *scene, cam *camera) error {
 	for y := range v.size {
 		if err := ctx.Err(); err != nil {
@@ -89,8 +88,7 @@ func (v *canvas) findEdges() {
 	}
 }
 
-// expose reads the canvas out through a sensor: vignetting, noise (mostly the
-// same in the three channels), 8 bits.
+// expose reads the canvas out through a sensor: vignetting, noise (mostly the same in the three channels), 8 bits.
 func (v *canvas) expose(rng *rand.Rand, sigma float64) *image.RGBA {
 	im := image.NewRGBA(image.Rect(0, 0, v.size, v.size))
 	half := float64(v.size) / 2
