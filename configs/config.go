@@ -1,10 +1,12 @@
-// Package configs holds the configuration of a run: its schema, its defaults
-// (the published setting), strict reading of YAML, validation, and the
-// configurations embedded in the program.
+// Package configs is the configuration of a run: the schema and what each key
+// decides, defaults (the published setting, except that thresholds have a
+// hold-out), strict decoding of YAML, validation, and the embedded
+// configurations.
 package configs
 
-// Config is everything that decides the outcome of a run. Its zero value is
-// not usable: start from [Default].
+// Config is everything that decides the outcome of a run. Its zero value is not
+// valid: start from [Default]. The struct tag "decides" of a field lists what the
+// key decides, as [Kind] values.
 //
 // Relative paths are relative to the working folder. In Output, Backbone.Weights,
 // Data.Root and Data.Cache, [Load] replaces $NAME, ${NAME} and a leading ~/.
@@ -13,15 +15,16 @@ type Config struct {
 	Name string `yaml:"name" decides:"nothing"`
 	// Output is the folder that holds the run folders.
 	Output string `yaml:"output" decides:"nothing"`
-	// Seed decides initial weights, dropout, jitter and the order of objects.
+	// Seed seeds the initial weights, dropout, jitter and the order of objects.
 	Seed int64 `yaml:"seed" decides:"training"`
-	// Device is "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+	// Device is "auto" (CUDA if there is a GPU), "cpu", "cuda" or "cuda:N".
 	Device string `yaml:"device" decides:"nothing"`
-	// Threads is the number of CPU threads of LibTorch; 0 leaves the choice to LibTorch.
+	// Threads is the number of CPU threads of LibTorch; 0 is LibTorch's own choice.
 	Threads int `yaml:"threads" decides:"nothing"`
-	// Precision is that of matrix products: "fp32", "tf32" or "bf16".
+	// Precision is that of matrix multiplications: "fp32", "tf32" or "bf16".
 	Precision string `yaml:"precision" decides:"features,training,scores"`
-	// CUDAGraph has CUDA devices replay recorded steps and predictions.
+	// CUDAGraph captures training steps and predictions as CUDA graphs and replays
+	// them.
 	CUDAGraph bool `yaml:"cuda_graph" decides:"nothing"`
 
 	Backbone Backbone `yaml:"backbone"`
@@ -33,71 +36,69 @@ type Config struct {
 
 // Backbone is the frozen encoder.
 type Backbone struct {
-	// Mode is "native", where the program computes an architecture that it
-	// knows, or "module", where the code of a TorchScript archive does
-	// (third_party/export_backbone.py); that also says what the layers are.
+	// Mode is "native" for an architecture that the program implements, or
+	// "module" to run the code of a TorchScript archive
+	// (third_party/export_backbone.py), which then also determines the layers.
 	Mode string `yaml:"mode" decides:"features,training,scores"`
 	// Name is timm's architecture name, with or without the pretraining tag:
 	// vit_base_patch14_reg4_dinov2.lvd142m.
 	Name string `yaml:"name" decides:"features,training,scores"`
 	// Weights is a safetensors file, a PyTorch state dict (.pth), a TorchScript
-	// archive (.pt, .ts) or an ONNX model; docs/format/weights.md says of whom.
+	// archive (.pt, .ts) or an ONNX model; docs/format/weights.md lists whose.
 	Weights string `yaml:"weights" decides:"nothing"`
-	// Layers are the 0-based blocks whose outputs are reconstructed; empty
-	// means the default of the architecture (2..9 of 12, 4,6..18 of 24,
-	// 8,11..29 of 40).
+	// Layers are the blocks whose outputs are reconstructed, counted from 0. If
+	// empty, the architecture's default: 2, 3 … 9 of 12 blocks; 4, 6 … 18 of 24;
+	// 8, 11 … 29 of 40.
 	Layers []int `yaml:"layers,flow" decides:"features,training,scores"`
-	// Fuse groups positions in Layers; each group is averaged into one target.
-	// Empty means two halves in order.
+	// Fuse groups indices into Layers; the outputs of a group are averaged into
+	// one target. If empty, the first and the second half.
 	Fuse [][]int `yaml:"fuse,flow" decides:"features,training,scores"`
 }
 
-// Data is where the pictures are and what becomes of them before the model.
+// Data says where the images are and how they are preprocessed.
 type Data struct {
-	// Format is the layout on disk: "realiad", "realiad_variety", "mvtec",
-	// "visa", "manta", "folder" or "table" (docs/datasets.md).
+	// Format is the layout on disk, one of [Formats] (docs/datasets.md).
 	Format string `yaml:"format" decides:"layout"`
-	// Root is the folder that holds everything.
+	// Root is the folder of the data set.
 	Root string `yaml:"root" decides:"nothing"`
 	// Index is the folder of index files below Root: realiad_jsons.
 	Index string `yaml:"index" decides:"nothing"`
-	// Images is the folder of pictures below Root: realiad_1024.
+	// Images is the folder of images below Root: realiad_1024.
 	Images string `yaml:"images" decides:"nothing"`
-	// Table is a CSV file below Root that lists the pictures: of format table,
-	// and of format visa that of its authors, else "".
+	// Table is the CSV file below Root that lists the images, in formats table and
+	// visa (there "" reads the reorganised folders).
 	Table string `yaml:"table" decides:"layout"`
-	// Pattern is what the names of an object's pictures have in common, as
-	// {object}_{camera}.jpg; "" makes every picture an object. Formats folder
-	// and mvtec.
+	// Pattern is the pattern of file names, such as {object}_{camera}.jpg, in
+	// formats folder and mvtec. If "", every image is an object.
 	Pattern string `yaml:"pattern" decides:"layout"`
-	// Good, Bad and Masks are folders of a class in format folder; Bad and
+	// Good, Bad and Masks are the folders of a class in format folder; Bad and
 	// Masks may be "".
 	Good  string `yaml:"good" decides:"layout"`
 	Bad   string `yaml:"bad" decides:"layout"`
 	Masks string `yaml:"masks" decides:"layout"`
-	// Holdout is the share of the good objects of format folder that are kept
-	// for testing.
+	// Holdout is the fraction of the good objects that is kept for testing, in
+	// format folder.
 	Holdout float64 `yaml:"holdout" decides:"layout"`
-	// Classes are the classes used, in this order; empty means all, by name.
+	// Classes are the classes to use, in this order; if empty, all, by name.
 	Classes []string `yaml:"classes,flow" decides:"layout"`
-	// Views is the number of cameras.
+	// Views is the number of cameras, V.
 	Views int `yaml:"views" decides:"layout,features,training,scores"`
-	// Resize and Crop are sides in pixels: pictures are resized to
-	// Resize x Resize, then the Crop x Crop centre is kept.
+	// Resize and Crop are side lengths in pixels: images are resized to
+	// Resize x Resize, then cropped to the central Crop x Crop.
 	Resize int `yaml:"resize" decides:"features,training,scores"`
 	Crop   int `yaml:"crop" decides:"features,training,scores"`
-	// Exif applies the EXIF orientation of JPEG and TIFF pictures.
+	// Exif applies the EXIF orientation of JPEG and TIFF images.
 	Exif bool `yaml:"exif" decides:"features,training,scores"`
-	// Decode is how JPEGs are decoded: "exact", or "scaled" to about Resize
-	// before resizing, which is faster and needs a build with libjpeg-turbo.
+	// Decode is how JPEGs are decoded: "exact", or "scaled", to about Resize in
+	// the decoder, which is faster and needs a build with libjpeg-turbo.
 	Decode string `yaml:"decode" decides:"features,training,scores"`
-	// OnError is what a picture that cannot be read does: "stop" ends the run,
-	// "skip" leaves the picture out.
+	// OnError is what happens if an image cannot be read: "stop" ends the run,
+	// "skip" leaves the image out.
 	OnError string `yaml:"on_error" decides:"metrics"`
-	// Cache is the folder of prepared pictures (mvag-torch dataset prepare); ""
-	// reads the files themselves.
+	// Cache is the folder of prepared images (mvag-torch dataset prepare); if "",
+	// the files themselves are read.
 	Cache string `yaml:"cache" decides:"nothing"`
-	// Workers is the number of decoding goroutines; 0 means one a CPU.
+	// Workers is the number of decoding goroutines; 0 is one for each CPU.
 	Workers int `yaml:"workers" decides:"nothing"`
 	// Prefetch is the number of batches decoded ahead.
 	Prefetch int `yaml:"prefetch" decides:"nothing"`
@@ -110,11 +111,11 @@ type Model struct {
 	DecoderDepth int `yaml:"decoder_depth" decides:"training,scores"`
 	// Dropout is the probability of the bottleneck's three dropouts.
 	Dropout float64 `yaml:"dropout" decides:"training"`
-	// Keep is the fraction of tokens kept when a view looks at another.
+	// Keep is the fraction of tokens kept in attention from one view to another.
 	Keep float64 `yaml:"keep" decides:"training,scores"`
-	// Select says which tokens are kept: "lowest", "highest" or "all".
+	// Select says which tokens these are: "lowest", "highest" or "all".
 	Select string `yaml:"select" decides:"training,scores"`
-	// NeighborMask is the odd side of the masked neighbourhood; 0 is off.
+	// NeighborMask is the side length of the masked neighbourhood, odd; 0 is off.
 	NeighborMask int `yaml:"neighbor_mask" decides:"training,scores"`
 	// Eps is added to every denominator of the linear attention.
 	Eps float64 `yaml:"eps" decides:"training,scores"`
@@ -122,8 +123,8 @@ type Model struct {
 	Jitter Jitter `yaml:"jitter"`
 }
 
-// Jitter is the feature noise of training; scale and probability go linearly
-// from their first to their second value over the run.
+// Jitter is the feature noise of training. Over the run, scale and probability
+// change linearly from their first to their second value.
 type Jitter struct {
 	Enabled bool       `yaml:"enabled" decides:"training"`
 	Scale   [2]float64 `yaml:"scale,flow" decides:"training"`
@@ -136,28 +137,28 @@ type Train struct {
 	Iterations int `yaml:"iterations" decides:"training"`
 	// Warmup is the number of steps of linear warm-up; less than Iterations.
 	Warmup int `yaml:"warmup" decides:"training"`
-	// Objects is the number of objects in a batch; a batch has Objects*Views pictures.
+	// Objects is the number of objects in a batch, which has Objects*Views images.
 	Objects int `yaml:"objects" decides:"training"`
 	// LR is the peak learning rate, LRFinal that of the last step.
 	LR      float64 `yaml:"lr" decides:"training"`
 	LRFinal float64 `yaml:"lr_final" decides:"training"`
 	// WeightDecay is decoupled weight decay.
 	WeightDecay float64 `yaml:"weight_decay" decides:"training"`
-	// Clip is the largest gradient norm.
+	// Clip is the maximum gradient norm.
 	Clip float64 `yaml:"clip" decides:"training"`
-	// HardFraction is the final share of patches treated as easy, reached
-	// after HardWarmup steps; EasyScale multiplies their gradient.
+	// HardFraction is the final fraction of patches treated as easy, reached after
+	// HardWarmup steps. EasyScale multiplies their gradient.
 	HardFraction float64 `yaml:"hard_fraction" decides:"training"`
 	HardWarmup   int     `yaml:"hard_warmup" decides:"training"`
 	EasyScale    float64 `yaml:"easy_scale" decides:"training"`
-	// Holdout is the share of the training objects of each class that are not
-	// trained on: the thresholds are calibrated with them.
+	// Holdout is the fraction of the training objects of each class that is held
+	// out to calibrate thresholds. The paper trains on all.
 	Holdout float64 `yaml:"holdout" decides:"training"`
-	// CacheFeatures keeps what the frozen encoder gives for each training
-	// picture, in float16, so that it is computed once: "off", "ram", or "disk"
-	// (in the folder features below Output, which runs share).
+	// CacheFeatures keeps the frozen encoder's features of each training image in
+	// float16, so that they are computed once: "off", "ram", or "disk" (in the
+	// folder features below Output, which runs share).
 	CacheFeatures string `yaml:"cache_features" decides:"training"`
-	// LogEvery and CheckpointEvery are in steps.
+	// LogEvery and CheckpointEvery are intervals in steps.
 	LogEvery        int `yaml:"log_every" decides:"nothing"`
 	CheckpointEvery int `yaml:"checkpoint_every" decides:"nothing"`
 }
@@ -166,7 +167,7 @@ type Train struct {
 type Eval struct {
 	// Objects is the number of objects in a batch.
 	Objects int `yaml:"objects" decides:"nothing"`
-	// MapSize is the side of the anomaly map in pixels.
+	// MapSize is the side length of the anomaly map in pixels.
 	MapSize int `yaml:"map_size" decides:"scores"`
 	// Blur is the Gaussian that smooths the map.
 	Blur Blur `yaml:"blur"`
@@ -176,11 +177,12 @@ type Eval struct {
 	MaskRule string `yaml:"mask_rule" decides:"metrics"`
 	// AuproLimit is the false-positive rate up to which AUPRO integrates.
 	AuproLimit float64 `yaml:"aupro_limit" decides:"metrics"`
-	// FalseAlarm is the rate of false alarms that thresholds are calibrated for.
+	// FalseAlarm is the false-alarm rate that thresholds are calibrated for.
 	FalseAlarm float64 `yaml:"false_alarm" decides:"thresholds"`
 }
 
-// Blur is a Gaussian filter with zero padding.
+// Blur is a Gaussian filter with zero padding: kernel size, odd, and standard
+// deviation, in pixels.
 type Blur struct {
 	Size  int     `yaml:"size" decides:"scores"`
 	Sigma float64 `yaml:"sigma" decides:"scores"`

@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -16,17 +17,17 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decoder decodes YAML nodes over a Config and gathers every fault. It walks
-// the nodes itself, since yaml.v3's decoder turns 1.5 into the integer 1 and
-// names neither the file nor the YAML path of what it refuses.
+// decoder decodes YAML nodes into a Config and collects every fault. It walks the
+// nodes itself because yaml.v3's decoder turns 1.5 into the integer 1 and names
+// neither the file nor the YAML path of what it refuses.
 type decoder struct {
 	name   string            // of the file
 	faults []Fault           // in the order of the file
-	where  map[string]string // "file:line" or "--set" of each key that was given
+	where  map[string]string // "file:line" or "--set" of each key that was set
 	sets   bool              // the nodes come from --set
 }
 
-// at returns where n stands.
+// at returns the location of n.
 func (d *decoder) at(n *yaml.Node) string {
 	if d.sets {
 		return "--set"
@@ -47,8 +48,8 @@ func (d *decoder) document(data []byte, cfg *Config) {
 	d.value(root, "", reflect.ValueOf(cfg).Elem())
 }
 
-// parse returns the root of the one document in data, or nil where there is
-// none: no document at all is no fault.
+// parse returns the root of the only document in data, or nil. Having no document
+// is not a fault.
 func (d *decoder) parse(data []byte, path string) *yaml.Node {
 	if !d.readable(data, path) {
 		return nil
@@ -74,14 +75,14 @@ func (d *decoder) parse(data []byte, path string) *yaml.Node {
 }
 
 var (
-	// yamlError takes apart an error of yaml.v3's parser.
+	// yamlError splits an error of yaml.v3's parser.
 	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
-	// grammarError is one found after the characters were read. Its line, as
-	// yaml.v3 counts, is from 0 and may be that where the block begins.
+	// grammarError matches errors whose line yaml.v3 counts from 0, and which may
+	// be the line where the block begins.
 	grammarError = regexp.MustCompile(`^did not find expected (key|node content|'-'|',' or|<)`)
 )
 
-// syntax reports an error of yaml.v3's parser.
+// syntax adds an error of yaml.v3's parser.
 func (d *decoder) syntax(err error, path string) {
 	where, line, msg := "", 1, err.Error()
 	if m := yamlError.FindStringSubmatch(msg); m != nil {
@@ -108,7 +109,7 @@ func (d *decoder) syntax(err error, path string) {
 	d.faults = append(d.faults, Fault{where, path, text + msg})
 }
 
-// readable reports whether data is text as YAML wants it, and the fault if not.
+// readable reports whether data is text that YAML allows, and adds the fault if not.
 func (d *decoder) readable(data []byte, path string) bool {
 	line := 1
 	for i := 0; i < len(data); {
@@ -127,7 +128,7 @@ func (d *decoder) readable(data []byte, path string) bool {
 	return true
 }
 
-// value decodes n into out, the value at path.
+// value decodes n into out, which is at path.
 func (d *decoder) value(n *yaml.Node, path string, out reflect.Value) {
 	switch out.Kind() {
 	case reflect.Struct:
@@ -158,8 +159,8 @@ func (d *decoder) value(n *yaml.Node, path string, out reflect.Value) {
 	}
 }
 
-// mapping decodes a section. An empty one ("train:" with every key commented
-// out) leaves the defaults.
+// mapping decodes a section. An empty one ("train:" with every key commented out)
+// keeps the defaults.
 func (d *decoder) mapping(n *yaml.Node, path string, out reflect.Value) {
 	if isNull(n) {
 		return
@@ -191,7 +192,7 @@ func (d *decoder) mapping(n *yaml.Node, path string, out reflect.Value) {
 	}
 }
 
-// list decodes a slice or an array, replacing what was there.
+// list decodes a slice or an array, replacing the default.
 func (d *decoder) list(n *yaml.Node, path string, out reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
 		d.fault(n, path, "have %s, want a list such as %s", describe(n), sample(out.Type()))
@@ -202,7 +203,7 @@ func (d *decoder) list(n *yaml.Node, path string, out reflect.Value) {
 		return
 	}
 	if out.Kind() == reflect.Slice {
-		out.SetZero() // an empty list and an absent one are the same
+		out.SetZero() // an empty list is nil, like one that is not set
 		if len(n.Content) > 0 {
 			out.Set(reflect.MakeSlice(out.Type(), len(n.Content), len(n.Content)))
 		}
@@ -212,7 +213,7 @@ func (d *decoder) list(n *yaml.Node, path string, out reflect.Value) {
 	}
 }
 
-// sample returns a list of type t as one would write it.
+// sample returns an example of a list of type t in YAML.
 func sample(t reflect.Type) string {
 	switch t.Elem().Kind() {
 	case reflect.Slice:
@@ -225,14 +226,10 @@ func sample(t reflect.Type) string {
 	return "[a, b]"
 }
 
-// scalar returns the text of n where its type is among tags.
+// scalar returns the text of n if its type is one of tags.
 func (d *decoder) scalar(n *yaml.Node, path, want string, tags ...string) (string, bool) {
-	if n.Kind == yaml.ScalarNode {
-		for _, tag := range tags {
-			if n.ShortTag() == tag {
-				return n.Value, true
-			}
-		}
+	if n.Kind == yaml.ScalarNode && slices.Contains(tags, n.ShortTag()) {
+		return n.Value, true
 	}
 	d.fault(n, path, "have %s, want %s", describe(n), want)
 	return "", false
@@ -258,7 +255,7 @@ func (d *decoder) integer(n *yaml.Node, path, text string, out reflect.Value) {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// describe returns what n is, in one short line.
+// describe returns in one short line what n is.
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:

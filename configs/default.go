@@ -1,9 +1,10 @@
 package configs
 
-// Default returns the published setting of MVAG-FL on Real-IAD (model.md
-// sections 1 to 6): 50,000 iterations of 2 objects x 5 views at 392 pixels
-// with a DINOv2 ViT-B/14. The paper trains on all objects; here an eighth of
-// them is held out for thresholds. It is valid, and what a YAML file leaves out.
+// Default returns the published setting of MVAG-FL on Real-IAD (docs/model.md):
+// 50,000 iterations of 2 objects x 5 views at 392 pixels with a DINOv2 ViT-B/14,
+// except that one training object in eight is held out to calibrate thresholds
+// (train.holdout); the paper trains on all. It is valid, and what a YAML file
+// does not set keeps these values.
 func Default() Config {
 	return Config{
 		Name:      "realiad",

@@ -52,21 +52,12 @@ type setting struct{ path, value string }
 // settings lists the leaves of c that decide one of kinds, or all without kinds, in order of the schema.
 func settings(c Config, kinds []Kind) []setting {
 	var found []setting
-	var walk func(path string, section reflect.Value)
-	walk = func(path string, section reflect.Value) {
-		for i := range section.NumField() {
-			field, value := section.Type().Field(i), section.Field(i)
-			child := join(path, keyOf(field))
-			if value.Kind() == reflect.Struct {
-				walk(child, value)
-				continue
-			}
-			if len(kinds) == 0 || slices.ContainsFunc(decides(field), func(k Kind) bool { return slices.Contains(kinds, k) }) {
-				found = append(found, setting{child, text(field, value)})
-			}
+	visit(reflect.ValueOf(c), "", func(key string, field reflect.StructField, value reflect.Value) {
+		wanted := func(k Kind) bool { return slices.Contains(kinds, k) }
+		if value.Kind() != reflect.Struct && (len(kinds) == 0 || slices.ContainsFunc(decides(field), wanted)) {
+			found = append(found, setting{key, text(field, value)})
 		}
-	}
-	walk("", reflect.ValueOf(c))
+	})
 	return found
 }
 

@@ -37,26 +37,19 @@ func TestDiff(t *testing.T) {
 // TestEveryFieldSaysWhatItDecides walks the schema: a field without a tag would be in no list.
 func TestEveryFieldSaysWhatItDecides(t *testing.T) {
 	known := []Kind{Layout, Features, Training, Scores, Metrics, Thresholds, Nothing}
-	var walk func(path string, section reflect.Type)
-	walk = func(path string, section reflect.Type) {
-		for i := range section.NumField() {
-			field := section.Field(i)
-			child := join(path, keyOf(field))
-			if field.Type.Kind() == reflect.Struct {
-				walk(child, field.Type)
-				continue
-			}
-			kinds := decides(field)
-			for _, kind := range kinds {
-				if !slices.Contains(known, kind) || kind == Nothing && len(kinds) > 1 {
-					t.Errorf("%s: decides %q, want some of %q, or nothing alone", child, kinds, known)
-				}
-			}
-			// What changes features changes the weights trained with them, and the scores.
-			if slices.Contains(kinds, Features) && !(slices.Contains(kinds, Training) && slices.Contains(kinds, Scores)) {
-				t.Errorf("%s: decides %q, want training and scores with features", child, kinds)
+	visit(reflect.ValueOf(Config{}), "", func(key string, field reflect.StructField, value reflect.Value) {
+		if value.Kind() == reflect.Struct {
+			return
+		}
+		kinds := decides(field)
+		for _, kind := range kinds {
+			if !slices.Contains(known, kind) || kind == Nothing && len(kinds) > 1 {
+				t.Errorf("%s: decides %q, want some of %q, or nothing alone", key, kinds, known)
 			}
 		}
-	}
-	walk("", reflect.TypeFor[Config]())
+		// What changes features changes the weights trained with them, and the scores.
+		if slices.Contains(kinds, Features) && !(slices.Contains(kinds, Training) && slices.Contains(kinds, Scores)) {
+			t.Errorf("%s: decides %q, want training and scores with features", key, kinds)
+		}
+	})
 }

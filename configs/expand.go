@@ -14,7 +14,7 @@ type field[T any] struct {
 	value T
 }
 
-// paths returns the settings that name files and folders outside the data set.
+// paths returns the settings that are paths of files and folders outside the data set.
 func (c *Config) paths() []field[*string] {
 	return []field[*string]{
 		{"output", &c.Output},
@@ -24,7 +24,7 @@ func (c *Config) paths() []field[*string] {
 	}
 }
 
-// expand replaces variables and the home folder in the paths.
+// expand replaces variables and ~/ in the paths.
 func (c *Config) expand() []Fault {
 	var faults []Fault
 	for _, p := range c.paths() {
@@ -38,10 +38,10 @@ func (c *Config) expand() []Fault {
 	return faults
 }
 
-// variable is $$, $NAME, ${NAME}, or a dollar sign that is none of them.
+// variable matches $$, $NAME, ${NAME}, or a lone dollar sign.
 var variable = regexp.MustCompile(`\$(?:\$|[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})?`)
 
-// expandPath replaces $NAME and ${NAME} by the environment's values, $$ by a
+// expandPath replaces $NAME and ${NAME} by environment variables and $$ by a
 // dollar sign, then a leading ~/ by the home folder.
 func expandPath(path string) (string, error) {
 	var err error // the first
@@ -70,5 +70,5 @@ func expandPath(path string) (string, error) {
 	return home + expanded[1:], nil
 }
 
-// escapePath returns what expandPath turns into path.
+// escapePath is the inverse of expandPath.
 func escapePath(path string) string { return strings.ReplaceAll(path, "$", "$$") }

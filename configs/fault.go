@@ -4,13 +4,13 @@ import "strings"
 
 // Fault is one thing wrong with a configuration.
 type Fault struct {
-	// Where is "file:line", the file alone for a value the file leaves to its
-	// default, "--set", or empty for a Config that was not read from anything.
+	// Where is "file:line", the file alone for a value that is a default, "--set",
+	// or empty for a Config that was not read from a file.
 	Where string
-	// Path is the YAML path of the value, "train.warmup"; empty where the fault
-	// is in no value, such as a syntax error.
+	// Path is the YAML path of the value, "train.warmup"; empty for a fault that
+	// is not of one value, such as a syntax error.
 	Path string
-	// Msg says what was found and what is wanted, in one line.
+	// Msg is one line: "have X, want Y".
 	Msg string
 }
 

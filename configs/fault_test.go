@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -48,19 +47,11 @@ func TestBadFiles(t *testing.T) {
 			}
 		})
 	}
-	for _, key := range leaves(reflect.TypeFor[Config](), "") {
-		if !seen[key] {
-			t.Errorf("%s: no file of testdata has a bad one", key)
+	for _, s := range settings(Default(), nil) {
+		if !seen[s.path] {
+			t.Errorf("%s: no file of testdata has a bad one", s.path)
 		}
 	}
-}
-
-// leaves returns the paths of the values, without the sections.
-func leaves(t reflect.Type, path string) []string {
-	all := keys(t, path)
-	return slices.DeleteFunc(all, func(key string) bool {
-		return slices.ContainsFunc(all, func(other string) bool { return strings.HasPrefix(other, key+".") })
-	})
 }
 
 func TestAllFaultsAtOnce(t *testing.T) {
@@ -110,30 +101,27 @@ func TestValidate(t *testing.T) {
 
 // No float of the schema may be NaN or infinite.
 func TestValidateNotFinite(t *testing.T) {
-	var walk func(t *testing.T, cfg *Config, v reflect.Value, path string)
-	walk = func(t *testing.T, cfg *Config, v reflect.Value, path string) {
-		switch v.Kind() {
-		case reflect.Struct:
-			for i := range v.NumField() {
-				walk(t, cfg, v.Field(i), join(path, keyOf(v.Type().Field(i))))
+	cfg := Default()
+	refused := func(path string, v reflect.Value) {
+		old := v.Float()
+		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+			v.SetFloat(bad)
+			if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s: have %v for %v, want it refused", path, err, bad)
 			}
+		}
+		v.SetFloat(old)
+	}
+	visit(reflect.ValueOf(&cfg).Elem(), "", func(key string, _ reflect.StructField, v reflect.Value) {
+		switch v.Kind() {
 		case reflect.Array:
 			for i := range v.Len() {
-				walk(t, cfg, v.Index(i), path)
+				refused(key, v.Index(i))
 			}
 		case reflect.Float64:
-			old := v.Float()
-			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-				v.SetFloat(bad)
-				if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), path) {
-					t.Errorf("%s: have %v for %v, want it refused", path, err, bad)
-				}
-			}
-			v.SetFloat(old)
+			refused(key, v)
 		}
-	}
-	cfg := Default()
-	walk(t, &cfg, reflect.ValueOf(&cfg).Elem(), "")
+	})
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/xrash/smetrics"
 	"gopkg.in/yaml.v3"
 )
 
@@ -33,19 +34,17 @@ func fieldOf(section reflect.Value, key string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
-// keys returns the YAML paths of everything in t, sections before what they
-// hold, in the order of the schema.
-func keys(t reflect.Type, path string) []string {
-	if t.Kind() != reflect.Struct {
-		return nil
+// visit calls f for each key of a section and of the sections in it, in order of
+// the schema, a section before its keys.
+func visit(section reflect.Value, path string, f func(key string, field reflect.StructField, value reflect.Value)) {
+	for i := range section.NumField() {
+		field, value := section.Type().Field(i), section.Field(i)
+		key := join(path, keyOf(field))
+		f(key, field, value)
+		if value.Kind() == reflect.Struct {
+			visit(value, key, f)
+		}
 	}
-	var all []string
-	for i := range t.NumField() {
-		f := t.Field(i)
-		child := join(path, keyOf(f))
-		all = append(append(all, child), keys(f.Type, child)...)
-	}
-	return all
 }
 
 // set applies one assignment, "train.iterations=200".
@@ -80,8 +79,8 @@ func (d *decoder) set(assignment string, cfg *Config) {
 	d.value(n, path, out)
 }
 
-// unknown reports a key of a section that is not in the schema, with the
-// nearest that is.
+// unknown adds the fault of a key that is not in the schema, with the most
+// similar one that is.
 func (d *decoder) unknown(n *yaml.Node, section, key string) {
 	path := join(section, key)
 	if near := nearest(path); near != "" {
@@ -92,10 +91,10 @@ func (d *decoder) unknown(n *yaml.Node, section, key string) {
 	d.fault(n, join(section, label(key)), "have an unknown key, want one of %s", strings.Join(known, ", "))
 }
 
-// plain is a key that can stand in a message as it is.
+// plain matches a key that needs no quotes in a message.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,60}$`)
 
-// label returns a key as it can stand in a message of one line.
+// label returns a key for a message of one line.
 func label(key string) string {
 	if plain.MatchString(key) {
 		return key
@@ -126,40 +125,18 @@ func siblings(t reflect.Type, path string) []string {
 	return all
 }
 
-// nearest returns the known path most like the given one, or "" where none is
-// much like it. A known last key in the wrong section counts as one typing
-// error: lr and model.lr are near train.lr.
+// nearest returns the known key most similar to path, or "" if none is similar.
+// A known last part in the wrong section counts as one typing error: lr and
+// model.lr are near train.lr.
 func nearest(path string) string {
 	last := func(p string) string { return p[strings.LastIndexByte(p, '.')+1:] }
+	distance := func(a, b string) int { return smetrics.WagnerFischer(a, b, 1, 1, 1) } // Levenshtein's
 	own := last(path)
 	best, least := "", 2+len(own)/3
-	for _, key := range keys(reflect.TypeFor[Config](), "") {
-		dist := min(distance(path, key), 1+distance(own, last(key)))
-		if dist < least {
+	visit(reflect.ValueOf(Config{}), "", func(key string, _ reflect.StructField, _ reflect.Value) {
+		if dist := min(distance(path, key), 1+distance(own, last(key))); dist < least {
 			best, least = key, dist
 		}
-	}
+	})
 	return best
-}
-
-// distance returns the least number of letters to insert, delete or replace
-// that makes b of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

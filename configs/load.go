@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// maxBytes bounds a configuration: it is a page of text.
+// maxBytes is the largest size of a configuration, which is a page of text.
 const maxBytes = 1 << 16
 
 //go:embed *.yaml
@@ -32,8 +32,8 @@ func Names() []string {
 	return names
 }
 
-// Load reads a configuration file, or the embedded configuration of that name
-// ("realiad" or "realiad.yaml") where there is no such file, and goes on as
+// Load reads a configuration file, or, if there is no such file, the embedded
+// configuration of that name ("realiad" or "realiad.yaml"), and passes it to
 // [Parse].
 func Load(nameOrPath string, sets ...string) (Config, error) {
 	data, err := read(nameOrPath)
@@ -43,16 +43,16 @@ func Load(nameOrPath string, sets ...string) (Config, error) {
 	return Parse(nameOrPath, data, sets...)
 }
 
-// Parse decodes one YAML document over the defaults, then applies sets in
-// order, each "train.iterations=200" with a YAML value on its right, then
-// replaces $NAME, ${NAME} and a leading ~/ in the paths of files, then
-// validates. An empty document is legal and means the defaults.
+// Parse decodes one YAML document over the defaults. Then it applies sets in
+// order, each of the form "train.iterations=200" with a YAML value; replaces
+// $NAME, ${NAME} and a leading ~/ in paths; and validates. An empty document
+// means the defaults.
 //
-// Reading is strict: unknown and duplicate keys, a second document, fractions
-// in whole numbers, and aliases are refused. Relative paths stay as they are:
+// Decoding is strict: unknown and duplicate keys, a second document, fractions
+// for integers, and aliases are refused. Relative paths are kept as they are;
 // they are relative to the working folder, not to the file.
 //
-// All faults are reported at once, as an [*Error] whose lines carry name.
+// All faults are reported at once, as an [*Error] with name in each line.
 func Parse(name string, data []byte, sets ...string) (Config, error) {
 	if len(data) > maxBytes {
 		return Config{}, fmt.Errorf("%s: have more than %d bytes, want a configuration", name, maxBytes)

@@ -13,17 +13,21 @@ import (
 	"unicode/utf8"
 )
 
+// Formats are the values of data.format. Package dataset has a reader for each.
+var Formats = []string{"realiad", "realiad_variety", "mvtec", "visa", "manta", "folder", "table"}
+
 const (
-	maxSide   = 8192 // of a resized picture or a map, pixels
+	maxSide   = 8192 // of a resized image or a map, in pixels
 	maxViews  = 64
 	maxQueue  = 1024 // threads, goroutines or batches
-	numLayers = 8    // of a backbone whose layers are left to the architecture
+	numLayers = 8    // of every architecture's default
 )
 
-// Validate reports everything wrong with c as an [*Error], each fault by its
+// Validate returns everything wrong with c as an [*Error], each fault with its
 // YAML path: "train.warmup: have 500, want less than train.iterations (400)".
-// It looks at no file: whether weights and pictures are there, and whether the
-// architecture has the layers asked for, is found where they are read.
+// It does not look at files: whether weights and images exist, and whether the
+// architecture has the layers, is checked where they are read. [Parse] and [Load]
+// validate; only a Config built in Go needs it.
 func (c *Config) Validate() error {
 	if faults := c.faults(); len(faults) > 0 {
 		return &Error{faults}
@@ -50,7 +54,7 @@ func (k *checker) run(c *Config) {
 	k.check(c.Seed >= 0, "seed", c.Seed, "at least 0")
 	k.check(device.MatchString(c.Device), "device", c.Device, "auto, cpu, cuda or cuda:N")
 	k.between("threads", c.Threads, 0, maxQueue)
-	k.check(slices.Contains([]string{"fp32", "tf32", "bf16"}, c.Precision), "precision", c.Precision, "fp32, tf32 or bf16")
+	k.among("precision", c.Precision, "fp32", "tf32", "bf16")
 }
 
 func (k *checker) backbone(b *Backbone, n int) {
@@ -69,12 +73,12 @@ func (k *checker) backbone(b *Backbone, n int) {
 	if len(b.Fuse) == 0 {
 		return // the default fits any number
 	}
-	groups := make([]int, n) // how many groups hold each position
+	groups := make([]int, n) // number of groups that contain each index
 	for _, group := range b.Fuse {
 		k.check(len(group) > 0, "backbone.fuse", b.Fuse, "no empty group")
 		for _, pos := range group {
 			if pos < 0 || pos >= n {
-				k.fault("backbone.fuse", b.Fuse, fmt.Sprintf("positions 0 to %d (%d is none)", n-1, pos))
+				k.fault("backbone.fuse", b.Fuse, fmt.Sprintf("indices from 0 to %d, not %d", n-1, pos))
 				return
 			}
 			groups[pos]++
@@ -82,15 +86,15 @@ func (k *checker) backbone(b *Backbone, n int) {
 	}
 	for pos, count := range groups {
 		if count != 1 {
-			k.fault("backbone.fuse", b.Fuse, fmt.Sprintf("each position in one group (position %d is in %d)", pos, count))
+			k.fault("backbone.fuse", b.Fuse, fmt.Sprintf("each index in one group (index %d is in %d)", pos, count))
 			return
 		}
 	}
 }
 
-// numLayers returns the number of encoder layers: 8 by default, whatever the
-// architecture; with backbone.mode module what the decoder has, which is
-// compared with the archive where that is read.
+// numLayers returns the number of encoder layers: 8 by default, for every
+// architecture. With backbone.mode module it is that of the decoder, which is
+// compared with the archive when that is read.
 func (c *Config) numLayers() int {
 	switch {
 	case c.Backbone.Mode == "module":
@@ -103,8 +107,8 @@ func (c *Config) numLayers() int {
 
 var patchSize = regexp.MustCompile(`_patch([1-9][0-9]?)(_|$)`)
 
-// patch returns the side of a patch in pixels, which timm's names tell; 1 where
-// the name does not.
+// patch returns the patch size in pixels, which is part of timm's names; 1 if a
+// name has none.
 func (b *Backbone) patch() int {
 	name, _, _ := strings.Cut(b.Name, ".")
 	if m := patchSize.FindStringSubmatch(name); m != nil {
@@ -115,7 +119,7 @@ func (b *Backbone) patch() int {
 }
 
 func (k *checker) data(d *Data, patch int) {
-	k.among("data.format", d.Format, "realiad", "realiad_variety", "mvtec", "visa", "manta", "folder", "table")
+	k.among("data.format", d.Format, Formats...)
 	k.text("data.root", d.Root)
 	k.below("data.index", d.Index)
 	k.below("data.images", d.Images)
@@ -129,7 +133,7 @@ func (k *checker) data(d *Data, patch int) {
 	k.between("data.views", d.Views, 1, maxViews)
 	k.between("data.resize", d.Resize, patch, maxSide)
 	k.check(d.Crop <= d.Resize, "data.crop", d.Crop, fmt.Sprintf("at most data.resize (%d)", d.Resize))
-	k.check(d.Crop > 0 && d.Crop%patch == 0, "data.crop", d.Crop, fmt.Sprintf("a multiple of the patch (%d)", patch))
+	k.check(d.Crop > 0 && d.Crop%patch == 0, "data.crop", d.Crop, fmt.Sprintf("a multiple of the patch size (%d)", patch))
 	k.among("data.decode", d.Decode, "exact", "scaled")
 	k.among("data.on_error", d.OnError, "stop", "skip")
 	if d.Cache != "" {
@@ -139,7 +143,7 @@ func (k *checker) data(d *Data, patch int) {
 	k.between("data.prefetch", d.Prefetch, 1, maxQueue)
 }
 
-// layout checks the keys of single formats.
+// layout checks the keys that only some formats have.
 func (k *checker) layout(d *Data) {
 	k.below("data.good", d.Good)
 	for _, p := range [][2]string{{"data.table", d.Table}, {"data.bad", d.Bad}, {"data.masks", d.Masks}} {
@@ -160,15 +164,15 @@ func (k *checker) model(c *Config) {
 	m := &c.Model
 	k.check(m.DecoderDepth == c.numLayers(), "model.decoder_depth", m.DecoderDepth,
 		fmt.Sprintf("the number of backbone.layers (%d)", c.numLayers()))
-	k.share("model.dropout", m.Dropout)
-	k.share("model.keep", m.Keep)
+	k.fraction("model.dropout", m.Dropout)
+	k.fraction("model.keep", m.Keep)
 	k.among("model.select", m.Select, "lowest", "highest", "all")
 	k.check(m.NeighborMask == 0 || m.NeighborMask > 0 && m.NeighborMask%2 == 1,
 		"model.neighbor_mask", m.NeighborMask, "0 or an odd number")
 	k.positive("model.eps", m.Eps)
 	for i := range m.Jitter.Scale {
 		k.notNegative(fmt.Sprintf("model.jitter.scale[%d]", i), m.Jitter.Scale[i])
-		k.share(fmt.Sprintf("model.jitter.prob[%d]", i), m.Jitter.Prob[i])
+		k.fraction(fmt.Sprintf("model.jitter.prob[%d]", i), m.Jitter.Prob[i])
 	}
 }
 
@@ -182,9 +186,9 @@ func (k *checker) train(t *Train) {
 	k.check(!(t.LRFinal > t.LR), "train.lr_final", t.LRFinal, fmt.Sprintf("at most train.lr (%v)", t.LR))
 	k.notNegative("train.weight_decay", t.WeightDecay)
 	k.positive("train.clip", t.Clip)
-	k.share("train.hard_fraction", t.HardFraction)
+	k.fraction("train.hard_fraction", t.HardFraction)
 	k.atLeast("train.hard_warmup", t.HardWarmup, 1)
-	k.share("train.easy_scale", t.EasyScale)
+	k.fraction("train.easy_scale", t.EasyScale)
 	k.check(t.Holdout >= 0 && t.Holdout < 1, "train.holdout", t.Holdout, "at least 0, less than 1")
 	k.among("train.cache_features", t.CacheFeatures, "off", "ram", "disk")
 	k.atLeast("train.log_every", t.LogEvery, 1)
@@ -206,7 +210,7 @@ func (k *checker) eval(e *Eval) {
 	k.check(e.FalseAlarm > 0 && e.FalseAlarm <= 0.5, "eval.false_alarm", e.FalseAlarm, "more than 0, at most 0.5")
 }
 
-// checker gathers faults. Comparisons are written so that NaN fails them.
+// checker collects faults. Comparisons are written so that NaN fails them.
 type checker struct {
 	list []Fault
 }
@@ -237,15 +241,16 @@ func (k *checker) notNegative(path string, v float64) {
 	k.check(v >= 0 && !math.IsInf(v, 0), path, v, "a finite number, at least 0")
 }
 
-func (k *checker) share(path string, v float64) {
+func (k *checker) fraction(path string, v float64) {
 	k.check(v >= 0 && v <= 1, path, v, "0 to 1")
 }
 
 func (k *checker) among(path, v string, known ...string) {
-	k.check(slices.Contains(known, v), path, v, strings.Join(known, " or "))
+	last := len(known) - 1
+	k.check(slices.Contains(known, v), path, v, strings.Join(known[:last], ", ")+" or "+known[last])
 }
 
-// text wants something that YAML, a path and a line of a log can all hold.
+// text wants something that can stand in YAML, a path and a line of a log.
 func (k *checker) text(path, v string) bool {
 	ok := v != "" && utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) || r == '\uFEFF' || r == utf8.RuneError
@@ -268,7 +273,7 @@ func (k *checker) below(path, v string) {
 	}
 }
 
-// show formats a value as it would stand in YAML, shortened.
+// show formats a value as in YAML, shortened.
 func show(v any) string {
 	switch v := v.(type) {
 	case string:

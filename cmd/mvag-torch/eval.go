@@ -119,7 +119,7 @@ func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	if err != nil {
 		return cfg, usageError{err}
 	}
-	return cfg, valid(cfg)
+	return cfg, nil
 }
 
 // readCalibration reads the calibration of a checkpoint, nil where there is none.

@@ -152,7 +152,7 @@ var (
 	setFlag    = &cli.StringSliceFlag{Name: "set", Usage: "override a setting, as in --set train.iterations=200 (`PATH=VALUE`)"}
 )
 
-// loadConfig reads and validates the configuration of the flags.
+// loadConfig reads the configuration that the flags name.
 func loadConfig(c *cli.Context) (configs.Config, error) {
 	if c.String("config") == "" {
 		return configs.Config{}, usageError{fmt.Errorf("%s: have no configuration, want -c FILE or one of %q", c.Command.HelpName, configs.Names())}
@@ -161,12 +161,5 @@ func loadConfig(c *cli.Context) (configs.Config, error) {
 	if err != nil {
 		return cfg, usageError{err}
 	}
-	return cfg, valid(cfg)
-}
-
-func valid(cfg configs.Config) error {
-	if err := cfg.Validate(); err != nil {
-		return usageError{err}
-	}
-	return nil
+	return cfg, nil
 }
