@@ -7,23 +7,23 @@ import (
 	"unicode"
 )
 
-// shot is one image as a reader found it; its View has no camera yet.
+// shot is one image as a reader found it. Its View has no camera index yet.
 type shot struct {
 	class  string
 	object string // unique in the class
-	camera string // as the set names it; "" where images are objects
+	camera string // name in the set; "" if each image is an object
 	test   bool
 	View
 }
 
-// listing is what a reader made of one class.
+// listing is what a reader found of one class.
 type listing struct {
 	class string
-	index string // its file or folder, for messages
+	index string // the file or folder it is from, for messages
 	shots []shot
 }
 
-// assemble groups images into objects of that many views, in order of appearance.
+// assemble groups the images of all classes into objects, in order of appearance.
 func assemble(listings []listing, views int) (*Set, error) {
 	cameras, err := nameCameras(listings, views)
 	if err != nil {
@@ -68,7 +68,7 @@ func (l listing) objects(naming Naming, views int) (train, test []Object, err er
 	return splits[false].objects, splits[true].objects, nil
 }
 
-// grouper makes objects of images, in order of their first image.
+// grouper groups images into objects, in order of their first image.
 type grouper struct {
 	views   int
 	objects []Object
@@ -79,7 +79,7 @@ func newGrouper(views int) *grouper { return &grouper{views: views, at: map[[2]s
 
 func (g *grouper) has(class, id string) bool { _, ok := g.at[[2]string{class, id}]; return ok }
 
-// put enters an image as that of a camera, of which there are 0 to views-1.
+// put adds the image of a camera, given by its 0-based index.
 func (g *grouper) put(class, id string, camera int, image View) error {
 	if camera >= g.views {
 		return fmt.Errorf("camera: have C%d, want C1 to C%d as there are %d views", camera+1, g.views, g.views)
@@ -103,7 +103,7 @@ func (g *grouper) put(class, id string, camera int, image View) error {
 	return nil
 }
 
-// missing lists the views of objects that have no image.
+// missing lists the views without an image.
 func missing(objects []Object) []MissingView {
 	var list []MissingView
 	for i := range objects {
@@ -116,7 +116,7 @@ func missing(objects []Object) []MissingView {
 	return list
 }
 
-// probe looks for the first image of each split and the first mask: enough to notice a wrong root before hours of
+// probe checks that the first image of each split and the first mask exist, which detects a wrong root before hours of
 // training.
 func (l listing) probe(f files) error {
 	var train, test, mask bool

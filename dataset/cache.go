@@ -18,12 +18,12 @@ import (
 	"mvag-torch/configs"
 )
 
-// errCache is the fault of a cache, as opposed to that of an image.
+// errCache marks errors of the cache, as opposed to errors of an image.
 var errCache = errors.New("data.cache")
 
 const prepareAgain = "run mvag-torch dataset prepare again"
 
-// Cache is an opened folder of prepared images and masks (docs/format/cache.md). It is safe for concurrent use.
+// Cache is an open folder of prepared images and masks (docs/format/cache.md). It is safe for concurrent use.
 type Cache struct {
 	root    string // data.root
 	crop    int
@@ -36,7 +36,7 @@ type cached struct {
 	record
 	shard  string
 	pixels []byte      // in the mapped file
-	sound  atomic.Bool // checksum and origin were compared
+	sound  atomic.Bool // checksum and origin have been verified
 }
 
 // shardFiles lists the shards of a cache in order.
@@ -73,7 +73,7 @@ func openCache(cfg configs.Data) (*Cache, error) {
 	return c, nil
 }
 
-// add maps a shard.
+// add maps a shard into memory.
 func (c *Cache) add(name string, want preprocessing) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -111,7 +111,7 @@ func otherPreprocessing(name string, have, want preprocessing) error {
 		errCache, printable(name), have, want)
 }
 
-// complete makes sure that everything of the set is there.
+// complete returns an error unless the cache contains all images and masks of the set.
 func (c *Cache) complete(dir string, set *Set) error {
 	lacking, first := 0, ""
 	err := set.keys(c.root, func(k key, v View) error {
@@ -123,16 +123,16 @@ func (c *Cache) complete(dir string, set *Set) error {
 		return nil
 	})
 	if err == nil && lacking > 0 {
-		err = fmt.Errorf("%w: %s: lacks %d images and masks of the set, the first: %s; %s", errCache, printable(dir), lacking, printable(first), prepareAgain)
+		err = fmt.Errorf("%w: %s: %d images and masks of the set are not prepared, the first: %s; %s", errCache, printable(dir), lacking, printable(first), prepareAgain)
 	}
 	return err
 }
 
-// recorded are the files that a cache was made of, as readers look for them: names in a folder, and whether they are
+// recorded is the folder tree of the files that a cache was made from: by folder, the names in it and whether they are
 // folders.
 type recorded map[string]map[string]bool
 
-// files are those that the cache was made of.
+// files returns the tree of the files that the cache was made from.
 func (c *Cache) files() recorded {
 	tree := recorded{}
 	for k := range c.records {
@@ -149,10 +149,10 @@ func (c *Cache) files() recorded {
 	return tree
 }
 
-// path is the file that a record was made of.
+// path returns the file that a record was made from.
 func (c *Cache) path(k key) string { return filepath.Join(c.root, filepath.FromSlash(string(k.Path))) }
 
-// alone reports whether none of the files that the cache was made of is there.
+// alone reports whether none of the files that the cache was made from exists.
 func (c *Cache) alone() bool {
 	for k := range c.records {
 		if (disk{}).stat(c.path(k)) == nil {
@@ -186,15 +186,15 @@ func (t recorded) stat(path string) error {
 	return nil
 }
 
-// Close unmaps the cache, which must not be in use any more.
+// Close unmaps the cache, which must no longer be in use.
 func (c *Cache) Close() {
 	for _, m := range c.maps {
-		_ = unix.Munmap(m) // fails only for what is not mapped
+		_ = unix.Munmap(m) // fails only for memory that is not mapped
 	}
 	c.maps = nil
 }
 
-// image writes the fitted image of v into dst [3, Crop, Crop] and returns the size of the image before the fit.
+// image writes the fitted image of v to dst, [3, Crop, Crop], and returns the width and height of the original image.
 func (c *Cache) image(v View, dst []uint8) (w, h int, err error) {
 	m, err := c.read(kindImage, v, dst)
 	if err != nil {
@@ -203,14 +203,14 @@ func (c *Cache) image(v View, dst []uint8) (w, h int, err error) {
 	return m.Width, m.Height, nil
 }
 
-// mask writes the fitted mask of v into dst [Crop, Crop].
+// mask writes the fitted mask of v to dst, [Crop, Crop].
 func (c *Cache) mask(v View, dst []uint8) error {
 	_, err := c.read(kindMask, v, dst)
 	return err
 }
 
-// read copies a record. The first time, its checksum is compared, and whether the file it was made from is still the
-// same; a file that is gone is.
+// read copies a record to dst. The first time, it verifies the checksum and that the original file has not changed. The
+// original may be missing.
 func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
 	k, err := newKey(kind, c.root, v)
 	if err != nil {
@@ -219,7 +219,7 @@ func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
 	path := k.file(v)
 	m := c.records[k]
 	if m == nil {
-		return nil, fmt.Errorf("%w: lacks %s; %s", errCache, printable(path), prepareAgain)
+		return nil, fmt.Errorf("%w: %s is not prepared; %s", errCache, printable(path), prepareAgain)
 	}
 	sound := m.sound.Load()
 	if !sound && changed(path, m.origin) {
@@ -239,8 +239,8 @@ func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
 	return m, nil
 }
 
-// copyMapped is copy for a source in a mapped file, which may have been cut or may be on a failing disk: reading it is
-// then a fault of memory.
+// copyMapped copies from a mapped file. If the file was truncated or the disk fails, reading causes a memory fault,
+// which becomes an error.
 func copyMapped(dst, src []uint8) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -252,8 +252,8 @@ func copyMapped(dst, src []uint8) (err error) {
 	return nil
 }
 
-// changed reports whether a file is another than it was. Its content counts: a copied file has another time. A file
-// that is gone is no other.
+// changed reports whether a file differs from what it was. Content decides: a copy with another time is the same. A
+// missing file has not changed.
 func changed(path string, was origin) bool {
 	is := originOf(path)
 	switch {

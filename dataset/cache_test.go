@@ -189,7 +189,7 @@ func TestPrepareResumes(t *testing.T) {
 	for _, name := range []string{".pixels-123", ".00c0ffee00c0ffee.tmp"} {
 		writeFile(t, filepath.Join(cfg.Cache, name), []byte("half a shard of a killed program"))
 	}
-	if _, err := Open(cfg); err == nil || !strings.Contains(err.Error(), "lacks 10 images and masks of the set") {
+	if _, err := Open(cfg); err == nil || !strings.Contains(err.Error(), "10 images and masks of the set are not prepared") {
 		t.Errorf("an unfinished cache: have error %v", err)
 	}
 	plan, _, err := prepare(t, t.Context(), cfg)
@@ -317,7 +317,7 @@ func TestCacheIncomplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(cfg)
-	wantError(t, err, "lacks 1 images and masks", "good/c.png")
+	wantError(t, err, "1 images and masks of the set are not prepared", "good/c.png")
 }
 
 // TestIdentity: the same from files and from the cache; another for what decides results.

@@ -11,34 +11,34 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// CheckOptions are what Check needs besides the set and its fit.
+// CheckOptions configure Check.
 type CheckOptions struct {
 	MaskRule string // of evaluation
 	MapSize  int    // of evaluation, in pixels
 	Objects  int    // in a training batch
-	Workers  int    // goroutines; 0 means one a CPU
-	// IndexOnly leaves images and masks unread.
+	Workers  int    // goroutines; 0 means one per CPU
+	// IndexOnly does not read images and masks.
 	IndexOnly bool
-	// Progress, where it is not nil, is called as images have been read, by one goroutine at a time.
+	// Progress, if not nil, is called after images have been read, never concurrently.
 	Progress func(done, total int)
 }
 
-// Finding is a kind of what Check finds besides counts.
+// Finding is a kind of problem that Check reports.
 type Finding string
 
-// The findings, in the order of tables.
+// The findings, in the order of the table.
 const (
-	MissingViews   Finding = "missing_views"    // cameras without an image of an object
+	MissingViews   Finding = "missing_views"    // views without an image
 	Contaminated   Finding = "contaminated"     // defective training images
 	NoMask         Finding = "no_mask"          // defective images without a mask
 	Unreadable     Finding = "unreadable"       // images and masks that cannot be read
-	MaskSize       Finding = "mask_size"        // masks of another size than their images
-	EmptyMask      Finding = "empty_mask"       // masks without a defective pixel
-	Cropped        Finding = "cropped"          // masks of which resize and crop leave nothing
-	TrainTestTwins Finding = "train_test_twins" // test images that are training images, byte for byte
+	MaskSize       Finding = "mask_size"        // masks that differ in size from their images
+	EmptyMask      Finding = "empty_mask"       // masks without defective pixels
+	Cropped        Finding = "cropped"          // masks that are empty after resize and crop
+	TrainTestTwins Finding = "train_test_twins" // test images that equal a training image byte for byte
 )
 
-// findings lists the kinds with their words in a table, and says which stop training or evaluation.
+// findings lists the kinds with their description, and says which would stop training or evaluation.
 var findings = []struct {
 	kind  Finding
 	words string
@@ -48,13 +48,13 @@ var findings = []struct {
 	{Contaminated, "defective training images", false},
 	{NoMask, "defective images without a mask (pixel metrics of the class are n/a)", false},
 	{Unreadable, "files that cannot be read", true},
-	{MaskSize, "masks of another size than their images", true},
+	{MaskSize, "masks that differ in size from their images", true},
 	{EmptyMask, "empty masks", false},
 	{Cropped, "defects lost by resize and crop", false},
-	{TrainTestTwins, "test images that are training images, byte for byte", false},
+	{TrainTestTwins, "test images that equal a training image byte for byte", false},
 }
 
-// Counts are the numbers of a class or of the whole set.
+// Counts count what a class or the whole set contains.
 type Counts struct {
 	Objects          int            `json:"objects"`
 	TrainObjects     int            `json:"train_objects"`
@@ -65,31 +65,31 @@ type Counts struct {
 	TestImages       int            `json:"test_images"`
 	Good             int            `json:"good_images"`
 	Defective        int            `json:"defective_images"`
-	Views            int            `json:"views"`   // cameras of an object
+	Views            int            `json:"views"`   // cameras per object
 	Codes            map[string]int `json:"defects"` // images by defect code
-	Sizes            map[string]int `json:"sizes"`   // images by "width x height"
+	Sizes            map[string]int `json:"sizes"`   // images by "<width>x<height>"
 }
 
-// ClassCheck is what Check says of one class; findings are lines that name the file or object.
+// ClassCheck is the result of Check for one class. Findings are lines that name the file or object.
 type ClassCheck struct {
 	Class string `json:"class"`
 	Counts
 	Findings map[Finding][]string `json:"findings"`
 }
 
-// SetCheck is what Check says of a set.
+// SetCheck is the result of Check.
 type SetCheck struct {
 	Classes   []ClassCheck `json:"classes"`
 	Total     Counts       `json:"total"`
 	IndexOnly bool         `json:"index_only"`
-	// Faults are why training, or the evaluation after it, would stop.
+	// Faults are the reasons why training or evaluation would stop.
 	Faults []string `json:"faults"`
 }
 
-// Check reads all images and masks of a set, in parallel, and counts what there is and what is wrong with it. Its
-// error is that of the context or of the options; faults of the set are in the result.
+// Check reads all images and masks of a set in parallel, counts them and reports problems. Problems are in the result;
+// an error means that the context ended.
 func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
-	fit.Scaled = false // sizes are those of the files
+	fit.Scaled = false // report the sizes of the files
 	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly}}
 	byClass := map[string]*ClassCheck{}
 	c.report.Classes = make([]ClassCheck, len(set.Classes))
@@ -117,7 +117,7 @@ func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck,
 	return c.report, nil
 }
 
-// count enters what the index says of an object.
+// count counts an object as the index describes it.
 func (c *ClassCheck) count(o *Object, train bool) {
 	c.Objects++
 	c.Views = len(o.Views)
@@ -155,7 +155,7 @@ func (c *ClassCheck) add(kind Finding, line string) {
 	c.Findings[kind] = append(c.Findings[kind], line)
 }
 
-// check is a check under way.
+// check is the state of Check.
 type check struct {
 	fit    Fit
 	opt    CheckOptions
@@ -163,19 +163,19 @@ type check struct {
 	report *SetCheck
 }
 
-// work is one object and what its images turned out to be.
+// work is one object and what was read of it.
 type work struct {
 	object *Object
 	class  *ClassCheck
 	train  bool
-	views  []viewCheck // of the views present
+	views  []viewCheck // of the views that have an image
 }
 
-// viewCheck is one image as read.
+// viewCheck is the result for one image.
 type viewCheck struct {
 	path, size string
 	hash       [sha256.Size]byte
-	kind       Finding // "" where nothing is wrong
+	kind       Finding // "" if nothing is wrong
 	line       string
 }
 
@@ -226,7 +226,7 @@ func (c *check) view(s *scratch, v View) viewCheck {
 		found.kind, found.line = Unreadable, err.Error()
 		return found
 	}
-	found.hash = sha256.Sum256(s.file) // read left the file there
+	found.hash = sha256.Sum256(s.file) // the file just read
 	found.size = fmt.Sprintf("%dx%d", r.w, r.h)
 	if v.Mask == "" {
 		return found
@@ -246,7 +246,7 @@ func (c *check) view(s *scratch, v View) viewCheck {
 	return found
 }
 
-// empty reports whether all values of a gray raster are 0.
+// empty reports whether all values of a grayscale raster are 0.
 func empty(r raster) bool {
 	line := make([]uint8, r.w)
 	for y := range r.h {
@@ -258,7 +258,7 @@ func empty(r raster) bool {
 	return true
 }
 
-// finish enters what was read into the classes, in order, and sums up.
+// finish adds what was read to the classes, in order, and computes the total.
 func (c *check) finish(set *Set) {
 	trained := map[[sha256.Size]byte]string{}
 	for i := range c.work {
@@ -275,7 +275,7 @@ func (c *check) finish(set *Set) {
 			switch {
 			case w.train && !ok:
 				trained[v.hash] = v.path
-			case !w.train && ok && (j == 0 || w.views[j-1].path != v.path): // parts of a strip are one file
+			case !w.train && ok && (j == 0 || w.views[j-1].path != v.path): // parts of a strip share a file
 				w.class.add(TrainTestTwins, printable(v.path)+" = "+printable(twin))
 			}
 		}
@@ -308,7 +308,7 @@ func (t *Counts) sum(c Counts) {
 	}
 }
 
-// faults lists why training, or the evaluation after it, would stop.
+// faults lists why training or evaluation would stop.
 func (c *check) faults(set *Set) {
 	faults := []string{}
 	if err := set.CheckTrain(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"text/tabwriter"
 )
 
-// Table prints a row for each class and their sum, then the findings, each with the first file or object, then the
-// totals in a line.
+// Table prints a row for each class and for the total, then the findings with the first file or object of each, then a
+// summary line.
 func (r *SetCheck) Table(w io.Writer) error {
 	var out bytes.Buffer
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -39,7 +39,7 @@ func (r *SetCheck) Table(w io.Writer) error {
 	fmt.Fprintf(&out, "%s images, %s train, %s test, %s defective, %s objects, %d classes\n", thousands(n.Images),
 		thousands(n.TrainImages), thousands(n.TestImages), thousands(n.Defective), thousands(n.Objects), len(r.Classes))
 	if r.IndexOnly {
-		out.WriteString("the index only: no image was read\n")
+		out.WriteString("index only: no image was read\n")
 	}
 	_, err := w.Write(out.Bytes())
 	return err
@@ -52,7 +52,7 @@ func (c *Counts) line(w io.Writer, name string) {
 		tally(c.Codes, strings.Compare), tally(c.Sizes, func(a, b string) int { return cmp.Compare(c.Sizes[b], c.Sizes[a]) }))
 }
 
-// tally lists counts by name, the first four by order.
+// tally lists counts by name: the first four in the given order.
 func tally(counts map[string]int, order func(a, b string) int) string {
 	const most = 4
 	names := slices.Sorted(maps.Keys(counts))
@@ -68,7 +68,7 @@ func tally(counts map[string]int, order func(a, b string) int) string {
 	return cmp.Or(strings.Join(parts, " "), "-")
 }
 
-// thousands writes a number with commas.
+// thousands formats n with commas.
 func thousands(n int) string {
 	text := strconv.Itoa(n)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -103,7 +103,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("have findings %v besides", cup.Findings)
 	}
 	faults := strings.Join(have.Faults, "\n")
-	for _, want := range []string{`no training images of class "ax"`, `class "cup": files that cannot be read: 2; the first: `, `class "cup": masks of another size than their images: 1`} {
+	for _, want := range []string{`no training images of class "ax"`, `class "cup": files that cannot be read: 2; the first: `, `class "cup": masks that differ in size from their images: 1`} {
 		if !strings.Contains(faults, want) {
 			t.Errorf("have faults %q, want %q among them", faults, want)
 		}

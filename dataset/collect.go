@@ -12,54 +12,54 @@ import (
 	"strings"
 )
 
-// CollectOptions say how images belong together.
+// CollectOptions say how images are grouped.
 type CollectOptions struct {
 	Naming
-	Views   int       // cameras of an object; with 1, every image is an object of its own
-	Class   string    // of all images; "" leaves it to pattern, table and Classes
-	Classes []string  // names that a Real-IAD file name may begin with
-	Stdin   io.Reader // what the argument "-" reads paths from, one a line
+	Views   int       // cameras per object; if 1, each image is an object
+	Class   string    // class of all images; "" takes it from pattern, table or Classes
+	Classes []string  // class names that a Real-IAD file name may begin with
+	Stdin   io.Reader // source of paths for the argument "-", one per line
 }
 
-// Collected is what Collect found.
+// Collected is the result of Collect.
 type Collected struct {
-	Objects    []Object // in order of their first image
+	Objects    []Object // in order of their first images
 	Rejected   []Rejected
 	PassedOver PassedOver
 }
 
-// Rejected is an image that belongs to no object, or whose kind cannot be read.
+// Rejected is an image that cannot be assigned to an object, or whose format cannot be read.
 type Rejected struct {
 	Path string
 	Err  error
 }
 
-// PassedOver are the files in folders that are not taken for images to judge.
+// PassedOver lists files in folders that were ignored.
 type PassedOver struct {
-	Masks  []string // PNGs beside a JPEG of the same name, as in Real-IAD
-	Hidden []string // files and folders that begin with a dot, and __MACOSX
-	Other  []string // files that are no images, or without the extension of the pattern
+	Masks  []string // PNGs next to a JPEG of the same name, as in Real-IAD
+	Hidden []string // files and folders beginning with a dot, and __MACOSX
+	Other  []string // files that are not images, or do not have the extension of the pattern
 }
 
-// String says in one line how many files there are of each kind, and which is the first; "" where there are none.
+// String describes each kind in one line: how many files and the first of them. It is "" if there are none.
 func (p PassedOver) String() string {
 	var list []string
 	for _, kind := range []struct {
 		paths []string
 		name  string
-	}{{p.Masks, "masks beside their images"}, {p.Hidden, "hidden files"}, {p.Other, "other files"}} {
+	}{{p.Masks, "masks next to their images"}, {p.Hidden, "hidden files"}, {p.Other, "other files"}} {
 		if n := len(kind.paths); n > 0 {
-			list = append(list, fmt.Sprintf("%d %s (%s)", n, kind.name, printable(kind.paths[0])))
+			list = append(list, fmt.Sprintf("%s: %d (%s)", kind.name, n, printable(kind.paths[0])))
 		}
 	}
 	return strings.Join(list, ", ")
 }
 
-// Collect groups the images that args name into objects: files, folders, globs, tables (.csv) and "-" for a list of
-// paths on standard input. Images with a camera become objects of opt.Views views, those without one objects of a
-// single view. Images with the same folder, class and object belong together; without {object} in the pattern, those of
-// a folder do. An image that contradicts the others of its object is rejected; an argument that leads to no image at
-// all is an error.
+// Collect groups images into objects. An argument is an image, a folder, a glob, a table (.csv), or "-" for paths on
+// standard input. Images with a camera form objects of opt.Views views; an image without a camera is an object with a
+// single view. Images of one object share folder, class and object name; if the pattern has no {object}, the images of
+// a folder are one object. An image that conflicts with another one of its object is rejected. An argument without any
+// image is an error.
 func Collect(args []string, opt CollectOptions) (Collected, error) {
 	p, err := newPattern(opt.Pattern)
 	if err != nil {
@@ -75,16 +75,16 @@ func Collect(args []string, opt CollectOptions) (Collected, error) {
 	return c.out, nil
 }
 
-// collector makes objects of images.
+// collector is the state of Collect.
 type collector struct {
 	*grouper
 	opt     CollectOptions
 	pattern pattern
-	out     Collected       // without its objects
-	seen    map[string]bool // paths
+	out     Collected       // Objects is set at the end
+	seen    map[string]bool // paths seen so far
 }
 
-// argument adds what one argument names.
+// argument adds the images that one argument names. Only arguments that the user typed may be globs or "-".
 func (c *collector) argument(arg string, typed bool) error {
 	if arg == "-" && typed {
 		return c.lines()
@@ -116,7 +116,7 @@ func (c *collector) argument(arg string, typed bool) error {
 	return nil
 }
 
-// folder adds the images in and below dir, by name.
+// folder adds the images in and below dir, sorted by path.
 func (c *collector) folder(dir string) error {
 	var found []string
 	err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
@@ -147,7 +147,7 @@ func (c *collector) folder(dir string) error {
 		if c.pattern.ext != "" {
 			want = c.pattern.ext + ", as the pattern has it"
 		}
-		return fmt.Errorf("%s: have no image in the folder, want files named %s", printable(dir), want)
+		return fmt.Errorf("%s: have no image in the folder, want %s", printable(dir), want)
 	}
 	slices.Sort(found)
 	for _, path := range found {
@@ -160,7 +160,7 @@ func (c *collector) folder(dir string) error {
 	return nil
 }
 
-// isMask reports whether path is the mask of an image beside it, as in Real-IAD: a PNG with the name of a JPEG.
+// isMask reports whether path is a mask as in Real-IAD: a PNG next to a JPEG of the same name.
 func (c *collector) isMask(path string, sorted []string) bool {
 	stem, png := strings.CutSuffix(path, ".png")
 	if !png {
@@ -174,7 +174,7 @@ func (c *collector) isMask(path string, sorted []string) bool {
 	return false
 }
 
-// lines adds the paths that standard input has.
+// lines adds the paths on standard input.
 func (c *collector) lines() error {
 	lines := bufio.NewScanner(c.opt.Stdin)
 	count := 0
@@ -193,8 +193,8 @@ func (c *collector) lines() error {
 	return nil
 }
 
-// table adds the images of a CSV file: column path, relative to the table's folder, and if there are, object, camera
-// and class. Without a camera an image is an object of its own. Other columns are passed over.
+// table adds the images of a CSV file with a column path, relative to the folder of the table, and optional columns
+// object, camera and class. An image without a camera is an object. Other columns are ignored.
 func (c *collector) table(name string) error {
 	t, err := readTable(name, []string{"path"}, []string{"object", "camera", "class"}, false)
 	if err != nil {
@@ -217,8 +217,8 @@ func (c *collector) table(name string) error {
 	return nil
 }
 
-// image adds an image by its name. A pattern with folders takes the last ones of the path; objects are told apart by
-// the folder before them.
+// image adds an image by its name. A pattern with folders matches the end of the path. The folder in front of the match
+// distinguishes objects of the same name.
 func (c *collector) image(path string) {
 	dir, name := filepath.Split(filepath.Clean(path))
 	for range c.pattern.depth {
@@ -245,7 +245,7 @@ func (c *collector) image(path string) {
 	c.add(path, p)
 }
 
-// beginning is the longest of classes that name begins with, up to a "_".
+// beginning returns the longest class that name begins with, followed by "_".
 func beginning(name string, classes []string) string {
 	best := ""
 	for _, class := range classes {
@@ -260,7 +260,7 @@ func (c *collector) reject(path string, err error) {
 	c.out.Rejected = append(c.out.Rejected, Rejected{path, err})
 }
 
-// add enters an image, unless it is there already.
+// add adds an image unless it has been added already.
 func (c *collector) add(path string, p parts) {
 	if c.seen[path] {
 		return

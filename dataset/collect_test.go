@@ -64,7 +64,7 @@ func TestCollect(t *testing.T) {
 		"Real-IAD's names": {[]string{"set"}, CollectOptions{Classes: []string{"gea", "gear"}}, []string{
 			"gear:set/gear/S1/gear_0001_OK[ 1/3=set/gear/S1/gear_0001_OK_C1_2026.jpg 2/3=set/gear/S1/gear_0001_OK_C2_2026.jpg ]",
 			"gear:set/gear/S2/gear_0001_OK[ 2/3=set/gear/S2/gear_0001_OK_C2_2026.jpg ]",
-			"passed over: 1 masks beside their images (set/gear/S1/gear_0001_OK_C2_2026.png), 1 hidden files (set/.hidden.jpg), 1 other files (set/notes.txt)"}},
+			"passed over: masks next to their images: 1 (set/gear/S1/gear_0001_OK_C2_2026.png), hidden files: 1 (set/.hidden.jpg), other files: 1 (set/notes.txt)"}},
 		"single images": {[]string{"link", "loose/a.PNG", "loose/a.PNG"}, CollectOptions{Class: "nut"}, []string{
 			"nut:link/a.PNG[ 1/1=link/a.PNG ]", "nut:link/b.jpeg[ 1/1=link/b.jpeg ]", "nut:loose/a.PNG[ 1/1=loose/a.PNG ]"}},
 		"pattern and glob": {[]string{"flat/*"}, CollectOptions{Naming: Naming{Pattern: "{object}_{camera}"}}, []string{
@@ -82,18 +82,18 @@ func TestCollect(t *testing.T) {
 			":line/a.bmp[ 1/1=line/a.bmp ]", ":line/b.TIF[ 1/1=line/b.TIF ]", ":line/c.webp[ 1/1=line/c.webp ]", ":line/d.tiff[ 1/1=line/d.tiff ]",
 			":line/e.jpg[ 1/1=line/e.jpg ]",
 			"! line/f.heic: cannot be read, want one of .bmp, .dib, .jfif, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp",
-			"passed over: 1 masks beside their images (line/e.png), 1 hidden files (line/.git), 1 other files (line/h.txt)"}},
+			"passed over: masks next to their images: 1 (line/e.png), hidden files: 1 (line/.git), other files: 1 (line/h.txt)"}},
 		"cameras by name": {[]string{"named"}, CollectOptions{Naming: named}, []string{
 			":named/p1[ 1/3=named/p1_left.jpg 2/3=named/p1_right.jpg ]", `! named/p2_top.jpg: camera: have "top", want one of ["left" "right"]`}},
 		"table with names and numbers, semicolons, spaces, capitals": {[]string{"t/named.csv"}, CollectOptions{Naming: named}, []string{
 			":p1[ 1/3=named/p1_left.jpg 2/3=named/p1_right.jpg ]"}},
 		"a folder an object, one extension": {[]string{"day", "flat/odd.jpg"}, CollectOptions{Naming: Naming{"{object}/{camera}.png", named.Cameras}}, []string{
 			":day/p1[ 1/3=day/p1/left.png 2/3=day/p1/right.png ]", `! flat/odd.jpg: have an image "flat/odd.jpg", want names as "{object}/{camera}.png"`,
-			"passed over: 1 other files (day/p1/left.bmp)"}},
+			"passed over: other files: 1 (day/p1/left.bmp)"}},
 		"one camera": {[]string{"set/gear/S1"}, CollectOptions{Views: 1}, []string{
 			":set/gear/S1/gear_0001_OK_C1_2026.jpg[ 1/1=set/gear/S1/gear_0001_OK_C1_2026.jpg ]",
 			":set/gear/S1/gear_0001_OK_C2_2026.jpg[ 1/1=set/gear/S1/gear_0001_OK_C2_2026.jpg ]",
-			"passed over: 1 masks beside their images (set/gear/S1/gear_0001_OK_C2_2026.png)"}},
+			"passed over: masks next to their images: 1 (set/gear/S1/gear_0001_OK_C2_2026.png)"}},
 		"standard input": {[]string{"-"}, CollectOptions{Stdin: strings.NewReader("flat/p1_1.jpg\n\n gone.jpg \n")}, []string{
 			":flat/p1_1.jpg[ 1/1=flat/p1_1.jpg ]", ":gone.jpg[ 1/1=gone.jpg ]"}},
 	} {

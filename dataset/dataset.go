@@ -1,10 +1,10 @@
-// Package dataset reads multi-view image sets: the index files, the images and masks they name, and a loader that
-// decodes whole objects in parallel.
+// Package dataset reads multi-view image data sets. It parses their index files or folders, decodes and fits images and
+// masks, caches the result, and loads batches of whole objects in parallel.
 //
-// An object is one physical part; a view is one camera's image of it. Axis letters: S objects in a batch, V views of
-// an object (model.md). Batches are object-major: image s*V+j is view j of object s.
+// An object is one physical part; a view is one camera's image of it. Axis letters: S objects in a batch, V views of an
+// object (model.md). Batches are object-major: image s*V+j is view j of object s.
 //
-// A reader of a format is a function that turns the data block of the configuration into a [Set]; everything after it
+// Each format has a reader, which turns the data block of the configuration into a [Set]. Everything after the reader
 // is the same for all formats.
 package dataset
 
@@ -17,8 +17,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// Mean and Std are the ImageNet statistics by which images are normalised, (v/255 - Mean)/Std for red, green and blue
-// (model.md section 6). Pixels travel as bytes; the device normalises.
+// Mean and Std are the ImageNet statistics that normalise images: (v/255 - Mean)/Std for red, green and blue (model.md
+// section 6). Batches contain bytes; the device normalises.
 var (
 	Mean = [3]float32{0.485, 0.456, 0.406}
 	Std  = [3]float32{0.229, 0.224, 0.225}
@@ -26,30 +26,30 @@ var (
 
 // View is one camera's image of an object.
 type View struct {
-	Camera int    // 0-based camera: C1 is 0
-	Path   string // the image file, "" where this camera's image is missing
-	Data   []byte // the file's content where it is in memory, as of an upload; Path then only names it
-	Mask   string // the mask file, "" where there is none
-	Code   string // the defect code, "" where the image is good
-	// Part of Parts: the file is a strip of Parts images of equal width side by side, its mask likewise, and this is
-	// number Part, from 0. Parts is 0 where the file is the image.
+	Camera int    // 0-based index: camera C1 is 0
+	Path   string // the image file; "" if the image is missing or in Data only
+	Data   []byte // the encoded image, if it is in memory; Path is then only its name in messages
+	Mask   string // the mask file, "" if there is none
+	Code   string // the defect code, "" if the image is good
+	// If Parts is not 0, the file is a strip of Parts images of equal width side by side, and so is its mask. This view
+	// is image Part of the strip, counted from 0.
 	Part, Parts int
-	// MaskLabels says that the mask holds labels of defect classes: any value but 0 is a defect, and taken as 255
-	// before resizing.
+	// MaskLabels says that mask pixels are class labels: any value but 0 is a defect, and counts as 255 before
+	// resizing.
 	MaskLabels bool
 }
 
 // Present reports whether there is an image.
 func (v View) Present() bool { return v.Path != "" || v.Data != nil }
 
-// Defective reports whether the image shows a defect, by its label.
+// Defective reports whether the image is labelled defective.
 func (v View) Defective() bool { return v.Code != "" }
 
-// Object is one part seen by all cameras.
+// Object is one part and its images.
 type Object struct {
 	Class string
-	ID    string // class and folder of the images, unique in a set: "gear/NG/AK/S0001"
-	Views []View // one a camera, in camera order; len is data.views
+	ID    string // class and name, unique in a set: "gear/NG/AK/S0001"
+	Views []View // [V], one for each camera, in camera order
 }
 
 // Defective reports whether any view is defective.
@@ -67,31 +67,31 @@ func (o *Object) present() (n int) {
 	return n
 }
 
-// MissingView is a camera that has no image of an object.
+// MissingView is a view without an image.
 type MissingView struct {
 	Object string // Object.ID
 	Camera int    // 0-based
 }
 
-// String returns the line that reports m.
+// String describes m in one line.
 func (m MissingView) String() string {
 	return fmt.Sprintf("%s: no image of camera C%d", printable(m.Object), m.Camera+1)
 }
 
 // Set is an opened data set.
 type Set struct {
-	Classes []string // as configured, or all by name
-	Train   []Object // in index order, class after class
+	Classes []string // in configured order, or sorted by name
+	Train   []Object // in index order, class by class
 	Test    []Object
-	Missing []MissingView // the views without an image, training objects first in each class
-	Naming  Naming        // of the images: data.pattern and the names of the cameras
-	Source  Source        // of the pixels
+	Missing []MissingView // views without an image; for each class training objects come first
+	Naming  Naming        // how image names say object and camera
+	Source  Source        // where pixels and masks come from
 
-	index []string // the index file or folder of each class
+	index []string // the index file or folder of each class, for messages
 }
 
-// CheckTrain returns an error that names the first class without a training object. Open accepts such a class, since
-// evaluation needs none.
+// CheckTrain returns an error that names the first class without training objects. Open accepts such a class because
+// evaluation does not need them.
 func (s *Set) CheckTrain() error {
 	trained := map[string]bool{}
 	for i := range s.Train {
@@ -105,7 +105,7 @@ func (s *Set) CheckTrain() error {
 	return nil
 }
 
-// readers are the formats by their name in data.format.
+// readers maps data.format to the reader of that format.
 var readers = map[string]func(reader) (*Set, error){
 	"folder":          reader.folder,
 	"manta":           reader.manta,
@@ -116,9 +116,9 @@ var readers = map[string]func(reader) (*Set, error){
 	"visa":            reader.visa,
 }
 
-// Open reads the index of a data set, probes its images, and opens the cache of them where data.cache names one; then
-// the images and masks themselves need not be there any more. Errors are one line that names the setting, file or entry
-// at fault.
+// Open reads the index of a data set and checks that its first images and masks exist. If data.cache is set, it also
+// opens the cache, and the original images and masks may be gone. An error is one line that names the setting, file or
+// entry at fault.
 func Open(cfg configs.Data) (*Set, error) {
 	if cfg.Cache == "" {
 		return open(reader{cfg, disk{}, true})
@@ -142,8 +142,8 @@ func Open(cfg configs.Data) (*Set, error) {
 	return set, nil
 }
 
-// OpenIndex is Open for a set whose images may be elsewhere: it looks at none of the files that index files and tables
-// name. Formats without an index need their folders, of which no file is opened.
+// OpenIndex is Open without the images: it does not check the files that an index or table names. Formats without an
+// index still need their folders, but none of the files in them is opened.
 func OpenIndex(cfg configs.Data) (*Set, error) { return open(reader{cfg, disk{}, false}) }
 
 func open(r reader) (*Set, error) {

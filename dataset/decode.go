@@ -18,16 +18,16 @@ import (
 	"mvag-torch/internal/libjpeg"
 )
 
-// Limits on what is read, so that a damaged or hostile file costs no more memory than an honest large one.
+// Limits, so that a damaged or hostile file takes no more memory than a large honest one.
 const (
 	maxFileBytes = 1 << 28
-	maxSide      = 1<<16 - 1 // of a JPEG, by its format
+	maxSide      = 1<<16 - 1 // the maximum of the JPEG format
 	maxPixels    = 1 << 28
 )
 
-// readFile returns the content of a file, in buf where it is large enough. Its errors name the file.
+// readFile returns the content of a file, in buf if it is large enough. Errors name the file.
 func readFile(name string, buf []byte) ([]byte, error) {
-	info, err := os.Stat(name) // before Open, which waits at a named pipe
+	info, err := os.Stat(name) // before Open, which would block on a named pipe
 	switch {
 	case err != nil:
 		return nil, oneLine(err)
@@ -53,17 +53,17 @@ func readFile(name string, buf []byte) ([]byte, error) {
 // codec is an image format.
 type codec struct {
 	name   string
-	magic  string // how files begin, "?" for any byte
-	end    string // marker at the end of a whole file, "" where there is none
+	magic  string // first bytes of a file; "?" is any byte
+	end    string // end marker of a complete file, "" if there is none
 	config func(io.Reader) (image.Config, error)
 	decode func(io.Reader) (image.Image, error)
-	// packed is a number of pixels that one byte of a file cannot exceed: a JPEG block of 8 x 8 pixels takes a bit or
-	// more in its first scan (twice that, for chroma-only oddities), deflate packs at most 1032 bytes of eight one-bit
-	// pixels into one; LZW in a TIFF is kept to that, too. A BMP is not packed.
+	// packed is an upper bound of pixels per byte. A JPEG block of 8 x 8 pixels takes at least a bit in its first scan
+	// (twice as many pixels cover odd chroma-only scans). Deflate packs at most 1032 bytes of eight one-bit pixels into
+	// one; the same bound is used for LZW in a TIFF. BMP is not compressed.
 	packed int
-	// free is a number of pixels taken whatever the size of the file: a flat WebP of any size takes some bytes only.
+	// free is a number of pixels that is always accepted: a flat WebP of any size takes a few bytes.
 	free int
-	// raster reads what decode returns.
+	// raster converts what decode returns.
 	raster func(image.Image) (raster, error)
 }
 
@@ -76,7 +76,7 @@ var codecs = []codec{
 	{"WebP", "RIFF????WEBPVP8", "", webp.DecodeConfig, webp.Decode, 1 << 10, 1 << 24, webpRaster},
 }
 
-// begins reports whether data begins as the files of the format do.
+// begins reports whether data begins like a file of the format.
 func (c *codec) begins(data []byte) bool {
 	if len(data) < len(c.magic) {
 		return false
@@ -98,8 +98,8 @@ func codecOf(data []byte) (*codec, error) {
 	return nil, errors.New("not a JPEG, PNG, BMP, TIFF or WebP image")
 }
 
-// size reads the header of an image and refuses a size that the file cannot hold or that exceeds limit pixels, before
-// anything is allocated for it.
+// size reads the header of an image. It refuses a size above limit pixels, or larger than the file can contain, before
+// any memory is allocated for it.
 func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 	config, err := c.config(bytes.NewReader(data))
 	if err != nil {
@@ -107,8 +107,8 @@ func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 	}
 	w, h = config.Width, config.Height
 	switch compression, _ := tiffShort(data, 259); {
-	case compression >= 2 && compression <= 4: // its decoder mixes black and white up where 0 is black
-		err = errors.New("TIFF: have fax compression, want another")
+	case compression >= 2 && compression <= 4: // the decoder swaps black and white if 0 is black
+		err = errors.New("TIFF: have fax compression, want another compression")
 	case w < 1 || h < 1:
 		err = fmt.Errorf("have %dx%d pixels, want at least 1x1", w, h)
 	case w > maxSide || h > maxSide:
@@ -121,8 +121,8 @@ func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 	return w, h, err
 }
 
-// fail words an error of the decoder. A file that lacks its end is called truncated whatever the decoder stumbled over
-// first; some bytes of padding may follow the end.
+// fail wraps an error of the decoder. A file without its end marker is reported as truncated, whatever the decoder met
+// first. A few bytes of padding may follow the marker.
 func (c *codec) fail(data []byte, err error) error {
 	tail := data[max(0, len(data)-64):]
 	if errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Contains(tail, []byte(c.end)) {
@@ -131,8 +131,8 @@ func (c *codec) fail(data []byte, err error) error {
 	return fmt.Errorf("%s: %w", c.name, err)
 }
 
-// decode decodes an image of at most limit pixels, turned by its EXIF orientation where f has it. The result may use
-// memory of s.
+// decode decodes an image of at most limit pixels and applies its EXIF orientation if f does. The result may use memory
+// of s.
 func (f Fit) decode(s *scratch, data []byte, limit int) (raster, error) {
 	c, err := codecOf(data)
 	if err != nil {
@@ -166,7 +166,7 @@ func (f Fit) decode(s *scratch, data []byte, limit int) (raster, error) {
 	return r, nil
 }
 
-// imageSize returns the size of an image as decode would give it.
+// imageSize returns width and height of an image as decode would return it.
 func imageSize(data []byte, exif bool) (w, h int, err error) {
 	c, err := codecOf(data)
 	if err != nil {

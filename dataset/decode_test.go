@@ -188,7 +188,7 @@ func TestDecode(t *testing.T) {
 			}
 		})
 	}
-	_, _, err := fit.Decode([]byte("no image"), "up\nload", make([]uint8, 108))
+	err := fitView(Source{Fit: fit}, View{Path: "up\nload", Data: []byte("no image")}, make([]uint8, 108))
 	wantError(t, err, `"up\nload": not a JPEG`)
 }
 

@@ -5,14 +5,14 @@ import (
 	"encoding/binary"
 )
 
-// EXIF orientations: 1 is upright, 2..4 keep width and height, and from transposed on they change places.
+// EXIF orientations: 1 is upright; from 5 on, width and height are exchanged.
 const (
 	upright    = 1
 	transposed = 5
 )
 
-// orientation returns the EXIF orientation of a JPEG or TIFF file, 1 to 8. It is 1 where there is none or it cannot be
-// read: the image itself is then the best guess, as in other programs.
+// orientation returns the EXIF orientation of a JPEG or TIFF file, 1 to 8. It is 1 if there is none or it cannot be
+// read, as in other programs.
 func orientation(data []byte) int {
 	if !bytes.HasPrefix(data, []byte("\xff\xd8")) {
 		return tiffOrientation(data)
@@ -23,7 +23,7 @@ func orientation(data []byte) int {
 			data = data[1:]
 			continue
 		}
-		size := 2 + int(binary.BigEndian.Uint16(data[2:])) // with the marker
+		size := 2 + int(binary.BigEndian.Uint16(data[2:])) // including the marker
 		if data[1] == startOfScan || size < 4 || size > len(data) {
 			break
 		}
@@ -35,7 +35,7 @@ func orientation(data []byte) int {
 	return upright
 }
 
-// tiffOrientation looks the orientation up in a TIFF structure.
+// tiffOrientation finds the orientation in a TIFF structure.
 func tiffOrientation(tiff []byte) int {
 	if o, ok := tiffShort(tiff, 0x0112); ok && upright <= o && o <= 8 {
 		return o
@@ -43,7 +43,7 @@ func tiffOrientation(tiff []byte) int {
 	return upright
 }
 
-// tiffShort returns the 16-bit number of a tag in the first directory of a TIFF structure.
+// tiffShort returns the 16-bit value of a tag in the first directory of a TIFF structure.
 func tiffShort(tiff []byte, tag uint16) (value int, ok bool) {
 	var order binary.ByteOrder
 	switch {
@@ -72,7 +72,7 @@ func tiffShort(tiff []byte, tag uint16) (value int, ok bool) {
 	return 0, false
 }
 
-// oriented returns r turned upright from EXIF orientation o.
+// oriented applies EXIF orientation o to r.
 func (r raster) oriented(o int) raster {
 	w, h, n := r.w, r.h, r.channels
 	if o >= transposed {
@@ -90,22 +90,22 @@ func (r raster) oriented(o int) raster {
 	return bytesRaster(pix, w, h, n)
 }
 
-// turn returns where pixel x, y of a w x h image of orientation o belongs.
+// turn returns the position of pixel x, y of a w x h image after orientation o is applied.
 func turn(o, x, y, w, h int) (u, v int) {
 	switch o {
-	case 2: // mirrored
+	case 2: // mirrored horizontally
 		return w - 1 - x, y
-	case 3: // upside down
+	case 3: // rotate by 180 degrees
 		return w - 1 - x, h - 1 - y
-	case 4: // upside down and mirrored
+	case 4: // mirrored vertically
 		return x, h - 1 - y
-	case 5: // mirrored about the main diagonal
+	case 5: // transpose
 		return y, x
-	case 6: // to be turned clockwise
+	case 6: // rotate clockwise
 		return h - 1 - y, x
-	case 7: // mirrored about the other diagonal
+	case 7: // transpose about the other diagonal
 		return h - 1 - y, w - 1 - x
-	case 8: // to be turned counter-clockwise
+	case 8: // rotate counter-clockwise
 		return y, w - 1 - x
 	}
 	return x, y

@@ -16,11 +16,11 @@ import (
 	"mvag-torch/configs"
 )
 
-// extensions are those of the images that can be read, in lower case: what data sets, calibrate and predict look for in
-// folders. What a file is, its content decides.
+// extensions are the lower-case extensions of the image formats that can be read. Data sets, calibrate and predict
+// search folders for them. The format of a file is detected from its content.
 var extensions = []string{".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
-// foreign are extensions of images that cannot be read.
+// foreign are extensions of image formats that cannot be read.
 var foreign = []string{
 	".arw", ".avif", ".bpg", ".cr2", ".cr3", ".dcm", ".dds", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jp2", ".jxl",
 	".nef", ".orf", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".psd", ".qoi", ".raw", ".tga",
@@ -30,14 +30,14 @@ func extensionIn(list []string, name string) bool {
 	return slices.Contains(list, strings.ToLower(path.Ext(name)))
 }
 
-// isImage reports whether a file is an image that can be read, by its name.
+// isImage reports whether a file has the extension of a readable image format.
 func isImage(name string) bool { return extensionIn(extensions, name) }
 
-// trimExt cuts the extension off a name.
+// trimExt removes the extension of a name.
 func trimExt(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
 
-// printable returns a file name or text as it can stand in a message of one line: as it is, or quoted where it holds
-// control characters or is not UTF-8.
+// printable returns a file name or text for a one-line message: unchanged, or quoted if it contains control characters
+// or invalid UTF-8.
 func printable(text string) string {
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return text
@@ -45,7 +45,7 @@ func printable(text string) string {
 	return strconv.Quote(text)
 }
 
-// oneLine makes the name in an error of package os printable.
+// oneLine makes the path in an error of package os printable.
 func oneLine(err error) error {
 	var e *fs.PathError
 	if errors.As(err, &e) && printable(e.Path) != e.Path {
@@ -54,20 +54,20 @@ func oneLine(err error) error {
 	return err
 }
 
-// hidden reports whether a name is one that operating systems and archives leave behind.
+// hidden reports whether a file is left behind by an operating system or archiver.
 func hidden(name string) bool { return strings.HasPrefix(name, ".") || name == "__MACOSX" }
 
-// files is where readers look for folders and images.
+// files is where a reader looks for folders and images: the disk, or the records of a cache.
 type files interface {
-	// list returns the names of the folders, or of the images, in dir, sorted.
+	// list returns the sorted names of the folders in dir, or of the images in it.
 	list(dir string, folders bool) ([]string, error)
-	// isFolder reports whether there is a folder.
+	// isFolder reports whether dir is a folder.
 	isFolder(dir string) bool
-	// stat returns an error where there is no file or folder of that path.
+	// stat returns an error if path does not exist.
 	stat(path string) error
 }
 
-// disk is files on the disk. Links are followed; one that leads nowhere, or in a circle, is an error.
+// disk is the file system. It follows links; a broken or circular link is an error.
 type disk struct{}
 
 func (disk) list(dir string, folders bool) ([]string, error) {
@@ -105,8 +105,8 @@ func (disk) stat(path string) error {
 	return oneLine(err)
 }
 
-// imagesIn returns the images that lie depth folders below dir, 0 for in it, as sorted paths relative to dir with
-// slashes. The depth is fixed, so links in a circle cannot hold it up.
+// imagesIn returns the images exactly depth folders below dir, as sorted slash-separated paths relative to dir. The
+// depth is fixed, so circular links do no harm.
 func imagesIn(f files, dir string, depth int) ([]string, error) {
 	names, err := f.list(dir, depth > 0)
 	if err != nil || depth == 0 {
@@ -125,16 +125,15 @@ func imagesIn(f files, dir string, depth int) ([]string, error) {
 	return found, nil
 }
 
-// masks finds the masks of a folder of images.
+// masks finds the mask of an image in a folder of masks.
 type masks struct {
 	files
 	dir    string
-	byName map[string]string // file by its path without extension
+	byName map[string]string // mask file by its path without extension
 	used   bool
 }
 
-// findMasks lists the masks in dir, in as many folders below it as the images are in. There need be no dir: masks are
-// optional.
+// findMasks lists the masks exactly depth folders below dir. Masks are optional: dir need not exist.
 func findMasks(f files, dir string, depth int) (*masks, error) {
 	m := &masks{files: f, dir: dir, byName: map[string]string{}}
 	if !f.isFolder(dir) {
@@ -157,8 +156,8 @@ func findMasks(f files, dir string, depth int) (*masks, error) {
 	return m, nil
 }
 
-// of returns the mask of an image, whose path is relative to its folder: the file of the same name, with _mask or
-// without, or "".
+// of returns the mask of an image, given by its path relative to its folder: the file of the same name, or with _mask
+// appended. It returns "" if there is none.
 func (m *masks) of(image string) string {
 	name := trimExt(image)
 	for _, name := range []string{name + "_mask", name} {
@@ -170,31 +169,31 @@ func (m *masks) of(image string) string {
 	return ""
 }
 
-// check refuses a folder of masks none of which belongs to an image, since the pixel metrics would be lost without a
-// word.
+// check returns an error if there are masks but none of them belongs to an image: the pixel metrics would silently be
+// missing.
 func (m *masks) check(example string) error {
 	name := trimExt(example)
 	switch {
 	case m.used:
 		return nil
 	case m.dir != "" && m.isFolder(filepath.Join(m.dir, name)): // MVTec LOCO
-		return fmt.Errorf("%s: have a folder of masks for %q, want one mask an image", printable(m.dir), example)
+		return fmt.Errorf("%s: have a folder of masks for %q, want one mask for each image", printable(m.dir), example)
 	case len(m.byName) == 0:
 		return nil
 	}
-	return fmt.Errorf("%s: have no mask named as its image, want %q or %q for %q", printable(m.dir), name+".png", name+"_mask.png", example)
+	return fmt.Errorf("%s: have no mask named like its image, want %q or %q for %q", printable(m.dir), name+".png", name+"_mask.png", example)
 }
 
-// reader reads the index of a data set, or its folders.
+// reader reads the index or the folders of a data set.
 type reader struct {
 	configs.Data
 	files
-	// probe makes sure that the first images and the first mask of every class are where an index says; other files are
-	// met when they are decoded.
+	// probe checks that the first images and the first mask of each class exist. Later files are first met when they
+	// are decoded.
 	probe bool
 }
 
-// wantFolder returns an error that names the setting and the layout wanted unless dir is a folder.
+// wantFolder returns an error that names the setting and the expected layout unless dir is a folder.
 func (r reader) wantFolder(key, dir, layout string) error {
 	if r.isFolder(dir) {
 		return nil
@@ -205,7 +204,7 @@ func (r reader) wantFolder(key, dir, layout string) error {
 	return fmt.Errorf("%s: no folder %q; %s", key, dir, layout)
 }
 
-// chooseClasses returns the classes asked for, or all that were found in dir.
+// chooseClasses returns the requested classes, or all that were found in dir.
 func chooseClasses(dir string, found, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		return found, nil

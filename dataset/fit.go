@@ -9,41 +9,49 @@ import (
 	"mvag-torch/configs"
 )
 
-// The rules by which a resized mask becomes yes or no (model.md section 6).
+// The rules that binarise a resized mask (model.md section 6).
 const (
-	MaskGT0  = "gt0"   // any value above 0 is a defect: masks grow by about a pixel
-	MaskGT05 = "gt0.5" // at least half covered
+	MaskGT0  = "gt0"   // any value above 0 is a defect, which grows masks by about a pixel
+	MaskGT05 = "gt0.5" // values of at least 128: the pixel is at least half covered
 )
 
-// Fit is what becomes of an image before the model: a resize to Resize x Resize pixels whatever its aspect (Pillow's
-// antialiased bilinear), then the Crop x Crop centre (model.md sections 6 and 7).
+// Fit is the geometry of preprocessing: images are resized to Resize x Resize pixels whatever their aspect ratio
+// (Pillow's antialiased bilinear filter), then cropped to the central Crop x Crop pixels (model.md sections 6 and 7).
 type Fit struct {
 	Resize, Crop int
-	Exif         bool // turn JPEG and TIFF images by their EXIF orientation
-	// Scaled decodes JPEGs at the least eighths of their size that are not below Resize. It needs libjpeg-turbo, and
-	// gives slightly other pixels.
+	Exif         bool // apply the EXIF orientation of JPEG and TIFF images
+	// Scaled decodes JPEGs at a reduced scale, the smallest multiple of 1/8 that is not below Resize. It needs
+	// libjpeg-turbo and changes pixels slightly.
 	Scaled bool
 }
 
-// NewFit is what cfg says becomes of images.
+// NewFit returns the preprocessing that cfg describes.
 func NewFit(cfg configs.Data) Fit {
 	return Fit{Resize: cfg.Resize, Crop: cfg.Crop, Exif: cfg.Exif, Scaled: cfg.Decode == "scaled"}
 }
 
-// offset is where the crop begins; a half goes to the even side, as in torchvision.
+// offset is where the crop begins. A half is rounded to even, as in torchvision.
 func (f Fit) offset() int {
 	return int(math.RoundToEven(float64(f.Resize-f.Crop) / 2))
 }
 
-// scratch is the memory that fitting one image needs.
+// Seen returns which part of an image of w x h pixels the model sees: a width x height rectangle at (x, y), in pixels of
+// the image, which need not be integers.
+func (f Fit) Seen(w, h int) (x, y, width, height float64) {
+	across, down := float64(w)/float64(f.Resize), float64(h)/float64(f.Resize)
+	at, side := float64(f.offset()), float64(f.Crop)
+	return at * across, at * down, side * across, side * down
+}
+
+// scratch is the reusable memory for fitting one image.
 type scratch struct {
 	resizer
 	file  []byte
 	plane []uint8 // fitted pixels
-	pix   []uint8 // of a decoded JPEG
+	pix   []uint8 // a decoded JPEG
 }
 
-// room returns n values, valid until the next call.
+// room returns memory for n values, valid until the next call.
 func (s *scratch) room(n int) []uint8 {
 	s.plane = slices.Grow(s.plane[:0], n)[:n]
 	return s.plane
@@ -51,17 +59,13 @@ func (s *scratch) room(n int) []uint8 {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Decode decodes an encoded image, which errors call name, and writes it fitted into dst as planes of red, green and
-// blue, [3, Crop, Crop]. It returns the size of the image in pixels before the fit, after the turn by its EXIF
-// orientation. It is safe for concurrent use.
-func (f Fit) Decode(data []byte, name string, dst []uint8) (w, h int, err error) {
-	return f.Image(View{Path: name, Data: data}, dst)
-}
-
-// Image is Decode for a view, out of its memory or its file. Of a strip it is one part.
+// Image decodes the image of v, from memory or from its file, and writes it fitted to dst as planes of red, green and
+// blue, [3, Crop, Crop]. It returns the width and height in pixels of the decoded image before the fit, after applying
+// its EXIF orientation. For a strip, image and size are those of the part. Errors name the file. It is safe for
+// concurrent use.
 func (f Fit) Image(v View, dst []uint8) (w, h int, err error) {
 	if want := 3 * f.Crop * f.Crop; len(dst) != want {
-		return 0, 0, fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
+		return 0, 0, fmt.Errorf("%s: dst: have %d values, want %d", printable(v.Path), len(dst), want)
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
@@ -73,7 +77,7 @@ func (f Fit) Image(v View, dst []uint8) (w, h int, err error) {
 	return r.full.X, r.full.Y, nil
 }
 
-// content returns the encoded image of a view, in memory of s where it is read from its file.
+// content returns the encoded image of v. A file is read into memory of s.
 func (v View) content(s *scratch) ([]byte, error) {
 	if v.Data != nil {
 		return v.Data, nil
@@ -89,7 +93,7 @@ func (s *scratch) readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// readImage decodes the image of v and takes its part.
+// readImage decodes the image of v, or its part of a strip.
 func (f Fit) readImage(s *scratch, v View) (raster, error) {
 	data, err := v.content(s)
 	if err != nil {
@@ -98,10 +102,10 @@ func (f Fit) readImage(s *scratch, v View) (raster, error) {
 	return f.decodePart(s, data, v.Path, v)
 }
 
-// decodePart decodes a file of v, its image or its mask, and takes its part.
+// decodePart decodes an image or mask file of v and cuts out its part.
 func (f Fit) decodePart(s *scratch, data []byte, name string, v View) (raster, error) {
 	if v.Parts > 0 {
-		f.Scaled = false // a part might begin within a pixel
+		f.Scaled = false // a part might begin between reduced pixels
 	}
 	r, err := f.decode(s, data, maxPixels)
 	if err == nil {
@@ -113,7 +117,7 @@ func (f Fit) decodePart(s *scratch, data []byte, name string, v View) (raster, e
 	return r, nil
 }
 
-// fit writes the three planes of an image.
+// fit resizes and crops r to three planes in dst.
 func (f Fit) fit(s *scratch, r raster, dst []uint8) {
 	s.resize(r, f.Resize, f.offset(), f.Crop, dst)
 	if r.channels == 1 {
@@ -123,9 +127,9 @@ func (f Fit) fit(s *scratch, r raster, dst []uint8) {
 	}
 }
 
-// Masks decodes the mask of v and returns it at size x size pixels, row by row, true where there is a defect: fitted as
-// the image is, then by nearest pixel as PyTorch's interpolate, then by each rule, MaskGT0 and MaskGT05. A mask of
-// another size than its image is an error. A good view has the empty mask.
+// Masks returns the mask of v by rule, MaskGT0 and MaskGT05: size x size pixels row by row, true for defects. The mask
+// is fitted like the image, resampled by nearest neighbour as PyTorch's interpolate does, then binarised. A good view
+// has an empty mask. A mask that differs in size from its image is an error.
 func (s Source) Masks(v View, size int) (map[string][]bool, error) {
 	n := s.Fit.Crop
 	switch {
@@ -153,19 +157,19 @@ func (s Source) Masks(v View, size int) (map[string][]bool, error) {
 	return byRules(s.Fit.fitMask(memory, r), n, size), nil
 }
 
-// byRules compares a fitted mask [n, n] by both rules at size x size pixels.
+// byRules resamples a fitted mask [n, n] to size x size pixels and binarises it by both rules.
 func byRules(plane []uint8, n, size int) map[string][]bool {
 	return map[string][]bool{MaskGT0: nearest(plane, n, size, 0), MaskGT05: nearest(plane, n, size, 127)}
 }
 
-// fitMask returns the fitted mask [Crop, Crop], which s holds.
+// fitMask returns the fitted mask [Crop, Crop], in memory of s.
 func (f Fit) fitMask(s *scratch, r raster) []uint8 {
 	plane := s.room(f.Crop * f.Crop)
 	s.resize(r, f.Resize, f.offset(), f.Crop, plane)
 	return plane
 }
 
-// size returns the size of the image of v from its header.
+// size returns width and height of the image of v from its header.
 func (f Fit) size(s *scratch, v View) (w, h int, err error) {
 	data, err := v.content(s)
 	if err != nil {
@@ -177,7 +181,7 @@ func (f Fit) size(s *scratch, v View) (w, h int, err error) {
 	return w / max(v.Parts, 1), h, nil
 }
 
-// sizeError is a mask of another size than its image.
+// sizeError says that a mask differs in size from its image.
 type sizeError struct {
 	v                          View
 	haveW, haveH, wantW, wantH int
@@ -209,8 +213,8 @@ func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
 	return r, nil
 }
 
-// nearest samples an n x n plane at size x size pixels and compares. The index is computed in float32 since PyTorch
-// does.
+// nearest resamples a plane [n, n] to size x size pixels and compares values with a threshold. The index is computed in
+// float32 as in PyTorch.
 func nearest(plane []uint8, n, size int, above uint8) []bool {
 	at := make([]int, size)
 	scale := float32(n) / float32(size)

@@ -119,7 +119,7 @@ func TestFitOffset(t *testing.T) {
 func TestFitRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.png")
 	writeFile(t, path, pngBytes(t, texture(4, 4)))
-	wantError(t, fitFile(Fit{Resize: 4, Crop: 4}, path, make([]uint8, 47)), "have room for 47 values, want 48")
+	wantError(t, fitFile(Fit{Resize: 4, Crop: 4}, path, make([]uint8, 47)), "dst: have 47 values, want 48")
 }
 
 // maskOf returns the mask of a view by one rule.

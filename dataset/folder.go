@@ -11,9 +11,9 @@ import (
 	"slices"
 )
 
-// folder opens folders of a user's own images: <root>/<good>, or <root>/<class>/<good> for several classes; likewise
-// <bad>, in which folders are defect codes, and <masks>, which mirrors <bad>. Of the good objects of a class,
-// data.holdout are kept for testing.
+// folder reads a user's own folders: <root>/<good>, or <root>/<class>/<good> for several classes; next to it <bad>,
+// whose subfolders are defect codes, and <masks>, which mirrors <bad>. The fraction data.holdout of the good objects of
+// a class is for testing.
 func (r reader) folder() (*Set, error) {
 	p, err := r.pattern()
 	if err != nil {
@@ -45,7 +45,7 @@ func (r reader) folder() (*Set, error) {
 	return r.classes(p, folders, r.readFolder)
 }
 
-// rootName is the name of the class where data.root is that of one.
+// rootName is the class name if data.root contains a single class.
 func (r reader) rootName() (string, error) {
 	root, err := filepath.Abs(r.Root)
 	return filepath.Base(root), err
@@ -56,7 +56,7 @@ func (r reader) readFolder(t *tree, dir string) error {
 	if err := t.add(filepath.Join(dir, r.Good), "good", "", "", false); err != nil {
 		return err
 	}
-	hold(t.shots, r.Holdout)
+	holdOut(t.shots, r.Holdout)
 	bad := filepath.Join(dir, r.Bad)
 	if r.Bad == "" || !r.isFolder(bad) {
 		return nil
@@ -65,7 +65,7 @@ func (r reader) readFolder(t *tree, dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, code := range append([]string{""}, codes...) { // first the images in bad itself
+	for _, code := range append([]string{""}, codes...) { // images in bad itself come first
 		masks := ""
 		if r.Masks != "" {
 			masks = filepath.Join(dir, r.Masks, code)
@@ -78,10 +78,10 @@ func (r reader) readFolder(t *tree, dir string) error {
 	return nil
 }
 
-// hold marks a share of the objects as test objects: those whose names have the lowest hashes, so that an image more
-// or less moves one object at most. At least one object stays for training, and one is held where the share is not 0
-// and there are two.
-func hold(shots []shot, share float64) {
+// holdOut marks a fraction of the objects for testing: those whose names have the lowest hashes, so that adding or
+// removing an image moves at most one object. If there are two objects and the fraction is not 0, each side gets at
+// least one.
+func holdOut(shots []shot, fraction float64) {
 	type ranked struct {
 		object string
 		hash   [sha256.Size]byte
@@ -94,16 +94,16 @@ func hold(shots []shot, share float64) {
 			objects = append(objects, ranked{s.object, sha256.Sum256([]byte(s.object))})
 		}
 	}
-	if share == 0 || len(objects) < 2 {
+	if fraction == 0 || len(objects) < 2 {
 		return
 	}
 	slices.SortFunc(objects, func(a, b ranked) int { return cmp.Compare(string(a.hash[:]), string(b.hash[:])) })
-	n := min(max(int(math.Round(share*float64(len(objects)))), 1), len(objects)-1)
-	held := map[string]bool{}
+	n := min(max(int(math.Round(fraction*float64(len(objects)))), 1), len(objects)-1)
+	test := map[string]bool{}
 	for _, o := range objects[:n] {
-		held[o.object] = true
+		test[o.object] = true
 	}
 	for i := range shots {
-		shots[i].test = held[shots[i].object]
+		shots[i].test = test[shots[i].object]
 	}
 }

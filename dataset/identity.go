@@ -6,19 +6,19 @@ import (
 	"path/filepath"
 )
 
-// Stamp identifies a file and its content without reading it: content is taken as unchanged while name, size and time
-// of modification are the same.
+// Stamp identifies a file and its content without reading it. Content counts as unchanged while name, size and
+// modification time are the same.
 type Stamp struct {
-	Name     string `json:"name"`     // relative to data.root, with slashes; "" where there is no file
-	Size     int64  `json:"size"`     // in bytes, -1 where the file is not there
+	Name     string `json:"name"`     // slash-separated path relative to data.root, "" if there is no file
+	Size     int64  `json:"size"`     // in bytes, -1 if the file does not exist
 	Modified int64  `json:"modified"` // in nanoseconds since 1970
 }
 
-// String is the stamp as a line, whatever bytes the name has.
+// String returns the stamp in one line.
 func (s Stamp) String() string { return fmt.Sprintf("%q %d %d", s.Name, s.Size, s.Modified) }
 
-// Stamps returns those of the image and the mask of a view. What is in the cache has the stamp of the file that it was
-// made from, whether that file is there or not.
+// Stamps returns the stamps of the image and the mask of v. For what is in the cache, they are the stamps of the
+// original files when they were prepared.
 func (s Source) Stamps(v View) (image, mask Stamp) {
 	return s.stamp(kindImage, v), s.stamp(kindMask, v)
 }
@@ -40,12 +40,12 @@ func (s Source) stamp(kind string, v View) Stamp {
 	return Stamp{string(k.Path), is.Size, is.Modified}
 }
 
-// Identity returns a SHA-256 in hexadecimal of objects and their files: of class, ID, and for each view its camera, its
-// defect code, how its files are read, and the [Stamp] of its image and mask. It is the same from the files and from a
-// cache of them, and for a set that was moved with its times; content that changed with neither size nor time is not
-// noticed.
+// Identity returns a hexadecimal SHA-256 over objects and their files: class, ID, and for each view its camera, defect
+// code, how its files are read, and the [Stamp] of image and mask. It is the same with and without a cache, and for a
+// set that was copied together with its modification times. It does not notice content that changes without changing
+// size or time.
 func (s *Set) Identity(objects []Object) string {
-	hash := sha256.New() // to which writing never fails
+	hash := sha256.New() // writing to it never fails
 	for i := range objects {
 		o := &objects[i]
 		fmt.Fprintf(hash, "%q %q\n", o.Class, o.ID)

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// index is a Real-IAD index file (realiad.md section B2).
+// index is an index file of Real-IAD (realiad.md section B2).
 type index struct {
 	Meta  indexMeta    `json:"meta"`
 	Train []indexEntry `json:"train"`
@@ -28,7 +28,7 @@ type indexEntry struct {
 	MaskPath     *string `json:"mask_path"`
 }
 
-// mask returns the mask path, "" where there is none.
+// mask returns the mask path, "" if there is none.
 func (e indexEntry) mask() string {
 	if e.MaskPath == nil {
 		return ""
@@ -36,9 +36,9 @@ func (e indexEntry) mask() string {
 	return *e.MaskPath
 }
 
-// parseIndex reads the three keys of an index file, each exactly once and none besides: an unknown one could be a split
-// nobody would use. Inside meta and entries further keys are annotations and skipped; what the program needs is checked
-// by its presence. Errors give the byte at which reading stopped.
+// parseIndex reads an index file with the keys meta, train and test, each exactly once. Other top-level keys are
+// refused because they could be splits that would be ignored. Unknown keys inside meta and entries are annotations and
+// are skipped; whether required values are present is checked later. Errors give the byte offset.
 func parseIndex(data []byte) (*index, error) {
 	p := indexParser{dec: json.NewDecoder(bytes.NewReader(data)), data: data}
 	var idx index
@@ -80,7 +80,7 @@ func parseIndex(data []byte) (*index, error) {
 	return &idx, nil
 }
 
-// indexParser adds positions to the errors of a JSON decoder.
+// indexParser adds byte offsets to the errors of a JSON decoder.
 type indexParser struct {
 	dec  *json.Decoder
 	data []byte
@@ -90,7 +90,7 @@ func (p *indexParser) errorf(format string, args ...any) error {
 	return fmt.Errorf("byte %d: %w", p.dec.InputOffset(), fmt.Errorf(format, args...))
 }
 
-// fail words an error of the decoder that came up while reading what.
+// fail describes an error of the decoder that occurred while reading what.
 func (p *indexParser) fail(what string, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -98,8 +98,8 @@ func (p *indexParser) fail(what string, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("truncated at byte %d, in %s: %w", len(p.data), what, io.ErrUnexpectedEOF)
 	case errors.As(err, &syntax):
-		// The decoder does not count what it reads token by token; a second look at the whole finds the same fault and
-		// its true place.
+		// The decoder does not count bytes when it reads tokens. Parsing everything again gives the offset of the same
+		// error.
 		errors.As(json.Unmarshal(p.data, new(json.RawMessage)), &syntax)
 		return fmt.Errorf("byte %d, in %s: %w", syntax.Offset, what, syntax)
 	case errors.As(err, &kind):
@@ -108,7 +108,7 @@ func (p *indexParser) fail(what string, err error) error {
 	return p.errorf("%s: %w", what, err)
 }
 
-// open reads the delimiter that begins what.
+// open reads the opening delimiter of what.
 func (p *indexParser) open(want json.Delim, what string) error {
 	token, err := p.dec.Token()
 	if err != nil {
@@ -125,7 +125,7 @@ func (p *indexParser) key() (string, error) {
 	if err != nil {
 		return "", p.fail("the index", err)
 	}
-	return token.(string), nil // the decoder lets only strings be keys
+	return token.(string), nil // the decoder accepts only strings as keys
 }
 
 func (p *indexParser) value(v any, what string) error {
@@ -159,7 +159,7 @@ func (p *indexParser) close() error {
 		return p.fail("the index", err)
 	}
 	if _, err := p.dec.Token(); err != io.EOF {
-		return p.errorf("have data after the end of the index, want none")
+		return p.errorf("have data after the end of the index")
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"mvag-torch/internal/libjpeg"
 )
 
-// jpegDecoder names what decodes JPEGs.
+// jpegDecoder names the JPEG decoder.
 func (f Fit) jpegDecoder() string {
 	switch {
 	case f.Scaled:
@@ -19,7 +19,7 @@ func (f Fit) jpegDecoder() string {
 	return "image/jpeg"
 }
 
-// checkDecoder refuses scaled decoding where nothing can do it.
+// checkDecoder returns an error if scaled decoding is requested but not available.
 func (f Fit) checkDecoder() error {
 	if f.Scaled && !libjpeg.Available {
 		return errors.New(`data.decode: have "scaled", want "exact": this program is built without libjpeg-turbo (make build TAGS=libjpeg)`)
@@ -27,7 +27,7 @@ func (f Fit) checkDecoder() error {
 	return nil
 }
 
-// eighths is the scale at which an image of w x h pixels is decoded: the least at which it is not smaller than Resize.
+// eighths is the scale at which a w x h image is decoded, in 1/8: the smallest that does not fall below Resize.
 func (f Fit) eighths(w, h int) int {
 	for n := 1; f.Scaled && n < 8; n++ {
 		if (min(w, h)*n+7)/8 >= f.Resize {
@@ -55,7 +55,7 @@ func (f Fit) libjpeg(s *scratch, data []byte, w, h int) (raster, error) {
 		return raster{}, errors.New("have CMYK without Adobe's marker, want it with one")
 	}
 	for i, v := range r.pix {
-		r.pix[i] = 255 - v // Adobe stores the light, not the ink
+		r.pix[i] = 255 - v // Adobe stores light instead of ink
 	}
 	return newRaster(&image.CMYK{Pix: r.pix, Stride: channels * r.w, Rect: image.Rect(0, 0, r.w, r.h)})
 }

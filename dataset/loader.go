@@ -11,40 +11,40 @@ import (
 	"sync/atomic"
 )
 
-// Batch is S whole objects, decoded.
+// Batch is S decoded objects.
 type Batch struct {
-	Index   int       // number of the batch in the run, or in the pass over the list
+	Index   int       // index of the batch in the run, or in the pass over the list
 	Objects []*Object // [S]
 	Views   int       // V
-	Pixels  []uint8   // [S*V, 3, Crop, Crop], object-major; absent views are zeros
-	Present []bool    // [S*V]; false where there is no image or it was left out
+	Pixels  []uint8   // [S*V, 3, Crop, Crop], object-major; absent views are zero
+	Present []bool    // [S*V]; false if there is no image or it was left out
 }
 
-// LoaderOptions are what a loader needs besides its objects.
+// LoaderOptions configure a loader.
 type LoaderOptions struct {
 	Source  Source
-	Objects int   // S, objects in a batch
-	Seed    int64 // order of training objects; unused in evaluation
+	Objects int   // S, objects per batch
+	Seed    int64 // seed of the order in training; unused in evaluation
 	Start   int   // index of the first batch: a resumed run's iteration
-	Count   int   // number of batches; 0 means without end in training, all in evaluation
-	Workers int   // decoding goroutines; 0 means one a CPU
-	// Prefetch is the number of batches decoded ahead, at least 1; memory is bounded by it and by the batches that the
-	// caller holds.
+	Count   int   // number of batches; 0 means endless in training, all in evaluation
+	Workers int   // decoding goroutines; 0 means one per CPU
+	// Prefetch is the number of batches decoded ahead, at least 1. It bounds memory, together with the batches that the
+	// caller keeps.
 	Prefetch int
 }
 
-// Memory is what a loader of objects with that many views takes once it runs, in bytes: the batches decoded ahead, one
-// at work and one given back. What a worker needs to decode one image comes on top, and depends on its size.
+// Memory returns the memory of a running loader in bytes, for objects with that many views: the batches decoded ahead,
+// one in progress and one recycled. Each worker also needs memory for one decoded image, which depends on its size.
 func (opt LoaderOptions) Memory(views int) int64 {
 	side := int64(opt.Source.Fit.Crop)
 	return int64(opt.Prefetch+2) * int64(opt.Objects) * int64(views) * 3 * side * side
 }
 
-// errClosed is what Next returns after Close.
+// errClosed is returned by Next after Close.
 var errClosed = errors.New("dataset: the loader is closed")
 
-// Loader decodes batches ahead of their use. Next, Recycle and Close belong to one goroutine; cancelling the context
-// works from anywhere.
+// Loader decodes batches ahead. Next, Recycle and Close must be called by one goroutine; the context may be cancelled
+// from anywhere.
 type Loader struct {
 	opt    LoaderOptions
 	views  int
@@ -53,20 +53,20 @@ type Loader struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	slots chan struct{} // one token a batch between its planning and Next
+	slots chan struct{} // one token per batch from its planning until Next returns it
 	queue chan *pending // in order; never fuller than slots
 	tasks chan task
-	free  chan []uint8 // recycled pixels
-	err   error        // what ended the loader
+	free  chan []uint8 // recycled Pixels
+	err   error        // why the loader ended
 }
 
 // pending is a batch whose images are being decoded.
 type pending struct {
 	batch *Batch
 	errs  []error // [S*V]
-	lost  []error // [S*V], of images left out
+	lost  []error // [S*V], errors of images left out
 	left  atomic.Int32
-	done  chan struct{} // closed when left is 0
+	done  chan struct{} // closed when left reaches 0
 }
 
 // task is one image of a batch.
@@ -77,8 +77,8 @@ type task struct {
 	dst  []uint8 // [3, Crop, Crop]
 }
 
-// NewTrainLoader returns a loader of endless shuffled epochs. Batch k is a pure function of the objects, Seed and k,
-// whatever Start, Workers and Prefetch. Objects that do not fill a batch sit out their epoch.
+// NewTrainLoader returns a loader of endless shuffled epochs. Batch k depends only on the objects, Seed and k, not on
+// Start, Workers and Prefetch. Objects that do not fill a batch are left out of their epoch.
 func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
 	order, err := TrainOrder(objects, opt.Objects, opt.Seed)
 	if err != nil {
@@ -87,7 +87,7 @@ func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*
 	return newLoader(ctx, len(objects[0].Views), opt, true, order), nil
 }
 
-// NewEvalLoader returns a loader of one pass over objects in their order; the last batch may be smaller.
+// NewEvalLoader returns a loader that passes once over objects in order. The last batch may be smaller.
 func NewEvalLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*Loader, error) {
 	if len(objects) == 0 {
 		return nil, errors.New("no images: have 0 objects, want at least one")
@@ -114,8 +114,8 @@ func newLoader(ctx context.Context, views int, opt LoaderOptions, train bool, pl
 	return l
 }
 
-// Next returns the next batch. Batches come in order, however their images are decoded. It returns io.EOF after the
-// last; the first error, which names the file at fault, ends the loader, and so does the end of the context.
+// Next returns the next batch, in order. It returns io.EOF after the last. The first error, which names the file, ends
+// the loader; so does the end of the context.
 func (l *Loader) Next() (*Batch, error) {
 	if l.err != nil {
 		return nil, l.err
@@ -130,7 +130,7 @@ func (l *Loader) Next() (*Batch, error) {
 }
 
 func (l *Loader) next() (*Batch, error) {
-	if l.ctx.Err() != nil { // else a batch that is ready might be preferred
+	if l.ctx.Err() != nil { // otherwise a batch that is ready might be chosen
 		return nil, context.Cause(l.ctx)
 	}
 	var p *pending
@@ -159,9 +159,9 @@ func (l *Loader) next() (*Batch, error) {
 	return p.batch, p.leaveOut(l.train)
 }
 
-// leaveOut puts objects without the images that could not be read into the batch, as if the index did not have them.
-// Which ones are absent depends on the files alone and moves no other object, so a resumed run sees the same batches.
-// Training needs an image a batch.
+// leaveOut replaces objects with images that could not be read by copies without those images, as if the index did not
+// contain them. Which images are absent depends only on the files and moves no other object, so a resumed run sees the
+// same batches. A training batch needs at least one image.
 func (p *pending) leaveOut(train bool) error {
 	b := p.batch
 	for i, err := range p.lost {
@@ -169,7 +169,7 @@ func (p *pending) leaveOut(train bool) error {
 			continue
 		}
 		if train && !slices.Contains(b.Present, true) {
-			return fmt.Errorf("%w; nor can any other image of this batch, and data.on_error: skip needs one", err)
+			return fmt.Errorf("%w; no other image of this batch can be read either, and data.on_error: skip needs one", err)
 		}
 		o := *b.Objects[i/b.Views]
 		o.Views = slices.Clone(o.Views)
@@ -179,19 +179,19 @@ func (p *pending) leaveOut(train bool) error {
 	return nil
 }
 
-// Recycle gives the pixels of a batch back for a later one; the caller must not use them any more. Without it every
-// batch is allocated anew.
+// Recycle returns the pixels of a batch to the loader for reuse; the caller must not use them afterwards. It is
+// optional.
 func (l *Loader) Recycle(b *Batch) {
 	pixels := b.Pixels
 	b.Pixels = nil
 	select {
 	case l.free <- pixels:
-	default: // the caller held more than the loader needs
+	default: // the caller kept more batches than the loader needs
 	}
 }
 
-// Close stops the goroutines and waits for them, for the time of one image at most. It need not be called after an
-// error of Next, but may be.
+// Close stops the goroutines and waits for them, at most for the time of one image. After an error of Next it is
+// optional.
 func (l *Loader) Close() {
 	l.cancel(errClosed)
 	l.wg.Wait()
@@ -200,7 +200,7 @@ func (l *Loader) Close() {
 	}
 }
 
-// dispatch plans batches and hands out their images, in order.
+// dispatch plans batches and distributes their images, in order.
 func (l *Loader) dispatch(plan func(k int) []*Object) {
 	defer close(l.queue)
 	defer close(l.tasks)
@@ -226,7 +226,7 @@ func (l *Loader) dispatch(plan func(k int) []*Object) {
 	}
 }
 
-// prepare allocates a batch and lists the images to decode into it.
+// prepare allocates a batch and lists the images to decode.
 func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 	n := len(objects) * l.views
 	size := 3 * l.opt.Source.Fit.Crop * l.opt.Source.Fit.Crop
@@ -255,7 +255,7 @@ func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 	return p, tasks
 }
 
-// pixels returns recycled memory for n values where it is large enough.
+// pixels returns memory for n values, recycled if large enough.
 func (l *Loader) pixels(n int) []uint8 {
 	select {
 	case buf := <-l.free:

@@ -11,19 +11,20 @@ import (
 	"strings"
 )
 
-// Naming is how names say which object and which camera an image belongs to. A checkpoint remembers that of its
-// training set, so that new images are grouped as those of the training were.
+// Naming says how file names encode objects and cameras. A checkpoint stores the naming of its training set so that new
+// images are grouped in the same way.
 type Naming struct {
-	// Pattern is the pattern of file names (data.pattern, --pattern): {object}, {camera} and {class} stand for text
-	// without a slash, * for text that does not matter, all else for itself. "{object}/{camera}" means a folder an
-	// object. Without an extension, images of every kind are meant.
+	// Pattern describes file names (data.pattern, --pattern). {object}, {camera} and {class} stand for text without a
+	// slash, * for any text without a slash; the rest is literal. "{object}/{camera}" is a folder for each object.
+	// Without an extension, all image formats match. An empty pattern means Real-IAD's names where they match, and
+	// otherwise makes each image an object.
 	Pattern string `json:"pattern,omitempty"`
-	// Cameras are the names of the cameras by index; nil where they are numbered from 1.
+	// Cameras are the camera names by index, or nil if cameras are numbered from 1.
 	Cameras []string `json:"cameras,omitempty"`
 }
 
-// index returns the 0-based index of a camera: by its name, or by its number from 1 (also as C3) where no camera is
-// named by a number. An image without a camera is of the first.
+// index returns the 0-based index of a camera, given by name, or by number from 1 (also as C3) if no camera name is a
+// number. No name means the first camera.
 func (n Naming) index(camera string) (int, error) {
 	if camera == "" {
 		return 0, nil
@@ -41,7 +42,8 @@ func (n Naming) index(camera string) (int, error) {
 	return 0, fmt.Errorf("camera: have %q, want a number from 1", camera)
 }
 
-// cameraNumber reads a number from 1, also as C3. A number too large for any model is 1<<30, which is refused later.
+// cameraNumber parses a camera number from 1, also as C3. A number too large for any model becomes 1<<30, which is
+// refused later.
 func cameraNumber(name string) (int, bool) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(name, "C"), 10, 30)
 	if errors.Is(err, strconv.ErrRange) {
@@ -50,8 +52,8 @@ func cameraNumber(name string) (int, bool) {
 	return int(n), err == nil && n > 0
 }
 
-// nameCameras returns the names of the cameras of a set by index: nil where all are numbers from 1 to views. Other
-// names are ordered, 2 before 10, and there must be as many as views.
+// nameCameras returns the camera names of a set by index, or nil if all are numbers from 1 to views. Names are sorted,
+// 2 before 10; there must be exactly views of them.
 func nameCameras(listings []listing, views int) ([]string, error) {
 	numbers, seen := true, map[string]bool{}
 	var names []string
@@ -75,7 +77,7 @@ func nameCameras(listings []listing, views int) ([]string, error) {
 	return names, nil
 }
 
-// natural orders numbers by value and before words.
+// natural compares names: numbers by value, and before words.
 func natural(a, b string) int {
 	x, errX := strconv.Atoi(a)
 	y, errY := strconv.Atoi(b)
@@ -93,16 +95,16 @@ func natural(a, b string) int {
 // pattern is a compiled Naming.Pattern.
 type pattern struct {
 	text  string
-	match *regexp.Regexp // of the path without its extension; nil: every image is an object
-	ext   string         // of the images meant; "" means any
-	depth int            // number of folders in it
+	match *regexp.Regexp // matches a path without extension; nil if each image is an object
+	ext   string         // of matching images; "" means any
+	depth int            // number of slashes
 }
 
-// fields are what may stand in braces. The object takes as much of a name as it can, the class and the camera as
-// little; a camera prefers digits, so that in C{camera}* they are not cut.
+// fields are the placeholders of a pattern. The object matches as much as possible, class and camera as little. A
+// camera prefers a run of digits, so that C{camera}* does not cut a number short.
 var fields = map[string]string{"class": `(?P<class>[^/]+?)`, "object": `(?P<object>[^/]+)`, "camera": `(?P<camera>[0-9]+|[^/]+?)`}
 
-// newPattern compiles a pattern; "" takes every image as an object.
+// newPattern compiles a pattern. The empty pattern makes each image an object.
 func newPattern(text string) (pattern, error) {
 	p := pattern{text: text, depth: strings.Count(text, "/")}
 	if text == "" {
@@ -143,18 +145,18 @@ func newPattern(text string) (pattern, error) {
 	return p, err
 }
 
-// has reports whether a field stands in the pattern.
+// has reports whether the pattern has a field.
 func (p pattern) has(field string) bool { return p.match != nil && p.match.SubexpIndex(field) >= 0 }
 
-// takes reports whether an image has the extension that the pattern asks for.
+// takes reports whether an image has the extension of the pattern.
 func (p pattern) takes(name string) bool {
 	return p.ext == "" || strings.EqualFold(path.Ext(name), p.ext)
 }
 
-// parts are the fields of a name, "" where the pattern has none.
+// parts are the fields of a name, "" if the pattern does not have them.
 type parts struct{ class, object, camera string }
 
-// split takes the path of an image apart, which has as many folders as the pattern.
+// split extracts the fields of a path, which has as many folders as the pattern.
 func (p pattern) split(name string) (parts, error) {
 	stem := trimExt(name)
 	if p.match == nil {
@@ -173,8 +175,8 @@ func (p pattern) split(name string) (parts, error) {
 	return parts{field("class"), field("object"), field("camera")}, nil
 }
 
-// splitRealIAD takes the name of an image of Real-IAD apart, as gear_0001_NG_AK_C3_20261124120000.jpg: the camera is
-// the last field C<number>, the object what stands before it. Some names have no time, others a double underscore.
+// splitRealIAD splits a name of Real-IAD such as gear_0001_NG_AK_C3_20261124120000.jpg. The camera is the last field
+// C<number>, the object what precedes it. Some names have no time; others contain empty fields.
 func splitRealIAD(name string) (object, camera string, ok bool) {
 	fields := strings.Split(trimExt(path.Base(name)), "_")
 	for i := len(fields) - 1; i > 0; i-- {

@@ -7,9 +7,10 @@ import (
 	"math/rand/v2"
 )
 
-// TrainOrder returns the plan of endless training: batch k holds the s objects from place (k mod n/s)*s on of the order
-// of epoch k/(n/s), which depends on the seed and the epoch only. What n/s leaves over sits out that epoch. Plans are
-// asked for by one goroutine. It is an error where the objects do not fill one batch.
+// TrainOrder returns the order of endless training with s objects per batch, for use by one goroutine. With n objects,
+// an epoch has n/s batches. Batch k is in epoch e = k/(n/s) and contains objects (k mod n/s)*s to (k mod n/s)*s+s-1 of
+// the permutation of that epoch, which depends only on the seed and e. The remaining n mod s objects are left out of
+// the epoch. Fewer than s objects are an error.
 func TrainOrder(objects []Object, s int, seed int64) (func(k int) []*Object, error) {
 	if len(objects) == 0 {
 		return nil, errors.New("no training images: have 0 training objects, want at least one batch")
@@ -31,7 +32,7 @@ func TrainOrder(objects []Object, s int, seed int64) (func(k int) []*Object, err
 	}, nil
 }
 
-// evalOrder returns the plan of one pass in order; the last batch may be smaller, and nil follows it.
+// evalOrder returns the order of one pass. The last batch may be smaller; after it, batches are nil.
 func evalOrder(objects []Object, s int) func(k int) []*Object {
 	return func(k int) []*Object {
 		if k > (len(objects)-1)/s {
@@ -46,8 +47,8 @@ func evalOrder(objects []Object, s int) func(k int) []*Object {
 	}
 }
 
-// permutation shuffles 0..n-1 (Fisher and Yates). It draws from the generator itself, whose numbers are fixed for good,
-// so that a run can be resumed by a program built with another Go.
+// permutation shuffles 0..n-1 (Fisher-Yates). It uses the generator directly, whose sequence is specified, so that a
+// run can be resumed by a program built with another version of Go.
 func permutation(n int, seed, stream uint64) []int {
 	random := rand.NewPCG(seed, stream)
 	order := make([]int, n)

@@ -19,49 +19,49 @@ import (
 	"mvag-torch/internal/machine"
 )
 
-// shardBytes is the most that the records of a shard take; what a killed preparation loses is less than that.
+// shardBytes is the maximum size of the records of a shard. A killed preparation loses less than that.
 var shardBytes int64 = 256 << 20
 
-// Preparation is what Prepare is about to do.
+// Preparation describes what Prepare is about to do.
 type Preparation struct {
 	Folder   string
-	Images   int   // of the set
-	Masks    int   // of the set
-	Have     int   // images and masks that are there already
-	Replaced int   // shards that are damaged, or hold files that have changed
+	Images   int   // in the set
+	Masks    int   // in the set
+	Have     int   // images and masks already prepared
+	Replaced int   // shards that are damaged or contain files that have changed
 	Bytes    int64 // to be written
 	Free     int64 // on the disk
 	Shards   int   // to be written
 }
 
-// PrepareOptions show a preparation; each may be nil.
+// PrepareOptions are callbacks of a preparation; each may be nil.
 type PrepareOptions struct {
 	Begin    func(Preparation)
-	Progress func(done, total int) // images and masks, by one goroutine at a time
+	Progress func(done, total int) // images and masks; never called concurrently
 
-	writer func(io.WriterAt) io.WriterAt // stands between a shard and the disk in tests
+	writer func(io.WriterAt) io.WriterAt // wraps the file of a shard in tests
 }
 
-// preparer is a preparation under way.
+// preparer is the state of a preparation.
 type preparer struct {
 	cfg    configs.Data
 	source Source
 	opt    PrepareOptions
 	have   map[key]bool
-	drop   []string // shards to be replaced
-	freed  int64    // bytes of them
-	next   int      // number of the next shard
+	drop   []string // shards to replace
+	freed  int64    // bytes of drop
+	next   int      // index of the next shard
 	done   int
 	total  int
 }
 
-// Prepare decodes, resizes and crops the images and masks of set, which was opened by cfg without its cache, into the
-// folder data.cache. What is there already stays. Shards appear whole or not at all, so a killed preparation goes on
-// where it was, but for the shard it was at. A folder of another preprocessing is an error; files that have changed are
-// prepared anew.
+// Prepare decodes, resizes and crops the images and masks of set and writes them to the folder data.cache. set was
+// opened with cfg, but without its cache. What exists already is kept. Shards are written atomically, so after an
+// interruption Prepare continues behind the last complete shard. A cache of other preprocessing is an error; files that
+// have changed are prepared again.
 func Prepare(ctx context.Context, cfg configs.Data, set *Set, opt PrepareOptions) error {
 	if cfg.Cache == "" {
-		return errors.New("data.cache: have no folder, want one for the prepared images")
+		return errors.New("data.cache: have none, want a folder for the prepared images")
 	}
 	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))
@@ -100,15 +100,16 @@ func lock(name string) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("data.cache: %s: another preparation is at work in this folder", printable(filepath.Dir(name)))
+		return nil, fmt.Errorf("data.cache: %s: another preparation is running in this folder", printable(filepath.Dir(name)))
 	}
 	return func() { f.Close() }, nil
 }
 
-// unfinished are the names of files that a killed preparation left: atomicfile's, and those of version 1.
+// unfinished matches the files that a killed preparation leaves: temporary files of atomicfile, and of format version
+// 1.
 var unfinished = regexp.MustCompile(`^(\.[0-9a-f]{16}\.tmp|\.pixels-[0-9]+)$`)
 
-// scan looks at what is there.
+// scan removes unfinished files and looks at the shards that exist.
 func (p *preparer) scan() error {
 	entries, err := os.ReadDir(p.cfg.Cache)
 	if err != nil {
@@ -137,7 +138,7 @@ func (p *preparer) scan() error {
 	return nil
 }
 
-// look takes the records of a shard into account, unless it is damaged or one of its files has changed.
+// look records what a shard contains, unless it is damaged or one of its files has changed.
 func (p *preparer) look(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -150,7 +151,7 @@ func (p *preparer) look(name string) error {
 	}
 	x, err := readShard(f, info.Size())
 	switch want := p.source.Fit.preprocessing(); {
-	case errors.Is(err, errNoShard): // not ours to replace
+	case errors.Is(err, errNoShard): // not a file to replace
 		return fmt.Errorf("data.cache: %s: %w", printable(name), err)
 	case err != nil:
 		p.replace(name, info.Size())
@@ -176,11 +177,11 @@ func (p *preparer) replace(name string, size int64) {
 	p.freed += size
 }
 
-// plan lists what is to be done, a list a shard, and makes sure that the disk has room for it.
+// plan divides the work into shards and checks that the disk has room for them.
 func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
 	plan := Preparation{Folder: p.cfg.Cache, Replaced: len(p.drop)}
 	var shards [][]prepareTask
-	end := int64(shardData) // of the records in the last shard
+	end := int64(shardData) // offset of the next record in the last shard
 	err := set.keys(p.cfg.Root, func(k key, v View) error {
 		if k.Kind == kindMask {
 			plan.Masks++
@@ -191,7 +192,7 @@ func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
 			plan.Have++
 			return nil
 		}
-		p.have[k] = true // a file may be there twice
+		p.have[k] = true // a file may be in the set twice
 		size := align(k.length(p.cfg.Crop))
 		if len(shards) == 0 || end+size > shardData+shardBytes {
 			shards, end = append(shards, nil), shardData
@@ -212,7 +213,7 @@ func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
 
 func align(n int64) int64 { return (n + recordAlign - 1) / recordAlign * recordAlign }
 
-// announce tells the plan and compares it with the disk.
+// announce reports the plan and compares it with free disk space.
 func (p *preparer) announce(plan Preparation) error {
 	free, err := machine.DiskFree(p.cfg.Cache)
 	if err != nil {
@@ -230,7 +231,7 @@ func (p *preparer) announce(plan Preparation) error {
 	return nil
 }
 
-// shard prepares one shard.
+// shard prepares and writes one shard.
 func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
 	name := filepath.Join(p.cfg.Cache, fmt.Sprintf("pixels-%05d.shard", p.next))
 	p.next++
@@ -285,7 +286,7 @@ func (p *preparer) fill(ctx context.Context, w io.WriterAt, tasks []prepareTask)
 	return g.Wait()
 }
 
-// cpus is the number of goroutines for data.workers.
+// cpus returns the number of goroutines for data.workers.
 func cpus(workers int) int {
 	if workers > 0 {
 		return workers

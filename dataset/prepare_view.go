@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// keys calls each for the key of every image of the set and of every mask that evaluation asks for.
+// keys calls each for every image of the set and every mask that evaluation uses.
 func (s *Set) keys(root string, each func(k key, v View) error) error {
 	for _, objects := range [][]Object{s.Train, s.Test} {
 		for i := range objects {
@@ -27,7 +27,7 @@ func (s *Set) keys(root string, each func(k key, v View) error) error {
 	return nil
 }
 
-// kinds are the kinds of records that a view has.
+// kinds returns the kinds of records that a view has.
 func (v View) kinds() []string {
 	switch {
 	case !v.Present():
@@ -38,7 +38,7 @@ func (v View) kinds() []string {
 	return []string{kindImage}
 }
 
-// file is the file of v that a key names.
+// file returns the file of v that a key names.
 func (k key) file(v View) string {
 	if k.Kind == kindMask {
 		return v.Mask
@@ -46,14 +46,14 @@ func (k key) file(v View) string {
 	return v.Path
 }
 
-// prepareTask is a record to be made of a view.
+// prepareTask is one record to prepare.
 type prepareTask struct {
 	view View
 	record
 }
 
-// task makes the pixels of one record and writes them. A file that cannot be read ends the preparation or is left out,
-// as data.on_error has it; the record says so.
+// task computes the pixels of a record and writes them. A file that cannot be read stops the preparation or is left
+// out, as data.on_error says; the record then contains the error.
 func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
@@ -74,7 +74,7 @@ func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	return nil
 }
 
-// pixels returns those of a record, in memory of s.
+// pixels computes the pixels of a record, in memory of s.
 func (p *preparer) pixels(s *scratch, t *prepareTask) ([]uint8, error) {
 	fit := p.source.Fit
 	if t.Kind == kindMask {

@@ -6,26 +6,25 @@ import (
 	"image/color"
 )
 
-// raster is a decoded image that gives its rows as interleaved bytes: one channel for gray images, else red, green
-// and blue.
+// raster is a decoded image, read row by row as interleaved bytes: one channel for grayscale images, else RGB.
 type raster struct {
 	w, h, channels int
-	full           image.Point // size of the image, of which scaled decoding gives fewer pixels
-	// row writes the pixels x0 to x1-1 of row y, channels bytes each.
+	full           image.Point // size of the whole image, larger than w x h if it was decoded at a reduced scale
+	// row writes pixels x0 to x1-1 of row y to dst, channels bytes each.
 	row func(dst []uint8, x0, x1, y int)
-	// pix holds what row writes, row after row; nil where it has to be made.
+	// pix contains all rows, if they exist in memory as row would write them.
 	pix []uint8
 }
 
-// bytesRaster reads interleaved bytes [h, w, channels].
+// bytesRaster wraps interleaved bytes [h, w, channels].
 func bytesRaster(pix []uint8, w, h, channels int) raster {
 	return raster{w: w, h: h, channels: channels, pix: pix, row: func(dst []uint8, x0, x1, y int) {
 		copy(dst, pix[(y*w+x0)*channels:(y*w+x1)*channels])
 	}}
 }
 
-// newRaster takes what the decoders of JPEG, PNG, BMP and TIFF return and reads it as Pillow's convert('RGB') does
-// (model.md section 7): alpha is dropped, never multiplied in, and 16-bit samples give their high byte.
+// newRaster converts an image decoded from JPEG, PNG, BMP or TIFF as Pillow's convert('RGB') does (model.md section 7):
+// alpha is dropped, not multiplied in, and of 16-bit samples the high byte is used.
 func newRaster(img image.Image) (raster, error) {
 	b := img.Bounds()
 	r := raster{w: b.Dx(), h: b.Dy(), channels: 3}
@@ -36,7 +35,7 @@ func newRaster(img image.Image) (raster, error) {
 		r.channels, r.row = 1, everyByte(img.Pix, img.Stride, 2, 0)
 	case *image.RGBA:
 		r.row = everyByte(img.Pix, img.Stride, 4, 0, 1, 2)
-		if !img.Opaque() { // a TIFF with colours that alpha is multiplied into
+		if !img.Opaque() { // a TIFF with premultiplied alpha
 			r.row = straightRows(img)
 		}
 	case *image.NRGBA:
@@ -60,7 +59,7 @@ func newRaster(img image.Image) (raster, error) {
 	return r, nil
 }
 
-// everyByte reads pixels of size bytes, of which it takes those at the offsets.
+// everyByte takes the bytes at the given offsets of pixels of size bytes.
 func everyByte(pix []uint8, stride, size int, offsets ...int) func([]uint8, int, int, int) {
 	if len(offsets) == 1 {
 		return func(dst []uint8, x0, x1, y int) {
@@ -80,7 +79,7 @@ func everyByte(pix []uint8, stride, size int, offsets ...int) func([]uint8, int,
 	}
 }
 
-// straightRows divides colours by their alpha.
+// straightRows undoes premultiplied alpha.
 func straightRows(img image.Image) func([]uint8, int, int, int) {
 	b := img.Bounds()
 	return func(dst []uint8, x0, x1, y int) {
@@ -105,8 +104,8 @@ func palettedRows(img *image.Paletted) func([]uint8, int, int, int) {
 	}
 }
 
-// cmykRows takes inks as the decoder gives them, 0 for none, and multiplies each colour left by the light that black
-// lets through, rounded as Pillow.
+// cmykRows converts inks (0 is none): each channel's remaining light is multiplied by the light that black lets
+// through, rounded as in Pillow.
 func cmykRows(img *image.CMYK) func([]uint8, int, int, int) {
 	return func(dst []uint8, x0, x1, y int) {
 		src := img.Pix[y*img.Stride+4*x0:]
@@ -120,7 +119,7 @@ func cmykRows(img *image.CMYK) func([]uint8, int, int, int) {
 	}
 }
 
-// part returns the columns of r that v is.
+// part returns the columns of r that belong to v.
 func (r raster) part(v View) (raster, error) {
 	if v.Parts == 0 {
 		return r, nil
@@ -135,7 +134,7 @@ func (r raster) part(v View) (raster, error) {
 	return r, nil
 }
 
-// nonZero makes 255 of every value but 0 of a gray raster.
+// nonZero maps every value but 0 of a grayscale raster to 255.
 func (r raster) nonZero() raster {
 	row := r.row
 	r.pix = nil
@@ -150,7 +149,7 @@ func (r raster) nonZero() raster {
 	return r
 }
 
-// gray returns r with one channel, weighted as Pillow's convert('L').
+// gray returns r in one channel, weighted as in Pillow's convert('L').
 func (r raster) gray() raster {
 	if r.channels == 1 {
 		return r

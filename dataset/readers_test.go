@@ -198,7 +198,7 @@ func TestReaderErrors(t *testing.T) {
 		{"several masks an image", mvtec, []string{"b/train/good/0.png", "b/test/cut/0.png", "b/ground_truth/cut/0/000.png"},
 			[]string{"ground_truth/cut: have a folder of masks for", `"0.png"`}},
 		{"masks of other names", mvtec, []string{"b/train/good/0.png", "b/test/cut/0.png", "b/ground_truth/cut/0_gt.png"},
-			[]string{`ground_truth/cut: have no mask named as its image, want "0.png" or "0_mask.png"`}},
+			[]string{`ground_truth/cut: have no mask named like its image, want "0.png" or "0_mask.png"`}},
 		{"two masks", mvtec, []string{"b/train/good/0.png", "b/test/cut/0.png", "b/ground_truth/cut/0.png", "b/ground_truth/cut/0.bmp"},
 			[]string{`two masks of one name, "0.bmp" and "0.png"`}},
 		{"two images of one name", mvtec, []string{"b/train/good/0.png", "b/train/good/0.jpg"},

@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// realiad opens a set in the layout of Real-IAD (realiad.md section B): index files <root>/<index>/<class>.json and
-// images <root>/<images>/<prefix><image_path>. The archives of the original unpack with a doubled folder, so
-// <root>/<index>/<index> and <root>/<images>/<class> are taken where the plain ones do not hold the files.
+// realiad reads the layout of Real-IAD (realiad.md section B): index files <root>/<index>/<class>.json and images
+// <root>/<images>/<prefix><image_path>. The original archives unpack with a doubled folder, so <root>/<index>/<index>
+// and <root>/<images>/<class> are tried as well.
 //
-// An object is a folder of images, since S-numbers restart in every folder. Defective training images are legal: the
-// index files realiad_jsons_fuiad_* have them. Every defective entry has a mask, except in Real-IAD Variety (format
+// An object is a folder of images, since S-numbers restart in each folder. Training images may be defective: the index
+// files realiad_jsons_fuiad_* contain such. Each defective entry has a mask, except in Real-IAD Variety (format
 // realiad_variety), where it may be null.
 func (r reader) realiad() (*Set, error) {
 	if err := r.wantFolder("data.root", r.Root, r.realiadLayout()); err != nil {
@@ -52,12 +52,12 @@ func (r reader) realiad() (*Set, error) {
 	return assemble(listings, r.Views)
 }
 
-// realiadLayout says in one line what a Real-IAD folder looks like.
+// realiadLayout describes the layout for messages.
 func (r reader) realiadLayout() string {
 	return fmt.Sprintf("want <root>/%s/<class>.json and <root>/%s/<class>/OK/S0001/...", r.Index, r.Images)
 }
 
-// findIndex returns the folder of the index files and the classes it has.
+// findIndex returns the folder of the index files and its classes.
 func (r reader) findIndex() (dir string, classes []string, err error) {
 	plain := filepath.Join(r.Root, r.Index)
 	for _, dir := range []string{plain, filepath.Join(plain, filepath.Base(r.Index))} {
@@ -78,7 +78,7 @@ func (r reader) findIndex() (dir string, classes []string, err error) {
 	return "", nil, fmt.Errorf("data.index: no index file (*.json) in %q; %s", plain, r.realiadLayout())
 }
 
-// realiadClass returns the images of an index file, those of training first; images is the folder of data.images.
+// realiadClass returns the images of an index file, training images first. images is the folder data.images.
 func (r reader) realiadClass(data []byte, class, images string) ([]shot, error) {
 	idx, err := parseIndex(data)
 	if err != nil {
@@ -118,9 +118,9 @@ func (r reader) realiadClass(data []byte, class, images string) ([]shot, error) 
 	return shots, nil
 }
 
-// shot returns the image of an entry, its paths as they are in the index. It refuses what would mislabel images or
-// leave the root; maskless says that defective images may lack a mask. The label is the entry's: objects in the NG
-// folder have good views, and five file names of the original contradict their folder.
+// shot converts an entry; paths stay as in the index. It refuses what would mislabel images or leave the root. maskless
+// allows defective images without a mask. The label is that of the entry, not of the folder: objects in NG have good
+// views, and five original file names contradict their folder.
 func (e indexEntry) shot(class, normal string, views int, maskless bool) (shot, error) {
 	s := shot{class: class, object: path.Dir(e.ImagePath), View: View{Path: e.ImagePath, Mask: e.mask()}}
 	var known bool
@@ -152,9 +152,9 @@ func (e indexEntry) shot(class, normal string, views int, maskless bool) (shot, 
 	return s, nil
 }
 
-// findImages returns the folder to which the paths of a class are relative: images or the class folder in it, and
-// prefix below that. It looks only for the first image of each split and the first mask, which is enough to notice a
-// wrong root or folder before hours of training; 150,000 files take too long.
+// findImages returns the folder that the paths of a class are relative to: images or its class folder, plus prefix. It
+// only checks the first image of each split and the first mask, which detects a wrong root before hours of training;
+// checking 150,000 files would take too long.
 func (r reader) findImages(images, class, prefix string, shots []shot) (string, error) {
 	folders := []string{filepath.Join(images, prefix), filepath.Join(images, class, prefix)}
 	if !r.probe {

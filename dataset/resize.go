@@ -5,28 +5,28 @@ import (
 	"slices"
 )
 
-// Weights and sums of the resize are integers with precisionBits binary places, as in Pillow: 32 bits less the 8 of a
-// pixel and 2 to spare.
+// Weights and sums are integers with precisionBits fractional bits, as in Pillow: 32 bits minus 8 for a pixel and 2
+// spare.
 const (
 	precisionBits = 32 - 8 - 2
 	roundHalf     = 1 << (precisionBits - 1)
 )
 
-// axis is the resize of one dimension from in to out pixels, of which only the n pixels from off on are wanted: for
-// each, the input pixels it is made of and their weights.
+// axis describes the resize of one dimension from in to out pixels, of which n pixels from off on are needed: the input
+// pixels and weights of each output pixel.
 type axis struct {
 	in, out, off, n int
 
-	taps    int     // room for weights of a pixel
+	taps    int     // maximum number of weights of a pixel
 	first   []int   // [n] first input pixel
 	count   []int   // [n] number of input pixels, at most taps
 	weights []int32 // [n, taps]
 
-	vector vectorWeights // the same for vector instructions, where there are any
+	vector vectorWeights // the same for vector instructions, if available
 }
 
-// set computes the weights of Pillow's BILINEAR filter: a triangle, as wide as an input pixel when enlarging and as an
-// output pixel when reducing (antialiasing), cut at the borders and normalised in float64, then rounded.
+// set computes the weights of Pillow's BILINEAR filter: a triangle as wide as an input pixel when enlarging and as an
+// output pixel when reducing (antialiasing), clipped at the borders, normalised in float64, then rounded.
 func (a *axis) set(in, out, off, n int) {
 	if a.in == in && a.out == out && a.off == off && a.n == n {
 		return
@@ -55,24 +55,23 @@ func (a *axis) set(in, out, off, n int) {
 	a.vector.set(a)
 }
 
-// span returns the input pixels [lo, hi) that the wanted output needs.
+// span returns the range [lo, hi) of input pixels that the output needs.
 func (a *axis) span() (lo, hi int) {
 	last := a.n - 1
 	return a.first[0], a.first[last] + a.count[last]
 }
 
-// resizer holds the buffers of a resize for the next one.
+// resizer contains the reusable buffers of a resize.
 type resizer struct {
 	across, down axis
 	line         []uint8  // a row of the image
-	rows         []uint8  // the rows after the first pass [y1-y0, channels, n]
-	sums         []uint32 // a row of the second pass
+	rows         []uint8  // result of the first pass [y1-y0, channels, n]
+	sums         []uint32 // sums of a row in the second pass
 }
 
-// resize scales r to out x out pixels and writes the n x n pixels from (off, off) on, as channels planes, into dst
-// [channels, n, n]. It is Pillow's two-pass resize: rows first, rounded to 8 bits, then columns. Only the part of the
-// image that the crop needs is computed. Weights are not negative and their sum is 1 but for rounding, so no sum
-// leaves 8 bits.
+// resize scales r to out x out pixels and writes the n x n pixels from (off, off) on to dst, [channels, n, n]. As in
+// Pillow, there are two passes: horizontal, rounded to 8 bits, then vertical. Only what the crop needs is computed.
+// Weights are not negative and sum to 1 up to rounding, so results fit 8 bits.
 func (z *resizer) resize(r raster, out, off, n int, dst []uint8) {
 	z.across.set(r.w, out, off, n)
 	z.down.set(r.h, out, off, n)
@@ -103,7 +102,7 @@ func (z *resizer) resize(r raster, out, off, n int, dst []uint8) {
 	}
 }
 
-// gray makes a row of one channel; src begins at the first pixel needed.
+// gray computes a row of one channel; src begins at the first input pixel needed.
 func (a *axis) gray(dst, src []uint8) {
 	for i := range dst {
 		at := a.first[i] - a.first[0]
@@ -116,7 +115,7 @@ func (a *axis) gray(dst, src []uint8) {
 	}
 }
 
-// rgb makes a row of three channels, red, green, then blue, of interleaved pixels.
+// rgb computes a row of interleaved pixels as three planar rows, red, green, blue.
 func (a *axis) rgb(dst, src []uint8) {
 	red, green, blue := dst[:a.n], dst[a.n:2*a.n], dst[2*a.n:3*a.n]
 	for i := a.vector.rgb(dst, src, a.n); i < a.n; i++ {
@@ -134,7 +133,7 @@ func (a *axis) rgb(dst, src []uint8) {
 	}
 }
 
-// column makes output row y of a channel; its first input row begins rows, and they are stride apart.
+// column computes output row y of a channel. rows begins at its first input row; rows are stride apart.
 func (z *resizer) column(dst []uint8, y int, rows []uint8, stride int) {
 	a := &z.down
 	weights := a.weights[y*a.taps:][:a.count[y]]

@@ -6,28 +6,28 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// The two passes of the resize in AVX2, equal to those in Go in every bit.
+// The two passes of the resize in AVX2. Results are bit-exact to those in Go.
 
 // useAVX2 is a variable for tests.
 var useAVX2 = cpu.X86.HasAVX2
 
-// vectorPad is how many bytes behind its end a row may be read.
+// vectorPad is the number of bytes that may be read past the end of a row.
 const vectorPad = 64
 
-// Of a row, four input pixels are multiplied at once by weights of 16 bits, which 22 bits are cut into: high<<lowBits +
-// low.
+// A step multiplies four input pixels by their weights. Multiplication takes 16 bits, so weights of 22 bits are split:
+// high<<lowBits + low.
 const (
 	lowBits   = 11
 	stepTaps  = 4
 	stepWords = 32 // 16 high halves, then 16 low ones
 )
 
-// vectorWeights are the weights of an axis as rgbAVX2 reads them. For taps 0 to 3 and each half, words 0 to 7 are w0 w1
-// for red, green, blue and nothing, and words 8 to 15 are w2 w3 likewise.
+// vectorWeights are the weights of an axis in the layout that rgbAVX2 reads. For taps 0 to 3 and each half, words 0 to
+// 7 are w0 w1 for red, green, blue and padding; words 8 to 15 are w2 w3 likewise.
 type vectorWeights struct {
 	steps int
 	words []int16 // [n, steps, stepWords]
-	at    []int32 // [n] where the first tap is, in bytes
+	at    []int32 // [n] byte offset of the first tap
 }
 
 func (v *vectorWeights) set(a *axis) {
@@ -47,7 +47,7 @@ func (v *vectorWeights) set(a *axis) {
 	}
 }
 
-// rgb makes as many pixels of a row as it can, a multiple of 4.
+// rgb computes pixels of a row and returns how many, a multiple of 4.
 func (v *vectorWeights) rgb(dst, src []uint8, n int) (done int) {
 	done = n &^ 3
 	if !useAVX2 || done == 0 || 12*v.steps > vectorPad || cap(src)-len(src) < vectorPad {
@@ -57,7 +57,7 @@ func (v *vectorWeights) rgb(dst, src []uint8, n int) (done int) {
 	return done
 }
 
-// vectorColumn makes a row of the second pass; false where it cannot.
+// vectorColumn computes a row of the second pass. It returns false if it cannot.
 func vectorColumn(dst, rows []uint8, stride int, weights []int32) bool {
 	const block = 16
 	if !useAVX2 || len(dst) < block || len(rows) < (len(weights)-1)*stride+len(dst) {
@@ -67,12 +67,12 @@ func vectorColumn(dst, rows []uint8, stride int, weights []int32) bool {
 	return true
 }
 
-// rgbAVX2 makes n pixels of a row, n a multiple of 4. Of src it reads 12*steps+4 bytes from each place in at on.
+// rgbAVX2 computes n pixels of a row, n a multiple of 4. It reads 12*steps+4 bytes of src from each offset in at.
 //
 //go:noescape
 func rgbAVX2(red, green, blue, src *uint8, at *int32, words *int16, steps, n int)
 
-// columnAVX2 makes n values, n at least 16, of count rows.
+// columnAVX2 computes n values, n at least 16, from count rows.
 //
 //go:noescape
 func columnAVX2(dst, rows *uint8, stride int, weights *int32, count, n int)

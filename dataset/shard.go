@@ -14,20 +14,20 @@ import (
 	"path/filepath"
 )
 
-// The format of a shard, one file of a cache (docs/format/cache.md).
+// The format of a shard, a file of the cache (docs/format/cache.md).
 const (
 	shardMagic   = "MVAGPIXL"
 	shardVersion = 2
-	shardPrefix  = 32   // bytes: magic, version, checksum, place and length of the index
-	shardData    = 4096 // where the first record begins
+	shardPrefix  = 32   // bytes: magic, version, checksum, offset and length of the index
+	shardData    = 4096 // offset of the first record
 	recordAlign  = 64
 	maxIndex     = 1 << 28 // bytes
-	pixelVersion = 1       // of our arithmetic from file to pixels
+	pixelVersion = 1       // version of the computation from file to pixels
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// preprocessing is what made the pixels of a cache.
+// preprocessing identifies how pixels of a cache were computed.
 type preprocessing struct {
 	Resize int    `json:"resize"`
 	Crop   int    `json:"crop"`
@@ -44,7 +44,7 @@ func (p preprocessing) String() string {
 	return fmt.Sprintf("resize %d, crop %d, exif %t, JPEGs by %s, pixels of version %d", p.Resize, p.Crop, p.Exif, p.JPEG, p.Pixels)
 }
 
-// key names a record: the image of a view, or its mask.
+// key identifies a record: the image or the mask of a view.
 type key struct {
 	Kind   string  `json:"kind"` // image or mask
 	Path   relPath `json:"path"`
@@ -58,7 +58,8 @@ const (
 	kindMask  = "mask"
 )
 
-// relPath is a path relative to data.root with slashes. In JSON it is percent-encoded, since a name may hold any bytes.
+// relPath is a slash-separated path relative to data.root. In JSON it is percent-encoded, since a name may contain any
+// bytes.
 type relPath string
 
 func (p relPath) MarshalText() ([]byte, error) {
@@ -71,7 +72,7 @@ func (p *relPath) UnmarshalText(text []byte) error {
 	return err
 }
 
-// newKey returns the key of the image of v, or of its mask; root is data.root.
+// newKey returns the key of the image or mask of v; root is data.root.
 func newKey(kind, root string, v View) (key, error) {
 	path, labels := v.Path, false
 	if kind == kindMask {
@@ -81,7 +82,7 @@ func newKey(kind, root string, v View) (key, error) {
 	return key{kind, relPath(filepath.ToSlash(below)), v.Part, v.Parts, labels}, err
 }
 
-// length is that of a record in bytes.
+// length returns the size of a record in bytes.
 func (k key) length(crop int) int64 {
 	if k.Kind == kindMask {
 		return int64(crop) * int64(crop)
@@ -89,14 +90,14 @@ func (k key) length(crop int) int64 {
 	return 3 * int64(crop) * int64(crop)
 }
 
-// origin is a file as it was when it was prepared.
+// origin describes a file at the time it was prepared.
 type origin struct {
-	Size     int64  `json:"size"`     // -1 where there was none
+	Size     int64  `json:"size"`     // in bytes, -1 if there was no file
 	Modified int64  `json:"modified"` // nanoseconds since 1970
-	SHA256   string `json:"sha256"`   // "" where it could not be read
+	SHA256   string `json:"sha256"`   // "" if it could not be read
 }
 
-// originOf looks at a file without reading it.
+// originOf describes a file without reading it.
 func originOf(path string) origin {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -105,12 +106,12 @@ func originOf(path string) origin {
 	return origin{Size: info.Size(), Modified: info.ModTime().UnixNano()}
 }
 
-// record is a line of a shard's index.
+// record is an entry in the index of a shard.
 type record struct {
 	key
 	Offset int64  `json:"offset"`
 	CRC32C uint32 `json:"crc32c"`
-	Width  int    `json:"width,omitempty"` // of the image before the fit
+	Width  int    `json:"width,omitempty"` // of the original image
 	Height int    `json:"height,omitempty"`
 	origin
 	Error string `json:"error,omitempty"` // why there are no pixels
@@ -122,10 +123,10 @@ type shardIndex struct {
 	Records       []record      `json:"records"`
 }
 
-// errNoShard is a file that is none of ours.
+// errNoShard says that a file is not a shard.
 var errNoShard = errors.New("not a shard of an image cache")
 
-// readShard reads and checks the index of a shard, whose file has size bytes.
+// readShard reads and checks the index of a shard of size bytes.
 func readShard(f io.ReaderAt, size int64) (*shardIndex, error) {
 	var prefix [shardPrefix]byte
 	if _, err := f.ReadAt(prefix[:], 0); err != nil || string(prefix[:8]) != shardMagic {
@@ -153,7 +154,7 @@ func readShard(f io.ReaderAt, size int64) (*shardIndex, error) {
 	return &x, x.check(int64(at))
 }
 
-// check makes sure that all records lie between the prefix and end.
+// check returns an error unless all records lie between the header and end.
 func (x *shardIndex) check(end int64) error {
 	crop := x.Preprocessing.Crop
 	if crop < 1 || crop > maxSide {
@@ -166,14 +167,14 @@ func (x *shardIndex) check(end int64) error {
 		case r.Kind != kindImage && r.Kind != kindMask, seen[r.key], err != nil, len(sum) != 0 && len(sum) != 32:
 			return fmt.Errorf("index: have the %q %q with SHA-256 %q, want an image or mask, each once, and a hash", r.Kind, r.Path, r.SHA256)
 		case r.Error == "" && (r.Offset < shardData || r.Offset%recordAlign != 0 || r.Offset > end-r.length(crop)):
-			return fmt.Errorf("index: have %q at byte %d, want a place before byte %d", r.Path, r.Offset, end)
+			return fmt.Errorf("index: have %q at byte %d, want it before byte %d", r.Path, r.Offset, end)
 		}
 		seen[r.key] = true
 	}
 	return nil
 }
 
-// seal writes the index at byte end of a shard, then the prefix.
+// seal writes the index at offset end of a shard, then the header.
 func (x *shardIndex) seal(f io.WriterAt, end int64) error {
 	text, err := json.Marshal(x)
 	if err != nil {
@@ -186,7 +187,7 @@ func writeIndex(f io.WriterAt, end int64, text []byte) error {
 	var prefix bytes.Buffer
 	prefix.WriteString(shardMagic)
 	for _, v := range []any{uint32(shardVersion), crc32.Checksum(text, castagnoli), uint64(end), uint64(len(text))} {
-		_ = binary.Write(&prefix, binary.LittleEndian, v) // a buffer takes everything
+		_ = binary.Write(&prefix, binary.LittleEndian, v) // a buffer never fails
 	}
 	if _, err := f.WriteAt(text, end); err != nil {
 		return err

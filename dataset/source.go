@@ -10,12 +10,12 @@ import (
 	"mvag-torch/configs"
 )
 
-// Source gives the images and masks of a set as the model sees them: out of their files, or out of a cache of them.
-// It is safe for concurrent use.
+// Source provides images and masks as the model sees them, from their files or from a cache. It is safe for concurrent
+// use.
 type Source struct {
 	Fit   Fit
-	Cache *Cache // nil: the files are read
-	// Skipped gathers the images that cannot be read and are left out; nil where such an image is an error.
+	Cache *Cache // nil if the files are read
+	// Skipped collects images that cannot be read and are left out; if it is nil, such an image is an error.
 	Skipped *Skipped
 
 	root string // data.root
@@ -30,21 +30,20 @@ func NewSource(cfg configs.Data) Source {
 	return s
 }
 
-// Image writes the fitted image of v into dst [3, Crop, Crop] and returns the size of the image before the fit, as
-// [Fit.Image]. Errors name the file.
+// Image writes the fitted image of v to dst, [3, Crop, Crop], and returns the width and height of the original image,
+// as [Fit.Image] does. Errors name the file.
 func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	if s.Cache == nil || v.Data != nil {
 		return s.Fit.Image(v, dst)
 	}
 	if want := 3 * s.Fit.Crop * s.Fit.Crop; len(dst) != want {
-		return 0, 0, fmt.Errorf("%s: have room for %d values, want %d", printable(v.Path), len(dst), want)
+		return 0, 0, fmt.Errorf("%s: dst: have %d values, want %d", printable(v.Path), len(dst), want)
 	}
 	return s.Cache.image(v, dst)
 }
 
-// Skip reports whether v is to be left out since it could not be read, and remembers it. A machine that is short of
-// memory or files, or that lost its network, says nothing about an image, nor does an outdated cache: those stay
-// errors.
+// Skip reports whether v is to be left out because of err, and records it. Errors of the machine (out of memory or file
+// handles, a lost network) and of the cache say nothing about the image, so they are never skipped.
 func (s Source) Skip(v View, err error) bool {
 	if s.Skipped == nil || errors.Is(err, errCache) {
 		return false
@@ -58,10 +57,10 @@ func (s Source) Skip(v View, err error) bool {
 	return true
 }
 
-// Skipped is the list of images that could not be read and were left out. It is safe for concurrent use.
+// Skipped lists the images that were left out because they could not be read. It is safe for concurrent use.
 type Skipped struct {
 	mu     sync.Mutex
-	byPath map[string]string // why, by file
+	byPath map[string]string // error message by file
 }
 
 func (s *Skipped) add(path string, err error) {
@@ -73,7 +72,7 @@ func (s *Skipped) add(path string, err error) {
 	s.byPath[path] = err.Error()
 }
 
-// Lines are the reasons, each with its file, in order of files. Nil has none.
+// Lines returns one line for each image left out, sorted. The list may be nil.
 func (s *Skipped) Lines() []string {
 	if s == nil {
 		return nil

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// table opens a set that a table lists: data.table below data.root, a row an image. Columns: path, split (train or
-// test) and label (good, ok, normal, 0 or nothing; else the defect code), and if wanted object (without it every image
-// is one), camera, mask and class. Paths are relative to data.root.
+// table reads data.table, a CSV file below data.root with a row for each image. Required columns are path, split (train
+// or test) and label (good, ok, normal, 0 or empty means good; anything else is a defect code). Optional columns are
+// object (by default each image is an object), camera, mask and class. Paths are relative to data.root.
 func (r reader) table() (*Set, error) {
 	t, err := r.readTable([]string{"path", "split", "label"}, []string{"object", "camera", "mask", "class"})
 	if err != nil {
@@ -42,8 +42,8 @@ func (r reader) table() (*Set, error) {
 	})
 }
 
-// visa opens VisA: by the table of its authors where data.table names it (split_csv/1cls.csv; the masks hold class
-// numbers), else reorganised in MVTec's layout (realiad.md section B5).
+// visa reads VisA: from the table of its authors if data.table is set (split_csv/1cls.csv; masks contain class labels),
+// else from the layout of MVTec AD (realiad.md section B5).
 func (r reader) visa() (*Set, error) {
 	if r.Views != 1 {
 		return nil, fmt.Errorf("data.views: have %d, want 1 with data.format visa", r.Views)
@@ -70,7 +70,7 @@ func (r reader) visa() (*Set, error) {
 	})
 }
 
-// fill enters split, image, label and mask of a row.
+// fill sets split, image, label and mask from a row.
 func (s *shot) fill(root, split, image, code, mask string) error {
 	switch {
 	case split != "train" && split != "test":
@@ -89,14 +89,14 @@ func (s *shot) fill(root, split, image, code, mask string) error {
 	return nil
 }
 
-// row is one line of a table by column, without the spaces around its values.
+// row is one row by column, without spaces around values.
 type row map[string]string
 
-// table is a CSV file whose first line names its columns.
+// table is a parsed CSV file.
 type table struct {
-	columns []string // "" where the column is unknown
+	columns []string // "" if unknown
 	rows    []row
-	lines   []int // of each row in the file
+	lines   []int // line of each row in the file
 }
 
 func (t *table) has(column string) bool { return slices.Contains(t.columns, column) }
@@ -118,7 +118,7 @@ func (r reader) readTable(required, optional []string) (*table, error) {
 
 func (r reader) tableFile() string { return filepath.Join(r.Root, r.Table) }
 
-// readTable reads a CSV file; strict refuses unknown columns, which are passed over otherwise.
+// readTable reads a CSV file. If strict, unknown columns are an error.
 func readTable(name string, required, optional []string, strict bool) (*table, error) {
 	data, err := readFile(name, nil)
 	if err != nil {
@@ -131,8 +131,8 @@ func readTable(name string, required, optional []string, strict bool) (*table, e
 	return t, nil
 }
 
-// parseTable reads CSV in UTF-8, with a byte order mark or without; commas, semicolons or tabs separate, whichever the
-// first line has.
+// parseTable parses CSV in UTF-8, with or without a byte order mark. The separator is a comma, semicolon or tab,
+// detected from the first line.
 func parseTable(data []byte, required, optional []string, strict bool) (*table, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, errors.New("have UTF-16, want a CSV file in UTF-8")
@@ -152,7 +152,7 @@ func parseTable(data []byte, required, optional []string, strict bool) (*table, 
 			break
 		}
 		if err != nil {
-			return nil, err // names the line
+			return nil, err // the error names the line
 		}
 		if t.columns == nil {
 			if t.columns, err = columns(fields, required, optional, strict); err != nil {
@@ -173,7 +173,7 @@ func parseTable(data []byte, required, optional []string, strict bool) (*table, 
 	return t, nil
 }
 
-// columns checks the first line: each column known, unless others may be there, and once.
+// columns checks the header: no column twice, none missing, and if strict none unknown.
 func columns(fields, required, optional []string, strict bool) ([]string, error) {
 	known := slices.Concat(required, optional)
 	var names []string
@@ -198,7 +198,7 @@ func columns(fields, required, optional []string, strict bool) ([]string, error)
 	return names, nil
 }
 
-// rows turns rows into images and assembles them, the classes asked for or all by name.
+// rows converts rows to images and assembles the requested classes, or all sorted by name.
 func (r reader) rows(t *table, read func(row) (shot, error)) (*Set, error) {
 	file := r.tableFile()
 	shots := map[string][]shot{}

@@ -10,9 +10,7 @@ import (
 
 const mvtecLayout = "want <root>/<class>/train/good, .../test/{good,<defect>} and .../ground_truth/<defect>"
 
-// mvtec opens a set in the layout of MVTec AD (realiad.md section B5), as MPDD, MAD and the reorganised VisA have it:
-// <class>/train/good, <class>/test/{good,<defect>}, <class>/ground_truth/<defect> with masks of the image's name, with
-// _mask or without. BTAD's "ok" is "good".
+// mvtec reads a class in the layout of MVTec AD.
 func (r reader) mvtec() (*Set, error) {
 	p, err := r.pattern()
 	if err != nil {
@@ -21,13 +19,13 @@ func (r reader) mvtec() (*Set, error) {
 	return r.trees(p, false, mvtecLayout)
 }
 
-// manta opens MANTA or MANTA-Tiny (realiad.md section B5): MVTec's layout in <domain>/<class> or <class>, each file a
-// strip of data.views images side by side. The label of a strip is that of all its views.
+// manta reads MANTA and MANTA-Tiny (realiad.md section B5): the layout of MVTec AD in <domain>/<class> or <class>, with
+// strips of data.views images as files. The label of a strip applies to all its views.
 func (r reader) manta() (*Set, error) {
 	return r.trees(pattern{}, true, "want <root>/<domain>/<class>/train/good, .../test/{good,<defect>} and .../ground_truth/<defect>")
 }
 
-// pattern compiles data.pattern and compares it with the number of views.
+// pattern compiles data.pattern and checks that it fits the format and the number of views.
 func (r reader) pattern() (pattern, error) {
 	p, err := newPattern(r.Pattern)
 	switch {
@@ -43,7 +41,7 @@ func (r reader) pattern() (pattern, error) {
 	return p, nil
 }
 
-// trees reads the classes below data.root.
+// trees reads all classes below data.root.
 func (r reader) trees(p pattern, strips bool, layout string) (*Set, error) {
 	if err := r.wantFolder("data.root", r.Root, layout); err != nil {
 		return nil, err
@@ -64,8 +62,8 @@ func (r reader) trees(p pattern, strips bool, layout string) (*Set, error) {
 	})
 }
 
-// classFolders returns the folders in root that hold a folder of that name, by their own name; with domains, also those
-// one level deeper.
+// classFolders returns the folders in root that contain a folder of the given name, by class. With domains, it also
+// searches one level deeper.
 func (r reader) classFolders(root, holds string, domains bool) (map[string]string, error) {
 	found := map[string]string{}
 	names, err := r.list(root, true)
@@ -92,7 +90,7 @@ func (r reader) classFolders(root, holds string, domains bool) (map[string]strin
 	return found, nil
 }
 
-// classes assembles the classes asked for, or all by name; read adds the images of a class to a tree.
+// classes assembles the requested classes, or all sorted by name. read adds the images of a class to a tree.
 func (r reader) classes(p pattern, folders map[string]string, read func(t *tree, dir string) error) (*Set, error) {
 	found := make([]string, 0, len(folders))
 	for class := range folders {
@@ -118,12 +116,12 @@ func (r reader) classes(p pattern, folders map[string]string, read func(t *tree,
 	return set, err
 }
 
-// isGood reports whether a folder or label is one of good images.
+// isGood reports whether a folder or label means good images.
 func isGood(name string) bool {
 	return slices.Contains([]string{"good", "ok", "normal"}, strings.ToLower(name))
 }
 
-// tree gathers the images of one class from folders.
+// tree collects the images of one class.
 type tree struct {
 	files
 	class   string
@@ -158,8 +156,8 @@ func (t *tree) mvtec(dir string) error {
 	return nil
 }
 
-// add reads a folder of images of one label. Objects are named by prefix and pattern; masks is a folder that need not
-// be there, or "".
+// add reads a folder of images with one label. Object names are prefix plus what the pattern finds. masks is an
+// optional folder, or "".
 func (t *tree) add(dir, prefix, code, masks string, test bool) error {
 	names, err := imagesIn(t, dir, t.pattern.depth)
 	if err != nil {
@@ -188,7 +186,7 @@ func (t *tree) add(dir, prefix, code, masks string, test bool) error {
 	return found.check(names[0])
 }
 
-// cut makes each strip an object of that many views.
+// cut splits each strip into the views of an object.
 func cut(strips []shot, views int) []shot {
 	shots := make([]shot, 0, len(strips)*views)
 	for _, s := range strips {

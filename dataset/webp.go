@@ -2,8 +2,8 @@ package dataset
 
 import "image"
 
-// webpRaster takes what the WebP decoder returns. A lossy image has colours in the range of television (16 to 235),
-// which package image takes for the full one; they are interpolated and converted here as libwebp does.
+// webpRaster converts a decoded WebP. Lossy images have limited-range YCbCr (16 to 235), which package image treats as
+// full range, so chroma is interpolated and colours are converted here as in libwebp.
 func webpRaster(img image.Image) (raster, error) {
 	switch img := img.(type) {
 	case *image.YCbCr:
@@ -14,9 +14,9 @@ func webpRaster(img image.Image) (raster, error) {
 	return newRaster(img)
 }
 
-// lossyRaster reads an image whose chroma has half its width and height. Each chroma sample stands in the middle of
-// four pixels: a pixel has 9/16 of the nearest, 3/16 of the two beside it and 1/16 of the farthest, rounded in two
-// steps (libwebp, "fancy upsampling"); beyond the border the last sample goes on.
+// lossyRaster reads an image with 4:2:0 chroma. Each chroma sample lies in the middle of four pixels. A pixel takes
+// 9/16 of the nearest sample, 3/16 of each of the two next to it and 1/16 of the farthest, rounded in two steps
+// (libwebp's "fancy upsampling"). Samples are repeated at the border.
 func lossyRaster(img *image.YCbCr) raster {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
 	lastX, lastY := (w-1)/2, (h-1)/2
@@ -42,5 +42,5 @@ func lossyRaster(img *image.YCbCr) raster {
 	}}
 }
 
-// clip6 cuts six binary places off and keeps to a byte.
+// clip6 drops six fractional bits and clamps to a byte.
 func clip6(v int) uint8 { return uint8(min(max(v>>6, 0), 255)) }

@@ -2,7 +2,8 @@ package dataset
 
 import "image"
 
-// JFIF's colour conversion in 16 binary places, as libjpeg has it: the factors are 1.402, 0.71414, 0.34414 and 1.772.
+// The colour conversion of JFIF with 16 fractional bits, as in libjpeg: the factors are 1.402, 0.71414, 0.34414 and
+// 1.772.
 const (
 	redCr, greenCr, greenCb, blueCb = 91881, 46802, 22554, 116130
 
@@ -12,28 +13,28 @@ const (
 	blue0     = halfLevel - 128*blueCb
 )
 
-// Cb and Cr are computed together, in the lower and the upper half of a uint32.
+// Cb and Cr are computed together, in the lower and upper half of a uint32.
 const (
 	crShift = 16
-	both    = 1 + 1<<crShift // times a number: that number in both halves
+	both    = 1 + 1<<crShift // times a value: that value in both halves
 	samples = 0xff * both
 )
 
-// ycbcr gives the rows of a JPEG image as libjpeg does by default. Chroma at half resolution is interpolated ("fancy
-// upsampling"): 3/4 of the nearer and 1/4 of the farther sample, in each dimension that is halved. Where the image
-// ends, its last sample goes on; what the decoder has beyond, to fill the last block, is not used. Chroma at a quarter
-// of the width is repeated, and so is chroma at half the width of images too narrow for libjpeg to interpolate. JPEGs
-// of CMYK or RGB do not come here; where they are subsampled, which is rare, the decoder repeats samples itself.
+// ycbcr reads the rows of a JPEG as libjpeg does by default. Chroma at half resolution is interpolated ("fancy
+// upsampling"): 3/4 of the nearer and 1/4 of the farther sample, in each dimension that is halved. Samples are repeated
+// at the border; the padding of the last block is not used. Chroma at a quarter of the width is repeated, and so is
+// chroma at half the width of images too narrow for libjpeg to interpolate. CMYK and RGB JPEGs are not read here; their
+// rare subsampling is undone by the decoder, which repeats samples.
 type ycbcr struct {
 	img          *image.YCbCr
-	w, h         int // chroma samples that the image has
-	across, down int // log2 of the pixels for a chroma sample
+	w, h         int // chroma samples of the image
+	across, down int // log2 of pixels per chroma sample
 	interpolated bool
-	sums         []uint32 // chroma samples between the two steps, four-fold
-	line         []uint32 // chroma of pixels
+	sums         []uint32 // chroma after the vertical step, times 4
+	line         []uint32 // chroma of each pixel
 }
 
-// ycbcrRows takes what the JPEG decoder returns, whose bounds begin at 0, 0. The result is not safe for concurrent use.
+// ycbcrRows takes an image of the JPEG decoder, whose bounds begin at 0, 0. The result is not safe for concurrent use.
 func ycbcrRows(img *image.YCbCr) func([]uint8, int, int, int) {
 	p := &ycbcr{img: img}
 	switch img.SubsampleRatio {
@@ -57,7 +58,7 @@ func ycbcrRows(img *image.YCbCr) func([]uint8, int, int, int) {
 	return p.row
 }
 
-// row is that of a raster.
+// row implements raster.row.
 func (p *ycbcr) row(dst []uint8, x0, x1, y int) {
 	switch {
 	case !p.interpolated:
@@ -80,15 +81,14 @@ func (p *ycbcr) repeat(x0, x1, y int) {
 	}
 }
 
-// interpolate sets the chroma of pixels x0 to x1-1 where the width is halved. The biases, which alternate so that
-// rounding does not shift colours, and the order of the steps are libjpeg's.
+// interpolate sets the chroma of pixels x0 to x1-1 where the width is halved. Biases alternate so that rounding does
+// not shift colours; they and the order of steps are those of libjpeg.
 func (p *ycbcr) interpolate(x0, x1, y int) {
 	left, right := uint32(8*both), uint32(7*both)
-	if p.down == 0 { // four times 1 and 2, for the sums are four-fold
+	if p.down == 0 { // biases 1 and 2, times 4 like the sums
 		left, right = 4*both, 8*both
 	}
-	// sums[c+1] belongs to sample c, which gives two pixels and needs its neighbours. The edges are their own
-	// neighbours.
+	// sums[c+1] is sample c, which covers two pixels and needs its neighbours. Edge samples are their own neighbours.
 	first, last := x0>>1, (x1-1)>>1
 	p.addRows(max(first-1, 0), min(last+2, p.w), y)
 	p.sums[0], p.sums[p.w+1] = p.sums[1], p.sums[p.w]
@@ -114,7 +114,7 @@ func (p *ycbcr) interpolateDown(x0, x1, y int) {
 	}
 }
 
-// addRows sets the sums of chroma samples c0 to c1-1 in pixel row y: thrice the row that covers it and once the next
+// addRows sets the sums of chroma samples c0 to c1-1 in pixel row y: three times the row that covers it plus the next
 // nearest, which is the same row at the edges and where the height is not halved.
 func (p *ycbcr) addRows(c0, c1, y int) {
 	near := y >> p.down
@@ -131,7 +131,7 @@ func (p *ycbcr) addRows(c0, c1, y int) {
 	}
 }
 
-// toRGB writes the pixels of luma and chroma, rounded to the nearest level.
+// toRGB converts luma and chroma to pixels, rounded to the nearest level.
 func toRGB(dst, luma []uint8, chroma []uint32) {
 	chroma = chroma[:len(luma)]
 	dst = dst[:3*len(luma)]
@@ -146,7 +146,7 @@ func toRGB(dst, luma []uint8, chroma []uint32) {
 	}
 }
 
-// saturate moves v into 0 to 2^24-1.
+// saturate clamps v to 0 to 2^24-1.
 func saturate(v int32) int32 {
 	return min(max(v, 0), 1<<24-1)
 }
