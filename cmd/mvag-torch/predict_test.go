@@ -4,12 +4,21 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
 
 	"mvag-torch/inspect"
 	"mvag-torch/internal/safetensors"
@@ -19,19 +28,21 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// trained trains a small model for two steps on rendered objects and returns
-// its folder, checkpoint, and the settings.
+// trained trains a small model for two steps on rendered objects, or on the data set of more, and returns its folder,
+// checkpoint, and the settings.
 func trained(t *testing.T, more ...string) (dir, model string, setting []string) {
 	t.Helper()
 	dir = t.TempDir()
-	backbone, demo := filepath.Join(dir, "vits14.safetensors"), filepath.Join(dir, "demo")
+	backbone := filepath.Join(dir, "vits14.safetensors")
 	if err := weights.WriteSafetensors(backbone, modeltest.RandomViT(3, 4), nil); err != nil {
 		t.Fatal(err)
 	}
-	must(t, "dataset", "demo", demo, "--size", "64", "--train", "4", "--good", "1", "--bad", "2")
-	setting = append([]string{"-c", "quickstart", "--set", "output=" + dir, "--set", "data.root=" + demo, "--set", "backbone.weights=" + backbone,
-		"--set", "backbone.layers=[1, 3]", "--set", "model.decoder_depth=2", "--set", "data.resize=64", "--set", "data.crop=56",
-		"--set", "train.iterations=2", "--set", "train.warmup=1", "--set", "eval.map_size=64", "--set", "device=cpu"}, more...)
+	setting = append([]string{"-c", "quickstart", "--set", "output=" + dir, "--set", "data.root=" + filepath.Join(dir, "demo"),
+		"--set", "backbone.weights=" + backbone, "--set", "backbone.layers=[1, 3]", "--set", "model.decoder_depth=2", "--set", "data.resize=64",
+		"--set", "data.crop=56", "--set", "train.iterations=2", "--set", "train.warmup=1", "--set", "eval.map_size=64", "--set", "device=cpu"}, more...)
+	if !slices.Contains(more, "data.format=folder") {
+		must(t, "dataset", "demo", filepath.Join(dir, "demo"), "--size", "64", "--train", "4", "--good", "1", "--bad", "2")
+	}
 	must(t, append([]string{"train"}, setting...)...)
 	return dir, filepath.Join(dir, "quickstart", "checkpoint.safetensors"), setting
 }
@@ -149,7 +160,9 @@ func TestFromTrainingToDecisions(t *testing.T) {
 	compare(true, list, "--set", "eval.objects=3", "--maps")
 	compare(false, list)
 	compare(false, filepath.Join(dir, "demo", "realiad_demo", "*", "NG"), filepath.Join(dir, "demo", "realiad_demo", "*", "OK", "S000[56789]"), "--set", "eval.objects=5")
-	t.Run("bad inputs", func(t *testing.T) { predictRefusals(t, dir, model, list) })
+	t.Run("refusals", func(t *testing.T) { predictRefusals(t, dir, model, list) })
+	t.Run("settings", func(t *testing.T) { otherSettings(t, model, list, table, setting) })
+	t.Run("mixed folder", func(t *testing.T) { mixedFolder(t, model, filepath.Join(dir, "demo")) })
 }
 
 func scoresIn(t *testing.T, path string) (list []struct {
@@ -226,7 +239,8 @@ func predictRefusals(t *testing.T, dir, model, list string) {
 		"unreadable among good":     {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 images failed", broken, "truncated"}},
 		"only unreadable":           {[]string{"predict", "-m", model, broken}, []string{"1 of 1 images failed"}},
 		"a camera too many":         {[]string{"predict", "-m", model, six, "-o", filepath.Join(dir, "o2")}, []string{"4 of 4 images failed", "have C6, want C1 to C5"}},
-		"another protocol":          {[]string{"predict", "-m", model, good, "--set", "eval.top=0.5"}, []string{"eval.top: have 0.5, want 0.01", model}},
+		"another score":             {[]string{"predict", "-m", model, good, "--set", "eval.top=0.5"}, []string{"eval.top: have 0.5, want 0.01", model}},
+		"another model":             {[]string{"predict", "-m", model, good, "--set", "model.keep=0.5"}, []string{"model.keep: have 0.5, want 0.3 as in " + model}},
 		"maps without a folder":     {[]string{"predict", "-m", model, good, "--maps"}, []string{"--maps without -o"}},
 		"pattern":                   {[]string{"predict", "-m", model, good, "--pattern", "{x}"}, []string{"pattern", "{x}"}},
 		"output is a file":          {[]string{"predict", "-m", model, good, "-o", list}, []string{list}},
@@ -269,23 +283,123 @@ func withoutHoldout(t *testing.T, dir string, f *checkpoint.File) string {
 	return path
 }
 
-// TestPredictSinglePictures reads paths from standard input and writes lines to
-// standard output; an object may lack cameras.
-func TestPredictSinglePictures(t *testing.T) {
-	dir, model, _ := trained(t)
+// otherSettings predicts and calibrates with settings that decide no score, and with the data set in another layout.
+func otherSettings(t *testing.T, model, list, table string, setting []string) {
+	want := must(t, "predict", "-m", model, list)
+	if have := must(t, "predict", "-m", model, list, "--set", "cuda_graph=false", "--set", "data.workers=1"); withoutTimes(have) != withoutTimes(want) {
+		t.Errorf("cuda_graph=false: have %s, want %s", have, want)
+	}
+	var csv strings.Builder
+	csv.WriteString("path,object,camera,class,split,label\n")
+	for line := range strings.Lines(table[strings.Index(table, "\n")+1:]) {
+		csv.WriteString(strings.TrimSpace(line) + ",train,good\n")
+	}
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "list.csv"), []byte(strings.ReplaceAll(csv.String(), filepath.Dir(list)+"/", "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(filepath.Dir(list), "demo"), filepath.Join(root, "demo")); err != nil {
+		t.Fatal(err)
+	}
+	out := must(t, append(append([]string{"calibrate", "-m", model}, setting...),
+		"--set", "data.format=table", "--set", "data.table=list.csv", "--set", "data.root="+root)...)
+	if !strings.Contains(out, "3 good objects (15 images)") { // every second of 3 objects a class, as with train.holdout=0.5
+		t.Errorf("another layout: have %s", out)
+	}
+}
+
+// withoutTimes cuts time_ms out of lines.
+func withoutTimes(lines string) string {
+	return regexp.MustCompile(`,"time_ms":[0-9.]+`).ReplaceAllString(lines, "")
+}
+
+// mixedFolder judges and calibrates with a folder of all image formats and what else lies in folders.
+func mixedFolder(t *testing.T, model, demo string) {
+	dir, files := t.TempDir(), images(t, demo, 4)
+	for name, encode := range map[string]func(io.Writer, image.Image) error{
+		"a.png": png.Encode, "b.bmp": bmp.Encode, "c.TIF": func(w io.Writer, m image.Image) error { return tiff.Encode(w, m, nil) },
+		"d.jpeg": func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, nil) },
+	} {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err == nil {
+			err = errors.Join(encode(f, files[name[0]-'a']), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	webp, err := os.ReadFile("../../dataset/testdata/kinds/lossless.webp")
+	err = errors.Join(err, os.WriteFile(filepath.Join(dir, "e.webp"), webp, 0o600), os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("good"), 0o600),
+		os.WriteFile(filepath.Join(dir, ".f.png"), nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, text := stderr(t, "predict", "-m", model, dir)
+	if strings.Count(out, `"decision":`) != 10 || strings.Contains(out, `"error":`) || !strings.Contains(text, "5 images of 5 objects") {
+		t.Errorf("have %s and %s, want a decision on each of 5 images and their objects", out, text)
+	}
+	for _, name := range []string{"notes.txt", ".f.png"} {
+		if !strings.Contains(text, filepath.Join(dir, name)) {
+			t.Errorf("have %s, want %s to be named as passed over", text, name)
+		}
+	}
+	if out, text := stderr(t, "calibrate", "-m", model, dir); !strings.Contains(out, "5 good objects (5 images)") || !strings.Contains(text, "notes.txt") {
+		t.Errorf("calibrate: have %s and %s", out, text)
+	}
+}
+
+// images decodes the first JPEGs below a folder.
+func images(t *testing.T, dir string, n int) (list []image.Image) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*", "gear", "OK", "*", "*.jpg"))
+	if err != nil || len(files) < n {
+		t.Fatalf("have %q, error %v", files, err)
+	}
+	for _, name := range files[:n] {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := jpeg.Decode(f)
+		if f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, img)
+	}
+	return list
+}
+
+// TestNamesOfTraining trains on a folder with a pattern of its own: calibrate and predict go by it, also with paths from
+// standard input and with cameras absent, and --pattern overrides it.
+func TestNamesOfTraining(t *testing.T) {
+	root := t.TempDir()
+	good := filepath.Join(root, "cup", "good")
+	if err := os.MkdirAll(good, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 {
+		img := image.NewGray(image.Rect(0, 0, 64, 64))
+		for k := range img.Pix {
+			img.Pix[k] = uint8((i + 1) * k)
+		}
+		f, err := os.Create(filepath.Join(good, fmt.Sprintf("%s of %d.png", []string{"left", "right"}[i%2], i/2)))
+		if err == nil {
+			err = errors.Join(png.Encode(f, img), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, model, _ := trained(t, "--set", "data.format=folder", "--set", "data.root="+root, "--set", "data.pattern='{camera} of {object}'", "--set", "data.views=2",
+		"--set", "data.bad=''", "--set", "data.masks=''")
 	if f, err := checkpoint.Open(model); err != nil || f.Calibration() != "" {
-		t.Errorf("without held-out objects: have a calibration, error %v", err)
+		t.Errorf("without a hold-out: have a calibration, error %v", err)
 	} else {
 		f.Close()
 	}
-	ok := filepath.Join(dir, "demo", "realiad_demo", "gear", "OK")
-	must(t, "calibrate", "-m", model, "--class", "gear", ok)
-	if c := calibrationOf(t, model); c.Object.For("gear").Basis != calibration.ByClass || c.Source == heldOut {
-		t.Errorf("have %+v", c)
-	}
-	files, err := filepath.Glob(filepath.Join(ok, "S0001", "*.jpg"))
-	if err != nil || len(files) != 5 {
-		t.Fatalf("have %q, error %v", files, err)
+	must(t, "calibrate", "-m", model, "--class", "cup", good)
+	if c := calibrationOf(t, model); c.Objects != 6 || c.Images != 12 || c.Object.For("cup").Basis != calibration.ByClass || c.Source == heldOut {
+		t.Errorf("have %+v, want 6 objects of 2 images", c)
 	}
 	stdin := os.Stdin
 	defer func() { os.Stdin = stdin }()
@@ -294,16 +408,16 @@ func TestPredictSinglePictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Stdin = r
-	if _, err := w.WriteString(strings.Join(files[:3], "\n")); err != nil {
+	if _, err := fmt.Fprintf(w, "%s/right of 0.png\n%s/left of 0.png\n%s/right of 3.png\n", good, good, good); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
 	out := must(t, "predict", "-", "-m", model)
-	if strings.Count(out, "\n") != 3 || strings.Count(out, `"camera":`) != 3 || strings.Count(out, `"decision":"good"`) != 6 {
-		t.Errorf("two cameras too few: have %s, want 3 good pictures of a good object", out)
+	if strings.Count(out, "\n") != 3 || strings.Count(out, `"camera":1`) != 1 || strings.Count(out, `"camera":2`) != 2 || strings.Count(out, good+`/0"`) != 2 {
+		t.Errorf("have %s, want an object of two cameras and one of the second", out)
 	}
-	alone := must(t, "predict", "-m", model, "--pattern", "{object}", files[0], files[1])
+	alone := must(t, "predict", "-m", model, "--pattern", "{object}", filepath.Join(good, "left of 0.png"), filepath.Join(good, "right of 0.png"))
 	if strings.Count(alone, "\n") != 2 || strings.Contains(alone, `"camera":`) || !strings.Contains(alone, `"basis":"pooled"`) {
-		t.Errorf("single pictures of no class: have %s", alone)
+		t.Errorf("single images of no class: have %s", alone)
 	}
 }
