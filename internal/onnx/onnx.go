@@ -1,13 +1,12 @@
-// Package onnx reads from an ONNX model file what is needed to find weights in
-// it: the nodes of the graph, by which tensors without a name of their own are
-// recognised, and the initialisers. Attributes, subgraphs, types and everything
-// that running a model would take are passed over.
+// Package onnx reads the weights of an ONNX model file: the initialisers, and the
+// nodes of the graph, which identify tensors that have no name of their own. It
+// ignores attributes, subgraphs, types and all else that is needed only to run a
+// model.
 //
 // The file is a protocol buffer. Package protowire, the lowest layer of
-// google.golang.org/protobuf, splits it into fields; that spares this package a
-// wire decoder of its own and the program generated code for the hundred
-// messages of onnx.proto, of which four are looked at. Field numbers below are
-// those of onnx.proto, which never change.
+// google.golang.org/protobuf, splits it into fields. Generated code would have
+// the hundred messages of onnx.proto, of which four are used. The field numbers
+// below are those of onnx.proto, which never change.
 package onnx
 
 import (
@@ -19,8 +18,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// maxNodes bounds the memory that a hostile file of empty nodes can take; large
-// models have some ten thousand.
+// maxNodes bounds the memory that a malicious file of empty nodes can take. Large
+// models have about ten thousand.
 const maxNodes = 1 << 20
 
 // Graph is the main graph of a model.
@@ -29,15 +28,15 @@ type Graph struct {
 	Initializers []Tensor
 }
 
-// Node is one operator. Inputs and Outputs are names of values: an input is
-// the output of another node, an initialiser, an input of the graph, or "" where
-// an optional one is left out.
+// Node is an operator. Inputs and Outputs are names of values. An input is the
+// output of another node, an initialiser, an input of the graph, or "" for an
+// optional one that is absent.
 type Node struct {
 	OpType, Name    string
 	Inputs, Outputs []string
 }
 
-// ReadFile reads a model file, which must hold its tensors itself.
+// ReadFile reads a model file without external data.
 func ReadFile(path string) (*Graph, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -46,7 +45,7 @@ func ReadFile(path string) (*Graph, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: have a folder or special file, want a regular file", path)
 	}
-	if info.Size() > math.MaxInt32 { // what a protocol buffer can be
+	if info.Size() > math.MaxInt32 { // the limit of protocol buffers
 		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, info.Size(), math.MaxInt32)
 	}
 	data, err := os.ReadFile(path)
@@ -60,8 +59,8 @@ func ReadFile(path string) (*Graph, error) {
 	return g, nil
 }
 
-// Parse reads a serialised ModelProto. The tensors of the result may share
-// memory with data, which must not change.
+// Parse parses a serialised ModelProto. The tensors of the result may share memory
+// with data, which must not change.
 func Parse(data []byte) (*Graph, error) {
 	var graph *Graph
 	err := fields(data, func(f field) (err error) {
@@ -83,7 +82,7 @@ func Parse(data []byte) (*Graph, error) {
 	return graph, nil
 }
 
-// parseGraph reads a GraphProto.
+// parseGraph parses a GraphProto.
 func parseGraph(f field) (*Graph, error) {
 	g := &Graph{}
 	seen := map[string]bool{}
@@ -114,7 +113,7 @@ func parseGraph(f field) (*Graph, error) {
 	return g, err
 }
 
-// parseNode reads a NodeProto.
+// parseNode parses a NodeProto.
 func parseNode(f field) (Node, error) {
 	var n Node
 	err := f.message("node", func(f field) (err error) {
@@ -136,8 +135,8 @@ func parseNode(f field) (Node, error) {
 	return n, err
 }
 
-// field is one field of a message: its number, its wire type and its content,
-// without the length where there is one.
+// field is a field of a message: number, wire type, and content without length
+// prefix.
 type field struct {
 	number  protowire.Number
 	wire    protowire.Type
@@ -149,12 +148,12 @@ func fields(b []byte, use func(field) error) error {
 	for len(b) > 0 {
 		number, wire, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return fmt.Errorf("have no protocol buffer: %w", protowire.ParseError(n))
+			return fmt.Errorf("have an invalid protocol buffer: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
 		n = protowire.ConsumeFieldValue(number, wire, b)
 		if n < 0 {
-			return fmt.Errorf("have no protocol buffer: %w", protowire.ParseError(n))
+			return fmt.Errorf("have an invalid protocol buffer: %w", protowire.ParseError(n))
 		}
 		content := b[:n:n]
 		if wire == protowire.BytesType {
@@ -168,24 +167,26 @@ func fields(b []byte, use func(field) error) error {
 	return nil
 }
 
+// is returns an error if the wire type is another.
+func (f field) is(name string, wire protowire.Type) error {
+	if f.wire != wire {
+		return fmt.Errorf("%s: have wire type %d, want %d", name, f.wire, wire)
+	}
+	return nil
+}
+
 func (f field) message(name string, use func(field) error) error {
-	if f.wire != protowire.BytesType {
-		return fmt.Errorf("%s: have wire type %d, want %d", name, f.wire, protowire.BytesType)
+	if err := f.is(name, protowire.BytesType); err != nil {
+		return err
 	}
 	return fields(f.content, use)
 }
 
 func (f field) text(name string) (string, error) {
-	if f.wire != protowire.BytesType {
-		return "", fmt.Errorf("%s: have wire type %d, want %d", name, f.wire, protowire.BytesType)
-	}
-	return string(f.content), nil
+	return string(f.content), f.is(name, protowire.BytesType)
 }
 
 func (f field) varint(name string) (int64, error) {
-	if f.wire != protowire.VarintType {
-		return 0, fmt.Errorf("%s: have wire type %d, want %d", name, f.wire, protowire.VarintType)
-	}
 	v, _ := protowire.ConsumeVarint(f.content)
-	return int64(v), nil
+	return int64(v), f.is(name, protowire.VarintType)
 }

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,48 +18,29 @@ type DataType int32
 // The element types whose values can be read.
 const (
 	Float    DataType = 1
-	Int64    DataType = 7
 	Float16  DataType = 10
 	Double   DataType = 11
 	BFloat16 DataType = 16
 )
 
-// String returns the name of the type in onnx.proto, for those that can be read.
+// dataTypes has their names in onnx.proto, and the types with the same elements
+// in a safetensors file.
+var dataTypes = map[DataType]struct {
+	name  string
+	dtype safetensors.DType
+}{
+	Float:    {"FLOAT", safetensors.F32},
+	Float16:  {"FLOAT16", safetensors.F16},
+	Double:   {"DOUBLE", safetensors.F64},
+	BFloat16: {"BFLOAT16", safetensors.BF16},
+}
+
+// String returns the name of the type in onnx.proto if it can be read.
 func (d DataType) String() string {
-	switch d {
-	case Float:
-		return "FLOAT"
-	case Int64:
-		return "INT64"
-	case Float16:
-		return "FLOAT16"
-	case Double:
-		return "DOUBLE"
-	case BFloat16:
-		return "BFLOAT16"
-	}
-	return fmt.Sprintf("data type %d", int32(d))
+	return cmp.Or(dataTypes[d].name, fmt.Sprintf("data type %d", int32(d)))
 }
 
-// elements returns the same type in a safetensors file, whose elements have
-// the same bytes; "" for a type that cannot be read.
-func (d DataType) elements() safetensors.DType {
-	switch d {
-	case Float:
-		return safetensors.F32
-	case Int64:
-		return safetensors.I64
-	case Float16:
-		return safetensors.F16
-	case Double:
-		return safetensors.F64
-	case BFloat16:
-		return safetensors.BF16
-	}
-	return ""
-}
-
-// Tensor is an initialiser: a constant of the graph, most often a weight.
+// Tensor is an initialiser: a constant of the graph, usually a weight.
 type Tensor struct {
 	Name     string
 	DataType DataType
@@ -66,39 +48,27 @@ type Tensor struct {
 	raw      []byte // little-endian elements; nil for a type that cannot be read
 }
 
-// Float32 returns the values of a tensor of type FLOAT, FLOAT16 or BFLOAT16,
-// which are exact, or DOUBLE, rounded to nearest.
+// Float32 returns the elements of a tensor of type FLOAT, FLOAT16, BFLOAT16
+// (exact) or DOUBLE (rounded to nearest).
 func (t *Tensor) Float32() ([]float32, error) {
-	d := t.DataType.elements()
-	if d == "" || d == safetensors.I64 {
+	d := dataTypes[t.DataType].dtype
+	if d == "" {
 		return nil, fmt.Errorf("initializer %.80q: have %s, want FLOAT, FLOAT16, BFLOAT16 or DOUBLE", t.Name, t.DataType)
 	}
 	return safetensors.AppendFloat32(make([]float32, 0, int64(len(t.raw))/d.Size()), d, t.raw)
 }
 
-// Int64 returns the values of a tensor of type INT64.
-func (t *Tensor) Int64() ([]int64, error) {
-	if t.DataType != Int64 {
-		return nil, fmt.Errorf("initializer %.80q: have %s, want INT64", t.Name, t.DataType)
-	}
-	values := make([]int64, len(t.raw)/8)
-	for i := range values {
-		values[i] = int64(binary.LittleEndian.Uint64(t.raw[8*i:]))
-	}
-	return values, nil
-}
-
-// maxRank is the largest number of dimensions of a tensor, that of LibTorch.
+// maxRank is the maximum number of dimensions of a tensor, as in LibTorch.
 const maxRank = 64
 
-// values are the places where a TensorProto may keep its elements. A repeated
-// field may come packed, in parts, or element by element: its bytes are the same.
+// values are the fields in which a TensorProto may have its elements. A repeated
+// field may be packed, in parts, or element by element: its bytes are the same.
 type values struct {
 	raw, floats, doubles []byte // little-endian
-	int32s, int64s       []byte // varints
+	int32s               []byte // varints
 }
 
-// parseTensor reads a TensorProto; the name is returned with an error as well.
+// parseTensor parses a TensorProto. With an error it returns the name, too.
 func parseTensor(f field) (Tensor, error) {
 	var t Tensor
 	var v values
@@ -117,11 +87,11 @@ func parseTensor(f field) (Tensor, error) {
 		case 14:
 			location, err := f.varint("data_location")
 			if err == nil && location != 0 {
-				err = errors.New("have data in an external file, want them in the model file")
+				err = errors.New("have data in an external file, want it in the model file")
 			}
 			return err
 		case 13:
-			return errors.New("have data in an external file, want them in the model file")
+			return errors.New("have data in an external file, want it in the model file")
 		}
 		return v.add(f)
 	})
@@ -132,20 +102,16 @@ func parseTensor(f field) (Tensor, error) {
 	return t, err
 }
 
-// add takes the content of a field with elements.
+// add reads a field with elements.
 func (v *values) add(f field) error {
 	switch f.number {
 	case 4:
 		return f.gather(&v.floats, "float_data", protowire.Fixed32Type)
 	case 5:
 		return f.gather(&v.int32s, "int32_data", protowire.VarintType)
-	case 7:
-		return f.gather(&v.int64s, "int64_data", protowire.VarintType)
 	case 9:
-		if f.wire != protowire.BytesType {
-			return fmt.Errorf("raw_data: have wire type %d, want %d", f.wire, protowire.BytesType)
-		}
 		v.raw = f.content
+		return f.is("raw_data", protowire.BytesType)
 	case 10:
 		return f.gather(&v.doubles, "double_data", protowire.Fixed64Type)
 	}
@@ -176,8 +142,8 @@ func (f field) dims(to *[]int64) error {
 		if n < 0 {
 			return fmt.Errorf("dims: %w", protowire.ParseError(n))
 		}
-		if int64(v) < 0 || len(*to) == maxRank {
-			return fmt.Errorf("dims: have %v and %d, want at most %d dimensions from 0 up", *to, int64(v), maxRank)
+		if len(*to) == maxRank {
+			return fmt.Errorf("dims: have more than %d, want fewer", maxRank)
 		}
 		*to = append(*to, int64(v))
 		varints = varints[n:]
@@ -185,62 +151,45 @@ func (f field) dims(to *[]int64) error {
 	return nil
 }
 
-// elements returns the elements of a tensor as little-endian bytes and checks
-// that they are as many as the dimensions say.
-func (v *values) elements(d DataType, dims []int64) ([]byte, error) {
-	size := d.elements().Size()
-	if size == 0 {
+// elements returns the elements of a tensor as little-endian bytes, as many as
+// its dimensions require.
+func (v *values) elements(d DataType, dims []int64) (raw []byte, err error) {
+	known, ok := dataTypes[d]
+	if !ok {
 		return nil, nil
 	}
-	want := size
-	for _, dim := range dims {
-		if dim > 0 && want > math.MaxInt64/dim {
-			return nil, fmt.Errorf("have dims %v, want a size that fits 63 bits", dims)
-		}
-		want *= dim
+	want, err := safetensors.ByteLen(known.dtype, dims)
+	if err != nil {
+		return nil, err
 	}
-	raw := v.raw
-	if raw == nil {
-		var err error
-		if raw, err = v.typed(d); err != nil {
-			return nil, err
-		}
+	switch {
+	case v.raw != nil:
+		raw = v.raw
+	case d == Float:
+		raw = v.floats
+	case d == Double:
+		raw = v.doubles
+	default: // the 16-bit types have their bit patterns in int32_data
+		raw, err = unpack16(v.int32s)
 	}
-	if int64(len(raw)) != want {
-		return nil, fmt.Errorf("have %d bytes, want %d for %s %v", len(raw), want, d, dims)
+	if err == nil && int64(len(raw)) != want {
+		err = fmt.Errorf("have %d bytes, want %d for %s %v", len(raw), want, d, dims)
 	}
-	return raw, nil
+	return raw, err
 }
 
-// typed returns the elements of the field that belongs to the type.
-func (v *values) typed(d DataType) ([]byte, error) {
-	le := binary.LittleEndian
-	switch d {
-	case Float:
-		return v.floats, nil
-	case Double:
-		return v.doubles, nil
-	case Int64:
-		return unpack(v.int64s, math.MaxUint64, le.AppendUint64)
-	}
-	// Both 16-bit types keep their bit patterns in int32_data.
-	return unpack(v.int32s, math.MaxUint16, func(b []byte, bits uint64) []byte {
-		return le.AppendUint16(b, uint16(bits))
-	})
-}
-
-// unpack turns varints, none above limit, into elements of fixed width.
-func unpack(varints []byte, limit uint64, put func([]byte, uint64) []byte) ([]byte, error) {
+// unpack16 converts varints to 16-bit elements.
+func unpack16(varints []byte) ([]byte, error) {
 	var out []byte
 	for len(varints) > 0 {
 		v, n := protowire.ConsumeVarint(varints)
 		if n < 0 {
-			return nil, fmt.Errorf("integer data: %w", protowire.ParseError(n))
+			return nil, fmt.Errorf("int32_data: %w", protowire.ParseError(n))
 		}
-		if v > limit {
-			return nil, fmt.Errorf("integer data: have %d, want at most %d", v, limit)
+		if v > math.MaxUint16 {
+			return nil, fmt.Errorf("int32_data: have %d, want at most %d", v, math.MaxUint16)
 		}
-		out, varints = put(out, v), varints[n:]
+		out, varints = binary.LittleEndian.AppendUint16(out, uint16(v)), varints[n:]
 	}
 	return out, nil
 }

@@ -9,13 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// machine runs a pickle of protocol 2, as torch.save writes it. It knows the
-// opcodes that tensors in dicts need and three globals, which build an
-// OrderedDict, a tensor and a parameter; every other one is an error. It calls
-// nothing that the pickle names. Each opcode makes at most one value, so memory
-// grows with the length of the pickle and no faster.
+// machine runs a pickle of protocol 2, which torch.save writes. It knows the
+// opcodes of tensors in dicts and three globals, which build an OrderedDict, a
+// tensor and a parameter. All others are errors, and nothing that the pickle names
+// is called. Each opcode makes at most one value, so memory is proportional to the
+// length of the pickle.
 //
-// The first fault stays in err and ends the run; what is read after it is zero.
+// The first fault is kept in err and ends the run. After it, zeros are read.
 type machine struct {
 	rest  []byte
 	stack []any
@@ -23,7 +23,7 @@ type machine struct {
 	err   error
 }
 
-// unpickle returns the value that a pickle stands for.
+// unpickle returns the value of a pickle.
 func unpickle(data []byte) (any, error) {
 	m := machine{rest: data, memo: map[uint32]any{}}
 	if string(m.take(2)) != "\x80\x02" {
@@ -45,7 +45,7 @@ func unpickle(data []byte) (any, error) {
 	return nil, m.err
 }
 
-// literal runs the opcodes that push a value; false if op is none of them.
+// literal runs an opcode that pushes a value. It returns false for other opcodes.
 func (m *machine) literal(op byte) bool {
 	le := binary.LittleEndian
 	switch op {
@@ -85,7 +85,8 @@ func (m *machine) literal(op byte) bool {
 	return true
 }
 
-// structure runs the opcodes that work on the stack; false if op is none.
+// structure runs an opcode that works on the stack. It returns false for other
+// opcodes.
 func (m *machine) structure(op byte) bool {
 	switch op {
 	case 'q':
@@ -108,7 +109,7 @@ func (m *machine) structure(op byte) bool {
 		m.made(newStorage(m.pop()))
 	case 'R':
 		m.reduce()
-	case 'b': // attributes of an OrderedDict, which state_dict's has: not needed
+	case 'b': // attributes of an OrderedDict, which a state dict has; they are not needed
 		state := m.pop()
 		if _, ok := m.top().(*dict); !ok {
 			m.fault("have attributes (%s) for a %s, want them for a dict", kind(state), kind(m.top()))
@@ -135,7 +136,7 @@ func (m *machine) reduce() {
 	}
 }
 
-// global reads the two lines of a name and refuses those of no use.
+// global reads the two lines of a name and refuses all but those of tensors.
 func (m *machine) global() global {
 	module, name := m.line(), m.line()
 	g := global(module + " " + name)
@@ -173,7 +174,7 @@ func (m *machine) set(items []any) {
 	}
 }
 
-// made pushes what a constructor returned.
+// made pushes the result of a constructor.
 func (m *machine) made(v any, err error) {
 	if err != nil && m.err == nil {
 		m.err = err
@@ -199,7 +200,7 @@ func (m *machine) top() any {
 	return m.stack[len(m.stack)-1]
 }
 
-// popN removes n values; nils where there are fewer.
+// popN removes and returns n values, nils if there are fewer.
 func (m *machine) popN(n int) []any {
 	out := make([]any, n)
 	if len(m.stack) < n {
@@ -212,7 +213,7 @@ func (m *machine) popN(n int) []any {
 	return out
 }
 
-// popMark removes the values above the last mark, and the mark.
+// popMark removes the last mark and returns the values above it.
 func (m *machine) popMark() []any {
 	for i := len(m.stack) - 1; i >= 0; i-- {
 		if _, ok := m.stack[i].(mark); ok {
@@ -225,7 +226,7 @@ func (m *machine) popMark() []any {
 	return nil
 }
 
-// take returns the next n bytes; zeros where there are fewer.
+// take returns the next n bytes, zeros if there are fewer.
 func (m *machine) take(n int) []byte {
 	if n > len(m.rest) {
 		m.fault("have %d bytes left, want %d: the pickle is cut short", len(m.rest), n)
@@ -247,7 +248,7 @@ func (m *machine) text(n uint32) string {
 	return string(b)
 }
 
-// line returns the text up to the next end of line.
+// line returns the text up to the next newline.
 func (m *machine) line() string {
 	text, _, ok := strings.Cut(string(m.rest[:min(len(m.rest), 256)]), "\n")
 	if !ok {
@@ -258,7 +259,7 @@ func (m *machine) line() string {
 	return text
 }
 
-// long reads a number of up to 8 bytes, two's complement, lowest byte first.
+// long reads a little-endian two's complement integer of up to 8 bytes.
 func (m *machine) long() int64 {
 	n := int(m.byte())
 	if n > 8 {

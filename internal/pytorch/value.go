@@ -8,11 +8,10 @@ import (
 	"mvag-torch/internal/safetensors"
 )
 
-// The values of a pickle. Apart from these there are int64, float64, bool,
-// string and nil.
+// The values of a pickle, besides int64, float64, bool, string and nil.
 type (
 	mark   struct{}
-	global string // module and name, with a space between
+	global string // module and name, separated by a space
 	tuple  []any
 	list   struct{ items []any }
 	dict   struct{ keys, values []any } // an OrderedDict too
@@ -24,16 +23,16 @@ type (
 		numel int64
 	}
 
-	// tensor is a view of a storage; sizes and strides in elements.
+	// tensor is a view of a storage. Offset and strides are in elements.
 	tensor struct {
 		storage        *storage
 		offset         int64
 		shape, strides []int64
-		numel, span    int64 // elements; those between the first and the last
+		numel, span    int64 // elements; elements from the first to the last in the storage
 	}
 )
 
-// storages are the element types that tensors may have, by torch's name.
+// storages are the element types of tensors by torch's name.
 var storages = map[global]safetensors.DType{
 	"torch FloatStorage":    safetensors.F32,
 	"torch HalfStorage":     safetensors.F16,
@@ -53,9 +52,7 @@ const (
 	rebuildParameter global = "torch._utils _rebuild_parameter"
 )
 
-const maxDims = 64
-
-// newStorage reads a persistent id: ("storage", type, key, location, numel).
+// newStorage converts a persistent id: ("storage", type, key, location, numel).
 func newStorage(id any) (*storage, error) {
 	t, ok := id.(tuple)
 	if !ok || len(t) != 5 || t[0] != "storage" {
@@ -71,52 +68,53 @@ func newStorage(id any) (*storage, error) {
 	return &storage{key, dtype, numel}, nil
 }
 
-// newTensor reads the arguments of _rebuild_tensor_v2: storage, offset, shape,
-// strides, and what matters for training alone.
+// newTensor converts the arguments of _rebuild_tensor_v2: storage, offset, shape,
+// strides, and some that matter only for training.
 func newTensor(args tuple) (*tensor, error) {
 	if len(args) < 4 {
 		return nil, fmt.Errorf("have a tensor of %d arguments, want 4 or more", len(args))
 	}
-	t := &tensor{numel: 1, span: 1}
+	t := &tensor{span: 1}
 	var ok1, ok2 bool
 	t.storage, ok1 = args[0].(*storage)
 	t.offset, ok2 = args[1].(int64)
-	shape, err := numbers(args[2])
+	shape, err := sizes(args[2])
 	if err != nil {
 		return nil, err
 	}
-	strides, err := numbers(args[3])
+	strides, err := sizes(args[3])
 	if err != nil {
 		return nil, err
 	}
-	if !ok1 || !ok2 || t.offset < 0 || len(shape) != len(strides) || len(shape) > maxDims {
+	if !ok1 || !ok2 || t.offset < 0 || len(shape) != len(strides) {
 		return nil, fmt.Errorf("have a tensor of %s, %s, shape %.20v, strides %.20v, want storage, offset and as many sizes as strides",
 			kind(args[0]), kind(args[1]), shape, strides)
 	}
 	t.shape, t.strides = shape, strides
 	if slices.Contains(shape, 0) {
-		t.numel, t.span = 0, 0
+		t.span = 0
 		return t, nil
 	}
+	size, err := safetensors.ByteLen(t.storage.dtype, shape)
+	if err != nil {
+		return nil, err
+	}
+	t.numel = size / t.storage.dtype.Size()
 	for i, n := range shape {
-		if t.numel > math.MaxInt32*16/n {
-			return nil, fmt.Errorf("have a tensor of shape %.20v, want less than 2^35 elements", shape)
-		}
-		t.numel *= n
 		if n > 1 && strides[i] > (t.storage.numel-t.span)/(n-1) {
-			return nil, fmt.Errorf("have a tensor of shape %.20v and strides %.20v in a storage of %d elements, want one that lies in it",
+			return nil, fmt.Errorf("have a tensor of shape %.20v and strides %.20v in a storage of %d elements, want one inside it",
 				shape, strides, t.storage.numel)
 		}
 		t.span += (n - 1) * strides[i]
 	}
 	if t.offset > t.storage.numel-t.span {
-		return nil, fmt.Errorf("have a tensor of shape %.20v at element %d of a storage of %d, want one that lies in it", shape, t.offset, t.storage.numel)
+		return nil, fmt.Errorf("have a tensor of shape %.20v at element %d of a storage of %d, want one inside it", shape, t.offset, t.storage.numel)
 	}
 	return t, nil
 }
 
-// numbers returns the elements of a tuple of sizes.
-func numbers(v any) ([]int64, error) {
+// sizes returns the elements of a tuple of sizes or strides.
+func sizes(v any) ([]int64, error) {
 	t, ok := v.(tuple)
 	if !ok {
 		return nil, fmt.Errorf("have a %s, want a tuple of sizes", kind(v))
@@ -132,10 +130,8 @@ func numbers(v any) ([]int64, error) {
 	return sizes, nil
 }
 
-// contiguous says whether the elements lie in row-major order without gaps.
-func (t *tensor) contiguous() bool { return t.numel == t.span && t.ordered() }
-
-func (t *tensor) ordered() bool {
+// contiguous reports whether the elements are in row-major order without gaps.
+func (t *tensor) contiguous() bool {
 	want := int64(1)
 	for i := len(t.shape) - 1; i >= 0; i-- {
 		if t.shape[i] != 1 && t.strides[i] != want {
@@ -143,11 +139,11 @@ func (t *tensor) ordered() bool {
 		}
 		want *= t.shape[i]
 	}
-	return true
+	return t.numel == t.span
 }
 
-// gather copies the elements of the tensor in row-major order from those of
-// its span.
+// gather returns the elements of the tensor in row-major order, from those of its
+// span.
 func (t *tensor) gather(span []float32) []float32 {
 	out := make([]float32, t.numel)
 	at, index := int64(0), make([]int64, len(t.shape))
@@ -166,7 +162,7 @@ func (t *tensor) gather(span []float32) []float32 {
 	return out
 }
 
-// kind names what v is, for messages: the values themselves may be of any size.
+// kind names the type of v for messages. The value itself may be of any size.
 func kind(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -188,7 +184,7 @@ func kind(v any) string {
 	case string:
 		return "string"
 	case bool:
-		return "truth value"
+		return "bool"
 	}
 	return "number"
 }

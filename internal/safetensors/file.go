@@ -10,22 +10,22 @@ import (
 	"slices"
 )
 
-// chunk is how many bytes are read at a time where values are converted.
+// chunk is the number of bytes that are read and converted at a time.
 const chunk = 1 << 20
 
-// File is an open safetensors file whose header has been checked. Its methods
-// may be called from several goroutines; none may be called after Close.
+// File is an open safetensors file with a valid header. Its methods may be called
+// from several goroutines, but not after Close.
 type File struct {
 	path     string
 	r        io.ReaderAt
 	close    func() error
-	data     int64 // offset of the first byte behind the header
+	data     int64 // offset of the data
 	entries  []entry
-	index    map[string]int // position in entries by name
+	index    map[string]int // index in entries by name
 	metadata map[string]string
 }
 
-// Open opens the file and checks its whole header; values are read on demand.
+// Open opens the file and checks its header. Values are read on demand.
 func Open(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -86,8 +86,8 @@ func newFile(path string, r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// readAt fills buf; it differs from ReadAt in that the end of the file is no
-// error when buf is full and an unexpected one when it is not.
+// readAt fills buf. Unlike ReadAt, it returns no error at the end of the file if
+// buf is full, and io.ErrUnexpectedEOF if it is not.
 func readAt(r io.ReaderAt, buf []byte, offset int64) error {
 	n, err := r.ReadAt(buf, offset)
 	if n == len(buf) {
@@ -108,8 +108,8 @@ func (f *File) Names() []string {
 	return names
 }
 
-// Info returns the element type and a copy of the shape of a tensor; a scalar
-// has the empty shape.
+// Info returns the element type and a copy of the shape of a tensor. The shape of
+// a scalar is empty.
 func (f *File) Info(name string) (DType, []int64, bool) {
 	i, ok := f.index[name]
 	if !ok {
@@ -118,8 +118,7 @@ func (f *File) Info(name string) (DType, []int64, bool) {
 	return f.entries[i].dtype, slices.Clone(f.entries[i].shape), true
 }
 
-// Metadata returns a copy of the free text of the header, empty if there is
-// none.
+// Metadata returns a copy of the metadata, empty if there is none.
 func (f *File) Metadata() map[string]string {
 	if f.metadata == nil {
 		return map[string]string{}
@@ -127,43 +126,25 @@ func (f *File) Metadata() map[string]string {
 	return maps.Clone(f.metadata)
 }
 
-// Float32 returns the values of a tensor of type F32, F16 or BF16, which are
-// exact, or F64, rounded to nearest.
+// Float32 returns the elements of a tensor of type F32, F16, BF16 (exact) or F64
+// (rounded to nearest).
 func (f *File) Float32(name string) ([]float32, error) {
 	e, err := f.find(name)
 	if err != nil {
 		return nil, err
 	}
-	switch e.dtype {
-	case F32, F16, BF16, F64:
-	default:
-		return nil, f.errorf(name, "have dtype %s, want F32, F16, BF16 or F64", e.dtype)
-	}
 	values := make([]float32, 0, (e.end-e.begin)/e.dtype.Size())
-	err = f.chunks(e, func(b []byte) (err error) {
-		values, err = AppendFloat32(values, e.dtype, b)
-		return err
-	})
-	return values, err
-}
-
-// Int64 returns the values of a tensor of type I64.
-func (f *File) Int64(name string) ([]int64, error) {
-	e, err := f.find(name)
-	if err != nil {
-		return nil, err
-	}
-	if e.dtype != I64 {
-		return nil, f.errorf(name, "have dtype %s, want I64", e.dtype)
-	}
-	values := make([]int64, 0, (e.end-e.begin)/8)
-	err = f.chunks(e, func(b []byte) error {
-		for ; len(b) > 0; b = b[8:] {
-			values = append(values, int64(binary.LittleEndian.Uint64(b)))
+	buf := make([]byte, min(chunk, e.end-e.begin))
+	for at := e.begin; err == nil && at < e.end; at += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), e.end-at)]
+		if err = readAt(f.r, buf, f.data+at); err == nil {
+			values, err = AppendFloat32(values, e.dtype, buf)
 		}
-		return nil
-	})
-	return values, err
+	}
+	if err != nil {
+		return nil, f.errorf(name, "%w", err)
+	}
+	return values, nil
 }
 
 // Bytes returns the little-endian elements of a tensor of any type.
@@ -181,21 +162,6 @@ func (f *File) Bytes(name string) ([]byte, error) {
 
 // Close closes the file.
 func (f *File) Close() error { return f.close() }
-
-// chunks passes the bytes of a tensor to use in pieces of whole elements.
-func (f *File) chunks(e entry, use func([]byte) error) error {
-	buf := make([]byte, min(chunk, e.end-e.begin))
-	for at := e.begin; at < e.end; at += int64(len(buf)) {
-		buf = buf[:min(int64(len(buf)), e.end-at)]
-		if err := readAt(f.r, buf, f.data+at); err != nil {
-			return f.errorf(e.name, "%w", err)
-		}
-		if err := use(buf); err != nil {
-			return f.errorf(e.name, "%w", err)
-		}
-	}
-	return nil
-}
 
 func (f *File) find(name string) (entry, error) {
 	i, ok := f.index[name]

@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// Float16ToFloat32 returns the value of an IEEE 754 half-precision number. It
-// is exact; the payload of a NaN is kept.
+// Float16ToFloat32 returns the value of an IEEE 754 half-precision number, exactly.
+// The payload of a NaN is kept.
 func Float16ToFloat32(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
@@ -20,8 +20,8 @@ func Float16ToFloat32(h uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
-// Float32ToFloat16 rounds f to half precision, ties to even; values from
-// 65520 up become infinite. A NaN stays one and keeps the top of its payload.
+// Float32ToFloat16 rounds f to half precision, ties to even. Values from 65520 up
+// become infinite. A NaN keeps the upper bits of its payload and stays a NaN.
 func Float32ToFloat16(f float32) uint16 {
 	bits := math.Float32bits(f)
 	sign, abs := uint16(bits>>16&0x8000), bits&0x7fffffff
@@ -39,36 +39,19 @@ func Float32ToFloat16(f float32) uint16 {
 		// 2^-24, so that the addition itself rounds to even.
 		return sign | uint16(math.Float32bits(math.Float32frombits(abs)+0.5)-0x3f000000)
 	}
-	return sign | uint16((roundEven(abs, 13)-(127-15)<<23)>>13)
+	// Rounding to even is an addition before the truncation; its carry into the
+	// exponent is right.
+	even := abs + 1<<12 - 1 + abs>>13&1
+	return sign | uint16((even-(127-15)<<23)>>13)
 }
 
-// BFloat16ToFloat32 returns the value of a bfloat16 number, which is the upper
-// half of a float32.
+// BFloat16ToFloat32 returns the value of a bfloat16 number, the upper half of a
+// float32.
 func BFloat16ToFloat32(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
 
-// Float32ToBFloat16 rounds f to bfloat16, ties to even. A NaN stays one and
-// keeps the top of its payload.
-func Float32ToBFloat16(f float32) uint16 {
-	bits := math.Float32bits(f)
-	if bits&0x7fffffff > 0x7f800000 {
-		b := uint16(bits >> 16)
-		if b&0x7f == 0 {
-			b |= 0x40
-		}
-		return b
-	}
-	return uint16(roundEven(bits, 16) >> 16)
-}
-
-// roundEven adds what makes the truncation of the lowest n bits of v round to
-// nearest, ties to even. A carry into the exponent is the right result.
-func roundEven(v uint32, n uint) uint32 {
-	return v + 1<<(n-1) - 1 + v>>n&1
-}
-
-// AppendFloat32 appends the little-endian elements of type d in src to dst.
-// F32, F16 and BF16 are exact, F64 is rounded to nearest; other types and a
-// part of an element are errors.
+// AppendFloat32 appends the little-endian elements of type d in src to dst. F32,
+// F16 and BF16 are exact, F64 is rounded to nearest. Other types, and part of an
+// element, are errors.
 func AppendFloat32(dst []float32, d DType, src []byte) ([]float32, error) {
 	le := binary.LittleEndian
 	if size := d.Size(); size > 0 && int64(len(src))%size != 0 {

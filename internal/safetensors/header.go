@@ -12,11 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// parseHeader reads the JSON header of a file whose data take dataLen bytes.
-// The entries come in the order of their data, they cover it without a hole,
-// and each is as long as its shape and type say. The reader is strict where
-// encoding/json is not: no duplicate, unknown or missing key, whole numbers
-// only, valid UTF-8, nothing but white space behind the object.
+// parseHeader parses the JSON header of a file with dataLen bytes of data. The
+// entries are returned in the order of their data; they cover it without gaps,
+// and each is as long as its shape and type require. Unlike encoding/json it
+// refuses duplicate, unknown and missing keys, numbers that are not integers,
+// invalid UTF-8, and anything but white space after the object.
 func parseHeader(header []byte, dataLen int64) ([]entry, map[string]string, error) {
 	if len(header) == 0 || header[0] != '{' {
 		return nil, nil, fmt.Errorf("header: have %.8q, want a JSON object that begins with %q", header, "{")
@@ -30,7 +30,7 @@ func parseHeader(header []byte, dataLen int64) ([]entry, map[string]string, erro
 		return nil, nil, fmt.Errorf("header: %w", eof(err))
 	}
 	if _, err := p.dec.Token(); err != io.EOF {
-		return nil, nil, errors.New("header: have text behind the JSON object, want spaces only")
+		return nil, nil, errors.New("header: have text after the JSON object, want spaces only")
 	}
 	if err := contiguous(p.entries, dataLen); err != nil {
 		return nil, nil, err
@@ -38,8 +38,8 @@ func parseHeader(header []byte, dataLen int64) ([]entry, map[string]string, erro
 	return p.entries, p.metadata, nil
 }
 
-// contiguous sorts the entries by offset and checks that they lie one behind
-// the other from the first byte of the data to the last.
+// contiguous sorts the entries by offset and checks that they cover the data
+// without gaps and overlaps.
 func contiguous(entries []entry, dataLen int64) error {
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
@@ -47,7 +47,7 @@ func contiguous(entries []entry, dataLen int64) error {
 	var next int64
 	for _, e := range entries {
 		if e.begin != next {
-			return fmt.Errorf("tensor %.80q: have data from byte %d, want byte %d, where the data before it end",
+			return fmt.Errorf("tensor %.80q: have data from byte %d, want byte %d, where the previous tensor ends",
 				e.name, e.begin, next)
 		}
 		next = e.end
@@ -58,16 +58,16 @@ func contiguous(entries []entry, dataLen int64) error {
 	return nil
 }
 
-// headerParser walks the header token by token, so that a key that comes
-// twice is seen and nothing is allocated that the text does not hold.
+// headerParser reads the header token by token, so that duplicate keys are
+// detected and memory is bounded by the length of the text.
 type headerParser struct {
 	dec      *json.Decoder
 	entries  []entry
 	metadata map[string]string
 }
 
-// object reads an object and calls value for every key, which must read the
-// value. A key that comes twice is an error.
+// object reads an object. For every key it calls value, which must read the value.
+// A duplicate key is an error.
 func (p *headerParser) object(value func(key string) error) error {
 	if err := p.delim('{'); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (p *headerParser) topLevel(key string) error {
 	return nil
 }
 
-// tensor reads one entry and checks its length against its shape and type.
+// tensor reads one entry and compares its length with its shape and type.
 func (p *headerParser) tensor(name string) (entry, error) {
 	e := entry{name: name}
 	var offsets []int64
@@ -120,9 +120,9 @@ func (p *headerParser) tensor(name string) (entry, error) {
 			s, err = p.text()
 			e.dtype = DType(s)
 		case "shape":
-			e.shape, err = p.numbers(maxRank)
+			e.shape, err = p.integers(maxRank)
 		case "data_offsets":
-			offsets, err = p.numbers(2)
+			offsets, err = p.integers(2)
 		default:
 			err = fmt.Errorf("have key %.80q, want dtype, shape and data_offsets", key)
 		}
@@ -134,7 +134,7 @@ func (p *headerParser) tensor(name string) (entry, error) {
 	if e.dtype == "" || e.shape == nil || len(offsets) != 2 {
 		return e, errors.New("have an incomplete entry, want dtype, shape and two data_offsets")
 	}
-	n, err := byteLen(e.dtype, e.shape)
+	n, err := ByteLen(e.dtype, e.shape)
 	if err != nil {
 		return e, err
 	}
@@ -145,9 +145,9 @@ func (p *headerParser) tensor(name string) (entry, error) {
 	return e, nil
 }
 
-// numbers reads an array of at most limit numbers; it never returns nil
-// without an error.
-func (p *headerParser) numbers(limit int) ([]int64, error) {
+// integers reads an array of at most limit integers. Without an error the result
+// is not nil.
+func (p *headerParser) integers(limit int) ([]int64, error) {
 	if err := p.delim('['); err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (p *headerParser) delim(want json.Delim) error {
 	return nil
 }
 
-// eof turns the end of the text within the object into what it is: an error.
+// eof replaces io.EOF, which inside the object is an error.
 func eof(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

@@ -1,8 +1,7 @@
-// Package safetensors reads and writes the safetensors format: eight bytes of
-// little-endian header length, a JSON header that names tensors, then their
-// values in one contiguous block. Files written here are read by the Python
-// package of that name and the other way round; docs/format/weights.md says
-// what is checked and what is refused.
+// Package safetensors reads and writes the safetensors format: the length of the
+// header in eight little-endian bytes, a JSON header that describes the tensors,
+// and their elements in one contiguous block. It is compatible with the Python
+// package of that name. docs/format/weights.md says what is checked and refused.
 package safetensors
 
 import (
@@ -12,19 +11,20 @@ import (
 	"strings"
 )
 
-// maxHeader is the longest header in bytes, as in the reference implementation.
+// maxHeader is the maximum length of the header in bytes, as in the reference
+// implementation.
 const maxHeader = 100_000_000
 
-// maxRank is the largest number of dimensions of a tensor, that of LibTorch.
+// maxRank is the maximum number of dimensions of a tensor, as in LibTorch.
 const maxRank = 64
 
-// metadataKey is the header entry that holds free text instead of a tensor.
+// metadataKey is the header entry with text instead of a tensor.
 const metadataKey = "__metadata__"
 
 // DType is the element type of a tensor, spelled as in the header.
 type DType string
 
-// The element types of one or more whole bytes that are read and written.
+// The element types that are read and written.
 const (
 	Bool DType = "BOOL"
 	U8   DType = "U8"
@@ -41,8 +41,8 @@ const (
 	U64  DType = "U64"
 )
 
-// dtypes lists every type in the order of the reference implementation, which
-// is that of alignment: Write stores the last of them first.
+// dtypes are all types in the order of the reference implementation, that of
+// alignment. Write stores the last of them first.
 var dtypes = []DType{Bool, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64}
 
 // Size returns the number of bytes of one element, 0 for an unknown type.
@@ -60,7 +60,7 @@ func (d DType) Size() int64 {
 	return 0
 }
 
-// entry is what the header says of one tensor. Offsets count from the end of
+// entry describes one tensor in the header. Offsets are relative to the end of
 // the header.
 type entry struct {
 	name       string
@@ -69,9 +69,9 @@ type entry struct {
 	begin, end int64
 }
 
-// byteLen returns the number of bytes of a tensor, or an error if the type is
-// unknown, a dimension negative, or the product no int64.
-func byteLen(d DType, shape []int64) (int64, error) {
+// ByteLen returns the size of a tensor in bytes. An unknown type, too many or
+// negative dimensions, and a size above 2^63-1 are errors.
+func ByteLen(d DType, shape []int64) (int64, error) {
 	n := d.Size()
 	if n == 0 {
 		return 0, fmt.Errorf("have dtype %.40q, want one of %s", string(d), known())
@@ -99,5 +99,5 @@ func known() string {
 	return strings.Join(names, ", ")
 }
 
-// rank returns the position of d in dtypes.
+// rank returns the index of d in dtypes.
 func (d DType) rank() int { return slices.Index(dtypes, d) }

@@ -21,32 +21,31 @@ type Tensor struct {
 	Name  string
 	DType DType
 	Shape []int64
-	// Data writes the little-endian elements, exactly as many bytes as Shape
-	// and DType say. It is called once, while the file is written, so that
-	// values need not all be in memory together.
+	// Data writes the little-endian elements, exactly as many bytes as Shape and
+	// DType require. It is called once, while the file is written, so that not all
+	// values have to be in memory at the same time.
 	Data func(io.Writer) error
 }
 
-// Float32 returns a tensor of type F32 that holds values, which are not copied.
+// Float32 returns a tensor of type F32 with these values, which are not copied.
 func Float32(name string, shape []int64, values []float32) Tensor {
 	return Tensor{name, F32, shape, func(w io.Writer) error {
-		return stream(w, values, func(b []byte, v float32) []byte {
-			return binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-		})
+		buf := make([]byte, 0, 64<<10)
+		for piece := range slices.Chunk(values, cap(buf)/4) {
+			buf = buf[:0]
+			for _, v := range piece {
+				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+			}
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+		}
+		return nil
 	}}
 }
 
-// Int64 returns a tensor of type I64 that holds values, which are not copied.
-func Int64(name string, shape []int64, values []int64) Tensor {
-	return Tensor{name, I64, shape, func(w io.Writer) error {
-		return stream(w, values, func(b []byte, v int64) []byte {
-			return binary.LittleEndian.AppendUint64(b, uint64(v))
-		})
-	}}
-}
-
-// Raw returns a tensor of any type that holds little-endian elements, which
-// are not copied.
+// Raw returns a tensor of any type with these little-endian elements, which are
+// not copied.
 func Raw(name string, d DType, shape []int64, data []byte) Tensor {
 	return Tensor{name, d, shape, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -54,26 +53,11 @@ func Raw(name string, d DType, shape []int64, data []byte) Tensor {
 	}}
 }
 
-// stream encodes values piece by piece.
-func stream[T any](w io.Writer, values []T, encode func([]byte, T) []byte) error {
-	buf := make([]byte, 0, 64<<10)
-	for piece := range slices.Chunk(values, cap(buf)/8) {
-		buf = buf[:0]
-		for _, v := range piece {
-			buf = encode(buf, v)
-		}
-		if _, err := w.Write(buf); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Write writes a safetensors file, replacing one that is there. Tensors are
-// stored as the reference implementation does it: widest type first, then by
-// name, so that every tensor is aligned and equal contents give equal bytes.
+// Write writes or replaces a safetensors file. As in the reference implementation
+// tensors are sorted by type, the widest first, and then by name, so that every
+// tensor is aligned and equal contents give equal bytes.
 //
-// The file appears at path whole or not at all; errors name path and cause.
+// The file is replaced atomically. Errors name path and cause.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	sorted, header, err := layout(tensors, metadata)
 	if err != nil {
@@ -82,8 +66,8 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return encode(w, sorted, header) })
 }
 
-// layout returns the tensors in the order of their data, and the header with
-// its length in front.
+// layout returns the tensors in the order of their data, and the header preceded
+// by its length.
 func layout(tensors []Tensor, metadata map[string]string) ([]Tensor, []byte, error) {
 	sorted := slices.SortedStableFunc(slices.Values(tensors), func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(b.DType.rank(), a.DType.rank()), cmp.Compare(a.Name, b.Name))
@@ -139,10 +123,10 @@ func (t Tensor) check(seen map[string]bool) (int64, error) {
 	case seen[t.Name]:
 		return 0, errors.New("have the name twice, want it once")
 	case t.Data == nil:
-		return 0, errors.New("have no data, want a function that writes them")
+		return 0, errors.New("have no data, want a function that writes it")
 	}
 	seen[t.Name] = true
-	return byteLen(t.DType, t.Shape)
+	return ByteLen(t.DType, t.Shape)
 }
 
 func appendMetadata(header *bytes.Buffer, metadata map[string]string) error {
@@ -158,13 +142,13 @@ func appendMetadata(header *bytes.Buffer, metadata map[string]string) error {
 	return nil
 }
 
-// quote returns v, a valid string or a list of numbers, as JSON; "<" stays as
-// it is, as in other writers of the format.
+// quote returns v, a valid string or a list of integers, as JSON. "<" is not
+// escaped, as in other writers of the format.
 func quote(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // neither the buffer nor these types can give an error
+	_ = enc.Encode(v) // cannot fail for these types
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
@@ -174,7 +158,7 @@ func encode(w io.Writer, tensors []Tensor, header []byte) error {
 		return err
 	}
 	for _, t := range tensors {
-		n, err := byteLen(t.DType, t.Shape)
+		n, err := ByteLen(t.DType, t.Shape)
 		if err != nil {
 			return err
 		}
@@ -189,7 +173,7 @@ func encode(w io.Writer, tensors []Tensor, header []byte) error {
 	return nil
 }
 
-// exactWriter refuses what goes beyond the announced length.
+// exactWriter refuses to write more than the announced length.
 type exactWriter struct {
 	w    io.Writer
 	left int64
@@ -197,7 +181,7 @@ type exactWriter struct {
 
 func (e *exactWriter) Write(p []byte) (int, error) {
 	if int64(len(p)) > e.left {
-		return 0, fmt.Errorf("have at least %d bytes more than shape and dtype say", int64(len(p))-e.left)
+		return 0, fmt.Errorf("have at least %d bytes more than shape and dtype require", int64(len(p))-e.left)
 	}
 	n, err := e.w.Write(p)
 	e.left -= int64(n)
