@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// body is a sound part: its solid and what it is made of. Positions are in the part's own frame: z upwards, the
-// backdrop at z = 0, one unit about the part's outer radius.
+// body is the sound shape of a part and its material. Positions are in the coordinate system of the part: z upwards,
+// the backdrop at z = 0, the outer radius about 1.
 type body interface {
 	// distance is a lower bound of the distance from p to the surface, negative inside, and its zero set is the
 	// surface.
@@ -17,17 +17,17 @@ type body interface {
 	extent() (radius, height float64)
 }
 
-// material is how a surface point answers light.
+// material describes how a surface point reflects light.
 type material struct {
-	color vec     // diffuse albedo; of a metal the reflectance at normal incidence
-	metal bool    // reflects coloured and has no diffuse part to speak of
-	rough float64 // how blurred reflections are: 0 a mirror, 1 matt
+	color vec     // diffuse albedo; for a metal the reflectance at normal incidence
+	metal bool    // coloured reflections and almost no diffuse part
+	rough float64 // blur of reflections: 0 is a mirror, 1 matt
 	grain vec     // unit direction of brush marks; zero for none
 	bump  vec     // added to the normal: marks too fine to be geometry
-	fill  float64 // share of light that arrives from inside: translucence
+	fill  float64 // fraction of light that comes from inside: translucency
 }
 
-// class is one kind of part of the set.
+// class is one kind of part.
 type class struct {
 	name  string
 	codes []string // Real-IAD codes of the defects it can have, in order
@@ -35,14 +35,14 @@ type class struct {
 	chip  func(rng *rand.Rand) chip // for codeMissing
 }
 
-// chip is a place on the rim of a part where a chunk may break off: what lies beyond a plane through at, up to width to
-// either side.
+// chip is a position on the rim of a part where a piece may break off: everything beyond a plane through at, up to
+// width to either side.
 type chip struct {
 	at, out vec
 	width   float64
 }
 
-// chipAt is the chip at an angle, radius and height; its plane leans by tilt from the vertical.
+// chipAt returns the chip at an angle, radius and height, with a plane tilted from the vertical.
 func chipAt(angle, radius, height, tilt, width float64) chip {
 	sin, cos := math.Sincos(angle)
 	return chip{
@@ -52,14 +52,14 @@ func chipAt(angle, radius, height, tilt, width float64) chip {
 	}
 }
 
-// classes are the parts rendered, in the order of the index files.
+// classes are the classes of the set, in the order of the index files.
 var classes = []class{
 	{name: "bottle_cap", codes: []string{codeScratch, codeMissing, codeStain}, make: newBottleCap, chip: capChip},
 	{name: "gear", codes: []string{codePit, codeScratch, codeMissing}, make: newGear, chip: gearChip},
 	{name: "hex_nut", codes: []string{codePit, codeScratch, codeStain}, make: newHexNut},
 }
 
-// around draws from mean ± spread.
+// around draws uniformly from mean ± spread.
 func around(rng *rand.Rand, mean, spread float64) float64 {
 	return mean + spread*(2*rng.Float64()-1)
 }
@@ -69,7 +69,7 @@ func anywhere(rng *rand.Rand) vec {
 	return vec{X: 500 * rng.Float64(), Y: 500 * rng.Float64(), Z: 500 * rng.Float64()}
 }
 
-// tinted varies a colour in brightness (all channels) and tint (each one).
+// tinted varies a colour in brightness (all channels) and tint (each channel).
 func tinted(rng *rand.Rand, c vec, brightness, tint float64) vec {
 	b := around(rng, 1, brightness)
 	c.X *= b * around(rng, 1, tint)

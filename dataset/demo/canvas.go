@@ -9,11 +9,11 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// subsamples are the positions inside a pixel, from its upper left corner, at which edges and masks are sampled: a
-// rotated grid, so that edges near the horizontal and the vertical get four levels as well.
+// subsamples are the sampling positions inside a pixel, from its upper left corner, for edges and masks: a rotated
+// grid, so that nearly horizontal and vertical edges get four levels too.
 var subsamples = [4][2]float64{{0.375, 0.125}, {0.875, 0.375}, {0.125, 0.625}, {0.625, 0.875}}
 
-// canvas holds the buffers of an image; a worker uses one over and over.
+// canvas contains the buffers for rendering an image. It can be reused.
 type canvas struct {
 	size  int
 	tones []vec // developed, 0..1
@@ -26,14 +26,14 @@ func newCanvas(size int) *canvas {
 	return &canvas{size: size, tones: make([]vec, n), kinds: make([]surfaceKind, n), edges: make([]bool, n)}
 }
 
-// aim is the ray direction through (x, y) in pixels, y downwards.
+// aim returns the ray direction through (x, y) in pixels, y downwards.
 func (c *camera) aim(x, y float64, size int) vec {
 	scale := 2 / float64(size)
 	return c.ray(x*scale-1, 1-y*scale)
 }
 
-// render draws the scene: one sample per pixel, four where that one differs from a neighbour's in what it hit or much
-// in brightness.
+// render draws the scene: one sample per pixel, or four where it differs from a neighbour in what it hit or strongly in
+// brightness.
 func (v *canvas) render(ctx context.Context, s *scene, cam *camera) error {
 	for y := range v.size {
 		if err := ctx.Err(); err != nil {
@@ -56,7 +56,7 @@ func (v *canvas) render(ctx context.Context, s *scene, cam *camera) error {
 	return ctx.Err()
 }
 
-// resolve is the mean of a pixel's four subsamples.
+// resolve returns the mean of the four subsamples of a pixel.
 func (v *canvas) resolve(s *scene, cam *camera, x, y int) vec {
 	var sum vec
 	for _, at := range subsamples {
@@ -88,7 +88,7 @@ func (v *canvas) findEdges() {
 	}
 }
 
-// expose reads the canvas out through a sensor: vignetting, noise (mostly the same in the three channels), 8 bits.
+// expose simulates the sensor: vignetting, noise (mostly common to the three channels), 8 bits.
 func (v *canvas) expose(rng *rand.Rand, sigma float64) *image.RGBA {
 	im := image.NewRGBA(image.Rect(0, 0, v.size, v.size))
 	half := float64(v.size) / 2

@@ -7,7 +7,7 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// Real-IAD's codes of the defects rendered here.
+// Real-IAD codes of the rendered defects.
 const (
 	codePit     = "AK" // pit or dent
 	codeScratch = "HS"
@@ -15,36 +15,36 @@ const (
 	codeStain   = "ZW" // contamination: stain or stuck particles
 )
 
-// maxRise is how far added material stands out at most.
+// maxRise is the maximum height of added material.
 const maxRise = 0.08
 
-// change is what a defect does to the part.
+// change is how a defect changes the part.
 type change uint8
 
 const (
-	carved change = iota // takes material away
-	added                // puts material on
+	carved change = iota // removes material
+	added                // adds material
 	soiled               // changes the surface only
 )
 
-// flaw is one defect of one part, in the part's frame.
+// flaw is one defect, in the coordinate system of the part.
 type flaw struct {
 	kind   change
 	center vec
-	radius float64 // of a sphere that encloses it
-	// field is the signed distance (a lower bound) of the body taken away, put on or soiled.
+	radius float64 // of the bounding sphere
+	// field is the signed distance (a lower bound) of the solid that is removed, added or soiled.
 	field func(p vec) float64
-	// paint turns the sound material at a point of the defect into its own; depth is how deep the point lies below the
-	// sound surface.
+	// paint changes the sound material at a point of the defect into that of the defect; depth is the depth of the
+	// point below the sound surface.
 	paint func(m *material, p vec, depth float64)
 }
 
-// apply turns the distance of the sound body at p into that of the defective one. Outside the enclosing sphere the
-// field is not asked: a hole has no say there, and what was added is at least as far as the sphere.
+// apply returns the distance of the defective body at p, given that of the sound body. Outside the bounding sphere the
+// field is not evaluated: a hole has no effect there, and added material is at least as far away as the sphere.
 func (f *flaw) apply(p vec, sound float64) float64 {
 	const (
-		round = 0.008 // rims are a little rounded
-		aura  = 0.45  // within it shadows tell the body from its sphere
+		round = 0.008 // rounding of rims
+		aura  = 0.45  // within it, shadows distinguish the solid from its sphere
 	)
 	gap := length(r3.Sub(p, f.center)) - f.radius
 	switch f.kind {
@@ -65,7 +65,7 @@ func (f *flaw) apply(p vec, sound float64) float64 {
 	return sound
 }
 
-// marks reports whether the surface point p of the defective body belongs to the defect.
+// marks reports whether surface point p of the defective body belongs to the defect.
 func (f *flaw) marks(p vec, sound body) bool {
 	const skin = 0.003
 	if length(r3.Sub(p, f.center)) > f.radius+skin {
@@ -80,8 +80,8 @@ func (f *flaw) marks(p vec, sound body) bool {
 	return f.field(p) < 0
 }
 
-// drawFlaw draws a defect of the given code at the surface point p with normal n of part o, of class c; nil where there
-// is no room for it.
+// drawFlaw draws a defect of the given code at surface point p with normal n of part o of class c. It returns nil if
+// there is no room for it.
 func drawFlaw(rng *rand.Rand, code string, c *class, o *part, p, n vec) *flaw {
 	switch code {
 	case codePit:
@@ -97,7 +97,7 @@ func drawFlaw(rng *rand.Rand, code string, c *class, o *part, p, n vec) *flaw {
 	return newStain(rng, p)
 }
 
-// newPit is a dent of two or three overlapping hollows with a darker floor.
+// newPit returns a dent of two or three overlapping hollows with a darker floor.
 func newPit(rng *rand.Rand, p, n vec) *flaw {
 	type hollow struct {
 		at     vec
@@ -129,10 +129,10 @@ func newPit(rng *rand.Rand, p, n vec) *flaw {
 	}
 }
 
-// newScratch is a groove along the surface: it starts at p in a random direction, bends a little and ends early at a
-// sharp edge.
+// newScratch returns a groove along the surface that starts at p in a random direction, bends slightly and ends at
+// sharp edges. It returns nil if it would be too short.
 func newScratch(rng *rand.Rand, o *part, p, n vec) *flaw {
-	const pieces, lift = 8, 0.5 // lift of its axis, in widths
+	const pieces, lift = 8, 0.5 // height of its axis in widths
 	width := 0.026 + 0.012*rng.Float64()
 	step := (0.28 + 0.34*rng.Float64()) / pieces
 	bend := around(rng, 0, 0.12)
@@ -190,7 +190,7 @@ func scratchAlong(line []vec, width float64) *flaw {
 	}
 }
 
-// newChunk is a broken-off piece with a grainy fracture.
+// newChunk returns a broken-off piece with a grainy fracture.
 func newChunk(rng *rand.Rand, c chip) *flaw {
 	origin := anywhere(rng)
 	side := unit(vec{X: -c.at.Y, Y: c.at.X})
@@ -219,7 +219,7 @@ func newChunk(rng *rand.Rand, c chip) *flaw {
 	}
 }
 
-// newParticles is a cluster of crumbs stuck to the surface.
+// newParticles returns a cluster of crumbs stuck to the surface.
 func newParticles(rng *rand.Rand, o *part, p, n vec) *flaw {
 	type crumb struct {
 		at     vec
@@ -258,7 +258,7 @@ var soils = []vec{
 	{X: 0.62, Y: 0.60, Z: 0.54}, {X: 0.52, Y: 0.36, Z: 0.10},
 }
 
-// newStain is a dried splash: the surface inside a ball of ragged outline.
+// newStain returns a dried splash: the surface inside a ball with a ragged outline.
 func newStain(rng *rand.Rand, p vec) *flaw {
 	const ragged = 0.22 // difference between the widest and the narrowest outline
 	size := 0.10 + 0.08*rng.Float64()
@@ -280,7 +280,7 @@ func newStain(rng *rand.Rand, p vec) *flaw {
 	}
 }
 
-// scatter draws a unit vector in the plane of normal n.
+// scatter draws a random unit vector orthogonal to n.
 func scatter(rng *rand.Rand, n vec) vec {
 	for {
 		d := vec{X: rng.NormFloat64(), Y: rng.NormFloat64(), Z: rng.NormFloat64()}

@@ -1,11 +1,11 @@
-// Package demo renders a small multi-view anomaly-detection set in the layout of Real-IAD, so that the program can be
-// tried without any download.
+// Package demo renders a small multi-view anomaly detection data set in the layout of Real-IAD, so that the program can
+// be tried without a download.
 //
-// Parts are signed-distance solids, drawn by sphere tracing (J. C. Hart, 1996) in a studio of soft boxes: soft shadows,
-// ambient occlusion, reflections blurred and smeared by roughness and brush marks. Five cameras look at each object, C1
-// from above and C2 to C5 from four sides. No two objects are alike in pose, tint, finish, light and exposure. Defects
-// are changes of the solid or of its surface, so that the views agree, and masks come from comparing the first hits of
-// the sound and the defective part.
+// Parts are signed-distance solids, rendered by sphere tracing (J. C. Hart, 1996) in a studio with soft boxes: soft
+// shadows, ambient occlusion, and reflections blurred and smeared by roughness and brush marks. Five cameras look at
+// each object, C1 from above and C2 to C5 from four sides. Objects differ in pose, tint, finish, light and exposure.
+// Defects change the solid or its surface, so the views agree. Masks come from comparing the first hits of the sound
+// and the defective part.
 package demo
 
 import (
@@ -22,22 +22,22 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options say what to render.
+// Options configure Render.
 type Options struct {
-	// Out is the folder to fill; it is made if it does not exist.
+	// Out is the folder to fill; it is created if necessary.
 	Out string
-	// Size is the side of the images in pixels; 0 means 288.
+	// Size is the side length of the images in pixels; 0 means 288.
 	Size int
-	// Train and Good are sound objects of each class, for training and for the test; Bad are defective ones, spread
-	// over the kinds of defect.
+	// Train and Good are the numbers of sound objects of each class for training and testing. Bad is the number of
+	// defective ones, spread over the kinds of defect.
 	Train, Good, Bad int
-	// Seed decides everything drawn.
+	// Seed determines everything that is random.
 	Seed int64
-	// Workers is the number of objects rendered at once; 0 means one a CPU. The result does not depend on it.
+	// Workers is the number of objects rendered in parallel; 0 means one per CPU. It does not affect the result.
 	Workers int
 }
 
-// Quality is that of the JPEG images.
+// Quality is the JPEG quality of the images.
 const Quality = 92
 
 func (opt *Options) validate() error {
@@ -64,14 +64,14 @@ func (opt *Options) validate() error {
 	return nil
 }
 
-// Render fills opt.Out with images, masks and index files. The files are the same, byte for byte, for the same
-// options, whatever Workers is. Progress, which may be nil, is told after each object how many images are done; its
-// calls do not overlap.
+// Render fills opt.Out with images, masks and index files. For the same options the files are the same byte for byte,
+// whatever Workers is. progress, which may be nil, is called after each object with the number of finished images,
+// never concurrently.
 //
-// Index files come last, and the manifest demo.json after them: a folder without it is incomplete. A folder that
-// already holds the set of the same options is left as it is, and Summary.Reused is set; any other folder that is not
-// empty is an error. A cancelled context ends the rendering within a row of pixels and leaves the images made so far,
-// without index files.
+// Index files are written last, followed by the manifest demo.json: a folder without it is incomplete. A folder that
+// already contains the set of the same options is kept, and Summary.Reused is set. Any other folder that is not empty
+// is an error. Cancelling the context stops rendering within a row of pixels and leaves the finished images, without
+// index files.
 func Render(ctx context.Context, opt Options, progress func(done, total int)) (Summary, error) {
 	sum, err := renderAll(ctx, opt, progress)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Folders below Options.Out, as a configuration's data.index and data.images name them.
+// Folders below Options.Out, for data.index and data.images of a configuration.
 const (
 	IndexFolder = "realiad_jsons"
 	ImageFolder = "realiad_demo"
@@ -25,7 +25,7 @@ type meta struct {
 	PreTransform bool   `json:"pre_transform"`
 }
 
-// entry is one image; paths are relative to the image folder and the prefix.
+// entry is one image. Paths are relative to the image folder plus prefix.
 type entry struct {
 	Category     string  `json:"category"`
 	AnomalyClass string  `json:"anomaly_class"`
@@ -40,11 +40,11 @@ type job struct {
 	class *class
 	code  string // "" for a sound object
 	train bool
-	serno int // number in its folder, from 1
+	serno int // index in its folder, from 1
 	shot  time.Time
 }
 
-// folder is the object's place below the class prefix.
+// folder is the folder of the object, relative to that of its class.
 func (j *job) folder() string {
 	if j.code == "" {
 		return fmt.Sprintf("%s/S%04d", normal, j.serno)
@@ -52,7 +52,7 @@ func (j *job) folder() string {
 	return fmt.Sprintf("%s/%s/S%04d", defective, j.code, j.serno)
 }
 
-// file is the name of a view's image or mask below the class prefix.
+// file is the path of an image or mask, relative to the folder of its class.
 func (j *job) file(view int, ext string) string {
 	state := normal
 	if j.code != "" {
@@ -63,7 +63,7 @@ func (j *job) file(view int, ext string) string {
 	return path.Join(j.folder(), name)
 }
 
-// entry describes a view; masked says whether the defect is seen in it.
+// entry describes a view; masked says whether it shows the defect.
 func (j *job) entry(view int, masked bool) entry {
 	e := entry{Category: j.class.name, AnomalyClass: normal, ImagePath: j.file(view, ".jpg")}
 	if masked {
@@ -73,8 +73,8 @@ func (j *job) entry(view int, masked bool) entry {
 	return e
 }
 
-// plan lists the objects of a set in the order of the index files: by class, sound ones for training, sound ones for
-// the test, defective ones by code.
+// plan lists the objects of a set in the order of the index files: by class, then sound ones for training, sound ones
+// for testing, defective ones by code.
 func plan(opt Options) []job {
 	var jobs []job
 	shot := time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)
@@ -88,11 +88,11 @@ func plan(opt Options) []job {
 			add(c, "", n < opt.Train, n+1)
 		}
 		for k, code := range c.codes {
-			share := opt.Bad / len(c.codes)
+			count := opt.Bad / len(c.codes)
 			if k < opt.Bad%len(c.codes) {
-				share++
+				count++
 			}
-			for n := range share {
+			for n := range count {
 				add(c, code, false, n+1)
 			}
 		}

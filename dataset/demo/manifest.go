@@ -14,11 +14,11 @@ import (
 	"mvag-torch/internal/atomicfile"
 )
 
-// manifestFile, written last, marks a folder as complete. It holds the settings.
+// manifestFile contains the settings. It is written last and marks a folder as complete.
 const manifestFile = "demo.json"
 
-// revision is that of the drawing. Raise it when images change, so that a folder of an older revision is not taken for
-// a current one.
+// revision is the version of the rendering. It increases when images change, so that a folder of an older revision is
+// not mistaken for a current one.
 const revision = 1
 
 // Summary counts what a folder contains.
@@ -33,10 +33,10 @@ type ClassSummary struct {
 	Objects   int
 	Images    int
 	Defective int // images with a mask
-	Hidden    int // images of defective objects whose camera does not see the defect, labelled OK
+	Hidden    int // images of defective objects that do not show the defect, labelled OK
 }
 
-// settings are what decides the images.
+// settings are the options that determine the images.
 type settings struct {
 	Revision int   `json:"revision"`
 	Size     int   `json:"size"`
@@ -54,8 +54,8 @@ func (s settings) String() string {
 	return fmt.Sprintf("size %d, train %d, good %d, bad %d, seed %d (revision %d)", s.Size, s.Train, s.Good, s.Bad, s.Seed, s.Revision)
 }
 
-// existing looks at what opt.Out contains. It reports true for the complete set of these options, false for nothing,
-// and an error for anything else.
+// existing examines opt.Out. It returns true for the complete set of these options, false for an empty or missing
+// folder, and an error for anything else.
 func existing(opt Options) (Summary, bool, error) {
 	files, err := os.ReadDir(opt.Out)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
@@ -100,7 +100,7 @@ func indexPath(opt Options, class string) string {
 	return filepath.Join(opt.Out, IndexFolder, class+".json")
 }
 
-// finish writes the index files and, last, the manifest.
+// finish writes the index files and then the manifest.
 func finish(opt Options, jobs []job, entries [][]entry) (Summary, error) {
 	var sum Summary
 	if err := os.MkdirAll(filepath.Join(opt.Out, IndexFolder), 0o755); err != nil {

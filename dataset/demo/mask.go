@@ -7,14 +7,14 @@ import (
 	"mvag-torch/internal/components"
 )
 
-// minDepth is the difference of two hits, along the ray, above which the defect has changed the shape there: about half
-// a pixel of a 256 x 256 image.
+// minDepth is the difference of two hits along a ray above which the defect has changed the shape: about half a pixel
+// of a 256 x 256 image.
 const minDepth = 0.006
 
-// newMask is the exact mask of the defect in one view: the sound and the defective part, in the same pose, are cast on
-// the subsamples of every pixel that the defect can touch, and a pixel counts where half of them differ. Components
-// under four pixels are dropped. The second result is the number of pixels left. Shadows and reflections of the defect
-// are not part of its mask; the mask of a missing piece covers where it was.
+// newMask returns the exact mask of the defect in one view and its number of pixels. The sound and the defective part,
+// in the same pose, are traced at the subsamples of each pixel that the defect can touch; a pixel is set if half of
+// them differ. Components under four pixels are dropped. Shadows and reflections of the defect are not in the mask; the
+// mask of a missing piece covers where it was.
 func newMask(sound, bad *part, cam *camera, size int) (*image.Gray, int) {
 	mask := image.NewGray(image.Rect(0, 0, size, size))
 	box := footprint(bad.flaw, cam, size)
@@ -39,7 +39,7 @@ func differs(sound, bad hit) bool {
 	return bad.kind == onFlaw || math.Abs(sound.dist-bad.dist) > minDepth
 }
 
-// footprint is the part of the image that the defect's enclosing sphere, seen by cam, can cover.
+// footprint is the region of the image that the bounding sphere of the defect can cover.
 func footprint(f *flaw, cam *camera, size int) image.Rectangle {
 	x, y, scale := cam.project(f.center)
 	half := float64(size) / 2
@@ -48,8 +48,7 @@ func footprint(f *flaw, cam *camera, size int) image.Rectangle {
 	return image.Rect(px-r, py-r, px+r+1, py+r+1).Intersect(image.Rect(0, 0, size, size))
 }
 
-// dropSpecks clears the 8-connected components of mask that have fewer than least pixels, and returns the number of
-// pixels kept.
+// dropSpecks clears 8-connected components of fewer than least pixels and returns the number of remaining pixels.
 func dropSpecks(mask *image.Gray, least int) int {
 	set := make([]bool, len(mask.Pix))
 	for i, v := range mask.Pix {

@@ -2,7 +2,7 @@ package demo
 
 import "math"
 
-// mix32 scrambles x so that neighbouring integers give unrelated values (a multiply-xorshift finaliser).
+// mix32 hashes x so that neighbouring integers give unrelated values (multiply-xorshift).
 func mix32(x uint32) uint32 {
 	x ^= x >> 16
 	x *= 0x7feb352d
@@ -11,7 +11,7 @@ func mix32(x uint32) uint32 {
 	return x ^ x>>16
 }
 
-// lattice is a fixed random value in [0, 1) at an integer point.
+// lattice returns a fixed pseudo-random value in [0, 1) for an integer point.
 func lattice(x, y, z int32) float64 {
 	h := mix32(uint32(x)*0x9e3779b1 ^ uint32(y)*0x85ebca77 ^ uint32(z)*0xc2b2ae3d)
 	return float64(h>>8) * (1.0 / (1 << 24))
@@ -31,7 +31,7 @@ func noise(p vec) float64 {
 	return lerp(lo, hi, w)
 }
 
-// noise2 is noise on the plane, at half the price.
+// noise2 is noise on the plane, at half the cost.
 func noise2(x, y float64) float64 {
 	fx, fy := math.Floor(x), math.Floor(y)
 	i, j := int32(fx), int32(fy)
@@ -41,7 +41,7 @@ func noise2(x, y float64) float64 {
 		lerp(lattice(i, j+1, 0), lattice(i+1, j+1, 0), u), v)
 }
 
-// fractal adds three octaves of noise; the result is in [0, 1) around 0.5.
+// fractal sums three octaves of noise; the result is in [0, 1) around 0.5.
 func fractal(p vec) float64 {
 	sum, amp := 0.0, 4.0/7
 	for range 3 {

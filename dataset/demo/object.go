@@ -11,24 +11,24 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// object is one part as drawn: its variation, its light and its defect, in the five views.
+// object is one part with its variation, light and defect, in five views.
 type object struct {
 	class      *class
 	sound, bad scene // equal for a sound object
 	cameras    [views]camera
-	masks      [views]*image.Gray // nil where the view is clean
+	masks      [views]*image.Gray // nil if the view shows no defect
 	rng        *rand.Rand
 }
 
-// source is the random source of one object. It depends on the seed and the object's folder only, not on the order of
-// rendering.
+// source returns the random source of an object. It depends only on the seed and the folder of the object, not on the
+// order of rendering.
 func source(seed int64, folder string) *rand.Rand {
 	h := fnv.New64a()
 	h.Write([]byte(folder))
 	return rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
 }
 
-// drawObject draws an object of class c; code is "" for a sound one.
+// drawObject draws a random object of class c; code is "" for a sound one.
 func drawObject(rng *rand.Rand, c *class, code string, size int) (*object, error) {
 	at := pose{
 		turn:  around(rng, 0, 8*math.Pi/180),
@@ -49,14 +49,13 @@ func drawObject(rng *rand.Rand, c *class, code string, size int) (*object, error
 	return o, o.damage(code, size)
 }
 
-// damage draws defects until at least one camera sees one well: enough pixels, and enough contrast against the sound
-// part.
+// damage draws defects until at least one camera sees one well: enough pixels and enough contrast to the sound part.
 func (o *object) damage(code string, size int) error {
 	const (
 		tries    = 200
 		contrast = 0.11 // of the range of display values
 	)
-	least := max(4, size*size/4096)  // pixels; with fewer a view counts as clean
+	least := max(4, size*size/4096)  // pixels; with fewer, a view counts as good
 	enough := max(4, size*size/1000) // pixels that the best view must show
 	above := o.rng.Float64() < 0.3
 	for range tries {
@@ -85,8 +84,8 @@ func (o *object) damage(code string, size int) error {
 	return fmt.Errorf("defect %s: none of %d draws is seen by a camera", code, tries)
 }
 
-// pick draws a surface point that some camera sees well, and its normal: on the faces above, which all cameras see, or
-// on the others, which only some see.
+// pick draws a surface point that a camera sees well, and its normal: on upper faces, which all cameras see, or on
+// others, which only some see.
 func (o *object) pick(above bool) (p, n vec, ok bool) {
 	for range 200 {
 		cam := &o.cameras[o.rng.IntN(views)]
@@ -103,7 +102,7 @@ func (o *object) pick(above bool) (p, n vec, ok bool) {
 	return p, n, false
 }
 
-// contrast is the mean difference, 0 to 1, that the defect makes to the brightest-changing channel inside the mask of a
+// contrast returns the mean difference, 0 to 1, that the defect makes in the most affected channel inside the mask of a
 // view.
 func (o *object) contrast(view int) float64 {
 	mask, cam := o.masks[view], &o.cameras[view]
@@ -126,7 +125,7 @@ func (o *object) contrast(view int) float64 {
 	return sum / max(count, 1)
 }
 
-// image renders one view as the sensor reads it.
+// image renders one view including sensor noise.
 func (o *object) image(ctx context.Context, v *canvas, view int) (*image.RGBA, error) {
 	if err := v.render(ctx, &o.bad, &o.cameras[view]); err != nil {
 		return nil, err

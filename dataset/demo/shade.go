@@ -12,7 +12,7 @@ type scene struct {
 	*studio
 }
 
-// color is the linear radiance that a ray brings back.
+// color returns the linear radiance along a ray.
 func (s *scene) color(h hit, dir vec) vec {
 	switch h.kind {
 	case onNothing:
@@ -25,17 +25,17 @@ func (s *scene) color(h hit, dir vec) vec {
 	if h.kind == onFlaw {
 		s.flaw.paint(&m, h.p, -s.body.distance(h.p))
 	}
-	if r3.Dot(n, dir) > 0 { // numerically grazing
+	if r3.Dot(n, dir) > 0 { // grazing, by rounding
 		n = r3.Scale(-1, n)
 	}
-	start := along(h.p, n, 0.004) // off the surface, lest it shadow itself
+	start := along(h.p, n, 0.004) // off the surface, to avoid self-shadowing
 	if m.metal {
 		return s.shadeMetal(start, dir, n, &m)
 	}
 	return s.shadePlastic(start, dir, n, &m)
 }
 
-// shadeBackdrop lights the matt cardboard under the part.
+// shadeBackdrop shades the matt cardboard under the part.
 func (s *scene) shadeBackdrop(p vec) vec {
 	albedo := s.backdrop
 	g := s.grain
@@ -47,7 +47,7 @@ func (s *scene) shadeBackdrop(p vec) vec {
 	return mul(albedo, light)
 }
 
-// shadePlastic is a diffuse body under a clear, slightly rough skin.
+// shadePlastic shades a diffuse body under a clear, slightly rough coat.
 func (s *scene) shadePlastic(p, dir, flat vec, m *material) vec {
 	n := unit(r3.Add(flat, m.bump))
 	open := s.openness(p, flat, 0.22)
@@ -63,12 +63,12 @@ func (s *scene) shadePlastic(p, dir, flat vec, m *material) vec {
 	return r3.Add(c, r3.Scale(gloss, s.reflected(mirror, m.rough, key)))
 }
 
-// shadeMetal has reflections only: of the studio where the way is free, of the part itself elsewhere. Brush marks smear
-// them across the marks.
+// shadeMetal shades with reflections only: of the studio where it is unobstructed, elsewhere of the part itself. Brush
+// marks smear them across the marks.
 func (s *scene) shadeMetal(p, dir, flat vec, m *material) vec {
 	n := unit(r3.Add(flat, m.bump))
 	mirror := reflect(dir, n)
-	if r3.Dot(mirror, flat) < 0 { // the bump sent it inside
+	if r3.Dot(mirror, flat) < 0 { // the bump map sent it inside
 		mirror = along(mirror, flat, -1.02*r3.Dot(mirror, flat))
 	}
 	open := s.openness(p, flat, 0.22)
@@ -82,10 +82,10 @@ func (s *scene) shadeMetal(p, dir, flat vec, m *material) vec {
 		b := s.reflected(reflect(dir, unit(r3.Sub(n, across))), m.rough, key)
 		light = r3.Scale(0.5, r3.Add(light, r3.Scale(0.5, r3.Add(a, b))))
 	}
-	// What the part reflects of itself is metal lit from above, seen twice.
+	// Reflections of the part itself show metal lit from above, seen twice.
 	self := mul(m.color, r3.Scale(0.55*open, s.ambient(vec{Z: 0.3})))
 	light = blend(self, light, free)
-	// A little diffuse light: no real metal surface is free of it.
+	// A little diffuse light, as on real metal.
 	matt := r3.Add(r3.Scale(key*max(0, r3.Dot(n, s.key)), s.keyLight), s.ambient(n))
 	light = r3.Add(r3.Scale(0.85, light), r3.Scale(0.12*open, matt))
 	edge := math.Pow(1-clamp(-r3.Dot(dir, n), 0, 1), 5)
@@ -93,22 +93,22 @@ func (s *scene) shadeMetal(p, dir, flat vec, m *material) vec {
 	return r3.Scale(0.4+0.6*open, mul(tint, light))
 }
 
-// fresnel is Schlick's approximation of the reflectance at the given cosine.
+// fresnel returns Schlick's approximation of the reflectance at the given cosine.
 func fresnel(normal, cos float64) float64 {
 	x := 1 - clamp(cos, 0, 1)
 	x2 := x * x
 	return normal + (1-normal)*x2*x2*x
 }
 
-// develop turns linear radiance into display values 0..1: exposure, a film curve that keeps highlights from clipping,
-// gamma.
+// develop converts linear radiance to display values 0..1: exposure, a film curve that protects highlights from
+// clipping, gamma.
 func (s *studio) develop(c vec) vec {
 	return vec{X: s.film(c.X), Y: s.film(c.Y), Z: s.film(c.Z)}
 }
 
 func (s *studio) film(x float64) float64 {
 	x *= 0.70 * s.exposure
-	// A common rational fit of the ACES film curve: toe, line and shoulder.
+	// A common rational fit of the ACES film curve.
 	x = x * (2.51*x + 0.03) / (x*(2.43*x+0.59) + 0.14)
-	return math.Sqrt(min(x, 1)) // gamma 2, at a tenth of the price of 2.2
+	return math.Sqrt(min(x, 1)) // gamma 2, ten times faster than 2.2
 }

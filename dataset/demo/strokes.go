@@ -2,10 +2,10 @@ package demo
 
 import "math"
 
-// ink is a drawing of polylines on the plane; letters are two units high, with the baseline at y = -1.
+// ink is a drawing of polylines. Letters are two units high with the baseline at y = -1.
 type ink [][][2]float64
 
-// inkGrade is the figure 8; inkLogo is the word MVAG.
+// inkGrade is the digit 8; inkLogo is the word MVAG.
 var (
 	inkGrade = ink{loop(0, 0.5, 0.5), loop(0, -0.48, 0.58)}
 	inkLogo  = ink{
@@ -18,7 +18,7 @@ var (
 	}
 )
 
-// loop is a circle drawn with twelve strokes.
+// loop returns a circle of twelve strokes.
 func loop(x, y, radius float64) [][2]float64 {
 	points := make([][2]float64, 13)
 	for i := range points {
@@ -28,7 +28,7 @@ func loop(x, y, radius float64) [][2]float64 {
 	return points
 }
 
-// distance is that of (x, y) from the nearest stroke.
+// distance returns the distance of (x, y) from the nearest stroke.
 func (drawing ink) distance(x, y float64) float64 {
 	best := math.Inf(1)
 	for _, line := range drawing {

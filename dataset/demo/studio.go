@@ -7,8 +7,8 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// studio is the light tent around a part, in the part's frame: a bright dome, a large soft box (the key light, which
-// casts the shadows), two strip lights that draw highlights on metal, and the backdrop.
+// studio is the light tent around a part, in the coordinate system of the part: a bright dome, a large soft box (the
+// key light, which casts shadows), two strip lights that cause highlights on metal, and the backdrop.
 type studio struct {
 	key      vec // unit direction to the key light
 	keyLight vec // its irradiance at normal incidence
@@ -17,17 +17,17 @@ type studio struct {
 	backdrop vec     // albedo
 	grain    vec     // offset of the backdrop's texture
 	exposure float64
-	noise    float64 // standard deviation of the sensor noise, in 8-bit levels
+	noise    float64 // standard deviation of sensor noise in 8-bit levels
 }
 
-// softbox is a rectangular light, far away.
+// softbox is a rectangular light at infinity.
 type softbox struct {
-	at, u, v vec     // centre direction and the sides' directions
-	w, h     float64 // half sides at unit distance
+	at, u, v vec     // directions of the centre and the sides
+	w, h     float64 // half side lengths at unit distance
 	power    vec
 }
 
-// newStudio draws the light of one object: the same tent for all cameras, with a little play in the direction, strength
+// newStudio draws the lighting of an object: the same tent for all cameras, with some variation in direction, strength
 // and colour of the lamps.
 func newStudio(rng *rand.Rand, o pose) *studio {
 	warm := around(rng, 0, 0.025)
@@ -58,8 +58,8 @@ func newStudio(rng *rand.Rand, o pose) *studio {
 	return s
 }
 
-// sky is the dome's radiance from direction d: brighter overhead, darker towards the horizon, where metal finds its
-// contrast.
+// sky returns the radiance of the dome from direction d: brighter overhead, darker towards the horizon for contrast on
+// metal.
 func (s *studio) sky(d vec) vec {
 	if d.Z < 0 { // the lit backdrop
 		lit := 1 + 0.9*(d.X*s.key.X+d.Y*s.key.Y)
@@ -68,12 +68,12 @@ func (s *studio) sky(d vec) vec {
 	return gray(s.dome * (0.12 + 1.0*smoothstep(0.05, 0.95, d.Z)))
 }
 
-// reflected is the radiance that arrives from direction d, blurred by the roughness of the mirror; key is how much of
-// the key light is unobstructed.
+// reflected returns the radiance from direction d, blurred by the roughness of the mirror; key is the visible fraction
+// of the key light.
 func (s *studio) reflected(d vec, rough, key float64) vec {
 	sum := s.sky(d)
 	soft := 0.04 + 0.9*rough
-	dim := 1 / (1 + 3*rough) // a blurred lamp is larger and weaker
+	dim := 1 / (1 + 3*rough) // a blurred lamp is larger and dimmer
 	for i := range s.boxes {
 		b := &s.boxes[i]
 		c := r3.Dot(d, b.at)
@@ -90,8 +90,8 @@ func (s *studio) reflected(d vec, rough, key float64) vec {
 	return sum
 }
 
-// ambient is the diffuse light without the key: the dome from above, the backdrop's bounce from below, the strips from
-// their sides.
+// ambient returns diffuse light without the key light: the dome from above, light from the backdrop from below, the
+// strips from their sides.
 func (s *studio) ambient(n vec) vec {
 	up := 0.5 + 0.5*n.Z
 	light := blend(r3.Scale(0.75*s.dome, s.backdrop), gray(0.95*s.dome), up)

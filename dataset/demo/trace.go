@@ -6,7 +6,7 @@ import (
 	"gonum.org/v1/gonum/spatial/r3"
 )
 
-// part is one object of the set: a body in its pose, with or without a defect.
+// part is a body in its pose, with or without a defect.
 type part struct {
 	body
 	flaw   *flaw // nil for a sound part
@@ -22,7 +22,7 @@ func newPart(b body, f *flaw) *part {
 	return &part{body: b, flaw: f, radius: radius, height: height}
 }
 
-// distance is that of the body with its defect.
+// distance is the distance to the body including its defect.
 func (o *part) distance(p vec) float64 {
 	d := o.body.distance(p)
 	if o.flaw == nil {
@@ -31,9 +31,9 @@ func (o *part) distance(p vec) float64 {
 	return o.flaw.apply(p, d)
 }
 
-// hit is where a ray ends.
+// hit is the end of a ray.
 type hit struct {
-	dist float64 // along the ray; +Inf where the ray leaves the scene
+	dist float64 // along the ray; +Inf if the ray leaves the scene
 	p    vec
 	kind surfaceKind
 }
@@ -48,11 +48,11 @@ const (
 )
 
 const (
-	reach    = 2e-4 // a ray this close to the surface has hit it
+	reach    = 2e-4 // distance at which a ray has hit the surface
 	maxSteps = 128
 )
 
-// cast follows a ray to its first hit by sphere tracing within the bounds of the part; the backdrop is the plane z = 0.
+// cast follows a ray to its first hit by sphere tracing within the bounds of the part. The backdrop is the plane z = 0.
 func (o *part) cast(origin, dir vec) hit {
 	ground := hit{dist: math.Inf(1)}
 	if dir.Z < 0 {
@@ -80,8 +80,8 @@ func (o *part) kindAt(p vec) surfaceKind {
 	return onPart
 }
 
-// span is the stretch of a ray inside the part's bounding cylinder widened by margin; near > far where the ray misses
-// it.
+// span returns the interval of a ray inside the bounding cylinder of the part, widened by margin; near > far if the ray
+// misses it.
 func (o *part) span(origin, dir vec, margin float64) (near, far float64) {
 	near, far = 0, math.Inf(1)
 	top := o.height + margin
@@ -109,8 +109,8 @@ func (o *part) span(origin, dir vec, margin float64) (near, far float64) {
 	return max(near, (-b-root)/a), min(far, (-b+root)/a)
 }
 
-// normal is the unit gradient of the distance by differences at the corners of a tetrahedron: four evaluations instead
-// of six.
+// normal returns the unit gradient of the distance by differences at the corners of a tetrahedron: four evaluations
+// instead of six.
 func (o *part) normal(p vec) vec {
 	const h = 8e-4
 	a := o.distance(vec{X: p.X + h, Y: p.Y - h, Z: p.Z - h})
@@ -124,9 +124,9 @@ func (o *part) normal(p vec) vec {
 	return vec{Z: 1}
 }
 
-// visible is the share of a light of angular size 1/sharp that reaches p from direction dir. The closest the ray comes
-// to the part, relative to the distance travelled, gives the penumbra; between two steps it is taken to be closest
-// where their spheres of free space meet (after S. Aaltonen, GDC 2018), which avoids bands.
+// visible returns the fraction of a light of angular size 1/sharp that reaches p from direction dir. The smallest ratio
+// of distance to travelled length along the ray gives the penumbra. Between two steps, the closest point is where their
+// spheres of free space meet (S. Aaltonen, GDC 2018), which avoids banding.
 func (o *part) visible(p, dir vec, sharp float64, steps int) float64 {
 	near, far := o.span(p, dir, 0.3)
 	if near >= far {
@@ -152,8 +152,8 @@ func (o *part) visible(p, dir vec, sharp float64, steps int) float64 {
 	return smoothstep(0, 1, light)
 }
 
-// openness is the share of the hemisphere over p that nothing near blocks: the distance field along the normal against
-// the distance travelled (ambient occlusion). The backdrop blocks too.
+// openness returns the fraction of the hemisphere over p that is not blocked nearby (ambient occlusion): the distance
+// field along the normal compared with the length travelled. The backdrop blocks too.
 func (o *part) openness(p, n vec, span float64) float64 {
 	if p.Z == 0 && o.distance(p) > span*1.4 {
 		return 1
@@ -169,7 +169,7 @@ func (o *part) openness(p, n vec, span float64) float64 {
 		blocked += weight * max(0, h-d) / h
 		weight *= 0.72
 	}
-	if p.Z == 0 { // a wall beside the backdrop blocks half of its sky at most
+	if p.Z == 0 { // a wall next to the backdrop blocks at most half of its sky
 		return 1 - 0.5*blocked/1.3
 	}
 	return max(0, 1-blocked/1.3)
