@@ -18,34 +18,34 @@ import (
 func datasetCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "dataset",
-		Usage: "data sets",
+		Usage: "render, check or prepare data sets",
 		Subcommands: []*cli.Command{{
 			Name:      "demo",
-			Usage:     "render a small multi-view set with defects and masks, in Real-IAD's layout",
+			Usage:     "render a small multi-view data set with defects and masks, in the layout of Real-IAD",
 			ArgsUsage: "OUT",
 			Flags: []cli.Flag{
-				&cli.IntFlag{Name: "size", Value: 256, Usage: "side of the images in pixels"},
-				&cli.IntFlag{Name: "train", Value: 16, Usage: "good training objects of each class"},
-				&cli.IntFlag{Name: "good", Value: 8, Usage: "good test objects of each class"},
-				&cli.IntFlag{Name: "bad", Value: 12, Usage: "defective test objects of each class"},
-				&cli.Int64Flag{Name: "seed", Value: 1, Usage: "another seed, other objects"},
+				&cli.IntFlag{Name: "size", Value: 256, Usage: "side length of the images in pixels"},
+				&cli.IntFlag{Name: "train", Value: 16, Usage: "good training objects per class"},
+				&cli.IntFlag{Name: "good", Value: 8, Usage: "good test objects per class"},
+				&cli.IntFlag{Name: "bad", Value: 12, Usage: "defective test objects per class"},
+				&cli.Int64Flag{Name: "seed", Value: 1, Usage: "random seed; another one gives other objects"},
 			},
 			Action: renderDemo,
 		}, {
 			Name:  "check",
-			Usage: "read a whole data set and report what is in it and what is wrong; exit code 1 where training or evaluation would stop",
+			Usage: "read a whole data set, count it and report problems; exit code 1 if training or evaluation would stop",
 			Flags: []cli.Flag{
 				configFlag, setFlag,
-				&cli.BoolFlag{Name: "json", Usage: "print JSON, with every file found wrong"},
+				&cli.BoolFlag{Name: "json", Usage: "print JSON, with every problem"},
 				&cli.BoolFlag{Name: "index", Usage: "count what the index says, without reading images"},
 			},
 			Action: checkDataset,
 		}, {
 			Name:  "prepare",
-			Usage: "decode, resize and crop all images and masks once, into the folder data.cache; goes on where it was stopped",
+			Usage: "decode, resize and crop all images and masks once, into the folder data.cache; continues an interrupted preparation",
 			Flags: []cli.Flag{
 				configFlag, setFlag,
-				&cli.StringFlag{Name: "cache", Usage: "the `FOLDER`, instead of data.cache"},
+				&cli.StringFlag{Name: "cache", Usage: "`FOLDER` to use instead of data.cache"},
 			},
 			Action: prepareDataset,
 		}},
@@ -60,16 +60,16 @@ func renderDemo(c *cli.Context) error {
 		return err
 	}
 	if summary.Reused {
-		fmt.Fprintf(os.Stderr, "%s: is already there\n", c.Args().First())
+		fmt.Fprintf(os.Stderr, "%s: exists already\n", c.Args().First())
 	}
 	for _, class := range summary.Classes {
-		fmt.Printf("%-10s  %3d objects  %4d images  %3d with defects  %3d views of defective objects that show none\n",
+		fmt.Printf("%-10s  %3d objects  %4d images  %3d with defects  %3d of defective objects without visible defect\n",
 			class.Name, class.Objects, class.Images, class.Defective, class.Hidden)
 	}
 	return nil
 }
 
-// imageBar returns a function that shows progress on a terminal.
+// imageBar returns a progress callback that draws a bar if stderr is a terminal.
 func imageBar() func(done, total int) {
 	var bar *progressbar.ProgressBar
 	return func(done, total int) {
@@ -87,7 +87,7 @@ func checkDataset(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg.Data.Cache = "" // the files are what is checked
+	cfg.Data.Cache = "" // check the files
 	open := dataset.Open
 	if c.Bool("index") {
 		open = dataset.OpenIndex
@@ -145,9 +145,9 @@ func prepareDataset(c *cli.Context) error {
 }
 
 func announce(p dataset.Preparation) {
-	fmt.Fprintf(os.Stderr, "preparing %d images and %d masks, of which %d are there already: %s to be written in %d shards, %s are free\n",
+	fmt.Fprintf(os.Stderr, "preparing %d images and %d masks; %d of them are in the cache; writing %s in %d shards, %s are free\n",
 		p.Images, p.Masks, p.Have, machine.Size(p.Bytes), p.Shards, machine.Size(p.Free))
 	if p.Replaced > 0 {
-		fmt.Fprintf(os.Stderr, "%d shards are replaced, since they are damaged or hold files that have changed\n", p.Replaced)
+		fmt.Fprintf(os.Stderr, "replacing %d shards that are damaged or contain files that have changed\n", p.Replaced)
 	}
 }
