@@ -49,22 +49,26 @@ func (a *Attention) Onto(s *tensor.Scope, base, x *tensor.Tensor, v *Views, next
 // within is linear attention within each view: q·(Σ k⊗v) / (q·Σ k), heads merged.
 // It maps the product [B, N, 3C] and its bias to [B, N, C].
 func (a *Attention) within(s *tensor.Scope, qkv, bias *tensor.Tensor, views *Views) *tensor.Tensor {
-	if a.near == nil && qkv.HasLinearAttention(a.heads) {
+	if a.near == nil && a.QKV.Fused.Attention {
 		return qkv.LinearAttention(s, bias, views.self, nil, nil, tensor.LinearAttentionOptions{Select: "all", Eps: a.opt.Eps})
 	}
-	q, k, v := qkv.SplitLinearHeads(s, bias, 1, a.heads) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
+	q, k, v := qkv.SplitLinearHeads(s, bias, 1, a.heads, a.QKV.Fused.Heads) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
 	if a.near != nil {
-		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0) // [B, H, 1, N, N]
-		return pairs.Matmul(s, v).MergeLinearHeads(s, a.opt.Eps)              // [B, N, C]
+		pairs := q.Matmul(s, k.Transpose(s, -2, -1)).MaskedFill(s, a.near, 0)     // [B, H, 1, N, N]
+		y := pairs.Matmul(s, v).MergeLinearHeads(s, a.opt.Eps, a.QKV.Fused.Heads) // [B, N, C]
+		if a.QKV.Fused.Attention {
+			y = y.To(s, a.QKV.Compute) // mix adds to it in that type
+		}
+		return y
 	}
-	sums := k.Transpose(s, -2, -1).Matmul(s, v)             // [B, H, 1, D, D+1]
-	return q.Matmul(s, sums).MergeLinearHeads(s, a.opt.Eps) // [B, N, C]
+	sums := k.Transpose(s, -2, -1).Matmul(s, v)                                // [B, H, 1, D, D+1]
+	return q.Matmul(s, sums).MergeLinearHeads(s, a.opt.Eps, a.QKV.Fused.Heads) // [B, N, C]
 }
 
 // mix is y + rest·u, where u is what each view gathers from the others by the product
 // [B, N, 3C] of y and its bias. It maps y [B, N, C] to [B, N, C].
 func (a *Attention) mix(s *tensor.Scope, qkv, bias, y, rest *tensor.Tensor, v *Views) *tensor.Tensor {
-	if !qkv.HasLinearAttention(a.heads) {
+	if !a.QKV.Fused.Attention {
 		return y.Add(s, a.across(s, qkv, bias, v).Mul(s, rest))
 	}
 	return qkv.LinearAttention(s, bias, v.weights(s, a.ViewLogits), y, rest,
@@ -88,16 +92,16 @@ func (a *Attention) across(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) 
 	if kept := a.kept(s, z); kept != nil {
 		scale = scale.Mul(s, kept)
 	}
-	scale = scale.Permute(s, 0, 1, 3, 4, 2).Reshape(s, objects, h, views*n, views) // [S, H, Vj·N, Vi]
-	scaled := q.Spread(s, scale).Reshape(s, objects, h, views*n, views*d)          // [S, H, V·N, V·D]
-	u := scaled.Matmul(s, kv).Reshape(s, objects, h, views, n, d)                  // [S, H, V, N, D]
-	return u.Permute(s, 0, 2, 3, 1, 4).Reshape(s, objects*views, n, c)             // [B, N, C]
+	scale = scale.Permute(s, 0, 1, 3, 4, 2).Reshape(s, objects, h, views*n, views)           // [S, H, Vj·N, Vi]
+	scaled := q.Spread(s, scale, a.QKV.Fused.Heads).Reshape(s, objects, h, views*n, views*d) // [S, H, V·N, V·D]
+	u := scaled.Matmul(s, kv).Reshape(s, objects, h, views, n, d)                            // [S, H, V, N, D]
+	return u.Permute(s, 0, 2, 3, 1, 4).Reshape(s, objects*views, n, c)                       // [B, N, C]
 }
 
 // splitViews maps the product [B, N, 3C] and its bias to φ(q) [S, H, V·N, D] and, for
 // each view, Σ k⊗v with Σ k as its last column [S, H, V, D, D+1].
 func (a *Attention) splitViews(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
-	q, k, val := qkv.SplitLinearHeads(s, bias, v.Count, a.heads) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
+	q, k, val := qkv.SplitLinearHeads(s, bias, v.Count, a.heads, a.QKV.Fused.Heads) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
 	return q.Reshape(s, v.Objects, a.heads, v.Count*qkv.Dim(1), -1), k.Transpose(s, -2, -1).Matmul(s, val)
 }
 

@@ -79,7 +79,8 @@ func attentionOn(t *testing.T, d tensor.Device, opt model.AttentionOptions, pres
 		qkv, bias := draw(tensor.BFloat16, b, tokens, 3*c), draw(tensor.Float, 3*c)
 		y, g := draw(tensor.BFloat16, b, tokens, c), draw(tensor.BFloat16, b, tokens, c).Detach(s)
 		rest := tensor.FromFloats(s, d, []float32{0.4}).RequireGrad()
-		a := model.AttentionOf(heads, logits, opt)
+		a := model.AttentionOf(heads, logits, opt,
+			tensor.ChooseKernels(d, tensor.BFloat16, tensor.ModelShape{Channels: c, Heads: heads, Tokens: tokens}))
 		views := model.NewViews(s, tensor.CPU, objects, count, present)
 		switch {
 		case opt.Select == "":

@@ -62,7 +62,7 @@ func newDecoder(w binder, depth int, dim, heads, views int64, opt AttentionOptio
 func (d *Decoder) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor.Tensor {
 	outputs := make([]*tensor.Tensor, len(d.Blocks))
 	first := &d.Blocks[0]
-	x, normed := first.Norm1.first(s, x, first.Attn.QKV.Compute)
+	x, normed := first.Norm1.first(s, x, first.Attn.QKV.Fused)
 	for i := range d.Blocks {
 		block, in := &d.Blocks[i], normed
 		var next *LayerNorm

@@ -46,9 +46,9 @@ type encoderMLP struct {
 }
 
 // NewEncoder builds the encoder for pictures of the given height and width in
-// pixels; its linear layers and attention compute in the given type. Its
+// pixels; its linear layers and attention compute as k says. Its
 // tensors live in s on device d.
-func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, height, width int, compute tensor.DType) (*Encoder, error) {
+func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, height, width int, k tensor.Kernels) (*Encoder, error) {
 	if arch.Module != nil {
 		return newModuleEncoder(s, d, arch, layers, height, width)
 	}
@@ -63,7 +63,7 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 		return nil, err
 	}
 	e := &Encoder{Arch: arch, Layers: layers, Rows: int64(height / arch.Patch), Columns: int64(width / arch.Patch)}
-	w, dim := frozen(s, d, source, compute), int64(arch.Dim)
+	w, dim := frozen(s, d, source, k), int64(arch.Dim)
 	e.patches.Weight = w.Tensor("patch_embed.proj.weight", nil)
 	if arch.Family == weights.CLIP {
 		norm := newLayerNorm(w.Sub("norm_pre"), dim, arch.Eps())
@@ -78,7 +78,7 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 	}
 	for i := range last + 1 {
 		b := w.Sub("blocks").At(i)
-		qkv := Linear{Weight: b.Sub("attn").Tensor("qkv.weight", nil), Compute: compute}
+		qkv := Linear{Weight: b.Sub("attn").Tensor("qkv.weight", nil), Compute: k.Compute, Fused: k}
 		if _, ok := source[b.Sub("attn").prefix+"qkv.bias"]; ok {
 			qkv.Bias = b.Sub("attn").Tensor("qkv.bias", nil)
 		}
@@ -106,7 +106,7 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 func scaledLinear(s *tensor.Scope, d tensor.Device, source weights.Map, path, scale binder) Linear {
 	scaled := func(name string, gammaShape ...int64) *tensor.Tensor {
 		return s.Local(func(s *tensor.Scope) *tensor.Tensor {
-			w := frozen(s, d, source, path.compute)
+			w := frozen(s, d, source, path.kernels)
 			if _, ok := source[scale.prefix+"gamma"]; !ok {
 				return w.Tensor(path.prefix+name, nil)
 			}
@@ -114,7 +114,7 @@ func scaledLinear(s *tensor.Scope, d tensor.Device, source weights.Map, path, sc
 			return w.Tensor(path.prefix+name, nil).Mul(s, gamma.Reshape(s, gammaShape...))
 		})
 	}
-	return Linear{scaled("weight", -1, 1), scaled("bias", -1), path.compute}
+	return Linear{scaled("weight", -1, 1), scaled("bias", -1), path.kernels.Compute, path.kernels}
 }
 
 // bindTokens prepares what is added to or put before the patch tokens. A
@@ -134,8 +134,8 @@ func (e *Encoder) bindTokens(s *tensor.Scope, w binder) {
 	if e.Arch.Registers > 0 {
 		e.prefix = tensor.Cat(s, 1, e.prefix, w.Tensor("reg_token", nil))
 	}
-	if narrow(e.prefix, w.compute) {
-		e.product = newPatches(s, e)
+	if w.kernels.Patches {
+		e.product = newPatches(s, e, w.kernels)
 	}
 }
 
@@ -169,7 +169,7 @@ func (e *Encoder) outputs(s *tensor.Scope, x *tensor.Tensor) (outputs []*tensor.
 	if e.norm != nil {
 		x = e.norm.Forward(s, x)
 	}
-	x, normed := e.blocks[0].norm1.first(s, x, e.blocks[0].attn.qkv.Compute)
+	x, normed := e.blocks[0].norm1.first(s, x, e.blocks[0].attn.qkv.Fused)
 	for i := range e.blocks {
 		block, in := &e.blocks[i], normed
 		var next *LayerNorm

@@ -27,13 +27,13 @@ func SplitViews(a *Attention, s *tensor.Scope, y *tensor.Tensor, v *Views) (q, s
 }
 
 // AttentionOf is attention without linear layers.
-func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions) *Attention {
-	return &Attention{ViewLogits: logits, heads: heads, opt: opt}
+func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions, k tensor.Kernels) *Attention {
+	return &Attention{QKV: Linear{Compute: k.Compute, Fused: k}, ViewLogits: logits, heads: heads, opt: opt}
 }
 
 // EmbedByProduct is the embedding of pixels that CUDA has in bfloat16.
 func EmbedByProduct(e *Encoder, s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
-	return newPatches(s, e).forward(s, pixels)
+	return newPatches(s, e, tensor.Kernels{}).forward(s, pixels)
 }
 
 // SetRecord replaces what captures the work of a predictor.

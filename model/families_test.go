@@ -85,7 +85,7 @@ func TestFullSizeAgainstTimm(t *testing.T) {
 func compareBlocks(t *testing.T, trace *safetensors.File, key string, arch weights.Arch, backbone weights.Map, blocks []int, size [2]int, input []float32) {
 	t.Helper()
 	err := tensor.Run(func(s *tensor.Scope) error {
-		e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, blocks, size[0], size[1], tensor.Float)
+		e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, blocks, size[0], size[1], tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{}))
 		if err != nil {
 			return err
 		}

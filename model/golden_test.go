@@ -219,7 +219,7 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 				layers []int
 				names  string
 			}{{224, "input", arch.DefaultLayers(), "block_%02d"}, {280, "input_280", []int{9}, "block_%02d_280"}} {
-				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, c.layers, c.side, c.side, tensor.Float)
+				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, c.layers, c.side, c.side, tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{}))
 				if err != nil {
 					return err
 				}

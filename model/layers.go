@@ -6,13 +6,15 @@ import "mvag-torch/internal/tensor"
 type Linear struct {
 	Weight, Bias *tensor.Tensor
 	Compute      tensor.DType
+	Fused        tensor.Kernels
 }
 
 func newLinear(w binder, in, out int64) Linear {
 	return Linear{
 		Weight:  w.Tensor("weight", truncNormal(initStd), out, in),
 		Bias:    w.Tensor("bias", constant(0), out),
-		Compute: w.compute,
+		Compute: w.kernels.Compute,
+		Fused:   w.kernels,
 	}
 }
 
@@ -21,7 +23,7 @@ func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	if l.Compute == tensor.Float {
 		return x.Linear(s, l.Weight, l.Bias)
 	}
-	if narrow(x, l.Compute) {
+	if l.Fused.Linear {
 		return x.To(s, l.Compute).LinearBFloat16(s, l.Weight, l.Bias, false)
 	}
 	bias := l.Bias
@@ -33,7 +35,7 @@ func (l Linear) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 
 // gelu is the exact GELU of Forward.
 func (l Linear) gelu(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
-	if narrow(x, l.Compute) {
+	if l.Fused.Linear {
 		return x.To(s, l.Compute).LinearBFloat16(s, l.Weight, l.Bias, true)
 	}
 	return l.Forward(s, x).Gelu(s)
@@ -42,7 +44,7 @@ func (l Linear) gelu(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 // Onto is the end of a branch: sum = base + Forward(x) and, for the next branch,
 // sum normalised, nil where next is; in fewer passes where the types allow.
 func (l Linear) Onto(s *tensor.Scope, base, x *tensor.Tensor, next *LayerNorm) (sum, normed *tensor.Tensor) {
-	if next != nil && narrow(base, l.Compute) {
+	if next != nil && l.Fused.Norm {
 		y, bias := l.product(s, x)
 		return base.AddNorm(s, y, bias, next.Weight, next.Bias, next.Eps)
 	}
@@ -55,12 +57,6 @@ func (l Linear) Onto(s *tensor.Scope, base, x *tensor.Tensor, next *LayerNorm) (
 		normed = next.Forward(s, sum)
 	}
 	return sum, normed
-}
-
-// narrow says whether layers compute in bfloat16 beside x, on CUDA: there our own
-// kernels fuse what surrounds their products.
-func narrow(x *tensor.Tensor, compute tensor.DType) bool {
-	return compute == tensor.BFloat16 && x.Device() != tensor.CPU
 }
 
 // product is Forward without the bias, which is returned beside it.
@@ -97,10 +93,9 @@ func (n LayerNorm) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return x.LayerNorm(s, n.Weight, n.Bias, n.Eps)
 }
 
-// first is x, for the branches to go onto, and x normalised for the first of them,
-// which computes in the given type.
-func (n LayerNorm) first(s *tensor.Scope, x *tensor.Tensor, compute tensor.DType) (base, normed *tensor.Tensor) {
-	if narrow(x, compute) {
+// first is x, for the branches to go onto, and x normalised for the first of them.
+func (n LayerNorm) first(s *tensor.Scope, x *tensor.Tensor, k tensor.Kernels) (base, normed *tensor.Tensor) {
+	if k.Norm {
 		return x.AddNorm(s, nil, nil, n.Weight, n.Bias, n.Eps)
 	}
 	return x, n.Forward(s, x)

@@ -17,6 +17,7 @@ type Model struct {
 	Bottleneck Bottleneck
 	Decoder    Decoder
 	Params     Params // trainable, in checkpoint order
+	Kernels    tensor.Kernels
 
 	fuse      [][]int // positions in the list of layers, one group a target
 	mean, std *tensor.Tensor
@@ -41,7 +42,10 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 	if cfg.Precision == "bf16" {
 		compute = tensor.BFloat16
 	}
-	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop, cfg.Data.Crop, compute); err != nil {
+	k := tensor.ChooseKernels(d, compute, tensor.ModelShape{Channels: int64(arch.Dim), Heads: int64(arch.Heads),
+		Tokens: int64(arch.Prefix() + cfg.Data.Crop/arch.Patch*(cfg.Data.Crop/arch.Patch)), Layers: int64(len(layers))})
+	m.Kernels = k
+	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop, cfg.Data.Crop, k); err != nil {
 		return nil, err
 	}
 	mean, std := arch.Statistics()
@@ -51,7 +55,7 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 	if cfg.Model.NeighborMask > 0 {
 		near = neighborMask(s, d, cfg.Model.NeighborMask, int64(arch.Prefix()), m.Encoder.Rows)
 	}
-	w, dim := trainable(s, d, cfg.Seed, compute, &m.Params), int64(arch.Dim)
+	w, dim := trainable(s, d, cfg.Seed, k, &m.Params), int64(arch.Dim)
 	bottleneck := newMLP(w.Sub("bottleneck"), dim)
 	m.Bottleneck = Bottleneck{bottleneck.FC1, bottleneck.FC2, cfg.Model.Dropout}
 	m.Decoder = newDecoder(w.Sub("decoder"), cfg.Model.DecoderDepth, dim, int64(arch.Heads), int64(cfg.Data.Views), AttentionOptions{
@@ -115,7 +119,7 @@ func (m *Model) EncodePixels(s *tensor.Scope, pixels *tensor.Tensor) Features {
 // features are those of the outputs of the encoder's layers.
 func (m *Model) features(s *tensor.Scope, outputs []*tensor.Tensor) (f Features) {
 	tensor.NoGrad(func() {
-		means := tensor.Means(s, outputs, append(slices.Clone(m.fuse), places(len(outputs)))...)
+		means := tensor.Means(s, m.Kernels.Losses, outputs, append(slices.Clone(m.fuse), places(len(outputs)))...)
 		for _, x := range means[:len(m.fuse)] {
 			f.Targets = append(f.Targets, m.patches(s, x))
 		}
@@ -144,7 +148,7 @@ type Reconstruction struct {
 
 // Patches is the mean over the outputs, patches only: [B, P, C].
 func (r Reconstruction) Patches(s *tensor.Scope) *tensor.Tensor {
-	return r.model.patches(s, mean(s, r.Outputs))
+	return r.model.patches(s, mean(s, r.model.Kernels.Losses, r.Outputs))
 }
 
 // Reconstruct is Decode before the mean. The decoder's outputs are taken in
@@ -169,8 +173,8 @@ func (m *Model) patches(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 }
 
 // mean averages tensors of one shape.
-func mean(s *tensor.Scope, xs []*tensor.Tensor) *tensor.Tensor {
-	return tensor.Means(s, xs, places(len(xs)))[0]
+func mean(s *tensor.Scope, fused bool, xs []*tensor.Tensor) *tensor.Tensor {
+	return tensor.Means(s, fused, xs, places(len(xs)))[0]
 }
 
 // places are 0 to n-1.

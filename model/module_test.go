@@ -51,7 +51,7 @@ func TestModuleAgainstTimm(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = tensor.Run(func(s *tensor.Scope) error {
-				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, []int{0, 1}, 16, 16, tensor.Float)
+				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, []int{0, 1}, 16, 16, tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{}))
 				if err != nil {
 					return err
 				}

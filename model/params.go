@@ -76,12 +76,12 @@ func (p Params) Load(source weights.Map) error {
 // path of each: w.Sub("blocks").At(i).Sub("attn").
 type binder struct {
 	prefix  string
-	compute tensor.DType // of linear layers
+	kernels tensor.Kernels
 	get     func(name string, initial initializer, shape []int64) *tensor.Tensor
 }
 
 // Sub goes down to name.
-func (w binder) Sub(name string) binder { return binder{w.prefix + name + ".", w.compute, w.get} }
+func (w binder) Sub(name string) binder { return binder{w.prefix + name + ".", w.kernels, w.get} }
 
 // At goes down to element i of a list.
 func (w binder) At(i int) binder { return w.Sub(strconv.Itoa(i)) }
@@ -119,17 +119,17 @@ func truncNormal(std float64) initializer {
 const initStd = 0.01
 
 // frozen binds tensors of a file, whose names and shapes have been checked.
-func frozen(s *tensor.Scope, d tensor.Device, source weights.Map, compute tensor.DType) binder {
-	return binder{compute: compute, get: func(name string, _ initializer, _ []int64) *tensor.Tensor {
+func frozen(s *tensor.Scope, d tensor.Device, source weights.Map, k tensor.Kernels) binder {
+	return binder{kernels: k, get: func(name string, _ initializer, _ []int64) *tensor.Tensor {
 		t := source[name]
 		return tensor.FromFloats(s, d, t.Data, t.Shape...)
 	}}
 }
 
 // trainable makes new parameters with their initial values and lists them.
-func trainable(s *tensor.Scope, d tensor.Device, seed int64, compute tensor.DType, list *Params) binder {
+func trainable(s *tensor.Scope, d tensor.Device, seed int64, k tensor.Kernels, list *Params) binder {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
-	return binder{compute: compute, get: func(name string, initial initializer, shape []int64) *tensor.Tensor {
+	return binder{kernels: k, get: func(name string, initial initializer, shape []int64) *tensor.Tensor {
 		n := int64(1)
 		for _, size := range shape {
 			n *= size

@@ -7,12 +7,12 @@ import "mvag-torch/internal/tensor"
 type patchProduct struct {
 	means, deviations *tensor.Tensor // of the pixels [3]
 	side              int64          // of a patch
-	weight            *tensor.Tensor // [C, K], K = 3·side² and zeros up to a multiple of 8
+	layer             Linear         // weight [C, K], K = 3·side² and zeros up to a multiple of 8
 	table             *tensor.Tensor // what no picture changes: prefix, then position and bias [N, C]
 }
 
 // newPatches is the embedding of e as a product.
-func newPatches(s *tensor.Scope, e *Encoder) *patchProduct {
+func newPatches(s *tensor.Scope, e *Encoder, k tensor.Kernels) *patchProduct {
 	mean, std := e.Arch.Statistics()
 	device, side, dim := e.prefix.Device(), int64(e.Arch.Patch), int64(e.Arch.Dim)
 	p := &patchProduct{
@@ -20,7 +20,8 @@ func newPatches(s *tensor.Scope, e *Encoder) *patchProduct {
 		deviations: tensor.FromFloats(s, device, std[:], 3),
 		side:       side,
 	}
-	p.weight = s.Local(func(s *tensor.Scope) *tensor.Tensor {
+	p.layer = Linear{Compute: tensor.BFloat16, Fused: k}
+	p.layer.Weight = s.Local(func(s *tensor.Scope) *tensor.Tensor {
 		w := e.patches.Weight.Reshape(s, dim, 3*side*side)
 		if over := 3 * side * side % 8; over > 0 {
 			w = tensor.Cat(s, 1, w, tensor.Zeros(s, device, tensor.Float, dim, 8-over))
@@ -42,7 +43,8 @@ func newPatches(s *tensor.Scope, e *Encoder) *patchProduct {
 
 // forward maps pixels [B, 3, H, W] of uint8 to tokens [B, N, C].
 func (p *patchProduct) forward(s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
-	x := pixels.Patches(s, p.means, p.deviations, p.side) // [B·P, K]
-	x = x.LinearBFloat16(s, p.weight, nil, false)         // [B·P, C]
-	return x.PlacePatches(s, p.table, pixels.Dim(0))      // [B, N, C]
+	fused := p.layer.Fused.Patches
+	x := pixels.Patches(s, p.means, p.deviations, p.side, fused) // [B·P, K]
+	x = p.layer.Forward(s, x)                                    // [B·P, C]
+	return x.PlacePatches(s, p.table, pixels.Dim(0), fused)      // [B, N, C]
 }

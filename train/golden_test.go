@@ -21,7 +21,7 @@ func lossAt(m *modeltest.Tiny, pictures *tensor.Tensor, v *model.Views, iteratio
 	f := m.Model.Encode(m.Scope, pictures)
 	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
 	easy := schedule.EasyFraction(iteration, cfg.HardWarmup, cfg.HardFraction)
-	return NewLoss(m.Scope, f.Targets, m.Model.Reconstruct(m.Scope, x, v), v, easy, cfg.EasyScale)
+	return NewLoss(m.Scope, f.Targets, m.Model.Reconstruct(m.Scope, x, v), v, easy, cfg.EasyScale, m.Model.Kernels.Losses)
 }
 
 func checkLoss(m *modeltest.Tiny, name string, l Loss) {
@@ -57,7 +57,7 @@ func checkGradients(t *testing.T, m *modeltest.Tiny, l Loss, prefix, norm string
 			checked++
 		}
 	}
-	o := NewOptimizer(m.Scope, m.Model.Params, modeltest.Config().Train)
+	o := NewOptimizer(m.Scope, m.Model.Params, modeltest.Config().Train, m.Model.Kernels.Optimizer)
 	m.Scalar(norm, o.Step(m.Scope, 0).Item())
 	if checked != want {
 		t.Errorf("compared %d gradients, want %d", checked, want)
@@ -107,7 +107,7 @@ func TestGoldenSingleView(t *testing.T) {
 			t.Error("gate or view_logits has a gradient with one view")
 		}
 		before := attn.Gate.Item()
-		o := NewOptimizer(m.Scope, m.Model.Params, modeltest.Config().Train)
+		o := NewOptimizer(m.Scope, m.Model.Params, modeltest.Config().Train, m.Model.Kernels.Optimizer)
 		m.Scalar("single.norm", o.Step(m.Scope, 1e-3).Item())
 		if after := attn.Gate.Item(); after != before {
 			t.Errorf("gate: have %v after a step, want %v", after, before)
@@ -119,7 +119,7 @@ func TestGoldenSingleView(t *testing.T) {
 func TestGoldenTraining(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		cfg := modeltest.Config().Train
-		o := NewOptimizer(m.Scope, m.Model.Params, cfg)
+		o := NewOptimizer(m.Scope, m.Model.Params, cfg, m.Model.Kernels.Optimizer)
 		input := m.Load("input")
 		var lrs, losses, norms []float32
 		for it := range 12 {

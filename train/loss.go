@@ -15,12 +15,12 @@ type Loss struct {
 // NewLoss computes the losses between targets [B, P, C] and reconstructions, one
 // each a group. easy is the share of patches treated as easy: the gradient that
 // reaches their reconstruction, from both losses, is multiplied by scale.
-// Absent pictures take no part.
-func NewLoss(s *tensor.Scope, targets []*tensor.Tensor, reconstructions []model.Reconstruction, v *model.Views, easy, scale float64) Loss {
+// Absent pictures take no part. Fused, kernels compute them where no picture is absent.
+func NewLoss(s *tensor.Scope, targets []*tensor.Tensor, reconstructions []model.Reconstruction, v *model.Views, easy, scale float64, fused bool) Loss {
 	var l Loss
 	var global, regional *tensor.Tensor
 	for g := range targets {
-		one := ofGroup(s, targets[g], reconstructions[g], v, easy, scale)
+		one := ofGroup(s, targets[g], reconstructions[g], v, easy, scale, fused)
 		global, regional = accumulate(s, global, one.global), accumulate(s, regional, one.regional)
 		l.Tau = append(l.Tau, one.tau)
 	}
@@ -33,12 +33,11 @@ func NewLoss(s *tensor.Scope, targets []*tensor.Tensor, reconstructions []model.
 type groupLoss struct{ global, regional, tau *tensor.Tensor }
 
 // ofGroup computes it by kernels made for it, where there are such, or composes it.
-func ofGroup(s *tensor.Scope, target *tensor.Tensor, r model.Reconstruction, v *model.Views, easy, scale float64) groupLoss {
-	if v.Rows == nil {
+func ofGroup(s *tensor.Scope, target *tensor.Tensor, r model.Reconstruction, v *model.Views, easy, scale float64, fused bool) groupLoss {
+	if fused && v.Rows == nil {
 		hard := int64(schedule.HardCount(int(target.Dim(0)*target.Dim(1)), easy))
-		if global, regional, tau, ok := tensor.GroupLosses(s, target, r.Outputs, hard, scale); ok {
-			return groupLoss{global, regional, tau}
-		}
+		global, regional, tau := tensor.GroupLosses(s, target, r.Outputs, hard, scale)
+		return groupLoss{global, regional, tau}
 	}
 	return composed(s, v.Present(s, target), v.Present(s, r.Patches(s)), easy, scale)
 }

@@ -19,10 +19,10 @@ type Optimizer struct {
 	opt        tensor.AdamW
 }
 
-// NewOptimizer makes an optimizer with zero moments, which live in s.
-func NewOptimizer(s *tensor.Scope, params model.Params, cfg configs.Train) *Optimizer {
+// NewOptimizer makes an optimizer with zero moments, which live in s; fused is of [tensor.AdamW].
+func NewOptimizer(s *tensor.Scope, params model.Params, cfg configs.Train, fused bool) *Optimizer {
 	o := &Optimizer{params: params.Values(), opt: tensor.AdamW{
-		Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: cfg.WeightDecay, Clip: cfg.Clip,
+		Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: cfg.WeightDecay, Clip: cfg.Clip, Fused: fused,
 	}}
 	for _, p := range o.params {
 		zeros := func() *tensor.Tensor { return tensor.Zeros(s, p.Device(), tensor.Float, p.Shape()...) }

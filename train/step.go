@@ -27,7 +27,7 @@ type Stepper struct {
 // NewStepper prepares the first step; what it needs lives in s. Where cuda_graph
 // is in vain, unrecorded is told why, once.
 func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, unrecorded func(why error)) *Stepper {
-	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train), cfg: cfg,
+	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train, m.Kernels.Optimizer), cfg: cfg,
 		views:  model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil),
 		replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph)}
 	t.replay.Failed = unrecorded
@@ -83,7 +83,7 @@ func (t *Stepper) advance(s *tensor.Scope, in []*tensor.Tensor, views *model.Vie
 	if len(in) > 2 {
 		x = model.Jitter(s, x, x.RandnLike(s), in[2])
 	}
-	l := NewLoss(s, features.Targets, t.Model.Reconstruct(s, x, views), views, easy, t.cfg.Train.EasyScale)
+	l := NewLoss(s, features.Targets, t.Model.Reconstruct(s, x, views), views, easy, t.cfg.Train.EasyScale, t.Model.Kernels.Losses)
 	t.mark("forward")
 	l.Total.Backward()
 	t.mark("backward")

@@ -1,7 +1,8 @@
 // One step of StableAdamW with amsgrad (see StableAdamW in run.go), in few passes:
-// kernels of our own over tables of tensors on CUDA (adamw.cu.h), two loops over
-// each tensor on the CPU, else LibTorch's operations on lists of tensors.
+// fused, kernels of our own over tables of tensors on CUDA (adamw.cu.h) or two loops over
+// each tensor on the CPU; else LibTorch's operations on lists of tensors.
 #include "bridge.h"
+#include "check.h"
 #include "handles.h"
 #include "kernels.h"
 #include "loops.h"
@@ -83,9 +84,8 @@ void move(float *__restrict__ p, const float *__restrict__ m,
            rate * (m[i] / (__builtin_sqrtf(x[i]) / c.bias2 + c.eps));
 }
 
-void update_cpu(Tensor &p, const Tensor &grad, Tensor &m, Tensor &v,
+void update_cpu(Tensor &p, const Tensor &g, Tensor &m, Tensor &v,
                 Tensor &vmax, float scale, Constants c) {
-  Tensor g = grad.contiguous();
   int64_t n = p.numel();
   float *pp = p.data_ptr<float>(), *pm = m.data_ptr<float>(),
         *pv = v.data_ptr<float>(), *px = vmax.data_ptr<float>();
@@ -127,17 +127,19 @@ void update_lists(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tens
   at::_foreach_sub_(l.p, step);
 }
 
-// Whether our kernels can update these. Gradients become contiguous.
-bool for_kernels(Lists &l, const Tensor &rates) {
-  for (Tensor &g : l.g)
-    g = g.contiguous();
-  auto fits = [&](const Tensor &t) {
-    return t.scalar_type() == torch::kFloat && t.is_contiguous() && t.numel() < 1LL << 31 && t.device() == rates.device();
-  };
-  for (auto *list : {&l.p, &l.g, &l.m, &l.v, &l.vmax})
-    if (!std::all_of(list->begin(), list->end(), fits))
-      return false;
-  return fits(rates) && have_kernels(rates);
+// What loops and kernels demand. Gradients become contiguous.
+void check(Lists &l, const Tensor &rates) {
+  Demands want{rates.device()};
+  want.tensor("rates", rates, {torch::kFloat}, {3});
+  for (size_t i = 0; i < l.p.size(); i++) {
+    if (l.p[i].numel() == 0)
+      continue;
+    l.g[i] = l.g[i].contiguous();
+    const std::pair<const char *, const Tensor *> all[] = {
+        {"parameter", &l.p[i]}, {"gradient", &l.g[i]}, {"m", &l.m[i]}, {"v", &l.v[i]}, {"vmax", &l.vmax[i]}};
+    for (auto &[name, t] : all)
+      want.contiguous(name, *t, {torch::kFloat}, l.p[i].sizes());
+  }
 }
 
 constexpr unsigned block = 4096; // numbers, as in adamw.cu.h
@@ -195,19 +197,22 @@ char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
   return guarded([&] {
     torch::NoGradGuard no_grad;
     Lists l = with_gradient(params, m, v, vmax, n);
-    if (as_tensor(rates).is_cuda() && for_kernels(l, as_tensor(rates))) {
-      *norm = give(update_kernels(l, o, as_tensor(rates)));
+    const Tensor &by = as_tensor(rates);
+    if (o.fused)
+      check(l, by);
+    if (o.fused && by.is_cuda()) {
+      *norm = give(update_kernels(l, o, by));
       return;
     }
     Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(l.g, 2)));
     Tensor scale = (o.clip / (total + 1e-6)).clamp_max(1.0);
-    if (total.is_cpu() && !o.lists) {
-      Constants c(o, as_tensor(rates).const_data_ptr<float>());
+    if (o.fused) {
+      Constants c(o, by.const_data_ptr<float>());
       float s = scale.item<float>();
       for (size_t i = 0; i < l.p.size(); i++)
         update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, c);
     } else {
-      update_lists(l, o, as_tensor(rates), scale);
+      update_lists(l, o, by, scale);
     }
     *norm = give(total);
   });

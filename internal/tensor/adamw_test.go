@@ -33,7 +33,7 @@ func stepsOn(t *testing.T, d Device, clip float64) map[string][]float32 {
 		}
 		p = append(p, random(12).Narrow(s, 0, 1, 10).Detach(s).RequireGrad())
 		m, v, x = append(m, zero(10)), append(v, zero(10)), append(x, zero(10))
-		opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: clip}
+		opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: clip, Fused: true}
 		for step := range int64(3) {
 			for i, q := range p {
 				if i != 9 {

@@ -1,6 +1,7 @@
 // Linear attention as one operation, by kernels of our own for bfloat16 on CUDA
 // (attend.cu.h has the formula and the layouts).
 #include "bridge.h"
+#include "check.h"
 #include "columns.h"
 #include "handles.h"
 #include "kernels.h"
@@ -84,15 +85,29 @@ struct Attend : Function<Attend> {
 
 } // namespace
 
-bool mvag_can_attend(handle qkv, int64_t heads) {
-  const Tensor &t = as_tensor(qkv);
-  return t.is_cuda() && t.scalar_type() == torch::kBFloat16 && t.is_contiguous() && t.size(2) == 3 * heads * width &&
-         t.size(1) <= most_tokens && t.size(0) < 1 << 16 && have_kernels(t);
-}
-
-char *mvag_attend(handle *out, handle qkv, handle bias, handle share, handle base, handle factor, mvag_attention o) {
+char *mvag_attend(handle *out, handle qkv, handle bias, handle weights, handle base, handle factor, mvag_attention o) {
   return guarded([&] {
+    const Tensor &x = as_tensor(qkv), &w = as_tensor(weights);
+    Demands want{x.device()};
+    want.tensor("qkv", x, {torch::kBFloat16}, {-1, -1, -1});
+    int64_t images = x.size(0), n = x.size(1), c = x.size(2) / 3;
+    TORCH_CHECK(x.size(2) % (3 * width) == 0, "qkv: have ", x.size(2), " channels, want a multiple of ", 3 * width);
+    TORCH_CHECK(n <= most_tokens, "qkv: have ", n, " tokens, want at most ", most_tokens);
+    TORCH_CHECK(images < 1 << 16, "qkv: have ", images, " images, want at most ", (1 << 16) - 1);
+    want.tensor("bias", as_tensor(bias), {torch::kFloat}, {3 * c});
+    int64_t views = w.dim() == 3 ? w.size(1) : -1;
+    want.tensor("weights", w, {torch::kFloat}, {-1, views, views});
+    TORCH_CHECK(images % views == 0, "qkv: have ", images, " images, want whole objects of ", views, " views");
+    TORCH_CHECK(w.size(0) == 1 || w.size(0) == images / views, "weights: have ", w.size(0), " tables, want 1 or ", images / views);
+    TORCH_CHECK(!base == !factor, "have base or factor alone, want both or neither");
+    if (base) {
+      want.tensor("base", as_tensor(base), {torch::kBFloat16}, {images, n, c});
+      want.tensor("factor", as_tensor(factor), {torch::kFloat}, {});
+    }
+    TORCH_CHECK(o.select >= 0 && o.select <= 2, "select: have ", o.select, ", want 0, 1 or 2");
+    TORCH_CHECK(!o.select || o.count >= 0 && o.count <= n, "count: have ", o.count, ", want 0 to ", n);
+    want.cuda();
     auto optional = [](handle h) { return h ? std::optional<Tensor>(as_tensor(h)) : std::nullopt; };
-    *out = give(Attend::apply(as_tensor(qkv), as_tensor(bias), as_tensor(share).contiguous(), optional(base), optional(factor), o));
+    *out = give(Attend::apply(x, as_tensor(bias), w, optional(base), optional(factor), o));
   });
 }

@@ -28,9 +28,13 @@ char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b);
 char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu); // b may be NULL
 char *mvag_add_norm(handle *out, handle x, handle y, handle bias, handle gamma, handle beta, double eps); // y, bias may be NULL
 
-// Before and after the product of an encoder's patches, see patches.go.
-char *mvag_patches(handle *out, handle pixels, handle means, handle deviations, int64_t side);
-char *mvag_place_patches(handle *out, handle x, handle table, int64_t pictures);
+// Our own CUDA kernels: compiles and loads them for a device; the message says why there are none. Where an operation
+// below has fused, that asks for our kernels (on the CPU, our loops); else it is composed of LibTorch's operations.
+char *mvag_load_kernels(int device);
+
+// Before and after the matmul of an encoder's patches, see patches.go.
+char *mvag_patches(handle *out, handle pixels, handle mean, handle std, int64_t side, bool fused);
+char *mvag_place_patches(handle *out, handle x, handle table, int64_t images, bool fused);
 
 // Grad mode, gradients, custom gradients.
 bool mvag_set_grad_mode(bool enabled);
@@ -41,18 +45,16 @@ char *mvag_backward(handle x, handle grad); // grad may be NULL for a scalar
 char *mvag_scale_grad(handle *out, handle x, handle factor);
 
 // Parts of linear attention, see attention.go.
-char *mvag_split_heads(handle *out, handle qkv, handle bias, int64_t views,
-                       int64_t heads);
-char *mvag_merge_heads(handle *out, handle x, double eps);
-char *mvag_spread(handle *out, handle q, handle scale);
+char *mvag_split_heads(handle *out, handle qkv, handle bias, int64_t views, int64_t heads, bool fused);
+char *mvag_merge_heads(handle *out, handle x, double eps, bool fused);
+char *mvag_spread(handle *out, handle q, handle scale, bool fused);
 // All of it; base and factor may be NULL.
 typedef struct {
   double eps;
   int select; // 0 all tokens, 1 the lowest, 2 the highest
   int64_t count;
 } mvag_attention;
-bool mvag_can_attend(handle qkv, int64_t heads);
-char *mvag_attend(handle *out, handle qkv, handle bias, handle share, handle base, handle factor, mvag_attention o);
+char *mvag_attend(handle *out, handle qkv, handle bias, handle weights, handle base, handle factor, mvag_attention o);
 
 // Precision of float32 matrix products: highest, high or medium.
 char *mvag_set_matmul_precision(const char *precision);
@@ -89,16 +91,14 @@ void mvag_graph_free(void *graph);
 // One step of StableAdamW with amsgrad, see run.go.
 typedef struct {
   double beta1, beta2, eps, clip;
-  bool lists; // take the kernels of CUDA on the CPU, too
+  bool fused;
 } mvag_adamw;
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
                         handle *vmax, int n, handle rates, mvag_adamw opt);
 
-// Means over tensors and the losses of a group, see losses.go. Where they are to
-// be composed, out stays as it is.
-char *mvag_means(handle *out, int means, handle *xs, const unsigned *in, int n);
-char *mvag_group_losses(handle *out, handle *members, int n, handle target,
-                        int64_t hard, double easy);
+// Means over tensors and the losses of a group, by kernels, see losses.go. Bit i of masks[k]: xs[i] is in mean k.
+char *mvag_means(handle *out, const int64_t *masks, int means, handle *xs, int n);
+char *mvag_group_losses(handle *out, handle *members, int n, handle target, int64_t hard, double easy);
 
 #ifdef __cplusplus
 }

@@ -32,19 +32,27 @@ func CUDADevices() (int, error) {
 	return int(C.mvag_cuda_devices()), nil
 }
 
-// DeviceInfo describes CUDA device d: its name, its compute capability ("9.0")
-// and its memory in bytes.
+// DeviceInfo describes CUDA device d: its name, its compute capability ("9.0") and its memory in bytes.
 func DeviceInfo(d Device) (name, capability string, free, total uint64, err error) {
-	var text [256]C.char
-	var major, minor C.int
-	if !C.mvag_device_name(C.int(d), &text[0], C.int(len(text)), &major, &minor) {
-		return "", "", 0, 0, fmt.Errorf("%v: the driver does not describe it", d)
+	name, major, minor, err := describe(d)
+	if err != nil {
+		return "", "", 0, 0, err
 	}
 	var f, t C.uint64_t
 	if err := failure(C.mvag_device_memory(C.int(d), &f, &t)); err != nil {
 		return "", "", 0, 0, fmt.Errorf("%v: %w", d, err)
 	}
-	return C.GoString(&text[0]), fmt.Sprintf("%d.%d", major, minor), uint64(f), uint64(t), nil
+	return name, fmt.Sprintf("%d.%d", major, minor), uint64(f), uint64(t), nil
+}
+
+// describe returns what the driver says of CUDA device d: its name and compute capability.
+func describe(d Device) (name string, major, minor int, err error) {
+	var text [256]C.char
+	var a, b C.int
+	if !C.mvag_device_name(C.int(d), &text[0], C.int(len(text)), &a, &b) {
+		return "", 0, 0, fmt.Errorf("%v: the driver does not describe it", d)
+	}
+	return C.GoString(&text[0]), int(a), int(b), nil
 }
 
 // DeviceUse returns the bytes of CUDA device d that LibTorch holds now, and

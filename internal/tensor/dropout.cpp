@@ -1,6 +1,5 @@
-// Dropout in one pass over memory each way, on all threads, for contiguous
-// float32 on the CPU; else LibTorch's, which draws from one thread where the
-// processor is not Intel's.
+// Dropout in one pass over memory each way, on all threads, for float32 on the CPU, where LibTorch's draws from one
+// thread unless the CPU is Intel's. Other types and devices get LibTorch's.
 #include "bridge.h"
 #include "handles.h"
 #include "loops.h"
@@ -100,7 +99,8 @@ struct Drop : Function<Drop> {
 
 char *mvag_dropout(handle *out, handle x, double p) {
   return guarded([&] {
-    Tensor &t = as_tensor(x);
-    *out = give(plain(t) ? Drop::apply(t, p) : at::dropout(t, p, true));
+    const Tensor &t = as_tensor(x);
+    bool ours = t.is_cpu() && t.scalar_type() == torch::kFloat;
+    *out = give(ours ? Drop::apply(t.contiguous(), p) : at::dropout(t, p, true));
   });
 }

@@ -3,6 +3,7 @@
 // CPU and by kernels of our own on CUDA (heads.cu.h), else composed of
 // LibTorch's operations. The matrix products between them are LibTorch's.
 #include "bridge.h"
+#include "check.h"
 #include "handles.h"
 #include "kernels.h"
 #include "loops.h"
@@ -38,14 +39,13 @@ struct Layout {
   }
 };
 
-// Who computes: LibTorch's operations, our loops or our kernels.
+// Who computes: LibTorch's operations, our loops on the CPU or our kernels on CUDA. There are no loops for bfloat16.
 enum Way { composed, loops, kernels };
 
-Way way_for(const Tensor &t) {
-  if (plain(t))
-    return loops;
-  bool known = t.scalar_type() == torch::kFloat || t.scalar_type() == torch::kBFloat16;
-  return known && t.is_contiguous() && t.numel() < 1 << 30 && have_kernels(t) ? kernels : composed;
+Way way_for(const Tensor &t, bool fused) {
+  if (!fused || (t.is_cpu() && t.scalar_type() == torch::kBFloat16))
+    return composed;
+  return t.is_cpu() ? loops : kernels;
 }
 
 // Launches a kernel for count elements that ends its arguments with count and l.
@@ -100,12 +100,12 @@ VECTORISED void add(const float *__restrict__ x, const float *__restrict__ b,
 // and v with a column of ones [S, H, V, N, D+1].
 struct Split : Function<Split> {
   static tensor_list forward(AutogradContext *ctx, const Tensor &qkv,
-                             const Tensor &bias, int64_t views, int64_t heads) {
+                             const Tensor &bias, int64_t views, int64_t heads, bool fused) {
     Layout l{qkv.size(0) / views, heads, views, qkv.size(1),
              qkv.size(2) / 3 / heads};
     auto opt = qkv.options().dtype(torch::kFloat);
     Tensor q, k, v;
-    Way way = bias.scalar_type() == torch::kFloat && bias.is_contiguous() ? way_for(qkv) : composed;
+    Way way = way_for(qkv, fused);
     if (way != composed) {
       q = torch::empty({l.s, l.h, l.v, l.n, l.d}, opt);
       k = torch::empty_like(q);
@@ -182,7 +182,7 @@ struct Split : Function<Split> {
                 .reshape({l.s * l.v, l.n, 3 * c});
     }
     Tensor bias = out.flatten(0, 1).sum(0, /*keepdim=*/false, ctx->saved_data["bias"].toScalarType());
-    return {out.to(type), bias, Tensor(), Tensor()};
+    return {out.to(type), bias, Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -217,9 +217,9 @@ VECTORISED float divide_backward(const float *__restrict__ g,
 // x [S, H, V, N, D+1] to tokens [S·V, N, C]: the first D columns over the last
 // plus eps.
 struct Merge : Function<Merge> {
-  static Tensor forward(AutogradContext *ctx, const Tensor &x, double eps) {
+  static Tensor forward(AutogradContext *ctx, const Tensor &x, double eps, bool fused) {
     Layout l{x.size(0), x.size(1), x.size(2), x.size(3), x.size(4) - 1};
-    Way way = x.scalar_type() == torch::kFloat ? way_for(x) : composed;
+    Way way = way_for(x, fused);
     Tensor out, sums;
     int64_t d = l.d;
     if (way == kernels) {
@@ -276,7 +276,7 @@ struct Merge : Function<Merge> {
       Tensor over = heads(g) / sums.unsqueeze(-1);
       out = torch::cat({over, -(over * heads(y)).sum(-1, true)}, -1);
     }
-    return {out, Tensor()};
+    return {out, Tensor(), Tensor()};
   }
 };
 
@@ -311,9 +311,11 @@ VECTORISED float scale_row_backward(const float *__restrict__ g,
 // q [.., D] times each of scale [.., V]: [.., V, D].
 struct Spread : Function<Spread> {
   static Tensor forward(AutogradContext *ctx, const Tensor &q,
-                        const Tensor &scale) {
+                        const Tensor &scale, bool fused) {
     ctx->save_for_backward({q, scale});
-    if (!plain(q) || !plain(scale))
+    Way way = way_for(q, fused);
+    ctx->saved_data["way"] = static_cast<int64_t>(way);
+    if (way != loops)
       return scale.unsqueeze(-1) * q.unsqueeze(-2);
     auto shape = scale.sizes().vec();
     int64_t v = shape.back(), d = q.size(-1), rows = scale.numel() / v;
@@ -333,17 +335,16 @@ struct Spread : Function<Spread> {
     auto saved = ctx->get_saved_variables();
     const Tensor &q = saved[0], &scale = saved[1];
     Tensor g = grads[0].contiguous();
-    bool both = q.scalar_type() == torch::kFloat && scale.scalar_type() == torch::kFloat && scale.is_contiguous();
-    Way way = both ? way_for(q) : composed;
+    auto way = static_cast<Way>(ctx->saved_data["way"].toInt());
     if (way == composed)
       return {at::matmul(scale.unsqueeze(-2), g).squeeze(-2),
-              at::matmul(g, q.unsqueeze(-1)).squeeze(-1)};
+              at::matmul(g, q.unsqueeze(-1)).squeeze(-1), Tensor()};
     int64_t v = scale.size(-1), d = q.size(-1), rows = scale.numel() / v;
     Tensor gq = way == loops ? torch::zeros_like(q) : torch::empty_like(q), gs = torch::empty_like(scale);
     if (way == kernels) {
       launch(g, "spread_backward", grid_for(rows * (d + v)), address(g), address(q), address(scale), gq.data_ptr(), gs.data_ptr(),
              static_cast<unsigned>(rows * (d + v)), static_cast<unsigned>(v), static_cast<unsigned>(d));
-      return {gq, gs};
+      return {gq, gs, Tensor()};
     }
     const float *pg = g.const_data_ptr<float>(),
                 *pq = q.const_data_ptr<float>(),
@@ -353,26 +354,49 @@ struct Spread : Function<Spread> {
       for (int64_t r = from * v; r < to * v; r++)
         os[r] = scale_row_backward(pg + r * d, pq + r / v * d, ps[r], oq + r / v * d, d);
     });
-    return {gq, gs};
+    return {gq, gs, Tensor()};
   }
 };
 
 } // namespace
 
-char *mvag_split_heads(handle *out, handle qkv, handle bias, int64_t views,
-                       int64_t heads) {
+char *mvag_split_heads(handle *out, handle qkv, handle bias, int64_t views, int64_t heads, bool fused) {
   return guarded([&] {
-    auto parts = Split::apply(as_tensor(qkv), as_tensor(bias), views, heads);
+    const Tensor &x = as_tensor(qkv), &b = as_tensor(bias);
+    TORCH_CHECK(x.dim() == 3 && views > 0 && heads > 0 && x.size(0) % views == 0 && x.size(2) % (3 * heads) == 0,
+                "qkv: have shape ", x.sizes(), ", want [S*V, N, 3*H*D] for ", views, " views and ", heads, " heads");
+    if (way_for(x, fused) != composed) {
+      Demands want{x.device()};
+      want.tensor("qkv", x, {torch::kFloat, torch::kBFloat16}, x.sizes());
+      want.tensor("bias", b, {torch::kFloat}, {x.size(2)});
+    }
+    auto parts = Split::apply(x, b, views, heads, fused);
     for (int i = 0; i < 3; i++)
       out[i] = give(parts[i]);
   });
 }
 
-char *mvag_merge_heads(handle *out, handle x, double eps) {
-  return guarded([&] { *out = give(Merge::apply(as_tensor(x), eps)); });
+char *mvag_merge_heads(handle *out, handle x, double eps, bool fused) {
+  return guarded([&] {
+    const Tensor &sums = as_tensor(x);
+    TORCH_CHECK(sums.dim() == 5 && sums.size(4) > 1, "sums: have shape ", sums.sizes(), ", want [S, H, V, N, D+1]");
+    if (way_for(sums, fused) != composed)
+      Demands{sums.device()}.tensor("sums", sums, {torch::kFloat}, sums.sizes());
+    *out = give(Merge::apply(sums, eps, fused));
+  });
 }
 
-char *mvag_spread(handle *out, handle q, handle scale) {
-  return guarded(
-      [&] { *out = give(Spread::apply(as_tensor(q), as_tensor(scale))); });
+char *mvag_spread(handle *out, handle q, handle scale, bool fused) {
+  return guarded([&] {
+    const Tensor &x = as_tensor(q), &by = as_tensor(scale);
+    if (way_for(x, fused) != composed) {
+      TORCH_CHECK(x.dim() > 0 && by.dim() == x.dim(), "scale: have shape ", by.sizes(), ", want that of q but for the last dimension");
+      auto shape = x.sizes().vec();
+      shape.back() = -1;
+      Demands want{x.device()};
+      want.tensor("q", x, {torch::kFloat}, x.sizes());
+      want.tensor("scale", by, {torch::kFloat}, shape);
+    }
+    *out = give(Spread::apply(x, by, fused));
+  });
 }

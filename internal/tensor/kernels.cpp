@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
-#include <optional>
+#include <string>
 
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -94,33 +94,44 @@ std::string compile(const std::string &architecture) {
   return text;
 }
 
-// Makes t's device the driver's, too: a thread that has not called CUDA's runtime
-// has no context yet.
+// Makes a device the driver's, too: a thread that has not called CUDA's runtime has no context yet.
 struct OnDevice {
   c10::DeviceGuard guard;
-  explicit OnDevice(const Tensor &t) : guard(t.device()) {
+  explicit OnDevice(int device) : guard(as_device(device)) {
     void *context = nullptr;
     int failed = nvidia().context(&context);
-    if (!failed && !context && !(failed = nvidia().retain(&context, t.get_device())))
+    if (!failed && !context && !(failed = nvidia().retain(&context, device)))
       failed = nvidia().use(context);
     TORCH_CHECK(!failed, "cuDevicePrimaryCtxRetain: error ", failed);
   }
 };
 
-// The kernels of a device, loaded once.
-struct Module {
+// The kernels of a device, or why it has none. Two threads call them: the caller's forward and, for CUDA, LibTorch's
+// own for backward.
+class Module {
   void *loaded = nullptr;
+  std::string failure;
   std::map<std::string, void *> kernels;
 
-  explicit Module(int device) {
+  void load(int device) {
     char name[256];
     int major = 0, minor = 0;
     TORCH_CHECK(mvag_device_name(device, name, sizeof name, &major, &minor), "the driver does not describe it");
+    OnDevice on(device);
     std::string code = compile("sm_" + std::to_string(10 * major + minor));
     int failed = nvidia().load(&loaded, code.data());
     TORCH_CHECK(!failed, "cuModuleLoadData: error ", failed);
   }
+
+public:
+  explicit Module(int device) {
+    if (char *why = guarded([&] { load(device); })) {
+      failure = why;
+      free(why);
+    }
+  }
   void *kernel(const char *name) {
+    TORCH_CHECK(failure.empty(), "no CUDA kernels: ", failure);
     void *&k = kernels[name];
     if (!k) {
       int failed = nvidia().get(&k, loaded, name);
@@ -128,37 +139,29 @@ struct Module {
     }
     return k;
   }
+  const std::string &why() const { return failure; }
 };
 
-// The kernels of t's device, or nullptr. LibTorch calls from two threads:
-// forward and, for CUDA, its own for backward.
-Module *module_of(const Tensor &t) {
+// Calls f with the kernels of a device, which are loaded once.
+template <class F> auto with_module(int device, F f) {
   static std::mutex mutex;
-  static std::map<int, std::optional<Module>> all;
+  static std::map<int, Module> all;
   std::lock_guard<std::mutex> lock(mutex);
-  int device = t.get_device();
-  auto at = all.find(device);
-  if (at == all.end()) {
-    at = all.emplace(device, std::nullopt).first;
-    try {
-      OnDevice on(t);
-      at->second.emplace(device);
-    } catch (const std::exception &e) {
-      char *why = message(e);
-      TORCH_WARN("cuda:", device, ": goes on without kernels of its own: ", why);
-      free(why);
-    }
-  }
-  return at->second ? &*at->second : nullptr;
+  return f(all.try_emplace(device, device).first->second);
 }
 
 } // namespace
 
-bool have_kernels(const Tensor &t) { return t.is_cuda() && module_of(t); }
+char *mvag_load_kernels(int device) {
+  return guarded([&] {
+    with_module(device, [&](Module &m) { TORCH_CHECK(m.why().empty(), m.why()); });
+  });
+}
 
 void launch_kernel(const Tensor &on, const char *name, Grid grid, void **args) {
-  OnDevice device(on);
-  void *kernel = module_of(on)->kernel(name);
+  TORCH_CHECK(on.is_cuda(), name, ": have the CPU, want a CUDA device");
+  OnDevice device(on.get_device());
+  void *kernel = with_module(on.get_device(), [&](Module &m) { return m.kernel(name); });
   c10::Stream stream = c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(on.device());
   int failed = nvidia().launch(kernel, grid.x, grid.y, grid.z, grid.threads, 1, 1, 0, stream.native_handle(), args, nullptr);
   TORCH_CHECK(!failed, name, ": cuLaunchKernel: error ", failed);

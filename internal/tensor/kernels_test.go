@@ -36,7 +36,7 @@ func headsOn(t *testing.T, d Device, dtype DType) map[string][]float32 {
 		qkv, bias := random(dtype, b, tokens, 3*c), random(Float, 3*c)
 		for i, columns := range []int64{dim, dim, dim + 1} {
 			x, by := qkv.Detach(s).RequireGrad(), bias.Detach(s).RequireGrad()
-			q, k, v := x.SplitLinearHeads(s, by, views, heads)
+			q, k, v := x.SplitLinearHeads(s, by, views, heads, true)
 			part := []*Tensor{q, k, v}[i]
 			keep(fmt.Sprint("split ", i), part)
 			part.BackwardFrom(random(Float, objects, heads, views, tokens, columns))
@@ -45,12 +45,12 @@ func headsOn(t *testing.T, d Device, dtype DType) map[string][]float32 {
 			keep("bias", by.Grad(s))
 		}
 		sums := random(Float, objects, heads, views, tokens, dim+1).RequireGrad()
-		merged := sums.MergeLinearHeads(s, 10)
+		merged := sums.MergeLinearHeads(s, 10, true)
 		keep("merge", merged)
 		merged.BackwardFrom(random(Float, b, tokens, c))
 		keep("merge backward", sums.Grad(s))
 		q, scale := random(Float, b, tokens, dim).RequireGrad(), random(Float, b, tokens, views).RequireGrad()
-		spread := q.Spread(s, scale)
+		spread := q.Spread(s, scale, true)
 		keep("spread", spread)
 		spread.BackwardFrom(random(Float, b, tokens, views, dim))
 		keep("spread backward q", q.Grad(s))

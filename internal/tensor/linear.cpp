@@ -1,6 +1,7 @@
 // Linear layers: onto a residual in float32, where the composed operations fill
 // the output with the bias, then add; and in bfloat16 with weights of float32.
 #include "bridge.h"
+#include "check.h"
 #include "columns.h"
 #include "handles.h"
 
@@ -38,7 +39,7 @@ struct Onto : Function<Onto> {
 
 // x [.., I]·wᵀ [O, I] + b [O] of bfloat16 on CUDA, and the exact GELU of that where
 // gelu. The gradients of w and b are sums in float32 and not rounded on their way.
-struct Narrow : Function<Narrow> {
+struct LinearBFloat16 : Function<LinearBFloat16> {
   static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &w, const std::optional<Tensor> &bias, bool gelu) {
     const Tensor b = bias.value_or(Tensor());
     Tensor by = w.to(torch::kBFloat16), out = at::linear(x, by, b.defined() ? b.to(torch::kBFloat16) : b);
@@ -75,7 +76,18 @@ struct Narrow : Function<Narrow> {
 } // namespace
 
 char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu) {
-  return guarded([&] { *out = give(Narrow::apply(as_tensor(x), as_tensor(w), b ? std::optional(as_tensor(b)) : std::nullopt, gelu)); });
+  return guarded([&] {
+    const Tensor &in = as_tensor(x), &weight = as_tensor(w);
+    TORCH_CHECK(in.dim() > 0, "x: have a scalar, want [.., I]");
+    auto shape = in.sizes().vec();
+    Demands want{in.device()};
+    want.tensor("x", in, {torch::kBFloat16}, shape);
+    want.tensor("weight", weight, {torch::kFloat, torch::kBFloat16}, {-1, shape.back()});
+    if (b)
+      want.tensor("bias", as_tensor(b), {torch::kFloat, torch::kBFloat16}, {weight.size(0)});
+    want.cuda();
+    *out = give(LinearBFloat16::apply(in, weight, b ? std::optional(as_tensor(b)) : std::nullopt, gelu));
+  });
 }
 
 char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b) {

@@ -7,11 +7,6 @@
 
 #include <ATen/Parallel.h>
 
-// plain tensors are those the loops are for; others get LibTorch's operations.
-inline bool plain(const torch::Tensor &t) {
-  return t.is_cpu() && t.scalar_type() == torch::kFloat && t.is_contiguous();
-}
-
 // Calls work(chunk, from, to) for n numbers in chunks of this size, in parallel:
 // what is done in a chunk does not depend on the number of threads.
 template <class F> void each_chunk(int64_t n, int64_t size, F work) {

@@ -1,7 +1,7 @@
 // Means over tensors, and the losses of a group of layers (see losses.go), in few
-// passes over memory: kernels of our own for float32 on CUDA (losses.cu.h). For
-// everything else, callers compose them of LibTorch's operations.
+// passes over memory: kernels of our own for float32 on CUDA (losses.cu.h).
 #include "bridge.h"
+#include "check.h"
 #include "handles.h"
 #include "kernels.h"
 
@@ -21,12 +21,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
-// Whether rows of t can be read by 16 bytes, and numbered by 32 bits.
-bool by_four(const Tensor &t) {
-  return t.is_cuda() && t.scalar_type() == torch::kFloat && t.numel() > 0 && t.numel() < 1LL << 31 &&
-         reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0;
-}
-
 std::vector<Tensor> tensors(handle *of, int n) {
   std::vector<Tensor> all;
   for (int i = 0; i < n; i++)
@@ -34,13 +28,13 @@ std::vector<Tensor> tensors(handle *of, int n) {
   return all;
 }
 
-// Whether these are contiguous tensors of one shape on one device, and no more than
-// a table holds.
-bool alike(at::TensorList all) {
-  auto fits = [&](const Tensor &t) {
-    return by_four(t) && t.is_contiguous() && t.sizes() == all[0].sizes() && t.device() == all[0].device();
-  };
-  return !all.empty() && all.size() <= std::size(Members{}.of) && std::all_of(all.begin(), all.end(), fits);
+// What the kernels demand of members: as many as a table takes, of one shape.
+void check_members(at::TensorList all) {
+  constexpr size_t most = std::size(Members{}.of);
+  TORCH_CHECK(!all.empty() && all.size() <= most, "have ", all.size(), " tensors, want 1 to ", most);
+  Demands want{all[0].device()};
+  for (const Tensor &t : all)
+    want.tensor("member", t, {torch::kFloat}, all[0].sizes());
 }
 
 Members members_of(at::TensorList all) {
@@ -57,14 +51,20 @@ Group group_of(const Tensor &member, const Tensor &target) {
 // A warp for each of count rows.
 Grid warps(unsigned count) { return {(count + 7) / 8}; }
 
-bool for_kernels(at::TensorList members, const Tensor &target) {
-  if (!alike(members) || !by_four(target) || members[0].dim() != 3 || target.dim() != 3)
-    return false;
+// The target may be a slice of tokens: a picture begins any multiple of four numbers after the one before.
+void check_group(at::TensorList members, const Tensor &target, int64_t hard) {
+  check_members(members);
   const Tensor &m = members[0];
-  int64_t c = m.size(2), reach = target.size(0) * target.stride(0);
-  return c % 4 == 0 && target.size(0) == m.size(0) && target.size(1) <= m.size(1) && target.size(2) == c &&
-         target.stride(2) == 1 && target.stride(1) == c && target.stride(0) % 4 == 0 && reach < 1LL << 31 &&
-         target.device() == m.device() && have_kernels(m);
+  TORCH_CHECK(m.dim() == 3 && m.size(2) % 4 == 0, "member: have shape ", m.sizes(), ", want [B, N, C], C a multiple of 4");
+  int64_t c = m.size(2);
+  Demands want{m.device()};
+  want.shaped("target", target, {torch::kFloat}, {m.size(0), -1, c});
+  want.aligned("target", target);
+  TORCH_CHECK(target.size(1) <= m.size(1), "target: have ", target.size(1), " patches, want at most ", m.size(1));
+  TORCH_CHECK(target.stride(2) == 1 && target.stride(1) == c && target.stride(0) % 4 == 0 && target.size(0) * target.stride(0) < 1LL << 31,
+              "target: have strides ", target.strides(), ", want [4n, ", c, ", 1]");
+  TORCH_CHECK(hard > 0 && hard <= target.size(0) * target.size(1), "hard: have ", hard, " patches, want 1 to ", target.size(0) * target.size(1));
+  want.cuda();
 }
 
 // The losses of one group (model.md section 4): global, regional, and tau.
@@ -106,38 +106,67 @@ struct GroupLosses : Function<GroupLosses> {
   }
 };
 
+// Means of members, up to four in a launch. The bits of masks[k] say which members mean k is of.
+struct MeansOf : Function<MeansOf> {
+  static tensor_list forward(AutogradContext *ctx, at::TensorList members, std::vector<int64_t> masks) {
+    tensor_list out;
+    constexpr size_t most = std::size(Means{}.to);
+    for (size_t from = 0; from < masks.size(); from += most) {
+      Members table = members_of(members);
+      Means to{};
+      for (size_t k = 0; k < most && from + k < masks.size(); k++) {
+        for (size_t i = 0; i < members.size(); i++)
+          table.means[i] |= (masks[from + k] >> i & 1) << k;
+        out.push_back(torch::empty_like(members[0]));
+        to.to[k] = out.back().data_ptr<float>();
+        to.share[k] = static_cast<float>(1.0 / __builtin_popcountll(masks[from + k]));
+      }
+      unsigned fours = static_cast<unsigned>(members[0].numel() / 4);
+      launch(members[0], "means", grid_for(fours), table, to, fours);
+    }
+    ctx->saved_data["members"] = static_cast<int64_t>(members.size());
+    ctx->saved_data["masks"] = masks;
+    ctx->set_materialize_grads(false);
+    return out;
+  }
+
+  static tensor_list backward(AutogradContext *ctx, tensor_list grads) {
+    tensor_list all(ctx->saved_data["members"].toInt());
+    auto masks = ctx->saved_data["masks"].toIntVector();
+    for (size_t k = 0; k < masks.size(); k++) {
+      if (!grads[k].defined())
+        continue;
+      Tensor g = grads[k] * (1.0 / __builtin_popcountll(masks[k]));
+      for (size_t i = 0; i < all.size(); i++)
+        if (masks[k] >> i & 1)
+          all[i] = all[i].defined() ? all[i] + g : g;
+    }
+    all.emplace_back();
+    return all;
+  }
+};
+
 } // namespace
 
-char *mvag_means(handle *out, int means, handle *xs, const unsigned *in, int n) {
+char *mvag_means(handle *out, const int64_t *masks, int means, handle *xs, int n) {
   return guarded([&] {
     auto all = tensors(xs, n);
-    bool differentiable = at::GradMode::is_enabled() && std::any_of(all.begin(), all.end(), [](const Tensor &t) { return t.requires_grad(); });
-    Means to{};
-    if (differentiable || means > static_cast<int>(std::size(to.to)) || !alike(all) || all[0].numel() % 4 || !have_kernels(all[0]))
-      return;
-    Members table = members_of(all);
-    unsigned count[std::size(to.to)] = {};
-    for (int i = 0; i < n; i++) {
-      table.means[i] = in[i];
-      for (int k = 0; k < means; k++)
-        count[k] += in[i] >> k & 1;
-    }
-    for (int k = 0; k < means; k++) {
-      Tensor mean = torch::empty_like(all[0]);
-      to.to[k] = mean.data_ptr<float>();
-      to.share[k] = static_cast<float>(1.0 / count[k]);
-      out[k] = give(mean);
-    }
-    unsigned fours = static_cast<unsigned>(all[0].numel() / 4);
-    launch(all[0], "means", grid_for(fours), table, to, fours);
+    check_members(all);
+    TORCH_CHECK(all[0].numel() % 4 == 0, "member: have ", all[0].numel(), " elements, want a multiple of 4");
+    for (int k = 0; k < means; k++)
+      TORCH_CHECK(masks[k] > 0 && masks[k] >> n == 0, "mean ", k, ": have members ", masks[k], ", want some of ", n);
+    Demands{all[0].device()}.cuda();
+    at::TensorList list = all;
+    auto made = MeansOf::apply(list, std::vector<int64_t>(masks, masks + means));
+    for (int k = 0; k < means; k++)
+      out[k] = give(made[k]);
   });
 }
 
 char *mvag_group_losses(handle *out, handle *members, int n, handle target, int64_t hard, double easy) {
   return guarded([&] {
     auto all = tensors(members, n);
-    if (!for_kernels(all, as_tensor(target)))
-      return;
+    check_group(all, as_tensor(target), hard);
     at::TensorList list = all;
     auto losses = GroupLosses::apply(list, as_tensor(target), hard, easy);
     for (int i = 0; i < 3; i++)

@@ -13,7 +13,7 @@ func TestMeansOnCUDA(t *testing.T) {
 			for range 5 {
 				xs = append(xs, FromFloats(s, d, Rand(s, CPU, 7, 11, 12).Floats(), 7, 11, 12))
 			}
-			for _, x := range Means(s, xs, of...) {
+			for _, x := range Means(s, d != CPU, xs, of...) {
 				values = append(values, x.Floats()...)
 			}
 		})

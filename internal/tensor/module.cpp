@@ -36,7 +36,7 @@ char *mvag_module_forward(void *module, handle input, uintptr_t visitor) {
     TORCH_CHECK(result.isTensorList(), "have a forward that returns ",
                 result.tagKind(), ", want List[Tensor]");
     for (const Tensor &t : result.toTensorVector())
-      mvagVisitTensor(visitor, const_cast<char *>(""), give(t));
+      mvagVisitTensor(visitor, const_cast<char *>(""), give(t.contiguous()));
   });
 }
 

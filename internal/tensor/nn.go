@@ -22,9 +22,9 @@ func (x *Tensor) LinearOnto(s *Scope, base, w, b *Tensor) *Tensor {
 	return out.done("linear_onto", base, x, w, b)
 }
 
-// LinearBFloat16 is x·wᵀ + b on CUDA for x of bfloat16 and w and b of either type,
-// and the exact GELU of that where gelu; b may be nil. The gradients of w and b are
-// summed in float32.
+// LinearBFloat16 is x·wᵀ + b on CUDA ([Kernels].Linear) for x of bfloat16 and w and b of float32 or bfloat16, and the
+// exact GELU of that where gelu is set; b may be nil. The gradients of w and b are summed in float32. The output width
+// is a multiple of 8 where gradients are wanted.
 func (x *Tensor) LinearBFloat16(s *Scope, w, b *Tensor, gelu bool) *Tensor {
 	out := s.slot()
 	check("linear_bfloat16", C.mvag_linear_bfloat16((*C.handle)(&out.c), C.handle(x.c), C.handle(w.c), C.handle(optional(b)), C.bool(gelu)), x, w, b)

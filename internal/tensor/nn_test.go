@@ -6,63 +6,40 @@ import (
 	"testing"
 )
 
-// TestLinearHeads compares the operations for contiguous tensors, forward and
-// backward, with those composed of LibTorch's, which other tensors get.
+// TestLinearHeads compares the loops with LibTorch's operations, forward and backward.
 func TestLinearHeads(t *testing.T) {
 	const views, heads, n, d = 2, 3, 5, 19
-	parts := func(contiguous bool) (values []float32) {
+	parts := func(fused bool) (values []float32) {
 		must(t, func(s *Scope) {
 			Seed(3)
-			leaf := func(shape ...int64) (leaf, view *Tensor) {
-				last := len(shape) - 1
-				stored := slices.Clone(shape)
-				stored[0], stored[last] = shape[last], shape[0] // a transposed view is not contiguous
-				x := Zeros(s, CPU, Float, stored...).RandnLike(s)
-				if contiguous {
-					x = x.Transpose(s, 0, int64(last)).Reshape(s, shape...)
-				}
-				x = x.RequireGrad()
-				if contiguous {
-					return x, x
-				}
-				return x, x.Transpose(s, 0, int64(last))
-			}
-			weigh := func(x *Tensor) *Tensor { // a scalar with another gradient for each number
+			leaf := func(shape ...int64) *Tensor { return Zeros(s, CPU, Float, shape...).RandnLike(s).RequireGrad() }
+			weigh := func(x *Tensor) *Tensor { // a scalar with another gradient for each element
 				w := Zeros(s, CPU, Float, x.Shape()...).RandnLike(s)
 				return x.Mul(s, w).Reshape(s, -1).Sum(s, false, 0)
 			}
-			grad := func(leaf *Tensor, shape ...int64) []float32 {
-				g := leaf.Grad(s)
-				if !contiguous {
-					g = g.Transpose(s, 0, int64(len(shape)-1)).Reshape(s, shape...)
+			keep := func(xs ...*Tensor) {
+				for _, x := range xs {
+					values = append(values, x.Floats()...)
 				}
-				return g.Floats()
 			}
-			qkv, x := leaf(2*views, n, 3*heads*d)
-			bias, b := leaf(1, 3*heads*d)
-			q, k, v := x.SplitLinearHeads(s, b.Reshape(s, -1), views, heads)
+			qkv, bias := leaf(2*views, n, 3*heads*d), leaf(3*heads*d)
+			q, k, v := qkv.SplitLinearHeads(s, bias, views, heads, fused)
 			weigh(q).Add(s, weigh(k)).Add(s, weigh(v)).Backward()
-			for _, t := range []*Tensor{q, k, v} {
-				values = append(values, t.Floats()...)
-			}
-			values = append(values, grad(qkv, 2*views, n, 3*heads*d)...)
-			values = append(values, grad(bias, 1, 3*heads*d)...)
+			keep(q, k, v, qkv.Grad(s), bias.Grad(s))
 
-			stacked, x := leaf(2, heads, views, n, d+1)
-			merged := x.Square(s).MergeLinearHeads(s, 0.1)
+			sums := leaf(2, heads, views, n, d+1)
+			merged := sums.Square(s).MergeLinearHeads(s, 0.1, fused)
 			weigh(merged).Backward()
-			values = append(append(values, merged.Floats()...), grad(stacked, 2, heads, views, n, d+1)...)
+			keep(merged, sums.Grad(s))
 
-			rows, y := leaf(2, n, d)
-			scale, z := leaf(2, n, views)
-			spread := y.Spread(s, z)
+			rows, scale := leaf(2, n, d), leaf(2, n, views)
+			spread := rows.Spread(s, scale, fused)
 			weigh(spread).Backward()
-			values = append(append(values, spread.Floats()...), grad(rows, 2, n, d)...)
-			values = append(values, grad(scale, 2, n, views)...)
+			keep(spread, rows.Grad(s), scale.Grad(s))
 		})
 		return values
 	}
-	compare(t, "contiguous", parts(true), parts(false), 1e-6)
+	compare(t, "fused", parts(true), parts(false), 1e-6)
 }
 
 // TestLinearOnto compares a linear layer onto a residual with the operations it

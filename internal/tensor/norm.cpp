@@ -2,6 +2,7 @@
 // one pass over memory each way, by kernels of our own, where the stream is float32
 // and the branches compute in bfloat16 on CUDA.
 #include "bridge.h"
+#include "check.h"
 #include "columns.h"
 #include "handles.h"
 #include "kernels.h"
@@ -14,8 +15,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
-bool vector_of(const Tensor &t, int64_t c) { return t.scalar_type() == torch::kFloat && t.numel() == c && in_words(t); }
-
 // What comes as one of two types is two arguments of a kernel, one of them NULL.
 const void *address_if(const Tensor &t, torch::ScalarType type) {
   return t.defined() && t.scalar_type() == type ? address(t) : nullptr;
@@ -23,14 +22,6 @@ const void *address_if(const Tensor &t, torch::ScalarType type) {
 
 // x [.., C] + y [.., C] + bias [C], and that normalised; without y, x itself.
 struct AddNorm : Function<AddNorm> {
-  static bool fits(const Tensor &x, const Tensor &y, const Tensor &bias, const Tensor &gamma, const Tensor &beta) {
-    int64_t c = x.size(-1);
-    return x.scalar_type() == torch::kFloat && c % 128 == 0 && c <= 1536 && in_words(x) && vector_of(gamma, c) && vector_of(beta, c) &&
-           (!y.defined() || y.scalar_type() == torch::kBFloat16 && y.sizes() == x.sizes() && in_words(y)) &&
-           (!bias.defined() || y.defined() && bias.numel() == c && bias.is_contiguous() &&
-                                   (bias.scalar_type() == torch::kFloat || bias.scalar_type() == torch::kBFloat16));
-  }
-
   // Arguments that may be undefined are none to LibTorch only as optional.
   static tensor_list forward(AutogradContext *ctx, const Tensor &x, const std::optional<Tensor> &branch, const std::optional<Tensor> &with,
                              const Tensor &gamma, const Tensor &beta, double eps) {
@@ -65,20 +56,27 @@ struct AddNorm : Function<AddNorm> {
   }
 };
 
-tensor_list add_norm(const Tensor &x, const Tensor &y, const Tensor &bias, const Tensor &gamma, const Tensor &beta, double eps) {
-  if (AddNorm::fits(x, y, bias, gamma, beta))
-    return AddNorm::apply(x, std::optional(y), std::optional(bias), gamma, beta, eps);
-  Tensor sum = !y.defined() ? x : x + (bias.defined() ? y + bias : y);
-  return {sum, at::layer_norm(sum, {sum.size(-1)}, gamma, beta, eps).to(torch::kBFloat16)};
-}
-
-Tensor optional(handle h) { return h ? as_tensor(h) : Tensor(); }
-
 } // namespace
 
 char *mvag_add_norm(handle *out, handle x, handle y, handle bias, handle gamma, handle beta, double eps) {
   return guarded([&] {
-    auto both = add_norm(as_tensor(x), optional(y), optional(bias), as_tensor(gamma), as_tensor(beta), eps);
+    const Tensor &stream = as_tensor(x);
+    TORCH_CHECK(stream.dim() > 0, "x: have a scalar, want [.., C]");
+    int64_t c = stream.size(-1);
+    TORCH_CHECK(c % 128 == 0 && c <= 1536, "x: have ", c, " channels, want a multiple of 128 up to 1536");
+    Demands want{stream.device()};
+    want.tensor("x", stream, {torch::kFloat}, stream.sizes());
+    want.tensor("gamma", as_tensor(gamma), {torch::kFloat}, {c});
+    want.tensor("beta", as_tensor(beta), {torch::kFloat}, {c});
+    if (y)
+      want.tensor("y", as_tensor(y), {torch::kBFloat16}, stream.sizes());
+    if (bias) {
+      TORCH_CHECK(y, "bias: have one without y");
+      want.tensor("bias", as_tensor(bias), {torch::kFloat, torch::kBFloat16}, {c});
+    }
+    want.cuda();
+    auto optional = [](handle h) { return h ? std::optional<Tensor>(as_tensor(h)) : std::nullopt; };
+    auto both = AddNorm::apply(stream, optional(y), optional(bias), as_tensor(gamma), as_tensor(beta), eps);
     for (int i = 0; i < 2; i++)
       out[i] = give(both[i]);
   });

@@ -16,9 +16,9 @@ func TestPatchesOnCUDA(t *testing.T) {
 			}
 			pixels := FromBytes(s, d, Uint8, bytes, b, 3, rows*side, columns*side)
 			means, deviations := FromFloats(s, d, []float32{0.4, 0.5, 0.6}, 3), FromFloats(s, d, []float32{0.2, 0.25, 0.3}, 3)
-			patches = onHost(s, pixels.Patches(s, means, deviations, side))
+			patches = onHost(s, pixels.Patches(s, means, deviations, side, d != CPU))
 			x, table := drawn(s, d, BFloat16, b*rows*columns, c), drawn(s, d, Float, prefix+rows*columns, c)
-			tokens = onHost(s, x.PlacePatches(s, table, b))
+			tokens = onHost(s, x.PlacePatches(s, table, b, d != CPU))
 		})
 		return patches, tokens
 	}

@@ -177,7 +177,7 @@ func Threads() int { return int(C.mvag_threads()) }
 type AdamW struct {
 	Beta1, Beta2, Eps, WeightDecay, Clip float64
 
-	lists bool // take the kernels of CUDA on the CPU, too, to test them
+	Fused bool // by kernels of our own on CUDA, by loops on the CPU ([Kernels].Optimizer); else LibTorch's operations
 }
 
 // Rates returns what a step takes from the learning rate lr and its number, 1
@@ -202,7 +202,7 @@ func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, rates *Tensor, opt Adam
 	p := handles(params)
 	check("stable_adamw", C.mvag_stable_adamw((*C.handle)(&out.c), first(p), first(handles(m)), first(handles(v)),
 		first(handles(vmax)), C.int(len(p)), C.handle(rates.c), C.mvag_adamw{
-			beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps), clip: C.double(opt.Clip), lists: C.bool(opt.lists),
+			beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps), clip: C.double(opt.Clip), fused: C.bool(opt.Fused),
 		}))
 	return out.done("stable_adamw")
 }
