@@ -11,7 +11,9 @@ import (
 // Calibrate scores good objects, whose images come from source, derives thresholds at eval.false_alarm from them, and
 // stores these in the checkpoint. An image that cannot be read is an error, or left out, as source has it. from says in
 // words where the objects come from; progress, which is told the number of images done, is called from one goroutine.
-func (u *Setup) Calibrate(ctx context.Context, good []dataset.Object, source dataset.Source, from string, progress func(images int)) error {
+func (u *Setup) Calibrate(
+	ctx context.Context, good []dataset.Object, source dataset.Source, from string, progress func(images int),
+) error {
 	e, err := newEngine(u, source)
 	if err != nil {
 		return err
@@ -19,7 +21,8 @@ func (u *Setup) Calibrate(ctx context.Context, good []dataset.Object, source dat
 	defer e.close()
 	var samples []calibration.Sample
 	images := 0
-	err = stream(ctx, e, good, func(it *item) (calibration.Sample, error) { return sampleOf(it, source) }, func(s calibration.Sample) error {
+	sample := func(it *item) (calibration.Sample, error) { return sampleOf(it, source) }
+	err = stream(ctx, e, good, sample, func(s calibration.Sample) error {
 		if len(s.Images) > 0 {
 			samples = append(samples, s)
 		}

@@ -199,9 +199,11 @@ func (e *engine) maps(batch *dataset.Batch) (maps []float32, err error) {
 }
 
 // stream runs objects through the model in batches of consecutive objects with the same number of views. work runs
-// concurrently, once for each object; then use takes the outcomes one after the other, in the order of objects. The images
-// of the next batches are decoded meanwhile. All calls have returned when stream returns.
-func stream[T any](ctx context.Context, e *engine, objects []dataset.Object, work func(*item) (T, error), use func(T) error) error {
+// concurrently, once for each object; then use takes the outcomes one after the other, in the order of objects. The
+// images of the next batches are decoded meanwhile. All calls have returned when stream returns.
+func stream[T any](
+	ctx context.Context, e *engine, objects []dataset.Object, work func(*item) (T, error), use func(T) error,
+) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -1,6 +1,6 @@
-// Package inspect judges objects with a trained model: scores, decisions at calibrated thresholds, regions of defects and
-// pictures of them. It also calibrates those thresholds with good objects. The commands predict and calibrate stand on
-// it, as will everything that runs on a line.
+// Package inspect judges objects with a trained model: scores, decisions at calibrated thresholds, regions of defects
+// and pictures of them. It also calibrates those thresholds with good objects. The commands predict and calibrate stand
+// on it, as will everything that runs on a line.
 //
 // The callers' goroutines decode images and draw; the device thread does nothing but run the model.
 package inspect
@@ -19,7 +19,8 @@ import (
 
 // Options of Open and Read.
 type Options struct {
-	// Config takes the place of the checkpoint's configuration. It must agree with it in everything that decides scores.
+	// Config takes the place of the checkpoint's configuration. It must agree with it in everything that decides
+	// scores.
 	Config *configs.Config
 	// Set overrides settings of the checkpoint's configuration, as "eval.objects=4". It is not applied to Config.
 	Set []string
@@ -124,10 +125,10 @@ func (u *Setup) Start() (*Inspector, error) {
 // errClosed is what an object gets after Close.
 var errClosed = errors.New("inspect: the inspector is closed")
 
-// Object judges one object. It has a view for each camera of the model, some of which may be absent, or one view in all.
-// An image that cannot be read counts as absent and is an error in its [Image] alone. Objects that wait at the same time
-// go through the model together, up to eval.objects of them; none waits for others to come. When ctx ends, Object returns
-// its cause at once.
+// Object judges one object. It has a view for each camera of the model, some of which may be absent, or one view in
+// all. An image that cannot be read counts as absent and is an error in its [Image] alone. Objects that wait at the
+// same time go through the model together, up to eval.objects of them; none waits for others to come. When ctx ends,
+// Object returns its cause at once.
 func (i *Inspector) Object(ctx context.Context, object dataset.Object) (*Result, error) {
 	it, err := i.engine.decode(ctx, &object)
 	if err != nil {
@@ -151,9 +152,9 @@ func (i *Inspector) Object(ctx context.Context, object dataset.Object) (*Result,
 	return i.judge.result(it), nil
 }
 
-// Objects judges objects in batches of eval.objects as evaluation does, so that scores are equal bit for bit: a batch ends
-// where the number of views changes. Calls of draw, which may be nil, run concurrently, one for each result; then use gets
-// the results one after the other, in the order of objects. The first error ends all.
+// Objects judges objects in batches of eval.objects as evaluation does, so that scores are equal bit for bit: a batch
+// ends where the number of views changes. Calls of draw, which may be nil, run concurrently, one for each result; then
+// use gets the results one after the other, in the order of objects. The first error ends all.
 func (i *Inspector) Objects(ctx context.Context, objects []dataset.Object, draw, use func(*Result) error) error {
 	return stream(ctx, i.engine, objects, func(it *item) (*Result, error) {
 		r := i.judge.result(it)

@@ -16,8 +16,8 @@ type Region struct {
 	Peak float64 `json:"peak"` // highest calibrated value in it
 }
 
-// regions returns the 8-connected components of mask, a map [size, size], in the order of their first pixels, in an image
-// of w x h pixels that fit brought to the model.
+// regions returns the 8-connected components of mask, a map [size, size], in the order of their first pixels, in an
+// image of w x h pixels that fit brought to the model.
 func regions(scores []float32, mask []bool, size int, scale calibration.Scale, fit dataset.Fit, w, h int) []Region {
 	var runs components.Runs
 	type part struct {

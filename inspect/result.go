@@ -131,8 +131,8 @@ func (g *judge) image(m *Image, it *item, j int) {
 	m.Regions = &found
 }
 
-// Draw draws the map of an image that has a verdict in fixed colours, and the image as the model saw it with these colours
-// and the outline of its regions. Both are squares of eval.map_size pixels.
+// Draw draws the map of an image that has a verdict in fixed colours, and the image as the model saw it with these
+// colours and the outline of its regions. Both are squares of eval.map_size pixels.
 func (m *Image) Draw() (heat, overlay *image.RGBA) {
 	g := m.judge
 	curve, ok := g.curves.Load(m.pixel)

@@ -22,8 +22,9 @@ import (
 // Flags and help shared by calibrate and predict.
 var (
 	checkpointFlag = &cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint (`FILE`)"}
-	patternFlag    = &cli.StringFlag{Name: "pattern", Usage: "how files are named, as in {object}_{camera} or {class}-{object}-*; by default as the training images"}
-	classFlag      = &cli.StringFlag{Name: "class", Usage: "class of all the images"}
+	patternFlag    = &cli.StringFlag{Name: "pattern", Usage: "how files are named, as in {object}_{camera} or {class}-{object}-*; " +
+		"by default as the training images"}
+	classFlag = &cli.StringFlag{Name: "class", Usage: "class of all the images"}
 )
 
 const pathHelp = "PATH is an image, a folder, a glob, a CSV table (path, object, camera, class), or - for paths from standard input.\n"
@@ -118,8 +119,8 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 	return found.Objects, files, "images given to calibrate", nil
 }
 
-// collect groups the images of the arguments into objects and says which files it passes over. Images are named as those
-// of the training were, or as --pattern says.
+// collect groups the images of the arguments into objects and says which files it passes over. Images are named as
+// those of the training were, or as --pattern says.
 func collect(c *cli.Context, setup *inspect.Setup, classes []string) (dataset.Collected, error) {
 	naming := setup.Trained.Naming
 	if c.IsSet("pattern") {
@@ -135,7 +136,9 @@ func collect(c *cli.Context, setup *inspect.Setup, classes []string) (dataset.Co
 }
 
 // calibrate scores good objects, stores the calibration and describes it.
-func calibrate(ctx context.Context, setup *inspect.Setup, good []dataset.Object, source dataset.Source, from string, w io.Writer) error {
+func calibrate(
+	ctx context.Context, setup *inspect.Setup, good []dataset.Object, source dataset.Source, from string, w io.Writer,
+) error {
 	if err := setup.Calibrate(ctx, good, source, from, newImageBar(good, "calibrating")); err != nil {
 		return err
 	}
@@ -147,8 +150,8 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 	path := filepath.Join(train.Folder(cfg), train.CheckpointName)
 	_, held := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
 	if len(held) < 2 {
-		fmt.Fprintf(os.Stderr, "no thresholds: the hold-out (train.holdout) has %d objects, want at least 2; mvag-torch calibrate -m %s takes other good images\n",
-			len(held), path)
+		fmt.Fprintf(os.Stderr, "no thresholds: the hold-out (train.holdout) has %d objects, want at least 2; "+
+			"mvag-torch calibrate -m %s takes other good images\n", len(held), path)
 		return nil
 	}
 	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true})
@@ -161,7 +164,8 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 
 // describe prints a calibration: what it rests on and what it guarantees.
 func describe(w io.Writer, c *calibration.Calibration) error {
-	fmt.Fprintf(w, "calibrated with %d good objects (%d images), %s, for a false-alarm rate of %v\n", c.Objects, c.Images, c.Source, c.FalseAlarm)
+	fmt.Fprintf(w, "calibrated with %d good objects (%d images), %s, for a false-alarm rate of %v\n",
+		c.Objects, c.Images, c.Source, c.FalseAlarm)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "class\tobject\timage\tpixel\tbasis\tobjects\trate of objects at most\talarms in 100 good objects (95 %)")
 	row := func(name string, get func(calibration.Level) calibration.Scale) {
@@ -178,8 +182,8 @@ func describe(w io.Writer, c *calibration.Calibration) error {
 		return err
 	}
 	if pooled := c.Object.Pooled; pooled.Short(c.FalseAlarm) {
-		fmt.Fprintf(w, "%d objects are too few for a rate of %v: thresholds are the highest scores seen, and the rate that holds is 1/%d\n",
-			pooled.Objects, c.FalseAlarm, pooled.Objects+1)
+		fmt.Fprintf(w, "%d objects are too few for a rate of %v: thresholds are the highest scores seen, "+
+			"and the rate that holds is 1/%d\n", pooled.Objects, c.FalseAlarm, pooled.Objects+1)
 	}
 	return nil
 }

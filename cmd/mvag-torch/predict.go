@@ -72,7 +72,9 @@ func runPredict(c *cli.Context) error {
 }
 
 // predictAll judges objects and writes their lines.
-func predictAll(ctx context.Context, setup *inspect.Setup, objects []dataset.Object, draw func(*inspect.Result) error, w *lines) error {
+func predictAll(
+	ctx context.Context, setup *inspect.Setup, objects []dataset.Object, draw func(*inspect.Result) error, w *lines,
+) error {
 	if len(objects) == 0 {
 		return nil
 	}

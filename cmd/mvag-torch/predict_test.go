@@ -369,8 +369,8 @@ func images(t *testing.T, dir string, n int) (list []image.Image) {
 	return list
 }
 
-// TestNamesOfTraining trains on a folder with a pattern of its own: calibrate and predict go by it, also with paths from
-// standard input and with cameras absent, and --pattern overrides it.
+// TestNamesOfTraining trains on a folder with a pattern of its own: calibrate and predict go by it, also with paths
+// from standard input and with cameras absent, and --pattern overrides it.
 func TestNamesOfTraining(t *testing.T) {
 	root := t.TempDir()
 	good := filepath.Join(root, "cup", "good")

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// normal makes n good objects of a class with log-normal scores: the class's
-// level, and pictures that depend on each other.
+// normal makes n good objects of a class with log-normal scores about exp(level); the images of an object depend on
+// each other.
 func normal(rng *rand.Rand, class string, n int, level float64) []Sample {
 	samples := make([]Sample, n)
 	for i := range samples {
@@ -79,8 +79,8 @@ func TestIntervalOfTheMaximum(t *testing.T) {
 	}
 }
 
-// The number of false alarms among m when the threshold is the largest of n has
-// a closed form: each of all n+m is as likely the k+1st largest.
+// The number of false alarms among m further objects has a closed form when the threshold is the largest of n: each of
+// the n+m objects is equally likely to be the k+1st largest.
 func TestAlarmsOfTheMaximum(t *testing.T) {
 	for _, test := range []struct{ n, m int }{{12, 56}, {24, 56}, {99, 100}, {2, 7}, {12, 1}} {
 		low, high := newScale(limit{value: 0, n: test.n, rate: 1 / float64(test.n+1)}, ByClass).Alarms(test.m)
@@ -103,9 +103,8 @@ func TestAlarmsOfTheMaximum(t *testing.T) {
 	}
 }
 
-// The mean rate of false alarms over many calibrations is at most the one
-// stated, for every kind of score and basis, and near it; the number of false
-// alarms after a single calibration is in its interval in 95 % of the cases.
+// The mean rate of false alarms over many calibrations is at most the stated one and near it, for every kind of score
+// and basis. The number of false alarms after a single calibration is in its interval in 95 % of cases.
 func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	levels := map[string]float64{"a": -2, "b": -1.2, "c": 0}
@@ -139,7 +138,7 @@ func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 			}
 			rates[1] += mine / rounds
 			if c.Image.For("b").Threshold > c.Object.For("b").Threshold {
-				t.Fatal("an object can be defective without a defective picture")
+				t.Fatal("an object can be defective without a defective image")
 			}
 			for i, l := range []Level{c.Image, c.Object, c.Pixel} {
 				stated[i] = l.For("b").Rate
@@ -149,22 +148,21 @@ func TestFalseAlarmsOfFurtherGoodObjects(t *testing.T) {
 				inside++
 			}
 		}
-		t.Logf("%d a class, %v asked for: have %.4f, stated %.4f; %d of %d inside of the interval", test.perClass, test.alpha, rates, stated, inside, rounds)
+		t.Logf("%d a class, %v asked for: have %.4f, stated %.4f; %d of %d inside the interval", test.perClass, test.alpha, rates, stated, inside, rounds)
 		for i, kind := range []string{"image", "object", "pixel"} {
 			if rates[i] > stated[i]*1.1 || rates[i] < stated[i]*0.35 {
 				t.Errorf("%d a class, %s: have a rate of %.4f, want about %.4f", test.perClass, kind, rates[i], stated[i])
 			}
 		}
 		if float64(inside) < 0.93*rounds {
-			t.Errorf("%d a class: have %d of %d numbers in the interval, want 95 %%", test.perClass, inside, rounds)
+			t.Errorf("%d a class: have %d of %d counts in the interval, want 95 %%", test.perClass, inside, rounds)
 		}
 	}
 }
 
-// With three objects a class, thresholds by shift keep the rate and the interval
-// for the classes on the whole: also where they scatter differently, or have
-// heavy tails, and although the further objects of a class share the error of
-// its centre.
+// With three objects a class, thresholds by shift keep the rate and the interval for the classes as a whole: also if
+// they scatter differently or have heavy tails, and although the further objects of a class share the error of its
+// center.
 func TestAlarmsOfManyClasses(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	gumbel := func() float64 { return -math.Log(rng.ExpFloat64()) }
@@ -205,7 +203,7 @@ func TestAlarmsOfManyClasses(t *testing.T) {
 			inside += flag(count >= low && count <= high) / rounds
 			mean += float64(count) / float64(len(others)) / rounds
 		}
-		t.Logf("%s: %.4f of further good objects alarm, stated at most %.4f; %.3f of the numbers in the interval", name, mean, stated, inside)
+		t.Logf("%s: %.4f of further good objects alarm, stated at most %.4f; %.3f of the counts in the interval", name, mean, stated, inside)
 		if mean > stated*1.05 || inside < 0.95 {
 			t.Errorf("%s: have a rate of %.4f and %.3f in the interval, want at most %.4f and 0.95", name, mean, inside, stated)
 		}
@@ -233,6 +231,9 @@ func TestValue(t *testing.T) {
 				t.Errorf("%s %s: the threshold has %v, want 0.5", kind, class, v)
 			}
 			curve, last, lastAt := s.Curve(), -1., float32(-1)
+			if v := curve.At(0); class == "low" && v > 0.01 {
+				t.Errorf("%s %s: a perfect pixel has %v, want next to nothing", kind, class, v)
+			}
 			for x := -12.; x < 8; x += 0.001 {
 				v, at := s.Value(math.Exp(x)), curve.At(float32(math.Exp(x)))
 				if !(v >= 0 && v <= 1) || v < last-1e-12 || at < lastAt-1e-6 {
@@ -253,8 +254,8 @@ func TestValue(t *testing.T) {
 			}
 		}
 	}
-	// Comparable: the same share above the threshold has the same value in
-	// classes whose scores differ by a factor of 55.
+	// Comparable: the same multiple of the threshold has the same value in classes whose scores differ by a factor of
+	// 55.
 	low, high := c.Object.For("low"), c.Object.For("high")
 	for _, excess := range []float64{0.8, 1.1, 1.5} {
 		a, b := low.Value(excess*low.Threshold), high.Value(excess*high.Threshold)
@@ -262,8 +263,8 @@ func TestValue(t *testing.T) {
 			t.Errorf("%v of the threshold: have %v and %v, want them alike", excess, a, b)
 		}
 	}
-	if middling := low.Value(math.Exp(low.Center)); middling > 0.03 {
-		t.Errorf("a middling good object has %v, want little", middling)
+	if v := low.Value(math.Exp(low.Center)); v > 0.03 {
+		t.Errorf("a median good object has %v, want little", v)
 	}
 }
 
@@ -301,11 +302,10 @@ func TestRefusals(t *testing.T) {
 		samples []Sample
 		want    string
 	}{
-		"nothing":     {nil, "have 0 good objects, want at least 2"},
-		"one object":  {[]Sample{good}, "have 1 good objects"},
-		"NaN":         {[]Sample{good, {Images: []float64{1}, Object: math.NaN(), Pixel: 1}}, "object 2 of 2: have score NaN"},
-		"infinite":    {[]Sample{good, {Images: []float64{math.Inf(1)}, Object: 1, Pixel: 1}}, "have score +Inf"},
-		"no pictures": {[]Sample{good, {Object: 1, Pixel: 1}}, "object 2 of 2: have no pictures"},
+		"nothing":    {nil, "have 0 good objects, want at least 2"},
+		"one object": {[]Sample{good}, "have 1 good objects"},
+		"NaN":        {[]Sample{good, {Images: []float64{1}, Object: math.NaN(), Pixel: 1}}, "object 2 of 2: have score NaN"},
+		"infinite":   {[]Sample{good, {Images: []float64{math.Inf(1)}, Object: 1, Pixel: 1}}, "have score +Inf"},
 	} {
 		if _, err := Fit(test.samples, 0.01, "test"); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: have %v, want %q", name, err, test.want)

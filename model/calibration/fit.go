@@ -11,22 +11,29 @@ import (
 )
 
 const (
-	// maxFreedom keeps the tail of Student's t heavy: calibrated values of
-	// scores far out go to 1 slowly and stay apart from each other.
+	// maxFreedom keeps the tail of Student's t heavy, so that the calibrated values of scores far out approach 1 slowly
+	// and remain apart from each other.
 	maxFreedom = 30
-	// minSpread keeps equal scores from making any further one infinitely far.
+	// minSpread keeps a further score at a finite distance when all scores are equal.
 	minSpread = 0.01
-	// smallest is the score that lower ones count as: rounding makes some
-	// cosine distances of 0 negative.
+	// smallest is what lower scores count as: rounding makes some cosine distances of 0 negative.
 	smallest = 1e-6
 )
 
 func logarithm(score float64) float64 { return math.Log(max(score, smallest)) }
 
-// unit is one object, or any group of values that count as one.
+// unit is one object: values that count as one.
 type unit struct {
 	class  string
 	values []float64 // logarithms of scores
+}
+
+func newUnit(class string, scores ...float64) unit {
+	u := unit{class, make([]float64, len(scores))}
+	for i, v := range scores {
+		u.values[i] = logarithm(v)
+	}
+	return u
 }
 
 // moments of units, each of weight 1 whatever the number of its values.
@@ -36,7 +43,7 @@ type moments struct {
 	square float64 // sum of squared distances from the center
 }
 
-// momentsOf leaves out the unit at place skip, -1 for none.
+// momentsOf leaves out the unit at index skip; -1 means none.
 func momentsOf(units []unit, skip int) moments {
 	var m moments
 	for i, u := range units {
@@ -62,15 +69,13 @@ func mean(values []float64, f func(float64) float64) float64 {
 	return sum / float64(len(values))
 }
 
-// widen is the factor by which a further score scatters more about the mean of
-// n than about the true centre.
+// widen is the factor by which a further score scatters more about the mean of n scores than about the true center.
 func widen(n int) float64 { return math.Sqrt(1 + 1/float64(n)) }
 
 // fit calibrates one level.
 func fit(units []unit, alpha float64) Level {
 	all := momentsOf(units, -1)
-	level := Level{Classes: map[string]Scale{}}
-	level.Pooled = newScale(quantile(units, alpha), ByPooled)
+	level := Level{Pooled: newScale(quantile(units, alpha), ByPooled), Classes: map[string]Scale{}}
 	level.Pooled.spread(all.center, all.square, all.n-1, all.n)
 
 	classes := map[string][]unit{}
@@ -79,33 +84,27 @@ func fit(units []unit, alpha float64) Level {
 			classes[u.class] = append(classes[u.class], u)
 		}
 	}
-	// The distance of each value from the centre of the rest of its class, in
-	// the same measure as that of a further object from the whole class.
+	maps.DeleteFunc(classes, func(_ string, of []unit) bool { return len(of) < 2 })
+	// The distance of each value from the center of the other objects of its class, on the same scale as the distance
+	// of a further object from the center of the whole class.
 	var distances []unit
 	square, freedom := 0.0, 0
 	for _, class := range slices.Sorted(maps.Keys(classes)) {
 		of := classes[class]
-		if len(of) < 2 {
-			continue
-		}
 		m := momentsOf(of, -1)
 		square, freedom = square+m.square, freedom+m.n-1
 		for i, u := range of {
-			rest := momentsOf(of, i)
+			others := momentsOf(of, i)
 			d := unit{values: make([]float64, len(u.values))}
 			for j, v := range u.values {
-				d.values[j] = (v - rest.center) / widen(rest.n)
+				d.values[j] = (v - others.center) / widen(others.n)
 			}
 			distances = append(distances, d)
 		}
 	}
 	shift := quantile(distances, alpha)
 	for class, of := range classes {
-		if len(of) < 2 {
-			continue
-		}
-		m := momentsOf(of, -1)
-		own := quantile(of, alpha)
+		m, own := momentsOf(of, -1), quantile(of, alpha)
 		scale := newScale(own, ByClass)
 		if own.rate > alpha*(1+1e-9) && len(of) < len(units) {
 			common := shift
@@ -122,13 +121,14 @@ func fit(units []unit, alpha float64) Level {
 type limit struct {
 	value float64
 	n     int     // units
-	rate  float64 // bound on the expected share of a further unit above value
+	rate  float64 // bound on the expected fraction of a further unit above value
 }
 
-// quantile returns the smallest value v of the units for which
-// (sum of the shares of the units above v + 1) / (n+1) <= alpha, the largest
-// value where there is none. With one value a unit that is the k-th smallest,
-// k = ceil((n+1)(1-alpha)).
+// quantile returns the smallest value v of the units with
+//
+//	(sum over units of the fraction above v + 1) / (n+1) <= alpha,
+//
+// or the largest value if there is none. With one value a unit that is the k-th smallest, k = ceil((n+1)(1-alpha)).
 func quantile(units []unit, alpha float64) limit {
 	type value struct{ v, weight float64 }
 	var values []value
@@ -158,11 +158,10 @@ func quantile(units []unit, alpha float64) limit {
 	return best
 }
 
-// newScale makes a scale of a threshold among logarithms. The rate that a
-// threshold from n objects really has varies with the sample as Beta((n+1)r,
-// (n+1)(1-r)), r its bound (Vovk, "Conditional validity of inductive conformal
-// predictors", 2012): exact for objects without ties, and too wide rather than
-// too narrow for pictures, whose number is taken as that of the objects.
+// newScale makes a scale from a threshold on logarithms. The rate that a threshold from n objects really has varies
+// with the sample as Beta((n+1)r, (n+1)(1-r)), where r is its bound (Vovk, "Conditional validity of inductive conformal
+// predictors", 2012). This is exact for objects without ties. For images, whose number is taken to be that of the
+// objects, the interval is too wide rather than too narrow.
 func newScale(at limit, basis string) Scale {
 	n := float64(at.n + 1)
 	rate := distuv.Beta{Alpha: n * at.rate, Beta: n * (1 - at.rate)}
@@ -173,11 +172,9 @@ func newScale(at limit, basis string) Scale {
 	}
 }
 
-// Alarms is the 95 % interval for the number of false alarms among m further
-// good objects: besides the unknown rate, of which Interval speaks, it has the
-// chance of the m themselves. The number is beta-binomial with the parameters of
-// newScale (Angelopoulos and Bates, "A Gentle Introduction to Conformal
-// Prediction", 2021, appendix C).
+// Alarms returns the 95 % interval of the number of false alarms among m further good objects. On top of the unknown
+// rate, which Interval describes, it has the randomness of the m themselves: the number is beta-binomial with the
+// parameters of newScale (Angelopoulos and Bates, "A Gentle Introduction to Conformal Prediction", 2021, appendix C).
 func (s Scale) Alarms(m int) (low, high int) {
 	n := float64(s.Objects + 1)
 	a, b := n*s.Rate, n*(1-s.Rate)
@@ -195,20 +192,18 @@ func (s Scale) Alarms(m int) (low, high int) {
 	return low, high
 }
 
-// spread enters the distribution of a further good score about the center of
-// n: square is a sum of squares with that many degrees of freedom.
+// spread sets the distribution of a further good score about the center of n scores. square is a sum of squares with
+// that many degrees of freedom.
 func (s *Scale) spread(center, square float64, freedom, n int) {
 	s.Center = center
 	s.Spread = max(minSpread, math.Sqrt(square/float64(freedom))*widen(n))
 	s.Freedom = float64(min(freedom, maxFreedom))
 }
 
-// Value maps a score to [0, 1]: with p the chance of a higher good score, by a
-// Student's t of its logarithm, and p0 that of one above the threshold, the
-// odds of the value are those of p0 over those of p. So it rises with the score
-// (to within rounding) from 0 to 1, is 0.5 at the threshold and p0 at the score
-// of a middling good object, and equal values are equally rare among the good
-// objects of their class. A NaN stays one.
+// Value maps a score to [0, 1]. Let p be the chance of a higher good score, with the logarithm distributed as Student's
+// t, and p0 the chance of a good score above the threshold. The odds of the value are the odds of p0 over those of p.
+// So the value rises with the score from 0 to 1 (to within rounding), is 0.5 at the threshold and p0 at the median of
+// good scores, and equal values are equally rare among the good objects of their class. NaN gives NaN.
 func (s Scale) Value(score float64) float64 {
 	if math.IsNaN(score) {
 		return score
@@ -219,14 +214,13 @@ func (s Scale) Value(score float64) float64 {
 	return above / (above + good.CDF(limit)*good.Survival(at))
 }
 
-// Defective is the decision.
+// Defective reports whether a score is above the threshold.
 func (s Scale) Defective(score float64) bool { return score > s.Threshold }
 
-// curvePoints on a logarithmic axis make a Curve.
+// curvePoints is the number of points of a Curve, evenly spaced in the logarithm.
 const curvePoints = 4096
 
-// Curve is Value for many scores at once, to within 0.01: it interpolates
-// between points.
+// Curve is Value for many scores at once, to within 0.01: it interpolates between tabulated points.
 type Curve struct {
 	low, step float64 // of logarithms
 	values    [curvePoints]float32

@@ -13,8 +13,8 @@ import (
 	"mvag-torch/internal/testdata"
 )
 
-// recorded are the scores that the reference's trained weights give the test
-// objects of the rendered set (golden/README.md).
+// recorded returns the scores that the reference's trained weights give the test objects of the rendered set
+// (golden/README.md).
 func recorded(t *testing.T) (good, bad map[string][]Sample) {
 	t.Helper()
 	text, err := os.ReadFile(testdata.Shared(t, "golden/miniview_s224.json"))
@@ -43,9 +43,8 @@ func recorded(t *testing.T) (good, bad map[string][]Sample) {
 	return good, bad
 }
 
-// TestMiniview calibrates with a part of the unseen good objects and counts
-// false alarms among the others: no training object is in it, and no object is
-// on both sides.
+// TestMiniview calibrates with some of the unseen good objects and counts false alarms among the others. No training
+// object takes part, and no object is on both sides.
 func TestMiniview(t *testing.T) {
 	good, bad := recorded(t)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -97,13 +96,13 @@ func TestMiniview(t *testing.T) {
 			count := int(math.Round(mine * n))
 			inside += flag(count >= low && count <= high) / rounds
 		}
-		t.Logf("%d good objects a class, %v asked for: %.3f of further good objects alarm (stated: at most %.3f; worst class %.3f), %.3f of their pictures; %.2f of the numbers in the interval; %.3f of defective objects found",
+		t.Logf("%d good objects a class, %v asked for: %.3f of further good objects alarm (stated: at most %.3f; worst class %.3f), %.3f of their images; %.2f of the counts in the interval; %.3f of defective objects found",
 			test.perClass, test.alpha, alarms, stated, worst, images, inside, found)
 		if alarms > stated*1.15 || math.Abs(alarms-stated) > 0.06 {
 			t.Errorf("%d a class at %v: have a rate of %.3f, want about %.3f", test.perClass, test.alpha, alarms, stated)
 		}
 		if inside < 0.9 || found < 3*alarms {
-			t.Errorf("%d a class at %v: have %.2f of the numbers in the interval, %.3f found at %.3f false alarms", test.perClass, test.alpha, inside, found, alarms)
+			t.Errorf("%d a class at %v: have %.2f of the counts in the interval, %.3f found at %.3f false alarms", test.perClass, test.alpha, inside, found, alarms)
 		}
 	}
 }

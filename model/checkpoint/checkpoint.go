@@ -1,5 +1,5 @@
-// Package checkpoint is the file that holds a run: one safetensors file with the trainable tensors under their own names,
-// what training needs to continue under prefixed names, and a description of the run in the metadata
+// Package checkpoint is the file that holds a run: one safetensors file with the trainable tensors under their own
+// names, what training needs to continue under prefixed names, and a description of the run in the metadata
 // (docs/format/checkpoint.md). A file without that metadata is taken as bare weights: trainable tensors only.
 package checkpoint
 
@@ -21,8 +21,8 @@ import (
 // Format is the value of the metadata key "format".
 const Format = "mvag-torch checkpoint 1"
 
-// CalibrationKey is the metadata key of the calibration, JSON of package model/calibration. A checkpoint has none before
-// training has ended.
+// CalibrationKey is the metadata key of the calibration, JSON of package model/calibration. A checkpoint has none
+// before training has ended.
 const CalibrationKey = "calibration"
 
 // Prefixes of the tensors that are not weights of the model.
@@ -104,8 +104,8 @@ func readInfo(meta map[string]string) (*Info, error) {
 	return info, nil
 }
 
-// readConfig reads the configuration of a run. All keys are stored; a key that did not exist yet when the file was written
-// has its default, except train.holdout: runs before it trained on all objects.
+// readConfig reads the configuration of a run. All keys are stored; a key that did not exist yet when the file was
+// written has its default, except train.holdout: runs before it trained on all objects.
 func readConfig(text string) (configs.Config, error) {
 	cfg, err := configs.Parse("config of the checkpoint", []byte(text))
 	if err != nil {
