@@ -11,6 +11,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/eval/picture"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/internal/testdata"
 	"mvag-torch/model"
@@ -20,10 +21,10 @@ import (
 // quiet is a sink for tests.
 type quiet struct{}
 
-func (quiet) Begin(Plan)                                           {}
-func (quiet) Batch(string, int, int)                               {}
-func (quiet) Wants(*dataset.Object, float64) bool                  { return false }
-func (quiet) Map(dataset.View, *dataset.Object, []float32, []bool) {}
+func (quiet) Begin(Plan)                           {}
+func (quiet) Batch(string, int, int)               {}
+func (quiet) Wants(*dataset.Object, float64) bool  { return false }
+func (quiet) Draw(*dataset.Object, []picture.Tile) {}
 
 // miniviewConfig is the setting of golden/miniview_s224.json.
 func miniviewConfig(t *testing.T) configs.Config {

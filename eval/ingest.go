@@ -2,70 +2,26 @@ package eval
 
 import (
 	"cmp"
-	"context"
+	"io"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"mvag-torch/dataset"
+	"mvag-torch/eval/picture"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/heatmap"
 	"mvag-torch/internal/tensor"
 )
 
-// ingest scores the maps of one class beside the device.
-type ingest struct {
-	*run
-	name    string
-	class   *score.Class
-	objects []dataset.Object // those with defects first
-	place   []int            // of each in the results
-	maps    *mapFile         // nil if maps are not saved
-
-	marked atomic.Int64 // objects with defects that are still to be scored
-	sink   sync.Mutex
-}
-
-// job is an object with its maps.
-type job struct {
-	place  int
+// predicted is one object with its maps.
+type predicted struct {
+	index  int             // in the list of objects
 	object *dataset.Object // without the images that were left out
-	marked bool            // it is defective, with all its images
-	maps   []float32
-}
-
-func newIngest(r *run, name string, objects []dataset.Object) (*ingest, error) {
-	in := &ingest{run: r, name: name, place: make([]int, len(objects))}
-	for i := range in.place {
-		in.place[i] = i
-	}
-	slices.SortStableFunc(in.place, func(a, b int) int { return cmp.Compare(good(&objects[a]), good(&objects[b])) })
-	for _, i := range in.place {
-		in.objects = append(in.objects, objects[i])
-		in.marked.Add(int64(1 - good(&objects[i])))
-	}
-	other := dataset.MaskGT05
-	if r.cfg.Eval.MaskRule == other {
-		other = dataset.MaskGT0
-	}
-	in.class = score.NewClass(name, score.Options{Top: r.cfg.Eval.Top, AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other})
-	if in.marked.Load() == 0 {
-		in.class.Seal()
-	}
-	if r.opt.Maps == "" {
-		return in, nil
-	}
-	var err error
-	in.maps, err = createMaps(r.opt.Maps, name, objects, r.cfg.Eval.MapSize)
-	return in, err
-}
-
-// good is 0 for an object with a defect and 1 for others.
-func good(o *dataset.Object) int {
-	if o.Defective() {
-		return 0
-	}
-	return 1
+	maps   []float32       // [V, size, size]; those of absent images mean nothing
+	pixels []uint8         // [V, 3, crop, crop], as the model saw them; valid until work returns
 }
 
 // workers is the number of goroutines that score.
@@ -73,107 +29,195 @@ func (r *run) workers() int {
 	return cmp.Or(r.cfg.Data.Workers, runtime.GOMAXPROCS(0))
 }
 
-// evaluate runs and scores the class.
-func (in *ingest) evaluate(s *tensor.Scope) (score.Result, error) {
-	ctx, cancel := context.WithCancelCause(in.ctx)
-	defer cancel(nil)
-	jobs := make(chan job, in.workers())
-	var wg sync.WaitGroup
-	for range in.workers() {
-		wg.Go(func() {
-			for j := range jobs {
-				if err := in.object(j); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	err := in.predict(ctx, s, in.objects, func(i int, object *dataset.Object, maps []float32) error {
-		select {
-		case jobs <- job{in.place[i], object, in.objects[i].Defective(), maps}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		in.done += images(&in.objects[i])
-		in.sink.Lock()
-		in.opt.Sink.Batch(in.name, in.done, in.total)
-		in.sink.Unlock()
-		return nil
+// pass runs objects through the model in their order. Goroutines call work for each object while the device goes on;
+// done is called after each batch with the number of objects so far.
+func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicted) error, done func(n int)) error {
+	group, ctx := errgroup.WithContext(r.ctx)
+	group.SetLimit(r.workers())
+	loader, err := dataset.NewEvalLoader(ctx, objects, dataset.LoaderOptions{
+		Source: r.source, Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
 	})
-	close(jobs)
-	wg.Wait()
-	if err == nil {
-		err = context.Cause(ctx) // of a goroutine
-	}
-	var result score.Result
-	if err == nil {
-		result, err = in.class.Finish()
-	}
-	return result, in.maps.finish(result, err)
-}
-
-// object scores one object. After the last with a defect, the class needs no
-// maps to be kept.
-func (in *ingest) object(j job) error {
-	views, err := in.views(j.object, j.maps)
 	if err != nil {
 		return err
 	}
-	if len(views) > 0 { // else all were left out
-		score, err := in.class.Add(j.place, j.object.ID, views)
+	defer loader.Close()
+	for first := 0; ; {
+		var batch *dataset.Batch
+		if batch, err = loader.Next(); err != nil {
+			break
+		}
+		maps := r.maps(s, batch)
+		n := len(batch.Objects)
+		var left atomic.Int32
+		left.Store(int32(n))
+		for i, object := range batch.Objects {
+			p := predicted{first + i, object, part(maps, i, n), part(batch.Pixels, i, n)}
+			group.Go(func() error {
+				defer func() {
+					if left.Add(-1) == 0 {
+						loader.Recycle(batch)
+					}
+				}()
+				return work(p)
+			})
+		}
+		first += n
+		done(first)
+	}
+	if failed := group.Wait(); failed != nil {
+		return failed
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// part is the i-th of n equal parts of values.
+func part[T any](values []T, i, n int) []T {
+	size := len(values) / n
+	return values[i*size : (i+1)*size : (i+1)*size]
+}
+
+// maps returns the anomaly maps of a batch [S*V, size, size].
+func (r *run) maps(s *tensor.Scope, batch *dataset.Batch) (maps []float32) {
+	if !slices.Contains(batch.Present, true) { // all were left out
+		return make([]float32, len(batch.Present)*r.cfg.Eval.MapSize*r.cfg.Eval.MapSize)
+	}
+	s.Local(func(s *tensor.Scope) *tensor.Tensor { maps = r.predictor.Maps(s, batch); return nil })
+	return maps
+}
+
+// defectsFirst returns objects in the order of their evaluation: so many with defects, then the good ones. The order
+// gives the index of each in the list.
+func defectsFirst(all []dataset.Object) (order []int, objects []dataset.Object, defective int) {
+	for _, want := range []bool{true, false} {
+		for i, o := range all {
+			if o.Defective() == want {
+				order, objects = append(order, i), append(objects, o)
+			}
+		}
+		if want {
+			defective = len(objects)
+		}
+	}
+	return order, objects, defective
+}
+
+// evaluate runs and scores a class.
+func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
+	order, objects, defective := defectsFirst(c.objects)
+	var marked atomic.Int64 // objects with defects that are still to be scored
+	marked.Store(int64(defective))
+	other := dataset.MaskGT05
+	if r.cfg.Eval.MaskRule == other {
+		other = dataset.MaskGT0
+	}
+	gathered := score.NewClass(c.name, score.Options{Top: r.cfg.Eval.Top, AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other})
+	if defective == 0 {
+		gathered.Seal()
+	}
+	maps, err := createMaps(r.opt.Maps, c.name, c.objects, r.cfg.Eval.MapSize)
+	if err != nil {
+		return score.Result{}, err
+	}
+	defer maps.close()
+	before := r.done
+	err = r.pass(s, objects, func(p predicted) error {
+		place := order[p.index]
+		views, err := r.views(p)
+		if err == nil && len(views) > 0 { // else all were left out
+			var object float64
+			if object, err = gathered.Add(place, p.object.ID, scores(views)); err == nil {
+				r.draw(p, views, object)
+			}
+		}
 		if err != nil {
 			return err
 		}
-		in.show(j.object, views, score)
+		if p.index < defective && marked.Add(-1) == 0 {
+			gathered.Seal() // good objects follow, whose maps need not be kept
+		}
+		return maps.write(place, views)
+	}, func(n int) {
+		r.done = before + images(objects[:n]...)
+		r.sink.Lock()
+		defer r.sink.Unlock()
+		r.opt.Sink.Batch(c.name, r.done, r.total)
+	})
+	if err != nil {
+		return score.Result{}, err
 	}
-	if j.marked && in.marked.Add(-1) == 0 {
-		in.class.Seal()
+	result, err := gathered.Finish()
+	if err == nil {
+		err = maps.commit(result)
 	}
-	return in.maps.write(j.place, views)
+	return result, err
 }
 
-// views lists the images of an object with their parts of the maps [V, size,
-// size] and their masks.
-func (in *ingest) views(object *dataset.Object, maps []float32) ([]score.View, error) {
-	size := in.cfg.Eval.MapSize
-	var views []score.View
-	for i, v := range object.Views {
+// view is an image of an object that was scored, with its index among the object's views.
+type view struct {
+	score.View
+	index int
+}
+
+func scores(views []view) []score.View {
+	out := make([]score.View, len(views))
+	for i, v := range views {
+		out[i] = v.View
+	}
+	return out
+}
+
+// views lists the images of an object with their maps and masks.
+func (r *run) views(p predicted) ([]view, error) {
+	size := r.cfg.Eval.MapSize
+	var views []view
+	for i, v := range p.object.Views {
 		if !v.Present() {
 			continue
 		}
-		view := score.View{
-			Camera: v.Camera + 1, Path: v.Path, Code: v.Code, Defective: v.Defective(),
-			Height: size, Width: size, Scores: maps[i*size*size : (i+1)*size*size],
-		}
-		view.Unmasked = v.Defective() && v.Mask == ""
-		if v.Defective() && !view.Unmasked {
-			masks, err := in.source.Masks(v, size)
-			if err != nil && in.source.Skip(v, err) {
+		one := view{score.View{
+			Camera: v.Camera + 1, Path: v.Path, Code: v.Code, Defective: v.Defective(), Unmasked: v.Defective() && v.Mask == "",
+			Height: size, Width: size, Scores: part(p.maps, i, len(p.object.Views)),
+		}, i}
+		if one.Defective && !one.Unmasked {
+			masks, err := r.source.Masks(v, size)
+			if err != nil && r.source.Skip(v, err) {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			view.Mask = masks[in.cfg.Eval.MaskRule]
 			for rule, mask := range masks {
-				if rule != in.cfg.Eval.MaskRule {
-					view.Other = mask
+				if rule == r.cfg.Eval.MaskRule {
+					one.Mask = mask
+				} else {
+					one.Other = mask
 				}
 			}
 		}
-		views = append(views, view)
+		views = append(views, one)
 	}
 	return views, nil
 }
 
-// show hands the maps of an object with a score to the sink, if it wants them.
-func (in *ingest) show(object *dataset.Object, views []score.View, score float64) {
-	in.sink.Lock()
-	defer in.sink.Unlock()
-	if !in.opt.Sink.Wants(object, score) {
+// draw hands an object with a score to the sink, if it wants it.
+func (r *run) draw(p predicted, views []view, score float64) {
+	r.sink.Lock()
+	wanted := r.opt.Sink.Wants(p.object, score)
+	r.sink.Unlock()
+	if !wanted {
 		return
 	}
-	for _, view := range views {
-		in.opt.Sink.Map(object.Views[view.Camera-1], object, view.Scores, view.Mask)
+	var tiles []picture.Tile
+	for _, v := range views {
+		tiles = append(tiles, picture.Tile{
+			Camera: v.Camera, Scores: slices.Clone(v.Scores), Mask: v.Mask,
+			Image: heatmap.Image(part(p.pixels, v.index, len(p.object.Views)), r.cfg.Data.Crop, r.cfg.Eval.MapSize),
+		})
 	}
+	r.sink.Lock()
+	defer r.sink.Unlock()
+	r.opt.Sink.Draw(p.object, tiles)
 }

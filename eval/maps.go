@@ -1,7 +1,6 @@
 package eval
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,42 +10,39 @@ import (
 	"mvag-torch/internal/npy"
 )
 
-// mapFile is the two arrays of a class that is being evaluated
-// (docs/format/maps.md). All methods do nothing on nil.
+// mapFile is the two arrays of a class that is being evaluated (docs/format/maps.md). All methods do nothing on nil.
 type mapFile struct {
-	folder, class string
-	maps, masks   *npy.File
-	first         []int // row of the first image of each object, and of what follows the last
+	prefix      string
+	maps, masks *npy.File
+	first       []int // row of the first image of each object, and of what follows the last
 }
 
-const unfinished = ".part"
-
+// createMaps creates the files of a class in folder; nil where folder is "".
 func createMaps(folder, class string, objects []dataset.Object, size int) (*mapFile, error) {
+	if folder == "" {
+		return nil, nil
+	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
-	f := &mapFile{folder: folder, class: class}
-	rows := 0
-	for i := range objects {
-		f.first = append(f.first, rows)
-		rows += images(&objects[i])
+	f := &mapFile{prefix: filepath.Join(folder, score.FileName(class)), first: []int{0}}
+	for i, o := range objects {
+		f.first = append(f.first, f.first[i]+images(o))
 	}
-	f.first = append(f.first, rows)
+	rows := f.first[len(objects)]
 	var err error
-	if f.maps, err = npy.Create(f.path(score.MapsSuffix)+unfinished, npy.Float16, rows, size, size); err != nil {
+	if f.maps, err = npy.Create(f.prefix+score.MapsSuffix, npy.Float16, rows, size, size); err != nil {
 		return nil, err
 	}
-	if f.masks, err = npy.Create(f.path(score.MasksSuffix)+unfinished, npy.Bool, rows, size, size); err != nil {
+	if f.masks, err = npy.Create(f.prefix+score.MasksSuffix, npy.Bool, rows, size, size); err != nil {
 		f.maps.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *mapFile) path(suffix string) string { return filepath.Join(f.folder, f.class+suffix) }
-
-// write puts the maps of an object in their place.
-func (f *mapFile) write(place int, views []score.View) error {
+// write puts the maps of an object where they belong; place is its index in the list that the files were created for.
+func (f *mapFile) write(place int, views []view) error {
 	if f == nil {
 		return nil
 	}
@@ -55,30 +51,34 @@ func (f *mapFile) write(place int, views []score.View) error {
 	}
 	for i, v := range views {
 		row := f.first[place] + i
-		if err := cmp.Or(f.maps.WriteFloats(row, v.Scores), f.masks.WriteBools(row, v.Mask)); err != nil {
+		if err := f.maps.WriteFloats(row, v.Scores); err != nil {
+			return err
+		}
+		if err := f.masks.WriteBools(row, v.Mask); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finish closes the arrays, gives them their names and writes the table beside
-// them; after an error it removes them. It returns the first error.
-func (f *mapFile) finish(result score.Result, err error) error {
+// commit gives the files their names, the table beside them first.
+func (f *mapFile) commit(result score.Result) error {
 	if f == nil {
+		return nil
+	}
+	if err := score.WriteLines(f.prefix+score.TableSuffix, result.Images); err != nil {
 		return err
 	}
-	err = cmp.Or(err, f.maps.Close(), f.masks.Close())
-	if err == nil {
-		err = score.WriteLines(f.path(score.TableSuffix), result.Images)
+	if err := f.masks.Commit(); err != nil {
+		return err
 	}
-	for _, suffix := range []string{score.MapsSuffix, score.MasksSuffix} {
-		if err == nil {
-			err = os.Rename(f.path(suffix)+unfinished, f.path(suffix))
-		}
-		if err != nil {
-			os.Remove(f.path(suffix) + unfinished)
-		}
+	return f.maps.Commit()
+}
+
+// close removes what was not committed.
+func (f *mapFile) close() {
+	if f != nil {
+		f.maps.Close()
+		f.masks.Close()
 	}
-	return err
 }

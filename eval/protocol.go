@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 
@@ -40,17 +39,13 @@ type Protocol struct {
 	Excluded map[string][]string `json:"excluded"`
 }
 
-// newProtocol describes an evaluation of m by cfg on a list of test objects.
-func newProtocol(cfg configs.Config, m *model.Trained, test []dataset.Object) Protocol {
+// newProtocol describes an evaluation of m by cfg on the test objects of data.
+func newProtocol(cfg configs.Config, m *model.Trained, data *dataset.Set) Protocol {
 	return Protocol{
-		Settings:   deciding(cfg),
+		Settings:   configs.Deciding(cfg, configs.Layout, configs.Features, configs.Scores, configs.Metrics),
 		ImageScore: "mean of the top fraction of map pixels", ObjectScore: "max over views", ImageLabel: "data set", Mean: "plain mean over classes",
-		Iteration: m.Iteration, Model: m.SHA256, Backbone: m.BackboneSHA256, Test: listed(test), Device: m.Device.String(), Batch: cfg.Eval.Objects,
+		Iteration: m.Iteration, Model: m.SHA256, Backbone: m.BackboneSHA256, Test: listed(data.Test), Device: m.Device.String(), Batch: cfg.Eval.Objects,
 	}
-}
-
-func deciding(cfg configs.Config) map[string]string {
-	return configs.Deciding(cfg, configs.Layout, configs.Features, configs.Scores, configs.Metrics)
 }
 
 // listed tells one list of test images from another, wherever they lie: a SHA-256 of classes, objects, cameras, defect
@@ -67,24 +62,9 @@ func listed(objects []dataset.Object) string {
 }
 
 // fingerprint is a SHA-256 of what decides the values of a class, and of what they are: the settings of the protocol,
-// the weights, the device, and name, size and modification time of its images and masks.
-func fingerprint(p Protocol, objects []dataset.Object) string {
+// the weights, the device, and the objects with the size and the modification time of their files.
+func fingerprint(p Protocol, data *dataset.Set, objects []dataset.Object) string {
 	h := sha256.New() // takes everything
-	_ = json.NewEncoder(h).Encode([]any{"partial 1", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, listed(objects)})
-	for _, o := range objects {
-		for _, v := range o.Views {
-			_, _ = fmt.Fprintln(h, fileIdentity(v.Path), fileIdentity(v.Mask))
-		}
-	}
+	_ = json.NewEncoder(h).Encode([]any{"partial 1", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, data.Identity(objects)})
 	return fmt.Sprintf("%x", h.Sum(nil))
-}
-
-// fileIdentity is the name, the size and the modification time of a file; without the latter where there is none.
-func fileIdentity(file string) string {
-	name := path.Base(filepath.ToSlash(file))
-	info, err := os.Stat(file)
-	if err != nil {
-		return fmt.Sprintf("%q", name)
-	}
-	return fmt.Sprintf("%q %d %d", name, info.Size(), info.ModTime().UnixNano())
 }

@@ -7,8 +7,10 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,8 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/eval/metric"
+	"mvag-torch/eval/picture"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/modeltest"
@@ -82,15 +86,17 @@ func drawImage(t *testing.T, path string, level uint8, square int) {
 	}
 }
 
-// planned is a sink that keeps the plan and stops the evaluation in a class.
+// planned is a sink that keeps the plan and what is drawn of all objects, and stops the evaluation in a class.
 type planned struct {
-	quiet
 	plan   Plan
 	stop   string
 	cancel context.CancelFunc
+	drawn  map[string][]picture.Tile // by object
 }
 
-func (p *planned) Begin(plan Plan) { p.plan = plan }
+func (p *planned) Begin(plan Plan)                              { p.plan = plan }
+func (p *planned) Wants(*dataset.Object, float64) bool          { return p.drawn != nil }
+func (p *planned) Draw(o *dataset.Object, views []picture.Tile) { p.drawn[o.ID] = views }
 
 func (p *planned) Batch(class string, _, _ int) {
 	if class == p.stop {
@@ -104,9 +110,16 @@ var randomEncoder = sync.OnceValue(func() weights.Map { return modeltest.RandomV
 // evaluate runs the small model; its checkpoint has the given hash. The evaluation is interrupted in the class stop.
 func evaluate(t *testing.T, cfg configs.Config, set *dataset.Set, sha, partial, stop string) (Plan, Outcome, error) {
 	t.Helper()
+	sink := &planned{stop: stop}
+	out, err := evaluateInto(t, cfg, set, sha, partial, sink)
+	return sink.plan, out, err
+}
+
+func evaluateInto(t *testing.T, cfg configs.Config, set *dataset.Set, sha, partial string, sink *planned) (Outcome, error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	sink := &planned{stop: stop, cancel: cancel}
+	sink.cancel = cancel
 	arch, err := weights.OfConfig(cfg.Backbone)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +134,7 @@ func evaluate(t *testing.T, cfg configs.Config, set *dataset.Set, sha, partial, 
 		out, err = Run(ctx, cfg, &model.Trained{Model: m, SHA256: sha, BackboneSHA256: "b"}, set, Options{Sink: sink, Partial: partial})
 		return err
 	})
-	return sink.plan, out, err
+	return out, err
 }
 
 // TestResume changes something between an evaluation that was interrupted in its second class and the next: the first
@@ -217,5 +230,95 @@ func TestResumeNames(t *testing.T) {
 	}
 	if plan, _, err := evaluate(t, cfg, other, "a", interrupted, ""); err != nil || !slices.Equal(plan.Restored, []string{"gear"}) {
 		t.Errorf("the interrupted run beside: have restored %q, ignored %v, error %v, want its class", plan.Restored, plan.Ignored, err)
+	}
+}
+
+// TestNothingReadable has only images that cannot be read and are left out, in one class of two or in all.
+func TestNothingReadable(t *testing.T) {
+	cfg := smallConfig()
+	cfg.Data.OnError = "skip"
+	for spoilt, classes := range map[int][]string{6: {"gear", "nut"}, 12: {"gear", "nut"}} {
+		set := smallSet(t, cfg, classes...)
+		for _, o := range set.Test[:spoilt/2] {
+			for _, v := range o.Views {
+				if err := os.WriteFile(v.Path, []byte("no image"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		sink := &planned{drawn: map[string][]picture.Tile{}}
+		out, err := evaluateInto(t, cfg, set, "a", "", sink)
+		if err != nil {
+			t.Fatal(err)
+		}
+		protocol := out.Results.Protocol.(Protocol)
+		if protocol.Unreadable != spoilt || len(out.Images) != 12-spoilt || len(out.Results.Classes) != 2 || len(sink.drawn) != 6-spoilt/2 {
+			t.Errorf("%d spoilt: have %d unreadable, %d results of images, %d objects drawn", spoilt, protocol.Unreadable, len(out.Images), len(sink.drawn))
+		}
+		if v := out.Results.Classes[0].Values[metric.ImageAUROC]; !math.IsNaN(v) {
+			t.Errorf("%d spoilt: have I-AUROC %v, want it undefined", spoilt, v)
+		}
+	}
+}
+
+// TestCacheAlone evaluates from prepared images whose files are gone: the same results, and the same to be drawn.
+func TestCacheAlone(t *testing.T) {
+	cfg := smallConfig()
+	files := smallSet(t, cfg, "gear")
+	root := filepath.Dir(files.Test[0].Views[0].Path)
+	list := "path,split,label,object,camera,class,mask\n"
+	for i, o := range files.Test {
+		for _, v := range o.Views {
+			split, mask := "test", ""
+			if i == 0 {
+				split = "train"
+			}
+			if v.Mask != "" {
+				mask = filepath.Base(v.Mask)
+			}
+			list += fmt.Sprintf("%s,%s,%s,%d,C%d,gear,%s\n", filepath.Base(v.Path), split, v.Code, i, v.Camera+1, mask)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "list.csv"), []byte(list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Data.Format, cfg.Data.Root, cfg.Data.Table, cfg.Data.Pattern = "table", root, "list.csv", ""
+	run := func() (Outcome, map[string][]picture.Tile) {
+		t.Helper()
+		set, err := dataset.Open(cfg.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink := &planned{drawn: map[string][]picture.Tile{}}
+		out, err := evaluateInto(t, cfg, set, "a", "", sink)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out, sink.drawn
+	}
+	want, drawn := run()
+	set, err := dataset.Open(cfg.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Data.Cache = t.TempDir()
+	if err := dataset.Prepare(t.Context(), cfg.Data, set, dataset.PrepareOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range files.Test {
+		for _, v := range o.Views {
+			for _, path := range []string{v.Path, v.Mask} {
+				if err := os.Remove(path); err != nil && path != "" {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	have, again := run()
+	if fmt.Sprint(have.Objects, have.Images) != fmt.Sprint(want.Objects, want.Images) {
+		t.Errorf("have %v, want %v", have.Objects, want.Objects)
+	}
+	if len(again) != 2 || !reflect.DeepEqual(again, drawn) {
+		t.Errorf("have %d objects drawn, want the %d as from the files", len(again), len(drawn))
 	}
 }

@@ -85,7 +85,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	drawn, err := writeOutcome(folder, cfg, outcome, sink, levels)
+	drawn, err := writeOutcome(folder, outcome, sink, levels)
 	if err != nil {
 		return err
 	}
@@ -135,50 +135,53 @@ func readCalibration(f *checkpoint.File) (*calibration.Calibration, error) {
 	return c, nil
 }
 
-// writeOutcome writes results.json, the scores and the pictures; it returns the
-// paths of the sheets. The calibration is that of the model, nil without one.
-func writeOutcome(folder string, cfg configs.Config, outcome eval.Outcome, sink *evalSink, judged *calibration.Calibration) ([]string, error) {
+// writeOutcome writes results.json, the scores and what is drawn; it returns the paths of the sheets. The calibration is
+// that of the model, nil without one.
+func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, judged *calibration.Calibration) ([]string, error) {
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err
 	}
 	if err := writeScores(folder, outcome.Images, outcome.Objects, outcome.Curves); err != nil {
 		return nil, err
 	}
-	fit, scale := dataset.NewFit(cfg.Data), scaleOf(outcome.Images)
-	colour := func(_ string, v float32) float32 { return scale.At(v) }
+	scale := scaleOf(outcome.Images)
+	value := func(_ string, v float32) float32 { return scale.At(v) }
 	if judged != nil { // the threshold of pixels in the middle, half of it and less black
-		colour = func(class string, v float32) float32 { return v/float32(judged.Pixel.For(class).Threshold) - 0.5 }
+		value = func(class string, v float32) float32 { return v/float32(judged.Pixel.For(class).Threshold) - 0.5 }
 	}
-	exhibits, err := sink.gallery.Draw(fit, cfg.Eval.MapSize, judged != nil, colour)
+	exhibits, err := sink.gallery.Exhibits(judged != nil, value)
 	if err != nil {
 		return nil, err
 	}
 	if err := score.WriteLines(filepath.Join(folder, "gallery.jsonl"), exhibits); err != nil {
 		return nil, err
 	}
-	return sink.album.Write(filepath.Join(folder, "pictures"), fit, cfg.Eval.MapSize, scale)
+	return sink.album.Write(filepath.Join(folder, "pictures"), score.FileName, scale)
 }
 
 // writeScores writes scores.jsonl, objects.jsonl and curves.jsonl.
-func writeScores(folder string, pictures []score.Image, objects []score.Object, curves []score.Curve) error {
-	return cmp.Or(
-		score.WriteLines(filepath.Join(folder, "scores.jsonl"), pictures),
-		score.WriteLines(filepath.Join(folder, "objects.jsonl"), objects),
-		score.WriteLines(filepath.Join(folder, "curves.jsonl"), curves),
-	)
+func writeScores(folder string, images []score.Image, objects []score.Object, curves []score.Curve) error {
+	if err := score.WriteLines(filepath.Join(folder, "scores.jsonl"), images); err != nil {
+		return err
+	}
+	if err := score.WriteLines(filepath.Join(folder, "objects.jsonl"), objects); err != nil {
+		return err
+	}
+	return score.WriteLines(filepath.Join(folder, "curves.jsonl"), curves)
 }
 
-// scaleOf spans the colours from the median score of good pictures to the
-// highest of all.
-func scaleOf(scores []score.Image) heatmap.Scale {
-	var good, all []float32
-	for _, s := range scores {
-		all = append(all, float32(s.Score))
-		if s.Label == 0 {
-			good = append(good, float32(s.Score))
+// scaleOf spans the colours from the median score of good images to the highest of all.
+func scaleOf(images []score.Image) (scale heatmap.Scale) {
+	var good []float32
+	for i, image := range images {
+		v := float32(image.Score)
+		if i == 0 || v > scale.High {
+			scale.High = v
+		}
+		if image.Label == 0 {
+			good = append(good, v)
 		}
 	}
-	scale := heatmap.Scale{High: slices.Max(all)}
 	if len(good) > 0 {
 		slices.Sort(good)
 		scale.Low = good[len(good)/2]
@@ -186,7 +189,7 @@ func scaleOf(scores []score.Image) heatmap.Scale {
 	return scale
 }
 
-// evalSink shows progress and gathers the pictures to draw.
+// evalSink shows progress and gathers what is to be drawn.
 type evalSink struct {
 	bar     *progressbar.ProgressBar
 	class   string
@@ -195,7 +198,7 @@ type evalSink struct {
 }
 
 func (s *evalSink) Begin(p eval.Plan) {
-	fmt.Fprintf(os.Stderr, "evaluating %d pictures of %d classes; the scores need up to %s of memory", p.Images, p.Classes, machine.Size(p.Memory))
+	fmt.Fprintf(os.Stderr, "evaluating %d images of %d classes; the scores need up to %s of memory", p.Images, p.Classes, machine.Size(p.Memory))
 	if p.Disk > 0 {
 		fmt.Fprintf(os.Stderr, ", the maps %s of disk", machine.Size(p.Disk))
 	}
@@ -215,10 +218,10 @@ func (s *evalSink) Wants(object *dataset.Object, score float64) bool {
 
 func (s *evalSink) Batch(class string, done, total int) {
 	if done == 0 || s.bar == nil && s.class == "" {
-		s.bar = newBar(total, 0, "pictures")
+		s.bar = newBar(total, 0, "images")
 	}
 	if s.class != class && s.bar == nil {
-		fmt.Fprintf(os.Stderr, "evaluating %s (%d pictures in all)\n", class, total)
+		fmt.Fprintf(os.Stderr, "evaluating %s (%d images in all)\n", class, total)
 	}
 	s.class = class
 	if s.bar != nil {
@@ -227,7 +230,7 @@ func (s *evalSink) Batch(class string, done, total int) {
 	}
 }
 
-func (s *evalSink) Map(v dataset.View, object *dataset.Object, scores []float32, mask []bool) {
-	s.album.Add(v, object, scores, mask)
-	s.gallery.Add(v, object, scores, mask)
+func (s *evalSink) Draw(object *dataset.Object, views []picture.Tile) {
+	s.album.Add(object, views)
+	s.gallery.Add(object, views)
 }

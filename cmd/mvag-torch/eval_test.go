@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"mvag-torch/eval/metric"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
+	"mvag-torch/eval/score"
+	"mvag-torch/internal/heatmap"
 )
 
 // partials counts the finished classes of an interrupted evaluation.
@@ -101,6 +104,23 @@ func evalResumes(t *testing.T, model, want string) {
 		t.Errorf("have %q, want the broken line", text)
 	}
 	compare("after a broken file")
+}
+
+// TestScaleOf has scores of no image, since all were left out, of defective ones only, and of both.
+func TestScaleOf(t *testing.T) {
+	image := func(label int, v float64) score.Image { return score.Image{Label: label, Score: metric.Number(v)} }
+	for _, c := range []struct {
+		images []score.Image
+		want   heatmap.Scale
+	}{
+		{nil, heatmap.Scale{}},
+		{[]score.Image{image(1, -2), image(1, -3)}, heatmap.Scale{Low: 0, High: -2}},
+		{[]score.Image{image(0, 3), image(1, 7), image(0, 1), image(0, 2)}, heatmap.Scale{Low: 2, High: 7}},
+	} {
+		if have := scaleOf(c.images); have != c.want {
+			t.Errorf("%v: have %v, want %v", c.images, have, c.want)
+		}
+	}
 }
 
 // exhibited lists the objects of a gallery and the number of their pictures.

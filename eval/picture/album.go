@@ -13,7 +13,7 @@ import (
 type Album struct {
 	classes []string
 	chosen  map[string][]string // object IDs by class
-	rows    map[string]Row      // by object ID
+	views   map[string][]Tile   // by object ID
 }
 
 // perClass is the number of objects drawn of each class.
@@ -23,7 +23,7 @@ const perClass = 3
 // with few clean views tells more, so the one with the most defective views of
 // each code is taken.
 func NewAlbum(data *dataset.Set) *Album {
-	a := &Album{classes: data.Classes, chosen: map[string][]string{}, rows: map[string]Row{}}
+	a := &Album{classes: data.Classes, chosen: map[string][]string{}, views: map[string][]Tile{}}
 	for _, class := range data.Classes {
 		best, seen := map[string]*dataset.Object{}, map[string]int{}
 		var codes []string
@@ -67,34 +67,28 @@ func (a *Album) Wants(object *dataset.Object) bool {
 	return slices.Contains(a.chosen[object.Class], object.ID)
 }
 
-// Add takes the map of one picture; it keeps those of the chosen objects.
-func (a *Album) Add(v dataset.View, object *dataset.Object, scores []float32, mask []bool) {
-	if !a.Wants(object) {
-		return
+// Add takes the views of an object; it keeps those of the chosen objects.
+func (a *Album) Add(object *dataset.Object, views []Tile) {
+	if a.Wants(object) {
+		a.views[object.ID] = views
 	}
-	if a.rows[object.ID] == nil {
-		a.rows[object.ID] = make(Row, len(object.Views))
-	}
-	a.rows[object.ID][v.Camera] = Tile{v, slices.Clone(scores), mask}
 }
 
-// Write draws one sheet a class into folder and returns the paths.
-func (a *Album) Write(folder string, fit dataset.Fit, size int, scale heatmap.Scale) ([]string, error) {
+// Write draws one sheet per class into folder, under the name that name gives it, and returns the paths.
+func (a *Album) Write(folder string, name func(class string) string, scale heatmap.Scale) ([]string, error) {
 	var paths []string
 	for _, class := range a.classes {
-		var rows []Row
+		var objects [][]Tile
 		for _, id := range a.chosen[class] {
-			rows = append(rows, a.rows[id])
+			if len(a.views[id]) > 0 { // else its images could not be read
+				objects = append(objects, a.views[id])
+			}
 		}
-		if rows == nil {
+		if objects == nil {
 			continue
 		}
-		sheet, err := Sheet(rows, fit, size, scale)
-		if err != nil {
-			return paths, err
-		}
-		path := filepath.Join(folder, class+".png")
-		if err := Write(path, sheet); err != nil {
+		path := filepath.Join(folder, name(class)+".png")
+		if err := write(path, sheet(objects, scale)); err != nil {
 			return paths, err
 		}
 		paths = append(paths, path)

@@ -29,7 +29,7 @@ type kind struct {
 type candidate struct {
 	id    string
 	score float64
-	row   Row
+	views []Tile
 }
 
 // Exhibit is one object of the gallery; a line of gallery.jsonl.
@@ -75,34 +75,25 @@ func (g *Gallery) Wants(object *dataset.Object, score float64) bool {
 	return slices.ContainsFunc(g.kinds[k], same)
 }
 
-// Add takes the map of one picture of an object that is wanted.
-func (g *Gallery) Add(v dataset.View, object *dataset.Object, scores []float32, mask []bool) {
+// Add takes the views of an object; it keeps those of wanted objects.
+func (g *Gallery) Add(object *dataset.Object, views []Tile) {
 	for _, c := range g.kinds[kind{object.Class, object.Defective()}] {
-		if c.id != object.ID {
-			continue
+		if c.id == object.ID {
+			c.views = views
 		}
-		if c.row == nil {
-			c.row = make(Row, len(object.Views))
-		}
-		c.row[v.Camera] = Tile{v, slices.Clone(scores), mask}
 	}
 }
 
-// Draw returns the exhibits of all classes, of each the defective objects first
-// and the worst first, in pictures of size x size pixels. Colour gives the place
-// of a score of a class among the colours: 0 and below is black, 1 and above the
-// brightest.
-func (g *Gallery) Draw(fit dataset.Fit, size int, calibrated bool, colour func(class string, score float32) float32) ([]Exhibit, error) {
+// Exhibits draws the objects of all classes, of each the defective ones first and the worst first. Value gives the place
+// of a score of a class among the colours: 0 and below is black, 1 and above the brightest.
+func (g *Gallery) Exhibits(calibrated bool, value func(class string, score float32) float32) ([]Exhibit, error) {
 	var out []Exhibit
 	for _, class := range g.classes {
 		for _, defective := range []bool{true, false} {
 			for _, c := range g.kinds[kind{class, defective}] {
 				e := Exhibit{Class: class, Object: c.id, Calibrated: calibrated}
-				for _, tile := range c.row {
-					if !tile.View.Present() {
-						continue
-					}
-					p, err := plate(tile, fit, size, func(v float32) float32 { return colour(class, v) })
+				for _, tile := range c.views {
+					p, err := plate(tile, func(v float32) float32 { return value(class, v) })
 					if err != nil {
 						return nil, err
 					}
@@ -115,25 +106,16 @@ func (g *Gallery) Draw(fit dataset.Fit, size int, calibrated bool, colour func(c
 	return out, nil
 }
 
-// plate draws one view: the picture, its map, and the picture in gray with its
-// defect filled in.
-func plate(tile Tile, fit dataset.Fit, size int, colour func(float32) float32) (Plate, error) {
-	img, err := shown(tile.View, fit, size)
-	if err != nil {
-		return Plate{}, err
+// plate draws one view: the image, its map, and the image in gray with its defect filled in.
+func plate(t Tile, value func(float32) float32) (p Plate, err error) {
+	p.Camera = t.Camera
+	if p.Image, err = jpegOf(t.Image); err != nil {
+		return p, err
 	}
-	p := Plate{Camera: tile.View.Camera + 1}
-	values := make([]float32, len(tile.Scores))
-	for i, v := range tile.Scores {
-		values[i] = min(1, max(0, colour(v)))
+	if p.Map, err = jpegOf(t.blend(value)); err != nil || !slices.Contains(t.Mask, true) {
+		return p, err
 	}
-	p.Image, err = jpegOf(img)
-	if err == nil {
-		p.Map, err = jpegOf(heatmap.Blend(img, values, tile.Mask))
-	}
-	if err == nil && slices.Contains(tile.Mask, true) {
-		p.Mask, err = jpegOf(heatmap.Draw(img, nil, func(i int, pixel color.RGBA) color.RGBA { return marked(pixel, tile.Mask[i]) }))
-	}
+	p.Mask, err = jpegOf(heatmap.Draw(t.Image, nil, func(i int, pixel color.RGBA) color.RGBA { return marked(pixel, t.Mask[i]) }))
 	return p, err
 }
 

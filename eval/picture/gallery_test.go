@@ -4,37 +4,27 @@ import (
 	"bytes"
 	"fmt"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"image/png"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/heatmap"
 )
 
 // parts are objects of two classes whose scores fall with their number; every
 // second one is defective in its first view.
-func parts(t *testing.T, n int) ([]dataset.Object, map[string]float64) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "part.png")
-	img := image.NewGray(image.Rect(0, 0, 40, 40))
-	for i := range img.Pix {
-		img.Pix[i] = uint8(i % 200)
-	}
-	var file bytes.Buffer
-	if err := png.Encode(&file, img); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, file.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+func parts(n int) ([]dataset.Object, map[string]float64) {
 	var objects []dataset.Object
 	scores := map[string]float64{}
 	for i := range n {
-		o := dataset.Object{Class: []string{"a", "b"}[i/2%2], ID: fmt.Sprintf("%03d", i), Views: []dataset.View{{Path: path}, {Camera: 1}, {Camera: 2, Path: path}}}
+		o := dataset.Object{Class: []string{"a", "b"}[i/2%2], ID: fmt.Sprintf("%03d", i), Views: []dataset.View{{Path: "x"}, {Camera: 1}, {Camera: 2, Path: "x"}}}
 		if i%2 == 1 {
 			o.Views[0].Code = "dent"
 		}
@@ -46,7 +36,7 @@ func parts(t *testing.T, n int) ([]dataset.Object, map[string]float64) {
 
 // TestGallery asks about objects in several orders: the same are kept.
 func TestGallery(t *testing.T) {
-	objects, scores := parts(t, 48)
+	objects, scores := parts(48)
 	const size = 16
 	var first []Exhibit
 	for seed := range uint64(3) {
@@ -59,13 +49,13 @@ func TestGallery(t *testing.T) {
 			}
 			mask := make([]bool, size*size)
 			mask[5] = o.Defective()
-			for _, v := range o.Views {
-				if v.Present() {
-					g.Add(v, o, make([]float32, size*size), mask)
-				}
+			var tiles []Tile
+			for _, camera := range []int{1, 3} {
+				tiles = append(tiles, Tile{camera, grays(size), make([]float32, size*size), mask})
 			}
+			g.Add(o, tiles)
 		}
-		have, err := g.Draw(dataset.Fit{Resize: 20, Crop: 16}, size, true, func(string, float32) float32 { return 0.5 })
+		have, err := g.Exhibits(true, func(string, float32) float32 { return 0.5 })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,12 +71,21 @@ func TestGallery(t *testing.T) {
 		if first == nil {
 			first = have
 		} else if !slices.EqualFunc(have, first, func(a, b Exhibit) bool { return bytes.Equal(a.Views[0].Map, b.Views[0].Map) }) {
-			t.Error("pictures depend on the order")
+			t.Error("images depend on the order")
 		}
 	}
 }
 
-// checkPlates decodes the pictures of an exhibit, whose second camera is absent.
+// grays is an image of size x size pixels.
+func grays(size int) *image.RGBA {
+	img := image.NewRGBA(image.Rect(0, 0, size, size))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i/4%200) | 255*uint8(i%4/3)
+	}
+	return img
+}
+
+// checkPlates decodes the images of an exhibit, whose second camera is absent.
 func checkPlates(t *testing.T, e Exhibit, size int) {
 	t.Helper()
 	if len(e.Views) != 2 || e.Views[0].Camera != 1 || e.Views[1].Camera != 3 {
@@ -121,5 +120,37 @@ func TestFewObjectsOfManyClasses(t *testing.T) {
 		if g := NewGallery(&dataset.Set{Classes: make([]string, classes)}); g.each != want {
 			t.Errorf("%d classes: have %d objects of each, want %d", classes, g.each, want)
 		}
+	}
+}
+
+// TestAlbum has a chosen object of which only the third camera's image could be read, and one of which none could.
+func TestAlbum(t *testing.T) {
+	objects, _ := parts(4)
+	a := NewAlbum(&dataset.Set{Classes: []string{"a", "b"}, Test: objects})
+	const size = 16
+	for i := range objects {
+		if o := &objects[i]; o.Class == "a" && a.Wants(o) {
+			a.Add(o, []Tile{{3, grays(size), make([]float32, size*size), nil}}[:1-i])
+		}
+	}
+	folder := t.TempDir()
+	paths, err := a.Write(folder, strings.ToUpper, heatmap.Scale{High: 1})
+	if err != nil || len(paths) != 1 || paths[0] != filepath.Join(folder, "A.png") {
+		t.Fatalf("have %q, error %v, want one sheet", paths, err)
+	}
+	text, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := png.Decode(bytes.NewReader(text))
+	if err != nil || img.Bounds() != image.Rect(0, 0, 3*(size+gap)+gap, 2*(size+gap)+2*gap) {
+		t.Fatalf("have %v, error %v, want three columns and two lines", img.Bounds(), err)
+	}
+	at := 2*(size+gap) + gap
+	if have := color.RGBAModel.Convert(img.At(at+3, gap)); have != grays(size).At(3, 0) {
+		t.Errorf("third camera: have %v, want its pixel", have)
+	}
+	if have := color.RGBAModel.Convert(img.At(gap, gap)); have != background {
+		t.Errorf("first camera: have %v, want the background", have)
 	}
 }

@@ -27,7 +27,7 @@ func BenchmarkClass(b *testing.B) {
 	if folder == "" {
 		b.Skip("MVAG_BENCH_MAPS names no folder of maps")
 	}
-	s, err := open(folder + "/bench")
+	s, err := open(folder, "bench")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -105,11 +105,11 @@ func ratios(b *testing.B, path string, seconds, used float64) {
 func load(b *testing.B, s *source) (objects [][]View, pixels int) {
 	// Outside the heap, so that the collector does not take the maps as a reason
 	// to be lazy.
-	memory, err := unix.Mmap(-1, 0, 4*len(s.rows)*s.maps.Row(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	memory, err := unix.Mmap(-1, 0, 4*len(s.rows)*s.height*s.width, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		b.Fatal(err)
 	}
-	all := unsafe.Slice((*float32)(unsafe.Pointer(&memory[0])), len(s.rows)*s.maps.Row())
+	all := unsafe.Slice((*float32)(unsafe.Pointer(&memory[0])), len(s.rows)*s.height*s.width)
 	for i := range s.rows {
 		row, err := s.maps.Read(i, nil)
 		if err != nil {

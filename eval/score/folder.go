@@ -12,7 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"mvag-torch/eval/metric"
 	"mvag-torch/eval/report"
@@ -44,12 +45,9 @@ type protocol struct {
 // name. Errors name the file. Progress is called with the number of images
 // scored, one call at a time.
 func Folder(ctx context.Context, folder string, opt Options, progress func(class string, done, total int)) (Found, error) {
-	paths, err := filepath.Glob(filepath.Join(escape(folder), "*"+MapsSuffix))
+	entries, err := os.ReadDir(folder) // by name
 	if err != nil {
 		return Found{}, err
-	}
-	if len(paths) == 0 {
-		return Found{}, fmt.Errorf("%s: have no file *%s", folder, MapsSuffix)
 	}
 	var classes []*source
 	defer func() {
@@ -58,13 +56,20 @@ func Folder(ctx context.Context, folder string, opt Options, progress func(class
 		}
 	}()
 	total := 0
-	for _, path := range paths {
-		s, err := open(strings.TrimSuffix(path, MapsSuffix))
+	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), MapsSuffix)
+		if !ok {
+			continue
+		}
+		s, err := open(folder, name)
 		if err != nil {
 			return Found{}, err
 		}
 		classes = append(classes, s)
 		total += len(s.rows)
+	}
+	if len(classes) == 0 {
+		return Found{}, fmt.Errorf("%s: have no file *%s", folder, MapsSuffix)
 	}
 	p := protocol{
 		Data: "maps", MaskRule: "not zero", ImageScore: "as given, else mean of the top fraction of map pixels", Top: opt.Top,
@@ -88,11 +93,6 @@ func Folder(ctx context.Context, folder string, opt Options, progress func(class
 	return out, nil
 }
 
-// escape makes a path a pattern that matches it.
-func escape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
-}
-
 // row is what a table says of a image; all of it may be missing.
 type row struct {
 	Object string         `json:"object"`
@@ -111,9 +111,10 @@ type source struct {
 	rows          []row
 }
 
-// open opens the files that begin with prefix.
-func open(prefix string) (*source, error) {
-	s := &source{name: filepath.Base(prefix)}
+// open opens the files of a class in folder, whose names begin with name.
+func open(folder, name string) (*source, error) {
+	s := &source{name: className(name)}
+	prefix := filepath.Join(folder, name)
 	var err error
 	if s.maps, err = npy.Open(prefix + MapsSuffix); err != nil {
 		return nil, err
@@ -314,21 +315,15 @@ func (s *source) mask(i int) ([]bool, error) {
 	return mask, nil
 }
 
-// Each calls work for 0..n-1 on all processors, until the first error.
+// Each calls work for 0..n-1 on all CPUs, until the first error.
 func Each(ctx context.Context, n int, work func(i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := next.Add(1); i <= int64(n) && ctx.Err() == nil; i = next.Add(1) {
-				if err := work(int(i - 1)); err != nil {
-					cancel(err)
-				}
-			}
-		})
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := 0; i < n && within.Err() == nil; i++ {
+		group.Go(func() error { return work(i) })
 	}
-	wg.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
 	return context.Cause(ctx)
 }

@@ -1,6 +1,7 @@
 package score
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -158,8 +159,9 @@ func write(t *testing.T, folder, class string, maps [][]float32, masks [][]bool,
 			t.Fatal(err)
 		}
 	}
-	a.Close()
-	b.Close()
+	if err := cmp.Or(a.Commit(), b.Commit()); err != nil {
+		t.Fatal(err)
+	}
 	if table != nil {
 		if err := os.WriteFile(filepath.Join(folder, class+TableSuffix), []byte(strings.Join(table, "\n")+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -185,7 +187,7 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	maps, masks := noise(6)
-	write(t, folder, "plain", maps, masks)
+	write(t, folder, "p%2Fx", maps, masks)
 	write(t, folder, "table", maps, masks, `{"object":"a","camera":1,"label":1,"defect":"AK","score":3}`, `{"object":"b","label":1,"score":2}`,
 		`{"object":"a","camera":2,"label":1,"score":5,"more":1}`, `{"score":1}`, `{"score":"Infinity"}`, `{"label":0,"score":0}`)
 	last := 0
@@ -194,7 +196,7 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	classes := found.Results.Classes
-	if len(classes) != 2 || last != 12 || classes[0].Name != "plain" || classes[0].Objects != 6 || classes[0].Defective != 3 {
+	if len(classes) != 2 || last != 12 || classes[0].Name != "p/x" || classes[0].Objects != 6 || classes[0].Defective != 3 {
 		t.Fatalf("have %+v, %d images", classes, last)
 	}
 	// "b" is labelled and has no mask, row 4 has a mask and no label.
@@ -206,6 +208,23 @@ func TestFolder(t *testing.T) {
 	}
 	if found.Objects[6].Max != 5 || !math.IsInf(float64(found.Images[11-1].Score), 1) {
 		t.Errorf("have %+v", found.Images[6:])
+	}
+}
+
+// TestFileName: every class has a file of its own, in the folder, and comes back from its name.
+func TestFileName(t *testing.T) {
+	seen := map[string]bool{}
+	for _, class := range []string{"gear", "a b", "änderung", "x/y", `x\y`, "x%2Fy", "..", ".", ".hidden", "a*b", "[1]", "%", "100%25"} {
+		name := FileName(class)
+		if seen[name] || name != filepath.Base(name) || strings.HasPrefix(name, ".") || className(name) != class {
+			t.Errorf("%q: have file %q of class %q", class, name, className(name))
+		}
+		seen[name] = true
+	}
+	for _, foreign := range []string{"100%", "a%20b", "%zz"} { // of another program
+		if className(foreign) != foreign {
+			t.Errorf("%q: have class %q", foreign, className(foreign))
+		}
 	}
 }
 

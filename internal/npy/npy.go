@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/safetensors"
 )
 
@@ -62,6 +63,8 @@ type File struct {
 	f     *os.File
 	start int64 // of the data
 	row   int   // elements
+
+	created bool // by Create
 }
 
 // Open reads the header of an array. Errors name the file.
@@ -160,9 +163,6 @@ func (a *File) setRow() error {
 	return nil
 }
 
-// Row is the number of elements of a row.
-func (a *File) Row() int { return a.row }
-
 // Read returns row i as float32, into dst where it has room; float64 is rounded.
 func (a *File) Read(i int, dst []float32) ([]float32, error) {
 	size := int64(a.row) * a.DType.Size()
@@ -192,8 +192,17 @@ func (a *File) Read(i int, dst []float32) ([]float32, error) {
 	return dst, err
 }
 
-// Close closes the file.
-func (a *File) Close() error { return a.f.Close() }
+// Close closes the file; one that was created and not committed is removed.
+func (a *File) Close() error {
+	if a.created {
+		atomicfile.Discard(a.f)
+		return nil
+	}
+	return a.f.Close()
+}
+
+// Commit gives a file that was created its name, once all rows are written.
+func (a *File) Commit() error { return atomicfile.Commit(a.f, a.Path) }
 
 // header is the head of a file of version 1.
 func header(d DType, shape []int) []byte {
@@ -210,15 +219,14 @@ func Encode(values []float32, shape ...int) []byte {
 	return out
 }
 
-// Create writes the header of an array of float16 or bool; every row must be
-// written before Close. What is left of an earlier file is gone.
+// Create begins an array of float16 or bool. It appears at path with Commit, when every row is written.
 func Create(path string, d DType, shape ...int) (*File, error) {
-	f, err := os.Create(path)
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return nil, err
 	}
 	head := header(d, shape)
-	a := &File{Path: path, DType: d, Shape: shape, f: f, start: int64(len(head))}
+	a := &File{Path: path, DType: d, Shape: shape, f: f, start: int64(len(head)), created: true}
 	err = a.setRow()
 	if err == nil {
 		_, err = f.Write(head)
@@ -227,7 +235,7 @@ func Create(path string, d DType, shape ...int) (*File, error) {
 		err = f.Truncate(a.start + int64(shape[0])*int64(a.row)*d.Size())
 	}
 	if err != nil {
-		f.Close()
+		a.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return a, nil

@@ -27,9 +27,13 @@ func TestWriteAndRead(t *testing.T) {
 	if err := a.WriteFloats(0, make([]float32, 5)); err == nil || !strings.Contains(err.Error(), "have 10 bytes, want 8") {
 		t.Errorf("long row: have %v, want an error", err)
 	}
-	if err := a.Close(); err != nil {
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("before Commit: have a file (%v)", err)
+	}
+	if err := a.Commit(); err != nil {
 		t.Fatal(err)
 	}
+	a.Close() // does nothing any more
 	b, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +57,9 @@ func TestBools(t *testing.T) {
 	if err := a.WriteBools(1, []bool{true, false, true}); err != nil {
 		t.Fatal(err)
 	}
-	a.Close()
+	if err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
 	b, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -151,8 +157,8 @@ func FuzzOpen(f *testing.F) {
 		}
 		defer a.Close()
 		if a.Shape[0] > 0 {
-			if row, err := a.Read(0, nil); err != nil || len(row) != a.Row() {
-				t.Fatalf("have %d of %d elements, %v", len(row), a.Row(), err)
+			if row, err := a.Read(0, nil); err != nil || len(row) != a.row {
+				t.Fatalf("have %d of %d elements, %v", len(row), a.row, err)
 			}
 		}
 	})

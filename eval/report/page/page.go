@@ -4,15 +4,15 @@
 package page
 
 import (
-	"bytes"
 	_ "embed" // the page's parts
 	"fmt"
 	"html/template"
+	"io"
 	"path/filepath"
 	"strings"
 
 	"mvag-torch/configs"
-	"mvag-torch/eval/report"
+	"mvag-torch/internal/atomicfile"
 )
 
 var (
@@ -66,11 +66,7 @@ func Write(path, folder, model, version string) error {
 		return err
 	}
 	v.Version = version
-	var out bytes.Buffer
-	if err := layout.Execute(&out, v); err != nil {
-		return err
-	}
-	return report.Replace(path, out.Bytes())
+	return atomicfile.Write(path, func(w io.Writer) error { return layout.Execute(w, v) })
 }
 
 // view gathers what there is to show.
