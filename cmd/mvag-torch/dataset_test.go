@@ -35,7 +35,7 @@ func drawing(t *testing.T, path string, number int) {
 	}
 }
 
-// TestOwnFolders: a user's good and bad pictures, one view, without masks, are
+// TestOwnFolders: a user's good and bad images, one view, without masks, are
 // checked, trained on and evaluated; the metrics of pixels are null, the others
 // stand.
 func TestOwnFolders(t *testing.T) {
@@ -80,13 +80,13 @@ func TestOwnFolders(t *testing.T) {
 			t.Errorf("%s: have %v, want null", name, value)
 		}
 	}
-	for _, name := range []string{"I-AUROC", "I-AP", "I-F1max", "S-AUROC", "pictures", "defective"} {
+	for _, name := range []string{"I-AUROC", "I-AP", "I-F1max", "S-AUROC", "images", "defective"} {
 		if cup[name] == nil {
 			t.Errorf("%s: have null, want a number", name)
 		}
 	}
-	if cup["pictures"] != 4.0 || cup["defective"] != 2.0 {
-		t.Errorf("have %v pictures, %v of them defective, want 4 and 2", cup["pictures"], cup["defective"])
+	if cup["images"] != 4.0 || cup["defective"] != 2.0 {
+		t.Errorf("have %v images, %v of them defective, want 4 and 2", cup["images"], cup["defective"])
 	}
 }
 
