@@ -90,12 +90,11 @@ type SetCheck struct {
 // an error means that the context ended.
 func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
 	fit.Scaled = false // report the sizes of the files
-	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly}}
+	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly, Total: newCounts()}}
 	byClass := map[string]*ClassCheck{}
 	c.report.Classes = make([]ClassCheck, len(set.Classes))
 	for i, class := range set.Classes {
-		c.report.Classes[i] = ClassCheck{Class: class, Findings: map[Finding][]string{},
-			Counts: Counts{Codes: map[string]int{}, Sizes: map[string]int{}}}
+		c.report.Classes[i] = ClassCheck{Class: class, Findings: map[Finding][]string{}, Counts: newCounts()}
 		byClass[class] = &c.report.Classes[i]
 	}
 	for _, split := range []struct {
@@ -105,6 +104,8 @@ func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck,
 		for i := range split.objects {
 			o := &split.objects[i]
 			byClass[o.Class].count(o, split.train)
+			byClass[o.Class].index(o, split.train)
+			c.report.Total.count(o, split.train)
 			c.work = append(c.work, work{object: o, class: byClass[o.Class], train: split.train})
 		}
 	}
@@ -117,10 +118,12 @@ func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck,
 	return c.report, nil
 }
 
+func newCounts() Counts { return Counts{Codes: map[string]int{}, Sizes: map[string]int{}} }
+
 // count counts an object as the index describes it.
-func (c *ClassCheck) count(o *Object, train bool) {
+func (c *Counts) count(o *Object, train bool) {
 	c.Objects++
-	c.Views = len(o.Views)
+	c.Views = max(c.Views, len(o.Views))
 	if o.Defective() {
 		c.DefectiveObjects++
 	}
@@ -130,22 +133,30 @@ func (c *ClassCheck) count(o *Object, train bool) {
 	}
 	*objects++
 	for _, v := range o.Views {
-		if !v.Present() {
-			c.add(MissingViews, MissingView{o.ID, v.Camera}.String())
+		switch {
+		case !v.Present():
 			continue
+		case v.Defective():
+			c.Defective++
+			c.Codes[v.Code]++
+		default:
+			c.Good++
 		}
 		c.Images++
 		*images++
-		if !v.Defective() {
-			c.Good++
-			continue
+	}
+}
+
+// index adds the problems that the index shows.
+func (c *ClassCheck) index(o *Object, train bool) {
+	for _, v := range o.Views {
+		if !v.Present() {
+			c.add(MissingViews, MissingView{o.ID, v.Camera}.String())
 		}
-		c.Defective++
-		c.Codes[v.Code]++
-		if train {
+		if v.Defective() && train {
 			c.add(Contaminated, printable(v.Path))
 		}
-		if v.Mask == "" {
+		if v.Defective() && v.Mask == "" {
 			c.add(NoMask, printable(v.Path))
 		}
 	}
@@ -271,6 +282,7 @@ func (c *check) finish(set *Set) {
 				continue
 			}
 			w.class.Sizes[v.size]++
+			c.report.Total.Sizes[v.size]++
 			twin, ok := trained[v.hash]
 			switch {
 			case w.train && !ok:
@@ -280,32 +292,7 @@ func (c *check) finish(set *Set) {
 			}
 		}
 	}
-	t := &c.report.Total
-	t.Codes, t.Sizes = map[string]int{}, map[string]int{}
-	for i := range c.report.Classes {
-		t.sum(c.report.Classes[i].Counts)
-	}
 	c.faults(set)
-}
-
-// sum adds the counts of a class.
-func (t *Counts) sum(c Counts) {
-	t.Objects += c.Objects
-	t.TrainObjects += c.TrainObjects
-	t.TestObjects += c.TestObjects
-	t.DefectiveObjects += c.DefectiveObjects
-	t.Images += c.Images
-	t.TrainImages += c.TrainImages
-	t.TestImages += c.TestImages
-	t.Good += c.Good
-	t.Defective += c.Defective
-	t.Views = max(t.Views, c.Views)
-	for code, n := range c.Codes {
-		t.Codes[code] += n
-	}
-	for size, n := range c.Sizes {
-		t.Sizes[size] += n
-	}
 }
 
 // faults lists why training or evaluation would stop.

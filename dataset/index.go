@@ -36,130 +36,67 @@ func (e indexEntry) mask() string {
 	return *e.MaskPath
 }
 
+// once is the JSON of a key that must not appear twice.
+type once json.RawMessage
+
+func (o *once) UnmarshalJSON(data []byte) error {
+	if *o != nil {
+		return errors.New("have a key twice, want it once")
+	}
+	*o = bytes.Clone(data)
+	return nil
+}
+
 // parseIndex reads an index file with the keys meta, train and test, each exactly once. Other top-level keys are
 // refused because they could be splits that would be ignored. Unknown keys inside meta and entries are annotations and
-// are skipped; whether required values are present is checked later. Errors give the byte offset.
+// are skipped; whether required values are present is checked later. Errors give the byte offset or the entry.
 func parseIndex(data []byte) (*index, error) {
-	p := indexParser{dec: json.NewDecoder(bytes.NewReader(data)), data: data}
-	var idx index
-	if err := p.open('{', "the index"); err != nil {
-		return nil, err
-	}
-	seen := map[string]bool{}
-	for p.dec.More() {
-		key, err := p.key()
-		if err != nil {
-			return nil, err
-		}
-		if seen[key] {
-			return nil, p.errorf("key %q: have it twice, want it once", key)
-		}
-		seen[key] = true
-		switch key {
-		case "meta":
-			err = p.value(&idx.Meta, "meta")
-		case "train":
-			idx.Train, err = p.entries(key)
-		case "test":
-			idx.Test, err = p.entries(key)
-		default:
-			err = p.errorf(`unknown key %q, want "meta", "train" and "test"`, key)
-		}
-		if err != nil {
-			return nil, err
+	var raw struct{ Meta, Train, Test once }
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&raw)
+	if err == nil {
+		if _, after := dec.Token(); after != io.EOF {
+			err = errors.New("have data after the end of the index")
 		}
 	}
-	if err := p.close(); err != nil {
-		return nil, err
-	}
-	for _, key := range []string{"meta", "train", "test"} {
-		if !seen[key] {
-			return nil, fmt.Errorf("no key %q", key)
-		}
-	}
-	return &idx, nil
-}
-
-// indexParser adds byte offsets to the errors of a JSON decoder.
-type indexParser struct {
-	dec  *json.Decoder
-	data []byte
-}
-
-func (p *indexParser) errorf(format string, args ...any) error {
-	return fmt.Errorf("byte %d: %w", p.dec.InputOffset(), fmt.Errorf(format, args...))
-}
-
-// fail describes an error of the decoder that occurred while reading what.
-func (p *indexParser) fail(what string, err error) error {
 	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("truncated at byte %d, in %s: %w", len(p.data), what, io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("truncated at byte %d: %w", len(data), io.ErrUnexpectedEOF)
 	case errors.As(err, &syntax):
-		// The decoder does not count bytes when it reads tokens. Parsing everything again gives the offset of the same
-		// error.
-		errors.As(json.Unmarshal(p.data, new(json.RawMessage)), &syntax)
-		return fmt.Errorf("byte %d, in %s: %w", syntax.Offset, what, syntax)
-	case errors.As(err, &kind):
-		return p.errorf("%s: have a %s in %q, want a %s", what, kind.Value, kind.Field, kind.Type)
+		return nil, fmt.Errorf("byte %d: %w", syntax.Offset, err)
+	case err != nil:
+		return nil, fmt.Errorf(`want one JSON object with "meta", "train" and "test": %w`, err)
 	}
-	return p.errorf("%s: %w", what, err)
-}
-
-// open reads the opening delimiter of what.
-func (p *indexParser) open(want json.Delim, what string) error {
-	token, err := p.dec.Token()
-	if err != nil {
-		return p.fail(what, err)
+	idx := new(index)
+	if raw.Meta == nil {
+		return nil, errors.New(`have no key "meta"`)
 	}
-	if token != want {
-		return p.errorf("%s: have %v, want %q", what, token, want.String())
+	if err := json.Unmarshal(raw.Meta, &idx.Meta); err != nil {
+		return nil, fmt.Errorf("meta: %w", err)
 	}
-	return nil
-}
-
-func (p *indexParser) key() (string, error) {
-	token, err := p.dec.Token()
-	if err != nil {
-		return "", p.fail("the index", err)
-	}
-	return token.(string), nil // the decoder accepts only strings as keys
-}
-
-func (p *indexParser) value(v any, what string) error {
-	if err := p.dec.Decode(v); err != nil {
-		return p.fail(what, err)
-	}
-	return nil
-}
-
-func (p *indexParser) entries(split string) ([]indexEntry, error) {
-	if err := p.open('[', split); err != nil {
+	if idx.Train, err = parseEntries("train", raw.Train); err != nil {
 		return nil, err
 	}
-	entries := []indexEntry{}
-	for p.dec.More() {
-		var e indexEntry
-		if err := p.value(&e, fmt.Sprintf("%s[%d]", split, len(entries))); err != nil {
-			return nil, err
-		}
-		entries = append(entries, e)
-	}
-	if _, err := p.dec.Token(); err != nil {
-		return nil, p.fail(split, err)
-	}
-	return entries, nil
+	idx.Test, err = parseEntries("test", raw.Test)
+	return idx, err
 }
 
-// close reads the end of the index, which must be the end of the file.
-func (p *indexParser) close() error {
-	if _, err := p.dec.Token(); err != nil {
-		return p.fail("the index", err)
+// parseEntries reads the entries of a split one by one, so that errors can name them.
+func parseEntries(split string, data once) ([]indexEntry, error) {
+	if data == nil || string(data) == "null" {
+		return nil, fmt.Errorf("have no key %q or null, want a list", split)
 	}
-	if _, err := p.dec.Token(); err != io.EOF {
-		return p.errorf("have data after the end of the index")
+	var list []json.RawMessage
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("%s: %w", split, err)
 	}
-	return nil
+	entries := make([]indexEntry, len(list))
+	for i := range list {
+		if err := json.Unmarshal(list[i], &entries[i]); err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", split, i, err)
+		}
+	}
+	return entries, nil
 }

@@ -64,7 +64,6 @@ type Loader struct {
 type pending struct {
 	batch *Batch
 	errs  []error // [S*V]
-	lost  []error // [S*V], errors of images left out
 	left  atomic.Int32
 	done  chan struct{} // closed when left reaches 0
 }
@@ -151,30 +150,36 @@ func (l *Loader) next() (*Batch, error) {
 		return nil, context.Cause(l.ctx)
 	}
 	<-l.slots
-	for _, err := range p.errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return p.batch, p.leaveOut(l.train)
+	return p.batch, p.leaveOut(l.opt.Source, l.train)
 }
 
 // leaveOut replaces objects with images that could not be read by copies without those images, as if the index did not
-// contain them. Which images are absent depends only on the files and moves no other object, so a resumed run sees the
-// same batches. A training batch needs at least one image.
-func (p *pending) leaveOut(train bool) error {
+// contain them, or returns the first error that stops the run. Which images are absent depends only on the files and
+// moves no other object, so a resumed run sees the same batches. A training batch needs at least one image.
+func (p *pending) leaveOut(source Source, train bool) error {
 	b := p.batch
-	for i, err := range p.lost {
+	var lost error
+	for i, err := range p.errs {
 		if err == nil {
 			continue
 		}
-		if train && !slices.Contains(b.Present, true) {
-			return fmt.Errorf("%w; no other image of this batch can be read either, and data.on_error: skip needs one", err)
-		}
 		o := *b.Objects[i/b.Views]
+		view := o.Views[i%b.Views]
+		if !source.Skip(view, err) {
+			return err
+		}
+		if lost == nil {
+			lost = err
+		}
+		size := len(b.Pixels) / len(p.errs)
+		clear(b.Pixels[i*size:][:size])
+		b.Present[i] = false
 		o.Views = slices.Clone(o.Views)
-		o.Views[i%b.Views] = View{Camera: o.Views[i%b.Views].Camera}
+		o.Views[i%b.Views] = View{Camera: view.Camera}
 		b.Objects[i/b.Views] = &o
+	}
+	if train && lost != nil && !slices.Contains(b.Present, true) {
+		return fmt.Errorf("%w; no other image of this batch can be read either, and data.on_error: skip needs one", lost)
 	}
 	return nil
 }
@@ -234,7 +239,6 @@ func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 		batch: &Batch{Index: k, Objects: objects, Views: l.views,
 			Pixels: l.pixels(n * size), Present: make([]bool, n)},
 		errs: make([]error, n),
-		lost: make([]error, n),
 		done: make(chan struct{}),
 	}
 	var tasks []task
@@ -269,13 +273,7 @@ func (l *Loader) pixels(n int) []uint8 {
 
 func (l *Loader) work() {
 	for t := range l.tasks {
-		switch _, _, err := l.opt.Source.Image(t.view, t.dst); {
-		case err != nil && l.opt.Source.Skip(t.view, err):
-			clear(t.dst)
-			t.lost[t.i], t.batch.Present[t.i] = err, false
-		default:
-			t.errs[t.i] = err
-		}
+		_, _, t.errs[t.i] = l.opt.Source.Image(t.view, t.dst)
 		if t.left.Add(-1) == 0 {
 			close(t.done)
 		}

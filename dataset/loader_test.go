@@ -10,11 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"syscall"
 	"testing"
-	"time"
+	"testing/synctest"
 )
 
 // objectsOf writes n objects of two views whose images are all different; object 1 lacks camera C2.
@@ -241,99 +240,81 @@ func TestLoaderBadImage(t *testing.T) {
 	}
 }
 
-// settle waits until no more than want goroutines are left.
-func settle(t *testing.T, want int) {
-	t.Helper()
-	for range 200 {
-		if runtime.NumGoroutine() <= want {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	buf := make([]byte, 1<<16)
-	t.Errorf("have %d goroutines, want %d:\n%s", runtime.NumGoroutine(), want, buf[:runtime.Stack(buf, true)])
-}
-
+// TestLoaderEnds: however a loader ends, Next says why, and no goroutine is left: synctest would panic.
 func TestLoaderEnds(t *testing.T) {
 	objects := objectsOf(t, 6)
-	before := runtime.NumGoroutine()
 	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Workers: 4, Prefetch: 2}
-
-	t.Run("close at once", func(t *testing.T) {
-		l := train(t, objects, opt)
-		l.Close()
-		if _, err := l.Next(); !errors.Is(err, errClosed) {
-			t.Errorf("have %v, want %v", err, errClosed)
-		}
-		l.Close()
-		settle(t, before+1) // the subtest's own
-	})
-	t.Run("close in the middle", func(t *testing.T) {
-		l := train(t, objects, opt)
-		for range 7 {
+	read := func(t *testing.T, l *Loader, n int) {
+		t.Helper()
+		for range n {
 			if _, err := l.Next(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		l.Close()
-		settle(t, before+1)
-	})
-	t.Run("cancel", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(context.Background())
-		l, err := NewTrainLoader(ctx, objects, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := l.Next(); err != nil {
-			t.Fatal(err)
-		}
-		cancel()
-		if _, err := l.Next(); !errors.Is(err, context.Canceled) {
-			t.Errorf("have %v, want %v", err, context.Canceled)
-		}
-		settle(t, before+1) // without Close
-		l.Close()
-		if _, err := l.Next(); !errors.Is(err, context.Canceled) {
-			t.Errorf("have %v after Close, want %v", err, context.Canceled)
-		}
-	})
-	t.Run("end of the list", func(t *testing.T) {
-		l := evaluate(t, objects, opt)
-		for range 3 {
-			if _, err := l.Next(); err != nil {
-				t.Fatal(err)
-			}
-		}
+	}
+	ends := func(t *testing.T, l *Loader, want error) {
+		t.Helper()
 		for range 2 {
-			if _, err := l.Next(); err != io.EOF {
-				t.Errorf("have %v, want %v", err, io.EOF)
+			if _, err := l.Next(); !errors.Is(err, want) {
+				t.Errorf("have %v, want %v", err, want)
 			}
 		}
-		settle(t, before+1) // without Close
-	})
+	}
+	for name, end := range map[string]func(t *testing.T){
+		"close at once": func(t *testing.T) {
+			l := train(t, objects, opt)
+			l.Close()
+			ends(t, l, errClosed)
+			l.Close()
+		},
+		"close in the middle": func(t *testing.T) {
+			l := train(t, objects, opt)
+			read(t, l, 7)
+			l.Close()
+		},
+		"cancel, without Close": func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			l, err := NewTrainLoader(ctx, objects, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read(t, l, 1)
+			cancel()
+			ends(t, l, context.Canceled)
+		},
+		"end of the list, without Close": func(t *testing.T) {
+			l := evaluate(t, objects, opt)
+			read(t, l, 3)
+			ends(t, l, io.EOF)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, end) })
+	}
 }
 
 // TestLoaderBound: with nobody reading, no more than Prefetch batches are decoded; recycled pixels are used again.
 func TestLoaderBound(t *testing.T) {
 	objects := objectsOf(t, 6)
-	l := train(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 1, Workers: 4, Prefetch: 3})
-	defer l.Close()
-	time.Sleep(20 * time.Millisecond)
-	if n := len(l.queue); n > 3 {
-		t.Errorf("have %d batches decoded ahead, want at most 3", n)
-	}
-	buffers := map[*uint8]bool{}
-	for range 50 {
-		b, err := l.Next()
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		l := train(t, objects, LoaderOptions{Source: Source{Fit: smallFit}, Objects: 1, Workers: 4, Prefetch: 3})
+		defer l.Close()
+		synctest.Wait()
+		if n := len(l.queue); n != 3 {
+			t.Errorf("have %d batches decoded ahead, want 3", n)
 		}
-		buffers[&b.Pixels[0]] = true
-		l.Recycle(b)
-	}
-	if len(buffers) > 3+2 {
-		t.Errorf("have %d buffers in use, want at most 5", len(buffers))
-	}
+		buffers := map[*uint8]bool{}
+		for range 50 {
+			b, err := l.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			buffers[&b.Pixels[0]] = true
+			l.Recycle(b)
+		}
+		if len(buffers) > 3+2 {
+			t.Errorf("have %d buffers in use, want at most 5", len(buffers))
+		}
+	})
 }
 
 // TestLoaderSkips: an image that cannot be read is as one that the index lacks, in every batch; without Skipped it is
