@@ -53,32 +53,6 @@ func TestWritePhoto(t *testing.T) {
 	writeFile(t, path, data)
 }
 
-func miniviewImage(b *testing.B) string {
-	return testdata.Shared(b, "miniview/realiad_256/gear/OK/S0001/gear_0001_OK_C1_20261124120000.jpg")
-}
-
-func BenchmarkImage(b *testing.B) {
-	for _, bb := range []struct {
-		name string
-		path string
-		fit  Fit
-	}{
-		{"photo1024/448/392", photo(b), Fit{Resize: 448, Crop: 392}},
-		{"miniview288/256/224", miniviewImage(b), Fit{Resize: 256, Crop: 224}},
-		{"miniview288/448/392", miniviewImage(b), Fit{Resize: 448, Crop: 392}},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
-			dst := make([]uint8, 3*bb.fit.Crop*bb.fit.Crop)
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := fitFile(bb.fit, bb.path, dst); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
 // BenchmarkOneCore takes an image from its file, decoded in the two ways, and from a cache;
 // third_party/bench_loader.py compares. The image is that of MVAG_BENCH_PICTURE, else the photograph above.
 func BenchmarkOneCore(b *testing.B) {
@@ -128,43 +102,4 @@ func cpuTime(b *testing.B) int64 {
 		b.Fatal(err)
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
-}
-
-// BenchmarkStages splits the time of the 1024 x 1024 image.
-func BenchmarkStages(b *testing.B) {
-	data, err := readFile(photo(b), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("decode", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := decode(data, false, maxPixels); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("resize", func(b *testing.B) {
-		r, err := decode(data, false, maxPixels)
-		if err != nil {
-			b.Fatal(err)
-		}
-		s, dst := new(scratch), make([]uint8, 3*392*392)
-		b.ReportAllocs()
-		for b.Loop() {
-			goldenFit.fit(s, r, dst)
-		}
-	})
-	b.Run("rows", func(b *testing.B) {
-		r, err := decode(data, false, maxPixels)
-		if err != nil {
-			b.Fatal(err)
-		}
-		line := make([]uint8, 3*r.w)
-		for b.Loop() {
-			for y := range r.h {
-				r.row(line, 0, r.w, y)
-			}
-		}
-	})
 }

@@ -195,22 +195,3 @@ func drawn(rows []string) *image.Gray {
 	}
 	return mask
 }
-
-// BenchmarkView is one image of 256 x 256.
-func BenchmarkView(b *testing.B) {
-	for i := range classes {
-		c := &classes[i]
-		b.Run(c.name, func(b *testing.B) {
-			o, err := drawObject(source(1, c.name), c, "", 256)
-			if err != nil {
-				b.Fatal(err)
-			}
-			v := newCanvas(256)
-			for b.Loop() {
-				if _, err := o.image(b.Context(), v, 1); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
