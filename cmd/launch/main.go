@@ -1,8 +1,7 @@
-// Command launch is what users know as mvag-torch: it finds LibTorch, checks
-// it, and becomes mvag-torch-core, the program proper, which lies beside it.
-// The dynamic loader starts the core only where it finds LibTorch; this
-// program is linked with nothing, and so can say what is wrong
-// (docs/adr/0002-a-launcher-finds-libtorch.md).
+// Command launch is installed as mvag-torch. It finds and checks LibTorch, then
+// executes mvag-torch-core, the actual program, in the same folder. The dynamic
+// loader cannot start the core without LibTorch; this program is statically linked
+// and can say what is wrong (docs/adr/0002-a-launcher-finds-libtorch.md).
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 // Set by the linker.
 var (
 	version = "development"
-	// built is the LibTorch that the core was built with.
+	// built is the folder of the LibTorch that the core was built with.
 	built string
 )
 
@@ -30,13 +29,11 @@ func main() {
 	os.Exit(launch(os.Args))
 }
 
-// launch becomes the core; it returns, with the exit code, only where it
-// cannot.
+// launch executes the core. It returns only if it cannot, with the exit code.
 func launch(args []string) int {
 	core, env, err := find()
 	if err == nil {
-		// On success this does not return: process number, signals and open
-		// files are the core's.
+		// On success this does not return: the core takes over the process.
 		err = fmt.Errorf("%s: %w", core, syscall.Exec(core, args, env))
 	}
 	if len(args) > 1 && args[1] == "doctor" {
@@ -46,8 +43,7 @@ func launch(args []string) int {
 	return 1
 }
 
-// find returns the core and the environment in which the loader finds
-// LibTorch.
+// find returns the core and an environment in which the loader finds LibTorch.
 func find() (core string, env []string, err error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -55,9 +51,9 @@ func find() (core string, env []string, err error) {
 	}
 	core = filepath.Join(filepath.Dir(exe), "mvag-torch-core")
 	if _, err := os.Stat(core); err != nil {
-		return "", nil, fmt.Errorf("%s: %w; it belongs beside mvag-torch: run make, or install both", core, cause(err))
+		return "", nil, fmt.Errorf("%s: %w; it belongs in the folder of mvag-torch: run make, or install both", core, cause(err))
 	}
-	dir, err := libtorch.Find(libtorch.Places(exe, built, os.Getenv))
+	dir, err := libtorch.Find(libtorch.Folders(exe, built, os.Getenv))
 	if err != nil {
 		return "", nil, fmt.Errorf("%w; %s", err, remedy)
 	}
@@ -72,7 +68,7 @@ func find() (core string, env []string, err error) {
 	return core, env, nil
 }
 
-// cause is err without the operation and path of an *fs.PathError.
+// cause returns err without the operation and path of an *fs.PathError.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {

@@ -28,27 +28,27 @@ func backboneCommand() *cli.Command {
 		Usage: "pretrained encoder weights",
 		Subcommands: []*cli.Command{{
 			Name:   "list",
-			Usage:  "list the architectures that the program computes, and which of them fetch has",
+			Usage:  "list the built-in architectures, and which of them fetch has",
 			Flags:  []cli.Flag{backboneJSON},
 			Action: func(c *cli.Context) error { return listBackbones(c.Bool("json")) },
 		}, {
 			Name:      "info",
-			Usage:     "tell what a file of weights is: architecture, layers, types, SHA-256, statistics of the input, the layers that will be used",
+			Usage:     "describe a weights file: architecture, layers, types, SHA-256, input statistics, layers that will be used",
 			ArgsUsage: "FILE",
 			Flags:     []cli.Flag{configFlag, setFlag, backboneJSON},
 			Action:    backboneInfo,
 		}, {
 			Name:      "convert",
-			Usage:     "write weights from a state dict (.pth), TorchScript, safetensors or ONNX as safetensors with timm's names",
+			Usage:     "convert a state dict (.pth), TorchScript, safetensors or ONNX to safetensors with timm's names",
 			ArgsUsage: "IN OUT.safetensors",
 			Action:    func(c *cli.Context) error { return convertBackbone(c.Args().Get(0), c.Args().Get(1)) },
 		}, {
 			Name:      "fetch",
-			Usage:     "fetch a DINOv2 backbone of timm from huggingface.co (or $HF_ENDPOINT), going on where an earlier try ended",
+			Usage:     "download a timm DINOv2 backbone from huggingface.co (or $HF_ENDPOINT), resuming an interrupted download",
 			ArgsUsage: "NAME",
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write; backbones/NAME.safetensors by default"},
-				&cli.StringFlag{Name: "sha256", Usage: "what the file has to have (`HEX`); the server's word by default"},
+				&cli.StringFlag{Name: "sha256", Usage: "expected SHA-256 (`HEX`); the server's by default"},
 			},
 			Action: fetchBackbone,
 		}},
@@ -79,12 +79,10 @@ func listBackbones(asJSON bool) error {
 	fmt.Fprintln(w, "name\tfamily\tpatch\tchannels\tblocks\theads\tregisters\tlayers by default\tfetch")
 	for _, a := range list {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n",
-			a.Name, a.Family, a.Patch, a.Dim, a.Depth, a.Heads, a.Registers, numbers(a.DefaultLayers()), a.Fetchable())
+			a.Name, a.Family, a.Patch, a.Dim, a.Depth, a.Heads, a.Registers, strings.Trim(fmt.Sprint(a.DefaultLayers()), "[]"), a.Fetchable())
 	}
 	return w.Flush()
 }
-
-func numbers(list []int) string { return strings.Trim(fmt.Sprint(list), "[]") }
 
 func printJSON(v any) error {
 	e := json.NewEncoder(os.Stdout)
@@ -149,7 +147,7 @@ func fetchBackbone(c *cli.Context) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	// A lost connection shows as silence; the whole may take hours.
+	// A timeout for the whole download would be wrong: it may take hours.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = time.Minute
 	var bar *progressbar.ProgressBar
@@ -168,12 +166,12 @@ func fetchBackbone(c *cli.Context) error {
 	var unknown *net.DNSError
 	switch {
 	case errors.As(err, &network) || errors.As(err, &unknown):
-		return fmt.Errorf("%w; the network seems closed: set HTTPS_PROXY, or HF_ENDPOINT to a mirror, or fetch the address elsewhere and copy the file to %s", err, out)
+		return fmt.Errorf("%w; the network seems closed: set HTTPS_PROXY, or HF_ENDPOINT to a mirror, or download the address elsewhere and copy the file to %s", err, out)
 	case err != nil:
 		return err
 	}
 	if r.Verified == "" {
-		fmt.Fprintf(os.Stderr, "%s: the server tells no SHA-256, so the file is not verified: compare the one below, or give --sha256\n", out)
+		fmt.Fprintf(os.Stderr, "%s: the server sent no SHA-256, so the file is not verified: compare the one below, or use --sha256\n", out)
 	} else {
 		fmt.Fprintf(os.Stderr, "%s: SHA-256 is %s\n", out, r.Verified)
 	}

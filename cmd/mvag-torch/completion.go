@@ -14,7 +14,7 @@ import (
 func completionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
-		Usage:     "print a script for bash, zsh or fish that completes commands and flags",
+		Usage:     "print a completion script for bash, zsh or fish",
 		ArgsUsage: "SHELL",
 		Description: "bash: source <(mvag-torch completion bash)\n" +
 			"zsh:  mvag-torch completion zsh > FOLDER/_mvag-torch, with FOLDER in $fpath\n" +
@@ -39,7 +39,7 @@ func completionCommand() *cli.Command {
 	}
 }
 
-// manCommand prints the man page, which make release packs.
+// manCommand prints the man page for make release.
 func manCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "man",
@@ -56,8 +56,11 @@ func manCommand() *cli.Command {
 	}
 }
 
-// node is a command, by its path ("" for the program, "/dataset/demo"), and
-// what may follow it.
+// The cli package's own completion runs the program at every tab, which would load
+// LibTorch each time. These scripts contain all words and run nothing.
+
+// node is a command, with its path ("" for the program, "/dataset/demo"), and the
+// words that may follow it.
 type node struct {
 	Path  string
 	Words []word
@@ -65,8 +68,7 @@ type node struct {
 
 type word struct{ Name, Usage string }
 
-// nodes lists the commands below path, and path itself, with commands and
-// flags.
+// nodes lists path and the commands below it, with their subcommands and flags.
 func nodes(path string, commands []*cli.Command, flags []cli.Flag) []node {
 	self := node{Path: path}
 	var below []node
@@ -96,8 +98,8 @@ func nodes(path string, commands []*cli.Command, flags []cli.Flag) []node {
 	return append([]node{self}, below...)
 }
 
-// completions are the scripts. Words are offered where they fit what is
-// typed, flags only after a dash; else files are.
+// completions are the scripts. They offer words with the prefix that is typed, flags
+// only after a dash, and otherwise files.
 var completions = template.Must(template.New("").Funcs(template.FuncMap{
 	"quote": func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" },
 	"pair": func(w word) string { // zsh separates a word from its description by a colon

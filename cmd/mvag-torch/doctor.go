@@ -19,7 +19,7 @@ import (
 func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
-		Usage: "examine the installation, and what a configuration needs; exit code 1 if anything will not work",
+		Usage: "check the installation, and what a configuration needs; exit code 1 if anything will not work",
 		Flags: []cli.Flag{ // the launcher has the same, see cmd/launch/doctor.go
 			configFlag, setFlag,
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
@@ -36,8 +36,8 @@ func doctorCommand() *cli.Command {
 	}
 }
 
-// runProbe runs the command probe as a process of its own: whatever ends it,
-// the doctor lives to tell.
+// runProbe runs the command probe in a process of its own, so that doctor can
+// report even a crash.
 func runProbe(ctx context.Context, cfg configs.Config) (p doctor.Probe, err error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -1,7 +1,7 @@
 // Command mvag-torch trains and evaluates MVAG-FL, multi-view attention guided
-// feature learning for industrial anomaly detection. One file a command; each
-// reads flags, calls and prints. Results go to stdout, all else to stderr; the
-// exit code is 0 when done, 1 on failure, 2 on wrong usage.
+// feature learning for industrial anomaly detection. Each command has one file,
+// which reads flags, calls packages and prints. Results go to stdout, everything
+// else to stderr. The exit code is 0 for success, 1 for failure, 2 for wrong usage.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 // version is set by the linker.
 var version = "development"
 
-// usageError is a fault of the command line or of the configuration.
+// usageError is a fault in the command line or the configuration.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 		Name:    "mvag-torch",
 		Usage:   "multi-view industrial anomaly detection: train, evaluate, explain",
 		Version: version,
-		// A comma in --set belongs to the value.
+		// A comma in --set is part of the value.
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Commands: []*cli.Command{trainCommand(), evalCommand(), metricsCommand(), predictCommand(), calibrateCommand(), reportCommand(), datasetCommand(), backboneCommand(), configCommand(), benchCommand(), doctorCommand(),
@@ -69,8 +69,8 @@ func run(ctx context.Context, args []string) error {
 	return app.RunContext(ctx, flagsFirst(app.Commands, args))
 }
 
-// flagsFirst moves the flags of a command before its arguments, since the cli
-// package stops reading flags at the first argument.
+// flagsFirst moves the flags of a command before its arguments, because package
+// cli stops parsing flags at the first argument.
 func flagsFirst(commands []*cli.Command, args []string) []string {
 	var flags []cli.Flag
 	i := 1
@@ -100,7 +100,7 @@ func flagsFirst(commands []*cli.Command, args []string) []string {
 	return append(ordered, rest...)
 }
 
-// takesValue reports whether the flag's value is the next argument.
+// takesValue reports whether the value of the flag is the next argument.
 func takesValue(flags []cli.Flag, name string) bool {
 	for _, f := range flags {
 		if d, ok := f.(cli.DocGenerationFlag); ok && d.TakesValue() && slices.Contains(f.Names(), name) {
@@ -110,7 +110,7 @@ func takesValue(flags []cli.Flag, name string) bool {
 	return false
 }
 
-// strict makes wrong flags and stray arguments usage errors of one line.
+// strict makes wrong flags and surplus arguments usage errors of one line.
 func strict(commands []*cli.Command) {
 	for _, command := range commands {
 		command.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
@@ -134,8 +134,8 @@ func strict(commands []*cli.Command) {
 	}
 }
 
-// arguments counts the words of a command's ArgsUsage. One with "…" stands for
-// one argument or more, in brackets for any number.
+// arguments counts the words of a command's ArgsUsage. A word with "…" stands for
+// one or more arguments, in brackets for any number.
 func arguments(usage string) int {
 	n := 0
 	for i := range usage {

@@ -1,8 +1,7 @@
-// Package libtorch finds the LibTorch that the program runs with, without
-// loading it.
+// Package libtorch finds the LibTorch to run with, without loading it.
 //
-// An installation is a folder laid out as the Python package torch: version.py
-// and the shared libraries in lib.
+// An installation is a folder with the layout of the Python package torch:
+// version.py, and the shared libraries in lib.
 package libtorch
 
 import (
@@ -16,25 +15,24 @@ import (
 	"strings"
 )
 
-// Version is the LibTorch that the program is written for, the same as in
+// Version is the LibTorch version that the program is written for, the same as in
 // third_party/libtorch.sh.
 const Version = "2.11.0"
 
-// linked are the libraries that the program is linked with.
+// linked are the libraries that the core is linked with.
 var linked = []string{"libtorch_cpu.so", "libc10.so"}
 
-// Places are where the environment and the layout of the program's files let
-// LibTorch be, most wanted first: in $MVAG_LIBTORCH alone where that is set;
-// else in libtorch/torch beside the folder bin of the program exe (a release),
-// where it was when the program was built ("" if that is not known), in the
-// user's cache.
-func Places(exe, built string, getenv func(string) string) []string {
+// Folders returns the folders in which to look for LibTorch, in order. If
+// $MVAG_LIBTORCH is set, it is the only one. Otherwise they are libtorch/torch
+// next to the folder of the executable exe (the layout of a release), the folder
+// that the core was built with ("" if unknown), and the user's cache.
+func Folders(exe, built string, getenv func(string) string) []string {
 	if set := getenv("MVAG_LIBTORCH"); set != "" {
 		return []string{set}
 	}
-	places := []string{filepath.Join(filepath.Dir(exe), "..", "libtorch", "torch")}
+	folders := []string{filepath.Join(filepath.Dir(exe), "..", "libtorch", "torch")}
 	if built != "" {
-		places = append(places, built)
+		folders = append(folders, built)
 	}
 	cache := getenv("MVAG_CACHE")
 	if cache == "" {
@@ -48,34 +46,34 @@ func Places(exe, built string, getenv func(string) string) []string {
 	}
 	if cache != "" {
 		if own := filepath.Join(cache, "libtorch-"+Version, "torch"); own != built {
-			places = append(places, own)
+			folders = append(folders, own)
 		}
 	}
-	return places
+	return folders
 }
 
-// Find returns the first of places that holds LibTorch of the right Version.
-// The error is one line: what is wrong with the first place that holds
-// anything, or all places where there is none.
-func Find(places []string) (dir string, err error) {
-	for _, place := range places {
-		place, absErr := filepath.Abs(place)
+// Find returns the first of folders that has LibTorch of this Version. The error is
+// one line: what is wrong with the first folder that exists, or, if none does, all
+// of them.
+func Find(folders []string) (dir string, err error) {
+	for _, folder := range folders {
+		folder, absErr := filepath.Abs(folder)
 		if absErr != nil {
 			return "", absErr
 		}
-		if _, absent := os.Stat(place); errors.Is(absent, fs.ErrNotExist) {
+		if _, absent := os.Stat(folder); errors.Is(absent, fs.ErrNotExist) {
 			continue
 		}
-		fault := check(place)
+		fault := check(folder)
 		if fault == nil {
-			return place, nil
+			return folder, nil
 		}
 		if err == nil {
 			err = fault
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("libtorch: have none in %s, want %s", strings.Join(places, ", "), Version)
+		err = fmt.Errorf("libtorch: have none in %s, want %s", strings.Join(folders, ", "), Version)
 	}
 	return "", err
 }
@@ -99,8 +97,8 @@ func check(dir string) error {
 
 var versionLine = regexp.MustCompile(`(?m)^__version__ = '([^'+]*)`)
 
-// VersionIn reads the version of the installation in dir from version.py,
-// without what follows a "+".
+// VersionIn reads the version of the installation in dir from version.py, without
+// the suffix after "+".
 func VersionIn(dir string) (string, error) {
 	name := filepath.Join(dir, "version.py")
 	text, err := os.ReadFile(name)
@@ -114,8 +112,8 @@ func VersionIn(dir string) (string, error) {
 	return string(m[1]), nil
 }
 
-// Environ returns the environment env with the libraries of the installation
-// in dir before all others.
+// Environ returns env with the libraries of the installation in dir first in
+// LD_LIBRARY_PATH.
 func Environ(env []string, dir string) []string {
 	const key = "LD_LIBRARY_PATH="
 	path := filepath.Join(dir, "lib")

@@ -77,7 +77,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestPlaces(t *testing.T) {
+func TestFolders(t *testing.T) {
 	const beside, own = "/opt/m/libtorch/torch", "mvag-torch/libtorch-" + Version + "/torch"
 	for name, test := range map[string]struct {
 		env   map[string]string
@@ -92,7 +92,7 @@ func TestPlaces(t *testing.T) {
 		"no home":        {nil, "", []string{beside}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			have := Places("/opt/m/bin/mvag-torch", test.built, func(key string) string { return test.env[key] })
+			have := Folders("/opt/m/bin/mvag-torch", test.built, func(key string) string { return test.env[key] })
 			if !slices.Equal(have, test.want) {
 				t.Errorf("have %q, want %q", have, test.want)
 			}

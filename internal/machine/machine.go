@@ -1,5 +1,5 @@
-// Package machine tells what the machine, or the control group that the process
-// is in, has to offer.
+// Package machine reports the memory and disk space of the machine, or of the
+// control group of the process.
 package machine
 
 import (
@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Size writes bytes as people do, in MB or GB of powers of ten.
+// Size formats a number of bytes in MB or GB, powers of ten.
 func Size[T int64 | uint64](bytes T) string {
 	if bytes < 1e9 {
 		return fmt.Sprintf("%.0f MB", float64(bytes)/1e6)
@@ -22,7 +22,7 @@ func Size[T int64 | uint64](bytes T) string {
 	return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
 }
 
-// Memory is in bytes; 0 where it is not known.
+// Memory is in bytes; 0 is unknown.
 type Memory struct{ Total, Free uint64 }
 
 // ReadMemory reads /proc/meminfo and the limit of the control group (version 2
@@ -42,7 +42,7 @@ func ReadMemory() Memory {
 	return m
 }
 
-// number reads a file that holds one number; 0 where there is none.
+// number reads a file with one number; 0 if there is none.
 func number(name string) uint64 {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -55,7 +55,7 @@ func number(name string) uint64 {
 	return n
 }
 
-// meminfo returns the bytes that a line of /proc/meminfo tells.
+// meminfo returns the value of a line of /proc/meminfo in bytes.
 func meminfo(key string) uint64 {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -70,8 +70,8 @@ func meminfo(key string) uint64 {
 	return 0
 }
 
-// DiskFree returns the bytes that may be written in dir, or in the nearest
-// folder above it that is there.
+// DiskFree returns the free space in bytes of dir, or of its nearest existing
+// parent.
 func DiskFree(dir string) (uint64, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -85,8 +85,7 @@ func DiskFree(dir string) (uint64, error) {
 	return s.Bavail * uint64(s.Bsize), nil
 }
 
-// Nearest is the folder dir, an absolute path, or the nearest above it that is
-// there.
+// Nearest returns dir, an absolute path, or its nearest existing parent.
 func Nearest(dir string) string {
 	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
