@@ -53,8 +53,8 @@ func TestWritePhoto(t *testing.T) {
 	writeFile(t, path, data)
 }
 
-// BenchmarkOneCore takes an image from its file, decoded in the two ways, and from a cache;
-// third_party/bench_loader.py compares. The image is that of MVAG_BENCH_PICTURE, else the photograph above.
+// BenchmarkOneCore reads an image from its file, decoded in both ways, and from a cache, for
+// third_party/bench_loader.py. The image is MVAG_BENCH_PICTURE, or else the photograph above.
 func BenchmarkOneCore(b *testing.B) {
 	path := os.Getenv("MVAG_BENCH_PICTURE")
 	if path == "" {
@@ -65,7 +65,7 @@ func BenchmarkOneCore(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	const copies = 64 // more pixels than a processor's cache holds
+	const copies = 64 // more pixels than the CPU cache has room for
 	for i := range copies {
 		writeFile(b, filepath.Join(root, "good", fmt.Sprintf("%d.jpg", i)), data)
 	}
@@ -95,7 +95,7 @@ func BenchmarkOneCore(b *testing.B) {
 	run("cache", set.Source)
 }
 
-// cpuTime is what this process has had of the processor, in nanoseconds.
+// cpuTime returns the CPU time of this process in nanoseconds.
 func cpuTime(b *testing.B) int64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

@@ -21,8 +21,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// cacheSet writes a set of n training objects and a defective test object, all of two views, as a table whose names are
-// odd, and returns its configuration.
+// cacheSet writes n training objects and a defective test object, each with two views and odd file names, as a table,
+// and returns the configuration.
 func cacheSet(t testing.TB, n int) configs.Data {
 	t.Helper()
 	root := t.TempDir()
@@ -47,7 +47,7 @@ func cacheSet(t testing.TB, n int) configs.Data {
 	return configs.Data{Format: "table", Root: root, Table: "list.csv", Views: 2, Resize: 8, Crop: 6, Cache: filepath.Join(t.TempDir(), "ca[c]he")}
 }
 
-// prepare prepares the set of cfg.
+// prepare prepares the data set of cfg.
 func prepare(t testing.TB, ctx context.Context, cfg configs.Data) (Preparation, *Skipped, error) {
 	t.Helper()
 	plain := cfg
@@ -61,7 +61,7 @@ func prepare(t testing.TB, ctx context.Context, cfg configs.Data) (Preparation, 
 	return plan, set.Source.Skipped, err
 }
 
-// opened opens a set with its cache.
+// opened opens a data set with its cache.
 func opened(t testing.TB, cfg configs.Data) *Set {
 	t.Helper()
 	set, err := Open(cfg)
@@ -74,14 +74,14 @@ func opened(t testing.TB, cfg configs.Data) *Set {
 	return set
 }
 
-// smallShards makes shards of two images for a test.
+// smallShards limits shards to two images.
 func smallShards(t testing.TB) {
 	before := shardBytes
 	shardBytes = 2 * align(3*6*6)
 	t.Cleanup(func() { shardBytes = before })
 }
 
-// sameSource compares everything of a set by two sources.
+// sameSource compares all images and masks of a set from two sources.
 func sameSource(t *testing.T, set *Set, a, b Source) {
 	t.Helper()
 	for _, o := range slices.Concat(set.Train, set.Test) {
@@ -113,7 +113,8 @@ func sameSource(t *testing.T, set *Set, a, b Source) {
 	}
 }
 
-// TestCache: a set reads the same from its cache, whatever its names; a second preparation has nothing to do.
+// TestCache: pixels from the cache equal those from files, whatever the file names. A second preparation has nothing to
+// do.
 func TestCache(t *testing.T) {
 	smallShards(t)
 	cfg := cacheSet(t, 3)
@@ -133,7 +134,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestCacheOfStrips: the parts of a strip are records of their own.
+// TestCacheOfStrips: the parts of a strip are separate records.
 func TestCacheOfStrips(t *testing.T) {
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, "nut/train/good/a.png"), pngBytes(t, texture(12, 6)))
@@ -166,8 +167,7 @@ func TestCacheLoader(t *testing.T) {
 	}
 }
 
-// TestPrepareResumes: a preparation that was stopped keeps its finished shards and goes on after them; what it was at
-// is gone.
+// TestPrepareResumes: an interrupted preparation keeps its complete shards, removes incomplete ones and continues.
 func TestPrepareResumes(t *testing.T) {
 	smallShards(t)
 	cfg := cacheSet(t, 5)
@@ -215,7 +215,7 @@ func leftOver(t *testing.T, dir string) {
 	}
 }
 
-// fullDisk is a writer that fails from its n-th call on, as a full disk makes it.
+// fullDisk fails from the n-th write on, like a full disk.
 type fullDisk struct {
 	io.WriterAt
 	left *atomic.Int32
@@ -228,7 +228,7 @@ func (d fullDisk) WriteAt(data []byte, at int64) (int, error) {
 	return d.WriterAt.WriteAt(data, at)
 }
 
-// TestPrepareFullDisk: wherever writing fails, no shard appears, and once there is room preparing goes on.
+// TestPrepareFullDisk: whichever write fails, no shard appears, and Prepare succeeds once there is room.
 func TestPrepareFullDisk(t *testing.T) {
 	cfg := cacheSet(t, 1)
 	plain := cfg
@@ -254,7 +254,7 @@ func TestPrepareFullDisk(t *testing.T) {
 	sameSource(t, opened(t, cfg), Source{Fit: set.Source.Fit}, opened(t, cfg).Source)
 }
 
-// TestCacheAlone: a set opens and reads from its cache alone, the index files aside.
+// TestCacheAlone: a data set can be opened and read from its cache and its index files alone.
 func TestCacheAlone(t *testing.T) {
 	f := newFixture(t)
 	f.write(t)
@@ -306,7 +306,7 @@ func TestCacheAlone(t *testing.T) {
 	}
 }
 
-// TestCacheIncomplete: of a set that is partly there, the files decide, not the cache.
+// TestCacheIncomplete: if some of the files exist, they decide what the data set is, not the cache.
 func TestCacheIncomplete(t *testing.T) {
 	cfg := configs.Data{Format: "folder", Views: 1, Good: "good", Pattern: "{object}.png", Resize: 6, Crop: 4, Cache: t.TempDir()}
 	cfg.Root = lay(t, "good/a.png", "good/b.png")
@@ -320,7 +320,7 @@ func TestCacheIncomplete(t *testing.T) {
 	wantError(t, err, "1 images and masks of the set are not prepared", "good/c.png")
 }
 
-// TestIdentity: the same from files and from the cache; another for what decides results.
+// TestIdentity: the identity is the same with and without a cache, and changes with everything that decides results.
 func TestIdentity(t *testing.T) {
 	cfg := cacheSet(t, 1)
 	plain := cfg
@@ -358,7 +358,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestCacheRefuses: what is not the set's, or not what it was.
+// TestCacheRefuses: a cache that does not belong to the data set, or is damaged, is an error.
 func TestCacheRefuses(t *testing.T) {
 	cfg := cacheSet(t, 2)
 	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
@@ -455,7 +455,7 @@ func TestCacheRefuses(t *testing.T) {
 	})
 }
 
-// touch gives a file another time.
+// touch changes the modification time of a file.
 func touch(t testing.TB, path string) {
 	t.Helper()
 	later := time.Now().Add(time.Hour)
@@ -464,7 +464,7 @@ func touch(t testing.TB, path string) {
 	}
 }
 
-// TestPrepareReplaces: shards that are damaged or outdated are made anew.
+// TestPrepareReplaces: damaged and outdated shards are written again.
 func TestPrepareReplaces(t *testing.T) {
 	smallShards(t)
 	cfg := cacheSet(t, 3)
@@ -487,7 +487,7 @@ func TestPrepareReplaces(t *testing.T) {
 	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
 }
 
-// TestCutWhileMapped: a shard that shrinks under a running program is an error, not its end.
+// TestCutWhileMapped: truncating a shard while it is in use causes an error, not a crash.
 func TestCutWhileMapped(t *testing.T) {
 	cfg := cacheSet(t, 2)
 	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
@@ -501,7 +501,7 @@ func TestCutWhileMapped(t *testing.T) {
 	wantError(t, err, "data.cache: ", "pixels-00000.shard", "cannot be read")
 }
 
-// TestPrepareUnreadable: an image that cannot be read ends a preparation, or is left out, then and in every run on the
+// TestPrepareUnreadable: an image that cannot be read stops Prepare, or is left out by it and by every run with the
 // cache.
 func TestPrepareUnreadable(t *testing.T) {
 	cfg := cacheSet(t, 2)
@@ -531,14 +531,14 @@ func TestPrepareUnreadable(t *testing.T) {
 	}
 }
 
-// TestPrepareNoRoom: the size is compared with the disk before anything is written.
+// TestPrepareNoRoom: the required space is compared with the disk before anything is written.
 func TestPrepareNoRoom(t *testing.T) {
 	p := &preparer{cfg: configs.Data{Cache: t.TempDir()}}
 	err := p.announce(Preparation{Images: 5, Bytes: 1 << 60})
 	wantError(t, err, p.cfg.Cache, " free, want 1152921504.7 GB for 5 images and masks")
 }
 
-// TestRelPath: a name of any bytes comes back from JSON.
+// TestRelPath: names of any bytes survive JSON.
 func TestRelPath(t *testing.T) {
 	for _, name := range []string{"a/b.png", "ü/\xff\n%2F?#;.png", "..a", "a:b//c", " "} {
 		text, err := json.Marshal(relPath(name))
@@ -552,7 +552,7 @@ func TestRelPath(t *testing.T) {
 	}
 }
 
-// FuzzCache reads a shard with any index, one byte of which is another.
+// FuzzCache reads a shard with an arbitrary index and one changed byte.
 func FuzzCache(f *testing.F) {
 	cfg := cacheSet(f, 1)
 	if _, _, err := prepare(f, f.Context(), cfg); err != nil {

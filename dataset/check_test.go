@@ -17,7 +17,7 @@ import (
 
 var checkOptions = CheckOptions{MaskRule: MaskGT0, MapSize: 8, Objects: 1}
 
-// troubled lays a set in which everything is wrong, one class a split.
+// troubled writes a set with every kind of problem.
 func troubled(t *testing.T) configs.Data {
 	root := lay(t, "list.csv = class,object,camera,path,split,label,mask\n"+
 		"cup,1,1,good.png,train,,\ncup,1,2,other.png,train,,\n"+ // 1: fine
@@ -113,7 +113,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckTable: what is printed names every finding and the totals.
+// TestCheckTable: the table names every finding and the totals.
 func TestCheckTable(t *testing.T) {
 	set, err := OpenIndex(troubled(t))
 	if err != nil {
@@ -156,7 +156,7 @@ func TestCheckEnds(t *testing.T) {
 	}
 }
 
-// TestCheckBatch: fewer objects than a batch stop training.
+// TestCheckBatch: fewer objects than a batch are a fault.
 func TestCheckBatch(t *testing.T) {
 	cfg := configs.Data{Format: "folder", Views: 1, Good: "good", Root: lay(t, "good/a.png")}
 	set, err := Open(cfg)

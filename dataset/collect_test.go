@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"mvag-torch/configs"
 )
 
-// chdir makes empty files in a new folder, which becomes the working folder.
+// chdir creates empty files in a new working directory.
 func chdir(t *testing.T, files ...string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -18,7 +21,7 @@ func chdir(t *testing.T, files ...string) {
 	}
 }
 
-// describe writes objects as class:id[camera=file ...].
+// describe formats objects as class:id[camera=file ...].
 func describe(c Collected) (list []string) {
 	for _, o := range c.Objects {
 		text := o.Class + ":" + o.ID + "["
@@ -105,6 +108,36 @@ func TestCollect(t *testing.T) {
 			}
 			if have := describe(found); !slices.Equal(have, test.want) {
 				t.Errorf("have\n%s\nwant\n%s", strings.Join(have, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+// TestNaming: Collect groups images as the data set did whose Naming it is given.
+func TestNaming(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pattern string
+		files   []string
+		cameras []string
+	}{
+		"names":   {"{object}_{camera}.png", []string{"good/a_left.png", "good/a_right.png", "good/b_right.png"}, []string{"left", "right"}},
+		"numbers": {"{object}/{camera}", []string{"good/a/1.png", "good/a/2.png", "good/b/02.png"}, nil},
+		"C1, C2":  {"{object}-{camera}-*", []string{"good/a-C1-x.png", "good/a-C2-y.png", "good/b-C2-z.png"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := lay(t, tt.files...)
+			set, err := Open(configs.Data{Format: "folder", Root: root, Good: "good", Views: 2, Pattern: tt.pattern})
+			if err != nil || set.Naming.Pattern != tt.pattern || !slices.Equal(set.Naming.Cameras, tt.cameras) {
+				t.Fatalf("have %+v and error %v, want cameras %q", set, err, tt.cameras)
+			}
+			found, err := Collect([]string{root}, CollectOptions{Naming: set.Naming, Views: 2})
+			if err != nil || len(found.Rejected) > 0 || len(found.Objects) != len(set.Train) {
+				t.Fatalf("have %+v and error %v, want %d objects", found, err, len(set.Train))
+			}
+			for i, o := range found.Objects {
+				if !reflect.DeepEqual(o.Views, set.Train[i].Views) {
+					t.Errorf("have %+v, want %+v", o.Views, set.Train[i].Views)
+				}
 			}
 		})
 	}

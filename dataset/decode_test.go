@@ -44,7 +44,7 @@ func texture(w, h int) *image.NRGBA {
 	return img
 }
 
-// decode decodes an image as the published setting does, or turned by EXIF.
+// decode decodes an image as by default, or with its EXIF orientation.
 func decode(data []byte, exif bool, limit int) (raster, error) {
 	return Fit{Exif: exif}.decode(new(scratch), data, limit)
 }
@@ -58,7 +58,7 @@ func (r raster) pixels() []uint8 {
 	return pix
 }
 
-// TestDecodePNG: each kind of PNG as Pillow's convert('RGB') reads it.
+// TestDecodePNG: each kind of PNG is read as by Pillow's convert('RGB').
 func TestDecodePNG(t *testing.T) {
 	one := image.Rect(0, 0, 1, 1)
 	nrgba := image.NewNRGBA(one)
@@ -101,8 +101,8 @@ func TestDecodePNG(t *testing.T) {
 	}
 }
 
-// TestCMYK: white, black, a pure ink, and a rounded mixture: 255-51 = 204 of light, of which 128 of magenta takes
-// MULDIV255(128, 204) = 102.
+// TestCMYK: white, black, a pure ink, and a rounded mixture: black leaves 255-51 = 204 of the light, of which half a
+// magenta ink leaves MULDIV255(128, 204) = 102.
 func TestCMYK(t *testing.T) {
 	img := &image.CMYK{Rect: image.Rect(0, 0, 4, 1), Stride: 16, Pix: []uint8{
 		0, 0, 0, 0, 9, 9, 9, 255, 255, 0, 0, 0, 0, 128, 255, 51}}
@@ -116,7 +116,7 @@ func TestCMYK(t *testing.T) {
 	}
 }
 
-// TestGrayOfRGB: 299/587/114 per mille in 16 binary places, as Pillow's L.
+// TestGrayOfRGB: weights 0.299, 0.587 and 0.114 with 16 fractional bits, as in Pillow's mode L.
 func TestGrayOfRGB(t *testing.T) {
 	img := image.NewNRGBA(image.Rect(0, 0, 4, 1))
 	copy(img.Pix, []uint8{255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 255, 255, 255, 255})
@@ -158,7 +158,8 @@ func fitFile(f Fit, path string, dst []uint8) error {
 	return fitView(Source{Fit: f}, View{Path: path}, dst)
 }
 
-// TestDecode: an image in memory gives what its file gives, and its size: as turned, of its part.
+// TestDecode: an image in memory and its file give the same pixels and the size after EXIF orientation, or that of the
+// part.
 func TestDecode(t *testing.T) {
 	dir := t.TempDir()
 	strip := filepath.Join(dir, "strip.png")
@@ -234,7 +235,7 @@ func TestImageErrors(t *testing.T) {
 	})
 }
 
-// TestTruncatedJPEG cuts a JPEG everywhere.
+// TestTruncatedJPEG: a JPEG truncated anywhere is an error.
 func TestTruncatedJPEG(t *testing.T) {
 	data := jpegBytes(t, texture(24, 24))
 	for n := range len(data) {
@@ -244,7 +245,7 @@ func TestTruncatedJPEG(t *testing.T) {
 	}
 }
 
-// TestFlatImages: images of one colour, which pack best, are not mistaken for ones whose header lies.
+// TestFlatImages: images of one colour, which compress best, are not mistaken for files with a false header.
 func TestFlatImages(t *testing.T) {
 	bits := image.NewPaletted(image.Rect(0, 0, 4096, 4096), color.Palette{color.Black, color.White})
 	var buf bytes.Buffer
@@ -265,7 +266,7 @@ func TestFlatImages(t *testing.T) {
 	}
 }
 
-// FuzzImage decodes and fits whatever is no larger than 4096 pixels.
+// FuzzImage decodes and fits anything of at most 4096 pixels.
 func FuzzImage(f *testing.F) {
 	f.Add(pngBytes(f, texture(5, 3)))
 	f.Add(pngBytes(f, image.NewGray16(image.Rect(0, 0, 3, 3))))

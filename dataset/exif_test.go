@@ -16,7 +16,7 @@ func appMarker(body []byte) []byte {
 	return slices.Concat([]byte{0xff, 0xe1}, binary.BigEndian.AppendUint16(nil, uint16(len(body)+2)), body)
 }
 
-// exifBody returns an Exif block whose directory holds the orientation after another entry.
+// exifBody returns an Exif block with the orientation as second entry of its directory.
 func exifBody(order binary.AppendByteOrder, kind, value uint16) []byte {
 	body := []byte("Exif\x00\x00")
 	if order == binary.AppendByteOrder(binary.LittleEndian) {
@@ -76,8 +76,7 @@ func TestOrientation(t *testing.T) {
 	}
 }
 
-// TestOriented turns the letters of a 3 x 2 image by the table of the EXIF specification: where row 0 and column 0 of
-// the file belong.
+// TestOriented rotates the letters of a 3 x 2 image according to the table in the EXIF specification.
 func TestOriented(t *testing.T) {
 	stored := raster{w: 3, h: 2, channels: 1, row: func(dst []uint8, x0, x1, y int) {
 		copy(dst, "abcdef"[y*3+x0:y*3+x1])
@@ -99,7 +98,7 @@ func TestOriented(t *testing.T) {
 	}
 }
 
-// TestGoldenExif: golden/preprocess/exif6.jpg, 480 x 400 in the file, is to be turned clockwise, and only on request.
+// TestGoldenExif: golden/preprocess/exif6.jpg, stored as 480 x 400, is rotated clockwise, and only on request.
 func TestGoldenExif(t *testing.T) {
 	data, err := readFile(testdata.Shared(t, "golden/preprocess/exif6.jpg"), nil)
 	if err != nil {
@@ -129,7 +128,7 @@ func TestGoldenExif(t *testing.T) {
 	}
 }
 
-// TestMaskOfTurnedImage: the mask belongs to the image as it is used.
+// TestMaskOfTurnedImage: the size of a mask is compared with that of the image after EXIF orientation.
 func TestMaskOfTurnedImage(t *testing.T) {
 	dir := t.TempDir()
 	file, mask := filepath.Join(dir, "p.jpg"), filepath.Join(dir, "m.png")

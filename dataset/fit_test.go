@@ -28,8 +28,7 @@ func TestResizeSame(t *testing.T) {
 	}
 }
 
-// TestResizeFlat: an image of one value stays so at any size, as the weights of a pixel sum to 1 within their
-// rounding.
+// TestResizeFlat: an image of one value keeps it at any size, since weights sum to 1 within rounding.
 func TestResizeFlat(t *testing.T) {
 	for _, value := range []uint8{0, 1, 127, 254, 255} {
 		for _, size := range [][2]int{{1, 1}, {3, 50}, {999, 7}, {2000, 31}} {
@@ -48,7 +47,7 @@ func TestResizeFlat(t *testing.T) {
 	}
 }
 
-// TestResizeCrop: computing the crop alone gives the middle of the whole.
+// TestResizeCrop: computing only the crop gives the same pixels as cropping the whole.
 func TestResizeCrop(t *testing.T) {
 	z := new(resizer) // shared: buffers of one size must not show in the next
 	for _, tt := range []struct{ w, h, out, off, n int }{
@@ -70,8 +69,7 @@ func TestResizeCrop(t *testing.T) {
 	}
 }
 
-// TestResizeFloat compares with the same filter in float64 without rounding between the passes, from which it may
-// differ by 1.
+// TestResizeFloat compares with the same filter in float64 without rounding between the passes, to within 1.
 func TestResizeFloat(t *testing.T) {
 	for _, tt := range []struct{ w, h, out int }{{50, 31, 16}, {9, 11, 24}, {16, 40, 16}} {
 		r := rasterOf(t, texture(tt.w, tt.h))
@@ -99,7 +97,7 @@ func TestResizeFloat(t *testing.T) {
 	}
 }
 
-// triangle is the weight of input pixel u for output pixel x.
+// triangle returns the weight of input pixel u for output pixel x.
 func triangle(u, x, in, out int) float64 {
 	scale := float64(in) / float64(out)
 	distance := float64(u) + 0.5 - (float64(x)+0.5)*scale
@@ -180,7 +178,7 @@ func TestMask(t *testing.T) {
 	}
 }
 
-// TestNearest: floor(i*in/out) for sizes where that is exact in float32.
+// TestNearest: the index is floor(i*in/out), for sizes where that is exact in float32.
 func TestNearest(t *testing.T) {
 	for _, tt := range []struct{ n, size int }{{392, 256}, {224, 256}, {56, 64}, {5, 5}, {4, 1}} {
 		plane := make([]uint8, tt.n*tt.n)

@@ -10,7 +10,7 @@ import (
 	"mvag-torch/configs"
 )
 
-// sound checks what every reader promises: each object has a place for every camera and at least one image, its ID is
+// sound checks what every reader guarantees: each object has views for all cameras and at least one image, IDs are
 // unique, and no file is outside root.
 func sound(t *testing.T, set *Set, root string, views int) {
 	t.Helper()
@@ -36,7 +36,7 @@ func sound(t *testing.T, set *Set, root string, views int) {
 	}
 }
 
-// fuzzTable reads data as the table of a set of that format.
+// fuzzTable reads data as the table of a data set.
 func fuzzTable(t *testing.T, format string, data []byte, views int) {
 	root := t.TempDir()
 	writeFile(t, filepath.Join(root, "list.csv"), data)
@@ -68,7 +68,7 @@ func FuzzVisA(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzTable(t, "visa", data, 1) })
 }
 
-// fuzzTree makes at most 12 files of the lines of names and reads them as a set of the configuration.
+// fuzzTree creates up to 12 files with the given names, separated by NUL, and reads them as a data set.
 func fuzzTree(t *testing.T, names string, cfg configs.Data) {
 	cfg.Root = t.TempDir()
 	for i, name := range strings.SplitN(names, "\x00", 13) {

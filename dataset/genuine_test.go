@@ -15,8 +15,7 @@ import (
 	"mvag-torch/internal/testdata"
 )
 
-// realIAD are images and objects of training and test, and defective images and objects, per class of the genuine
-// index files (realiad.md section B3).
+// realIAD contains the numbers of images and objects per class in the genuine index files (realiad.md section B3).
 var realIAD = map[string]struct{ trainImages, train, testImages, defective, test, defectiveObjects int }{
 	"audiojack":         {1235, 247, 3815, 1296, 763, 517},
 	"bottle_cap":        {1230, 246, 3785, 1631, 757, 511},
@@ -50,7 +49,7 @@ var realIAD = map[string]struct{ trainImages, train, testImages, defective, test
 	"zipper":            {1255, 251, 3750, 2331, 750, 500},
 }
 
-// TestRealIAD reads the 30 genuine index files. The totals are those of the Real-IAD paper.
+// TestRealIAD compares the 30 genuine index files with the totals in the Real-IAD paper.
 func TestRealIAD(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(testdata.Shared(t, "realiad_json"), "*.json.gz"))
 	if err != nil || len(files) != 30 {
@@ -84,7 +83,7 @@ func TestRealIAD(t *testing.T) {
 	}
 }
 
-// checkIndex checks the index of a set, whose objects must have different IDs.
+// checkIndex runs Check on the index of a set and verifies that IDs of objects are unique.
 func checkIndex(t *testing.T, cfg configs.Data) *SetCheck {
 	t.Helper()
 	set, err := OpenIndex(cfg)
@@ -122,7 +121,7 @@ func unzip(t *testing.T, from, to string) {
 	writeFile(t, to, data)
 }
 
-// TestMiniview: the totals of miniview/README.md; defective views are 56, 78, 57 and 60 by its table.
+// TestMiniview compares with the totals in miniview/README.md.
 func TestMiniview(t *testing.T) {
 	cfg := configs.Data{Format: "realiad", Root: testdata.Shared(t, "miniview"), Index: "realiad_jsons", Images: "realiad_256", Views: 5}
 	if _, err := Open(cfg); err != nil {

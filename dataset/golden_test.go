@@ -13,7 +13,7 @@ import (
 	"mvag-torch/internal/testdata"
 )
 
-// goldenFit is the published preprocessing, by which golden/preprocess was computed with Pillow 13.
+// goldenFit is the published preprocessing, used to compute golden/preprocess with Pillow 13.
 var goldenFit = Fit{Resize: 448, Crop: 392}
 
 func readPNG(t testing.TB, path string) image.Image {
@@ -30,7 +30,7 @@ func readPNG(t testing.TB, path string) image.Image {
 	return img
 }
 
-// planes returns img as planar RGB, by the slow way of At.
+// planes returns img as planar RGB, by the slow method At.
 func planes(img image.Image) []uint8 {
 	b := img.Bounds()
 	n := b.Dx() * b.Dy()
@@ -45,7 +45,7 @@ func planes(img image.Image) []uint8 {
 	return pix
 }
 
-// asPNG compares a raster with the PNG of what another decoder reads, in every value.
+// asPNG requires that a raster equals the PNG of another decoder's result in every value.
 func asPNG(t *testing.T, r raster, name string) {
 	t.Helper()
 	img := readPNG(t, name)
@@ -74,11 +74,11 @@ func difference(a, b []uint8) (largest int, mean float64) {
 	return largest, float64(sum) / float64(len(a))
 }
 
-// TestGoldenImages compares with golden/preprocess. PNG decodes without loss, so the resize must equal Pillow's in
-// every value. Chroma and colour of a JPEG equal libjpeg's (TestChromaAsLibjpeg), the inverse DCT does not: Go rounds
-// one or two samples of a hundred to the next level. A level of Cb is 1.77 of blue, which with one of luma makes up to
-// 3. The measured means are 0.02 to 0.04; the bound leaves room for another inverse DCT, not for repeated chroma (23
-// levels and more, 0.6 on average). With libjpeg-turbo they are equal.
+// TestGoldenImages compares with golden/preprocess. PNG is lossless, so the result must equal Pillow's in every value.
+// For JPEG, chroma and colour conversion equal libjpeg's (TestChromaAsLibjpeg), but the inverse DCT does not: Go rounds
+// one or two of a hundred samples to the next level. A level of Cb is 1.77 levels of blue, which together with one of
+// luma makes up to 3. Measured mean differences are 0.02 to 0.04. The bound allows for another inverse DCT, but not for
+// repeated chroma (23 levels and more, 0.6 on average). With libjpeg-turbo, results are equal.
 func TestGoldenImages(t *testing.T) {
 	dir := testdata.Shared(t, "golden/preprocess")
 	for _, tt := range []struct {
@@ -112,7 +112,7 @@ func TestGoldenImages(t *testing.T) {
 	}
 }
 
-// TestGoldenMasks compares both rules in every pixel, and the defect pixels with preprocess.json.
+// TestGoldenMasks compares both rules in every pixel, and the number of defect pixels with preprocess.json.
 func TestGoldenMasks(t *testing.T) {
 	dir := testdata.Shared(t, "golden/preprocess")
 	var manifest struct {
@@ -162,7 +162,7 @@ func TestGoldenMasks(t *testing.T) {
 	}
 }
 
-// TestGoldenFittedMasks compares the gray values before the nearest step.
+// TestGoldenFittedMasks compares the gray values before resampling.
 func TestGoldenFittedMasks(t *testing.T) {
 	dir := testdata.Shared(t, "golden/preprocess")
 	for _, name := range []string{"mask_a", "mask_b"} {

@@ -22,17 +22,17 @@ func TestHoldOut(t *testing.T) {
 		return list
 	}
 	for _, test := range []struct {
-		share float64
-		a, b  int
+		fraction float64
+		a, b     int
 	}{{0, 0, 0}, {0.1, 2, 0}, {0.125, 2, 1}, {0.5, 10, 4}, {0.99, 19, 8}} {
-		rest, held := set.HoldOut(test.share, 1)
-		if a, b := len(ids(held, "a")), len(ids(held, "b")); a != test.a || b != test.b {
-			t.Errorf("share %v: have %d and %d objects, want %d and %d", test.share, a, b, test.a, test.b)
+		rest, heldOut := set.HoldOut(test.fraction, 1)
+		if a, b := len(ids(heldOut, "a")), len(ids(heldOut, "b")); a != test.a || b != test.b {
+			t.Errorf("fraction %v: have %d and %d objects, want %d and %d", test.fraction, a, b, test.a, test.b)
 		}
-		all := slices.Concat(ids(held, "a"), ids(rest.Train, "a"))
+		all := slices.Concat(ids(heldOut, "a"), ids(rest.Train, "a"))
 		slices.Sort(all)
 		if len(slices.Compact(all)) != 20 {
-			t.Errorf("share %v: held and kept objects are not the whole: %v", test.share, all)
+			t.Errorf("fraction %v: held-out and kept objects are not the whole: %v", test.fraction, all)
 		}
 	}
 	_, first := set.HoldOut(0.5, 1)
@@ -42,7 +42,7 @@ func TestHoldOut(t *testing.T) {
 		t.Error("want the same objects for a seed and others for another")
 	}
 	one := &Set{Train: slices.DeleteFunc(slices.Clone(set.Train), func(o Object) bool { return o.Class == "b" })}
-	if _, held := one.HoldOut(0.5, 1); !slices.Equal(ids(held, "a"), ids(first, "a")) {
+	if _, heldOut := one.HoldOut(0.5, 1); !slices.Equal(ids(heldOut, "a"), ids(first, "a")) {
 		t.Error("the objects of a class depend on another class")
 	}
 	if len(set.Train) != 29 {

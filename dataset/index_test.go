@@ -60,7 +60,7 @@ func TestParseIndexErrors(t *testing.T) {
 	}
 }
 
-// TestParseIndexTruncated cuts an index file anywhere: always a clear error.
+// TestParseIndexTruncated: an index file truncated anywhere is a clear error.
 func TestParseIndexTruncated(t *testing.T) {
 	for n := range len(smallIndex) {
 		_, err := parseIndex([]byte(smallIndex[:n]))

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/image/tiff"
 )
 
-// kinds are BMP, TIFF and WebP files. The PNGs beside them are what Pillow 13.0.0 (libwebp 1.6.0) reads with
-// convert('RGB'), except that 16-bit gray is v >> 8.
+// kinds returns BMP, TIFF and WebP files. The PNGs next to them are what Pillow 13.0.0 (libwebp 1.6.0) reads with
+// convert('RGB'), except that 16-bit grayscale is v >> 8.
 func kinds(t testing.TB) []string {
 	t.Helper()
 	var names []string
@@ -27,7 +27,7 @@ func kinds(t testing.TB) []string {
 	return names
 }
 
-// TestKindsAsPillow: equal in every value.
+// TestKindsAsPillow: BMP, TIFF and WebP equal Pillow in every value.
 func TestKindsAsPillow(t *testing.T) {
 	for _, name := range kinds(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
@@ -86,14 +86,14 @@ func tiffBytes(t testing.TB, w, h uint32) []byte {
 	}
 }
 
-// webpBytes returns the header of a lossless WebP, whose sides have 14 bits.
+// webpBytes returns the header of a lossless WebP, whose sides are limited to 14 bits.
 func webpBytes(w, h uint32) []byte {
 	data := []byte("RIFF\x12\x00\x00\x00WEBPVP8L\x06\x00\x00\x00\x2f\x00\x00\x00\x00\x00")
 	binary.LittleEndian.PutUint32(data[21:], (w-1)|(h-1)<<14)
 	return data
 }
 
-// TestKindsThatLie: headers that promise more than the file can hold are refused before anything is allocated for them.
+// TestKindsThatLie: a header that promises more than the file can contain is refused before memory is allocated.
 func TestKindsThatLie(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"JPEG 65535x65535": lieJPEG(t, 65535, 65535),
@@ -129,7 +129,7 @@ func TestKindsTruncated(t *testing.T) {
 	}
 }
 
-// TestKindsRefused: what would be read wrongly, or not at all.
+// TestKindsRefused: kinds that would be decoded wrongly or not at all are errors.
 func TestKindsRefused(t *testing.T) {
 	for name, phrase := range map[string]string{
 		"bits_g4.tif": "TIFF: have fax compression, want another",
@@ -140,7 +140,7 @@ func TestKindsRefused(t *testing.T) {
 	}
 }
 
-// TestLoaderParts: what a loader gives of a strip is its parts.
+// TestLoaderParts: a loader returns the parts of a strip.
 func TestLoaderParts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "s.png")
 	img := texture(12, 6)
@@ -158,7 +158,7 @@ func TestLoaderParts(t *testing.T) {
 	}
 }
 
-// TestStraight: colours stored multiplied by alpha are divided by it.
+// TestStraight: premultiplied colours are divided by alpha.
 func TestStraight(t *testing.T) {
 	eight := &image.RGBA{Rect: image.Rect(0, 0, 2, 1), Stride: 8, Pix: []uint8{100, 50, 0, 128, 1, 2, 3, 255}}
 	sixteen := image.NewRGBA64(eight.Rect)
@@ -172,7 +172,7 @@ func TestStraight(t *testing.T) {
 	}
 }
 
-// TestPart: the parts of a strip are its columns, for images and masks.
+// TestPart: the parts of a strip are its columns, in image and mask.
 func TestPart(t *testing.T) {
 	dir := t.TempDir()
 	strip, mask := filepath.Join(dir, "s.png"), filepath.Join(dir, "m.png")

@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 )
 
-// objectsOf writes n objects of two views whose images are all different; object 1 lacks camera C2.
+// objectsOf writes n objects of two views whose images are all different. Object 1 has no image of camera C2.
 func objectsOf(t testing.TB, n int) []Object {
 	t.Helper()
 	dir := t.TempDir()
@@ -41,7 +41,7 @@ func objectsOf(t testing.TB, n int) []Object {
 
 var smallFit = Fit{Resize: 6, Crop: 4}
 
-// drain reads all batches and closes the loader; batches are copied if their pixels go back.
+// drain reads all batches and closes the loader. If pixels are recycled, batches are copied first.
 func drain(t testing.TB, l *Loader, recycle bool) []*Batch {
 	t.Helper()
 	defer l.Close()
@@ -117,7 +117,7 @@ func TestEvalLoader(t *testing.T) {
 	}
 }
 
-// TestTrainLoaderEpochs: every epoch holds different objects, each once, and another order than the one before.
+// TestTrainLoaderEpochs: an epoch contains each object at most once, in another order than the epoch before.
 func TestTrainLoaderEpochs(t *testing.T) {
 	objects := objectsOf(t, 7)
 	const perEpoch, epochs = 3, 6
@@ -152,7 +152,7 @@ func TestTrainLoaderEpochs(t *testing.T) {
 	}
 }
 
-// TestTrainLoaderResume: Start k continues what Start 0 began, whatever the goroutines, the prefetch and the recycling.
+// TestTrainLoaderResume: a loader with Start k continues one with Start 0, whatever Workers, Prefetch and recycling.
 func TestTrainLoaderResume(t *testing.T) {
 	objects := objectsOf(t, 5)
 	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Seed: 42, Count: 11, Workers: 1, Prefetch: 1}
@@ -173,8 +173,8 @@ func TestTrainLoaderResume(t *testing.T) {
 	}
 }
 
-// TestPermutation pins the order, which resumed runs depend on: computed by a second implementation, of PCG-DXSM and
-// the shuffle, in Python. It also checks that every value comes to every place equally often.
+// TestPermutation pins the order that resumed runs depend on. The values are from a second implementation of PCG-DXSM
+// and the shuffle in Python. It also checks that every value comes to every position equally often.
 func TestPermutation(t *testing.T) {
 	for _, tt := range []struct {
 		seed, epoch uint64
@@ -214,8 +214,8 @@ func TestLoaderErrors(t *testing.T) {
 	wantError(t, err, "no images")
 }
 
-// TestLoaderBadImage: batches before the bad image arrive, then its error, always that of the first bad image,
-// and nothing else any more.
+// TestLoaderBadImage: batches before a bad image arrive, then always the error of the first bad image, and nothing
+// afterwards.
 func TestLoaderBadImage(t *testing.T) {
 	objects := objectsOf(t, 8)
 	for _, lost := range []int{5, 6} {
@@ -240,7 +240,7 @@ func TestLoaderBadImage(t *testing.T) {
 	}
 }
 
-// TestLoaderEnds: however a loader ends, Next says why, and no goroutine is left: synctest would panic.
+// TestLoaderEnds: however a loader ends, Next says why and no goroutine remains, or synctest panics.
 func TestLoaderEnds(t *testing.T) {
 	objects := objectsOf(t, 6)
 	opt := LoaderOptions{Source: Source{Fit: smallFit}, Objects: 2, Workers: 4, Prefetch: 2}
@@ -292,7 +292,7 @@ func TestLoaderEnds(t *testing.T) {
 	}
 }
 
-// TestLoaderBound: with nobody reading, no more than Prefetch batches are decoded; recycled pixels are used again.
+// TestLoaderBound: without a reader, Prefetch batches are decoded ahead. Recycled pixels are reused.
 func TestLoaderBound(t *testing.T) {
 	objects := objectsOf(t, 6)
 	synctest.Test(t, func(t *testing.T) {
@@ -317,8 +317,8 @@ func TestLoaderBound(t *testing.T) {
 	})
 }
 
-// TestLoaderSkips: an image that cannot be read is as one that the index lacks, in every batch; without Skipped it is
-// an error. Evaluation goes on where a whole batch is lost, training stops.
+// TestLoaderSkips: an image that cannot be read counts as missing from the index, in every batch; without Skipped it is
+// an error. If all images of a batch are lost, evaluation continues and training stops.
 func TestLoaderSkips(t *testing.T) {
 	objects := objectsOf(t, 5)
 	lacking := slices.Clone(objects)

@@ -11,8 +11,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// lay writes small images of those names, and texts "name = content", below a new folder. A name ending in a slash is
-// an empty folder.
+// lay writes small images with the given names below a new folder. "name = content" is a text file, a name ending in a
+// slash an empty folder.
 func lay(t testing.TB, names ...string) (root string) {
 	t.Helper()
 	root = filepath.Join(t.TempDir(), "set")
@@ -33,7 +33,7 @@ func lay(t testing.TB, names ...string) (root string) {
 	return root
 }
 
-// dump writes a set as text: a line an object, with its views behind.
+// dump formats a set as text: a line for each object, followed by its views.
 func dump(set *Set, root string) string {
 	var out strings.Builder
 	below := func(path string) string { return strings.TrimPrefix(path, root+"/") }
@@ -250,8 +250,8 @@ func TestReaderErrors(t *testing.T) {
 	}
 }
 
-// TestLinks: links to folders and images are followed; one that goes in a circle is an error that names it, or, as a
-// folder of itself, does no harm.
+// TestLinks: links to folders and images are followed. A circular link is an error that names it, or harmless if it is
+// never followed.
 func TestLinks(t *testing.T) {
 	link := func(t *testing.T, to, from string) {
 		t.Helper()
@@ -288,7 +288,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestHoldout: the share of good objects, whole objects, the same whatever else there is.
+// TestHoldout: data.holdout keeps whole objects for testing, the same ones whatever else is in the folder.
 func TestHoldout(t *testing.T) {
 	var files []string
 	for i := range 20 {
@@ -319,7 +319,7 @@ func TestHoldout(t *testing.T) {
 	}
 }
 
-// TestOpenIndex reads indexes whose images are elsewhere.
+// TestOpenIndex: an index can be read without its images.
 func TestOpenIndex(t *testing.T) {
 	cfg := configs.Data{Format: "table", Views: 1, Table: "list.csv", Root: lay(t, "list.csv = path,split,label\na.png,train,\n")}
 	if _, err := OpenIndex(cfg); err != nil {
@@ -336,7 +336,7 @@ func TestOpenIndex(t *testing.T) {
 	}
 }
 
-// TestRealIADKinds: Variety's defects without masks, contaminated training, and a single view.
+// TestRealIADKinds: defects without masks in Real-IAD Variety, defective training images, and a single view.
 func TestRealIADKinds(t *testing.T) {
 	f := newFixture(t)
 	f.index.Test[3].MaskPath = nil

@@ -227,7 +227,7 @@ func TestCheckTrain(t *testing.T) {
 	wantError(t, set.CheckTrain(), "gear.json", `no training images of class "gear"`)
 }
 
-// TestOpenBadConfig: settings that do not fit what is on disk.
+// TestOpenBadConfig: settings that do not match the files are errors.
 func TestOpenBadConfig(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -260,7 +260,7 @@ func TestOpenBadConfig(t *testing.T) {
 	}
 }
 
-// TestOpenBadIndex: index files that would mislabel or leave the root.
+// TestOpenBadIndex: index files that would mislabel images or leave the root are errors.
 func TestOpenBadIndex(t *testing.T) {
 	up := "../../../secret.png"
 	none := ""

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestVectorResize: the passes in AVX2 equal those in Go, for sizes that leave remainders, enlarge, reduce and crop.
+// TestVectorResize: the AVX2 passes equal those in Go, for sizes that leave remainders, enlarge, reduce and crop.
 func TestVectorResize(t *testing.T) {
 	if !useAVX2 {
 		t.Skip("no AVX2")

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// chromaImages are JPEGs of all subsamplings and of sizes that end within a block, at its end and after its first
-// sample, or that are too narrow to interpolate; the flat one has blues half-way between levels. The PNGs beside them
-// are what Pillow 13.0.0 with libjpeg-turbo 3.2.0 decodes, with and without SIMD. The JPEGs were composed of blocks of
-// which Go and libjpeg agree in every sample, so that only chroma and colour could differ.
+// chromaImages returns JPEGs of all subsamplings, with sizes that end within a block, at its end and after its first
+// sample, or that are too narrow to interpolate. The flat one has blues half-way between levels. The PNGs next to them
+// are decoded by Pillow 13.0.0 with libjpeg-turbo 3.2.0, with and without SIMD. The JPEGs consist of blocks for which
+// Go and libjpeg agree in every sample, so only chroma and colour could differ.
 func chromaImages(t testing.TB) []string {
 	t.Helper()
 	names, err := filepath.Glob("testdata/chroma/*.jpg")
@@ -38,8 +38,8 @@ func TestChromaAsLibjpeg(t *testing.T) {
 	}
 }
 
-// TestYCbCr compares with JFIF's equations over all chroma and every fifth luma. Sixteen binary places may turn a half
-// to either side.
+// TestYCbCr compares with the equations of JFIF for all chroma and every fifth luma. With 16 fractional bits, a half
+// may be rounded either way.
 func TestYCbCr(t *testing.T) {
 	img := image.NewYCbCr(image.Rect(0, 0, 256, 1), image.YCbCrSubsampleRatio444)
 	row := ycbcrRows(img)
@@ -63,8 +63,8 @@ func TestYCbCr(t *testing.T) {
 	}
 }
 
-// TestSubsampling compares parts of rows with the definition, in planes that go on beyond the image as the decoder's
-// do.
+// TestSubsampling compares parts of rows with the definition, in planes that extend beyond the image like those of the
+// decoder.
 func TestSubsampling(t *testing.T) {
 	noise := rand.New(rand.NewPCG(1, 2))
 	for ratio := image.YCbCrSubsampleRatio444; ratio <= image.YCbCrSubsampleRatio410; ratio++ {
@@ -110,8 +110,8 @@ func comparePart(t *testing.T, img *image.YCbCr, x0, x1 int) {
 	}
 }
 
-// chromaAt is the chroma of a pixel by libjpeg's definition: the mean of the nearest samples, weighted 9, 3, 3 and 1 or
-// 3 and 1, with alternating biases.
+// chromaAt returns the chroma of a pixel by libjpeg's definition: the mean of the nearest samples with weights 9, 3, 3,
+// 1 or 3, 1, and alternating biases.
 func chromaAt(img *image.YCbCr, plane []uint8, x, y int) uint8 {
 	size := img.Rect.Size()
 	at := func(x, y int) int {

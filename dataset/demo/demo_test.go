@@ -124,7 +124,7 @@ func TestRenderLayout(t *testing.T) {
 	}
 }
 
-// checkOrder holds entries to Real-IAD's order and names: sound objects first, each object's views together, C1 to C5.
+// checkOrder checks order and names as in Real-IAD: sound objects first, the views of an object together, C1 to C5.
 func checkOrder(t *testing.T, c *class, entries []entry) {
 	t.Helper()
 	folders := []string{"OK/S0001", "OK/S0002"}
@@ -268,7 +268,7 @@ func TestRenderOptions(t *testing.T) {
 	}
 }
 
-// FuzzManifest: whatever demo.json holds, a folder without images is not taken for a complete set.
+// FuzzManifest: whatever demo.json contains, a folder without images is not a complete set.
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"revision": 1, "size": 64, "train": 1, "good": 1, "bad": 3, "seed": 7, "summary": {"classes": []}}`))
 	f.Add([]byte(`{"summary": null}`))

@@ -28,8 +28,8 @@ func specimens(t *testing.T, size, seeds int, check func(t *testing.T, o *object
 	}
 }
 
-// TestDefectViews holds the point of the set: each defect is seen by a camera, and there are defects of each kind that
-// some cameras do not see.
+// TestDefectViews: each defect is visible to a camera, and for each kind there are defects that some cameras do not
+// see.
 func TestDefectViews(t *testing.T) {
 	hidden := map[string]int{}
 	specimens(t, 64, 6, func(t *testing.T, o *object) {
@@ -51,8 +51,8 @@ func TestDefectViews(t *testing.T) {
 	}
 }
 
-// TestMaskMatchesImage compares the renderings of the sound and the defective part: they differ inside the mask, and
-// not far away from it. In between are the defect's shadow and reflections, which no mask covers.
+// TestMaskMatchesImage compares renderings of the sound and the defective part: they differ inside the mask, and not
+// far away from it. In between are shadow and reflections of the defect, which the mask does not cover.
 func TestMaskMatchesImage(t *testing.T) {
 	const size = 96
 	sound, bad := newCanvas(size), newCanvas(size)
@@ -89,8 +89,7 @@ func TestMaskMatchesImage(t *testing.T) {
 	})
 }
 
-// TestMaskIsComplete casts every pixel of the image: nothing of the defect lies outside the box that newMask looks
-// at.
+// TestMaskIsComplete: nothing of the defect is outside the box that newMask examines.
 func TestMaskIsComplete(t *testing.T) {
 	const size = 64
 	specimens(t, size, 2, func(t *testing.T, o *object) {
@@ -109,8 +108,8 @@ func TestMaskIsComplete(t *testing.T) {
 	})
 }
 
-// TestDistanceIsLowerBound: sphere tracing steps by the distance, so the ball of that radius around a point must not
-// reach into the solid.
+// TestDistanceIsLowerBound: sphere tracing steps by the distance, so a ball of that radius must not reach into the
+// solid.
 func TestDistanceIsLowerBound(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	specimens(t, 64, 2, func(t *testing.T, o *object) {
@@ -145,8 +144,7 @@ func TestCameraProjectInvertsRay(t *testing.T) {
 	}
 }
 
-// TestCamerasAgree: the four side cameras are a quarter turn apart, and a world point is the same point of the part for
-// all of them.
+// TestCamerasAgree: the side cameras are a quarter turn apart and look at the same point of the part.
 func TestCamerasAgree(t *testing.T) {
 	for view := 1; view < views; view++ {
 		cam := newCamera(view, pose{scale: 1})
