@@ -425,10 +425,7 @@ func TestResults(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
-	out, err := NewOutput(folder, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	out := Output{folder, true}
 	var lines []Line
 	list := append(slices.Clone(objects), dataset.Object{ID: "gone", Views: []dataset.View{{Path: "gone.png"}}})
 	err = inspector.Objects(t.Context(), list, func(r *Result) error { return out.Write(r.Index+1, r) },
@@ -466,15 +463,14 @@ func TestResults(t *testing.T) {
 	if err != nil || !bytes.Contains(text, []byte(`"decision":"good"`)) || !bytes.Contains(text, []byte(`"of_object":{`)) {
 		t.Errorf("have %s, error %v", text, err)
 	}
-	if err := os.RemoveAll(filepath.Join(folder, "heat")); err != nil {
+	r, err := inspector.Object(t.Context(), objects[0])
+	inTheWay := filepath.Join(folder, "heat", "000099_C1_p0_0.png")
+	err = errors.Join(err, os.Mkdir(inTheWay, 0o755))
+	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := inspector.Object(t.Context(), objects[0])
-	if err == nil {
-		err = out.Write(1, r)
-	}
-	if err == nil || !strings.Contains(err.Error(), filepath.Join(folder, "heat", "000001_C1_p0_0.png")) {
-		t.Errorf("no folder: have %v, want the name of the file", err)
+	if err := out.Write(99, r); err == nil || !strings.Contains(err.Error(), inTheWay) {
+		t.Errorf("a folder in the place of a file: have %v, want its name", err)
 	}
 	if err := u.Calibrate(t.Context(), objects, dataset.NewSource(u.Config.Data), "test", func(int) {}); err == nil || !strings.Contains(err.Error(), broken) {
 		t.Errorf("calibration with an unreadable image: have %v, want its name", err)

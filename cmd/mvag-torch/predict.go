@@ -55,10 +55,7 @@ func runPredict(c *cli.Context) error {
 	}
 	var draw func(*inspect.Result) error
 	if folder != "" {
-		out, err := inspect.NewOutput(folder, c.Bool("maps"))
-		if err != nil {
-			return w.close(err)
-		}
+		out := inspect.Output{Folder: folder, Maps: c.Bool("maps")}
 		draw = func(r *inspect.Result) error { return out.Write(r.Index+1, r) }
 	}
 	if err := w.close(predictAll(c.Context, setup, found.Objects, draw, w)); err != nil {

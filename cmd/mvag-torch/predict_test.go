@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
-	"image/jpeg"
-	"image/png"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,9 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
 
 	"mvag-torch/inspect"
 	"mvag-torch/internal/safetensors"
@@ -112,13 +105,13 @@ func TestFromTrainingToDecisions(t *testing.T) {
 		t.Errorf("resumed: have %+v, want %+v from the same held-out objects", same.Object.Pooled, c.Object.Pooled)
 	}
 
-	must(t, "eval", "-m", model)
-	want := map[string]float64{}
+	// 3 objects a class: batches of 3 begin where those of eval do.
+	must(t, "eval", "-m", model, "--set", "eval.objects=3")
 	text, err := os.ReadFile(filepath.Join(dir, "quickstart", "scores.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := "path,object,camera,class\n"
+	want, table := map[string]float64{}, "path,object,camera,class\n"
 	for line := range strings.Lines(string(text)) {
 		var s struct {
 			Class, Object, Path string
@@ -129,7 +122,7 @@ func TestFromTrainingToDecisions(t *testing.T) {
 			t.Fatal(err)
 		}
 		want[s.Path] = s.Score
-		table += s.Path + "," + s.Object + ",C" + string(rune('0'+s.Camera)) + "," + s.Class + "\n"
+		table += fmt.Sprintf("%s,%s,C%d,%s\n", s.Path, s.Object, s.Camera, s.Class)
 	}
 	list, out := filepath.Join(dir, "list.csv"), filepath.Join(dir, "out")
 	if err := os.WriteFile(list, []byte(table), 0o600); err != nil {
@@ -152,36 +145,17 @@ func TestFromTrainingToDecisions(t *testing.T) {
 			}
 		}
 	}
-	// 3 objects a class: batches of 3 begin where those of eval do.
-	must(t, "eval", "-m", model, "--set", "eval.objects=3", "-o", filepath.Join(dir, "three"))
-	for _, s := range scoresIn(t, filepath.Join(dir, "three", "scores.jsonl")) {
-		want[s.Path] = s.Score
-	}
 	compare(true, list, "--set", "eval.objects=3", "--maps")
 	compare(false, list)
 	compare(false, filepath.Join(dir, "demo", "realiad_demo", "*", "NG"), filepath.Join(dir, "demo", "realiad_demo", "*", "OK", "S000[56789]"), "--set", "eval.objects=5")
 	t.Run("refusals", func(t *testing.T) { predictRefusals(t, dir, model, list) })
 	t.Run("settings", func(t *testing.T) { otherSettings(t, model, list, table, setting) })
-	t.Run("mixed folder", func(t *testing.T) { mixedFolder(t, model, filepath.Join(dir, "demo")) })
+	t.Run("mixed folder", func(t *testing.T) {
+		mixedFolder(t, model, linesOf(t, filepath.Join(dir, "out", "predictions.jsonl"))[0].Path)
+	})
 }
 
-func scoresIn(t *testing.T, path string) (list []struct {
-	Path  string
-	Score float64
-}) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal([]byte("["+strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", ",")+"]"), &list)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
-
-// contents are the names and bytes of all tensors of a checkpoint and its
-// metadata, calibration excepted.
+// contents are the names and bytes of all tensors of a checkpoint and its metadata, without the calibration.
 func contents(t *testing.T, path string) (list []string) {
 	t.Helper()
 	f, err := safetensors.Open(path)
@@ -200,26 +174,14 @@ func contents(t *testing.T, path string) (list []string) {
 	if meta[checkpoint.CalibrationKey] == "" {
 		t.Errorf("%s: have no calibration", path)
 	}
-	return append(list, meta["format"], meta["config"], meta["iteration"], meta["backbone.sha256"])
+	return append(list, meta["format"], meta["config"], meta["iteration"], meta["backbone.sha256"], meta["naming"])
 }
 
 func predictRefusals(t *testing.T, dir, model, list string) {
 	empty, broken := filepath.Join(dir, "empty"), filepath.Join(dir, "some", "broken.jpg")
 	good := linesOf(t, filepath.Join(dir, "out", "predictions.jsonl"))[0].Path
-	bare := filepath.Join(dir, "bare.safetensors")
-	raw := filepath.Join(dir, "raw.safetensors") // a checkpoint that was not calibrated
-	err := errors.Join(os.MkdirAll(empty, 0o755), os.MkdirAll(filepath.Dir(broken), 0o755), os.WriteFile(broken, []byte("\xff\xd8\xffcut"), 0o600),
-		weights.WriteSafetensors(bare, weights.Map{"x": {Shape: []int64{1}, Data: []float32{1}}}, nil))
+	err := errors.Join(os.MkdirAll(empty, 0o755), os.MkdirAll(filepath.Dir(broken), 0o755), os.WriteFile(broken, []byte("\xff\xd8\xffcut"), 0o600))
 	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := checkpoint.Open(model)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	x := safetensors.Float32("x", []int64{1}, []float32{1})
-	if err := checkpoint.Write(raw, *f.Info, []safetensors.Tensor{x}); err != nil {
 		t.Fatal(err)
 	}
 	six := filepath.Join(dir, "six.csv")
@@ -230,25 +192,22 @@ func predictRefusals(t *testing.T, dir, model, list string) {
 		args []string
 		want []string
 	}{
-		"no model":                  {[]string{"predict", good}, []string{"have no model"}},
-		"no picture":                {[]string{"predict", "-m", model}, []string{"want 1 (PATH…)"}},
-		"empty folder":              {[]string{"predict", "-m", model, empty}, []string{empty, "have no image"}},
-		"folder that is not there":  {[]string{"predict", "-m", model, empty + "x"}, []string{empty + "x"}},
-		"not calibrated":            {[]string{"predict", "-m", raw, good}, []string{raw, "have no calibration", "mvag-torch calibrate -m"}},
-		"bare weights":              {[]string{"predict", "-m", bare, good}, []string{bare, "want a checkpoint"}},
-		"unreadable among good":     {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 images failed", broken, "truncated"}},
-		"only unreadable":           {[]string{"predict", "-m", model, broken}, []string{"1 of 1 images failed"}},
-		"a camera too many":         {[]string{"predict", "-m", model, six, "-o", filepath.Join(dir, "o2")}, []string{"4 of 4 images failed", "have C6, want C1 to C5"}},
-		"another score":             {[]string{"predict", "-m", model, good, "--set", "eval.top=0.5"}, []string{"eval.top: have 0.5, want 0.01", model}},
-		"another model":             {[]string{"predict", "-m", model, good, "--set", "model.keep=0.5"}, []string{"model.keep: have 0.5, want 0.3 as in " + model}},
-		"maps without a folder":     {[]string{"predict", "-m", model, good, "--maps"}, []string{"--maps without -o"}},
-		"pattern":                   {[]string{"predict", "-m", model, good, "--pattern", "{x}"}, []string{"pattern", "{x}"}},
-		"output is a file":          {[]string{"predict", "-m", model, good, "-o", list}, []string{list}},
-		"calibrate on one object":   {[]string{"calibrate", "-m", model, good}, []string{"have 1 good objects, want at least 2"}},
-		"calibrate on broken":       {[]string{"calibrate", "-m", model, good, broken}, []string{broken, "truncated"}},
-		"calibrate on a bad table":  {[]string{"calibrate", "-m", model, six}, []string{"have C6"}},
-		"calibrate with both":       {[]string{"calibrate", "-m", model, "-c", filepath.Join(dir, "quickstart", "config.yaml"), good}, []string{"have -c and PATH"}},
-		"calibrate without holdout": {[]string{"calibrate", "-m", withoutHoldout(t, dir, f)}, []string{"have no hold-out"}},
+		"no model":                 {[]string{"predict", good}, []string{"have no model"}},
+		"no image":                 {[]string{"predict", "-m", model}, []string{"want 1 (PATH…)"}},
+		"empty folder":             {[]string{"predict", "-m", model, empty}, []string{empty, "have no image"}},
+		"folder that is not there": {[]string{"predict", "-m", model, empty + "x"}, []string{empty + "x"}},
+		"unreadable among good":    {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 images failed", broken, "truncated"}},
+		"only unreadable":          {[]string{"predict", "-m", model, broken}, []string{"1 of 1 images failed"}},
+		"a camera too many":        {[]string{"predict", "-m", model, six, "-o", filepath.Join(dir, "o2")}, []string{"4 of 4 images failed", "have C6, want C1 to C5"}},
+		"another score":            {[]string{"predict", "-m", model, good, "--set", "eval.top=0.5"}, []string{"eval.top: have 0.5, want 0.01", model}},
+		"another model":            {[]string{"predict", "-m", model, good, "--set", "model.keep=0.5"}, []string{"model.keep: have 0.5, want 0.3 as in " + model}},
+		"maps without a folder":    {[]string{"predict", "-m", model, good, "--maps"}, []string{"--maps without -o"}},
+		"pattern":                  {[]string{"predict", "-m", model, good, "--pattern", "{x}"}, []string{"pattern", "{x}"}},
+		"output is a file":         {[]string{"predict", "-m", model, good, "-o", list}, []string{list}},
+		"calibrate on one object":  {[]string{"calibrate", "-m", model, good}, []string{"have 1 good objects, want at least 2"}},
+		"calibrate on broken":      {[]string{"calibrate", "-m", model, good, broken}, []string{broken, "truncated"}},
+		"calibrate on a bad table": {[]string{"calibrate", "-m", model, six}, []string{"have C6"}},
+		"calibrate with both":      {[]string{"calibrate", "-m", model, "-c", filepath.Join(dir, "quickstart", "config.yaml"), good}, []string{"have -c and PATH"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := command(t, test.args...)
@@ -270,17 +229,6 @@ func predictRefusals(t *testing.T, dir, model, list string) {
 		t.Errorf("unreadable among good: have %+v, want a verdict and an error", lines)
 	}
 	calibrationOf(t, model) // refused calibrations left the earlier one
-}
-
-// withoutHoldout writes a checkpoint of a run that held nothing out.
-func withoutHoldout(t *testing.T, dir string, f *checkpoint.File) string {
-	t.Helper()
-	path, info := filepath.Join(dir, "all.safetensors"), *f.Info
-	info.Config.Train.Holdout = 0
-	if err := checkpoint.Write(path, info, []safetensors.Tensor{safetensors.Float32("x", []int64{1}, []float32{1})}); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // otherSettings predicts and calibrates with settings that decide no score, and with the data set in another layout.
@@ -313,26 +261,30 @@ func withoutTimes(lines string) string {
 	return regexp.MustCompile(`,"time_ms":[0-9.]+`).ReplaceAllString(lines, "")
 }
 
-// mixedFolder judges and calibrates with a folder of all image formats and what else lies in folders.
-func mixedFolder(t *testing.T, model, demo string) {
-	dir, files := t.TempDir(), images(t, demo, 4)
-	for name, encode := range map[string]func(io.Writer, image.Image) error{
-		"a.png": png.Encode, "b.bmp": bmp.Encode, "c.TIF": func(w io.Writer, m image.Image) error { return tiff.Encode(w, m, nil) },
-		"d.jpeg": func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, nil) },
-	} {
-		f, err := os.Create(filepath.Join(dir, name))
-		if err == nil {
-			err = errors.Join(encode(f, files[name[0]-'a']), f.Close())
+// link makes links in a new folder, by name, to test images of package dataset.
+func link(t *testing.T, images map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	kinds, err := filepath.Abs("../../dataset/testdata/kinds")
+	for name, image := range images {
+		if !filepath.IsAbs(image) {
+			image = filepath.Join(kinds, image)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		err = errors.Join(err, os.Symlink(image, filepath.Join(dir, name)))
 	}
-	webp, err := os.ReadFile("../../dataset/testdata/kinds/lossless.webp")
-	err = errors.Join(err, os.WriteFile(filepath.Join(dir, "e.webp"), webp, 0o600), os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("good"), 0o600),
-		os.WriteFile(filepath.Join(dir, ".f.png"), nil, 0o600))
 	if err != nil {
 		t.Fatal(err)
+	}
+	return dir
+}
+
+// mixedFolder judges and calibrates with a folder of all image formats and what else lies in folders.
+func mixedFolder(t *testing.T, model, jpeg string) {
+	dir := link(t, map[string]string{"a.png": "rgb.tif.png", "b.bmp": "rgb.bmp", "c.TIF": "rgb.tif", "d.webp": "lossless.webp", "e.jpg": jpeg})
+	for _, name := range []string{"notes.txt", ".f.png"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	out, text := stderr(t, "predict", "-m", model, dir)
 	if strings.Count(out, `"decision":`) != 10 || strings.Contains(out, `"error":`) || !strings.Contains(text, "5 images of 5 objects") {
@@ -348,47 +300,17 @@ func mixedFolder(t *testing.T, model, demo string) {
 	}
 }
 
-// images decodes the first JPEGs below a folder.
-func images(t *testing.T, dir string, n int) (list []image.Image) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*", "gear", "OK", "*", "*.jpg"))
-	if err != nil || len(files) < n {
-		t.Fatalf("have %q, error %v", files, err)
-	}
-	for _, name := range files[:n] {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		img, err := jpeg.Decode(f)
-		if f.Close(); err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, img)
-	}
-	return list
-}
-
 // TestNamesOfTraining trains on a folder with a pattern of its own: calibrate and predict go by it, also with paths
 // from standard input and with cameras absent, and --pattern overrides it.
 func TestNamesOfTraining(t *testing.T) {
-	root := t.TempDir()
-	good := filepath.Join(root, "cup", "good")
-	if err := os.MkdirAll(good, 0o755); err != nil {
-		t.Fatal(err)
+	images := map[string]string{}
+	for i, kind := range []string{"rgb.bmp", "gray.bmp", "bits.bmp", "palette.bmp"} {
+		images[fmt.Sprint("left of ", i, ".png")], images[fmt.Sprint("right of ", i, ".png")] = kind, "lossy_1x1.webp"
 	}
-	for i := range 12 {
-		img := image.NewGray(image.Rect(0, 0, 64, 64))
-		for k := range img.Pix {
-			img.Pix[k] = uint8((i + 1) * k)
-		}
-		f, err := os.Create(filepath.Join(good, fmt.Sprintf("%s of %d.png", []string{"left", "right"}[i%2], i/2)))
-		if err == nil {
-			err = errors.Join(png.Encode(f, img), f.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	good := link(t, images)
+	root := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(root, "cup"), 0o755), os.Symlink(good, filepath.Join(root, "cup", "good"))); err != nil {
+		t.Fatal(err)
 	}
 	_, model, _ := trained(t, "--set", "data.format=folder", "--set", "data.root="+root, "--set", "data.pattern='{camera} of {object}'", "--set", "data.views=2",
 		"--set", "data.bad=''", "--set", "data.masks=''")
@@ -397,9 +319,12 @@ func TestNamesOfTraining(t *testing.T) {
 	} else {
 		f.Close()
 	}
+	if _, err := command(t, "calibrate", "-m", model); err == nil || !strings.Contains(err.Error(), "have no hold-out") {
+		t.Errorf("calibrate without images: have %v, want that there is no hold-out", err)
+	}
 	must(t, "calibrate", "-m", model, "--class", "cup", good)
-	if c := calibrationOf(t, model); c.Objects != 6 || c.Images != 12 || c.Object.For("cup").Basis != calibration.ByClass || c.Source == heldOut {
-		t.Errorf("have %+v, want 6 objects of 2 images", c)
+	if c := calibrationOf(t, model); c.Objects != 4 || c.Images != 8 || c.Object.For("cup").Basis != calibration.ByClass || c.Source == heldOut {
+		t.Errorf("have %+v, want 4 objects of 2 images", c)
 	}
 	stdin := os.Stdin
 	defer func() { os.Stdin = stdin }()
