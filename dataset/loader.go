@@ -43,8 +43,8 @@ func (opt LoaderOptions) Memory(views int) int64 {
 // errClosed is returned by Next after Close.
 var errClosed = errors.New("dataset: the loader is closed")
 
-// Loader decodes batches ahead. Next, Recycle and Close must be called by one goroutine; the context may be cancelled
-// from anywhere.
+// Loader decodes batches ahead. Next and Close must be called by one goroutine; Recycle may be called and the context
+// cancelled from anywhere.
 type Loader struct {
 	opt    LoaderOptions
 	views  int

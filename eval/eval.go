@@ -39,6 +39,8 @@ type Plan struct {
 	// Memory is what scores of the largest class take at most, in bytes, besides the model; Largest is that class.
 	Memory  int64
 	Largest string
+	// Kernels says what computes.
+	Kernels string
 	// Disk is the size of the maps that will be saved, in bytes.
 	Disk int64
 }
@@ -75,7 +77,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *datase
 	if plan.Images == 0 {
 		return Outcome{}, errors.New("no test images")
 	}
-	r.total = plan.Images
+	r.total, plan.Kernels = plan.Images, m.Kernels.String()
 	opt.Sink.Begin(plan)
 	err := tensor.Run(func(s *tensor.Scope) error {
 		r.predictor = model.NewPredictor(s, m.Model, cfg)

@@ -203,6 +203,7 @@ func (s *evalSink) Begin(p eval.Plan) {
 		fmt.Fprintf(os.Stderr, ", the maps %s of disk", machine.Size(p.Disk))
 	}
 	fmt.Fprintln(os.Stderr)
+	fmt.Fprintln(os.Stderr, "kernels:", p.Kernels)
 	if p.Ignored != nil {
 		fmt.Fprintf(os.Stderr, "left aside: %v\n", p.Ignored)
 	}
