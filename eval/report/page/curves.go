@@ -124,31 +124,31 @@ func (l level) at(x, y []float64) series {
 
 const marked = " The circle is where the threshold lies."
 
-func roc(levels []level, c report.Class) (figure, error) {
-	g := graph{x: "good ones reported, %", y: "defective ones found, %", xMax: 1, yMax: 1, xTicks: fractions(1, 5), yTicks: fractions(1, 5)}
-	g.lines = append(g.lines, series{colour: faintColour, width: 0.8, dashes: dashed, x: []float64{0, 1}, y: []float64{0, 1}})
+// rates is a plot of all levels whose axes are fractions; of is their value in the legend.
+func rates(g graph, levels []level, of int, line func(c metric.Curve) (x, y []float64)) (graph, []string) {
+	g.xMax, g.yMax, g.xTicks, g.yTicks = 1, 1, fractions(1, 5), fractions(1, 5)
 	var parts []string
 	for _, l := range levels {
-		if len(l.curve.FPR) > 0 {
-			name := fmt.Sprintf("%s %s", l.name, percent(l.ranking[0]).Text)
+		if x, y := line(l.curve); len(x) > 0 {
+			name := fmt.Sprintf("%s %s", l.name, percent(l.ranking[of]).Text)
 			parts = append(parts, name)
-			g.lines = append(g.lines, l.line(name, l.curve.FPR, l.curve.Recall), l.at(l.curve.FPR, l.curve.Recall))
+			g.lines = append(g.lines, l.line(name, x, y), l.at(x, y))
 		}
 	}
+	return g, parts
+}
+
+func roc(levels []level, c report.Class) (figure, error) {
+	diagonal := series{colour: faintColour, width: 0.8, dashes: dashed, x: []float64{0, 1}, y: []float64{0, 1}}
+	g, parts := rates(graph{x: "good ones reported, %", y: "defective ones found, %", lines: []series{diagonal}}, levels, 0,
+		func(c metric.Curve) (x, y []float64) { return c.FPR, c.Recall })
 	return g.figure(parts, "ROC", "How much is found for how many false alarms, over all thresholds; the area under a line is its AUROC, in percent in the legend. Guessing gives the diagonal."+marked,
 		"ROC curves of class "+c.Name+"; AUROC in percent: ")
 }
 
 func pr(levels []level, c report.Class) (figure, error) {
-	g := graph{x: "defective ones found, %", y: "of those reported, defective, %", xMax: 1, yMax: 1, xTicks: fractions(1, 5), yTicks: fractions(1, 5), left: true}
-	var parts []string
-	for _, l := range levels {
-		if len(l.curve.Recall) > 0 {
-			name := fmt.Sprintf("%s %s", l.name, percent(l.ranking[1]).Text)
-			parts = append(parts, name)
-			g.lines = append(g.lines, l.line(name, l.curve.Recall, l.curve.Precision), l.at(l.curve.Recall, l.curve.Precision))
-		}
-	}
+	g, parts := rates(graph{x: "defective ones found, %", y: "of those reported, defective, %", left: true}, levels, 1,
+		func(c metric.Curve) (x, y []float64) { return c.Recall, c.Precision })
 	return g.figure(parts, "Precision and recall", "How far a report can be trusted, over how much is found; AP, in the legend in percent, is about the area under a line."+marked,
 		"Precision-recall curves of class "+c.Name+"; average precision in percent: ")
 }

@@ -3,7 +3,6 @@ package page
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
 	"mvag-torch/eval/score"
@@ -74,30 +73,33 @@ func (t *tally) add(defective, reported bool) {
 	}
 }
 
-// share is "26 of 80 (32.5 %)".
-func share(n, of int) string {
+// fraction is "26 of 80 (32.5 %)".
+func fraction(n, of int) string {
 	if of == 0 {
 		return "none of 0"
 	}
 	return fmt.Sprintf("%d of %d (%.1f %%)", n, of, 100*float64(n)/float64(of))
 }
 
-// cells are shares in percent, sorted by them.
-func (t tally) cells() []cell {
-	one := func(n, of int) cell {
-		if of == 0 {
-			return cell{Text: "n/a"}
-		}
-		c := percent(float64(n) / float64(of))
-		c.Text, c.Bar = fmt.Sprintf("%s (%d/%d)", c.Text, n, of), ""
-		return c
+// rate is a cell of a fraction in percent, sorted by it.
+func rate(n, of int) cell {
+	if of == 0 {
+		return cell{Text: "n/a"}
 	}
-	return []cell{one(t.found, t.bad), one(t.alarms, t.good)}
+	c := percent(float64(n) / float64(of))
+	c.Text, c.Bar = fmt.Sprintf("%s (%d/%d)", c.Text, n, of), ""
+	return c
+}
+
+func (t tally) hits() cell   { return rate(t.found, t.bad) }
+func (t tally) misled() cell { return rate(t.alarms, t.good) }
+
+func (t tally) plus(o tally) tally {
+	return tally{t.found + o.found, t.bad + o.bad, t.alarms + o.alarms, t.good + o.good}
 }
 
 // decide tells what thresholds there are and what they do; nil without any.
 func (r *run) decide() *decisions {
-	d := &decisions{}
 	var classes []string
 	switch {
 	case r.results != nil:
@@ -107,65 +109,64 @@ func (r *run) decide() *decisions {
 	case r.calibration != nil:
 		classes = r.calibration.ClassNames()
 	}
-	if len(classes) == 0 || r.calibration == nil && len(r.objects) == 0 {
+	counted, calibrated := len(r.objects) > 0, r.calibration != nil
+	if len(classes) == 0 || !calibrated && !counted {
 		return nil
 	}
-	counted := len(r.objects) > 0
-	t := &table{ID: "thresholds", Caption: "Scores have no unit."}
-	if counted {
-		t.Caption += " Found: share of the defective that is reported; false alarms: share of the good that is reported, both in percent of the test set, with counts."
-	}
-	t.Head = []column{{Name: "class", Text: true}, {Name: "object threshold"}}
-	if counted {
-		t.Head = append(t.Head, column{Name: "objects found"}, column{Name: "false alarms", Title: "good objects reported"})
-	}
-	t.Head = append(t.Head, column{Name: "image threshold"})
-	if counted {
-		t.Head = append(t.Head, column{Name: "images found"}, column{Name: "false alarms", Title: "good images reported"})
-	}
-	t.Head = append(t.Head, column{Name: "pixel threshold"})
-	if r.calibration != nil {
-		t.Caption += " Stated is the bound on false alarms of objects, in percent. Its basis: class, good objects of the class alone; shift, those of all classes, moved to the level of the class; pooled, all as they are."
-		t.Head = append(t.Head, column{Name: "stated", Title: "bound on false alarms of objects, %"}, column{Name: "basis", Text: true})
-	}
-	var objects, images tally
+	d := &decisions{Table: &table{ID: "thresholds", Caption: "Scores have no unit."}, Meaning: r.meaning()}
+	objects, images := map[string]tally{}, map[string]tally{} // by class; of all under ""
 	for _, class := range classes {
-		o, p := r.tallies(class)
-		objects, images = objects.plus(o), images.plus(p)
-		t.Rows = append(t.Rows, r.thresholdRow(class, counted, o, p))
+		objects[class], images[class] = r.tallies(class)
+		objects[""], images[""] = objects[""].plus(objects[class]), images[""].plus(images[class])
 	}
-	if counted && len(classes) > 1 {
-		t.Foot = slices.Concat([]cell{word("all"), {}}, objects.cells(), []cell{{}}, images.cells(), make([]cell, len(t.Head)-7))
-	}
-	d.Table, d.Meaning = t, r.meaning()
 	if counted {
+		all := objects[""]
+		d.Table.Caption += " Found: fraction of the defective that is reported; false alarms: fraction of the good that is reported, both in percent of the test set, with counts."
 		d.Outcome = fmt.Sprintf("Of the defective test objects %s are found; of the good ones %s raise a false alarm.",
-			share(objects.found, objects.bad), share(objects.alarms, objects.good))
+			fraction(all.found, all.bad), fraction(all.alarms, all.good))
+	}
+	if calibrated {
+		d.Table.Caption += " Stated is the bound on false alarms of objects, in percent. Its basis: class, good objects of the class alone; shift, those of all classes, moved to the level of the class; pooled, all as they are."
+	}
+	d.Table.Rows = make([][]cell, len(classes))
+	column := func(shown bool, c column, of func(class string) cell, total cell) {
+		if !shown {
+			return
+		}
+		d.Table.Head, d.Table.Foot = append(d.Table.Head, c), append(d.Table.Foot, total)
+		for i, class := range classes {
+			d.Table.Rows[i] = append(d.Table.Rows[i], of(class))
+		}
+	}
+	r.thresholdColumns(column, counted, objects, images)
+	if !counted || len(classes) == 1 {
+		d.Table.Foot = nil
 	}
 	return d
 }
 
-func (t tally) plus(o tally) tally {
-	return tally{t.found + o.found, t.bad + o.bad, t.alarms + o.alarms, t.good + o.good}
-}
-
-func (r *run) thresholdRow(class string, counted bool, objects, images tally) []cell {
-	object := r.limit(ofObjects, class)
-	row := []cell{word(class), scored(object.value)}
-	if counted {
-		row = append(row, objects.cells()...)
+// thresholdColumns adds the columns that there is something to say in.
+func (r *run) thresholdColumns(add func(shown bool, c column, of func(class string) cell, total cell), counted bool, objects, images map[string]tally) {
+	threshold := func(level string) {
+		name := level + " threshold"
+		add(true, column{Name: name}, func(class string) cell { return scored(r.limit(level, class).value) }, cell{})
 	}
-	row = append(row, scored(r.limit(ofImages, class).value))
-	if counted {
-		row = append(row, images.cells()...)
+	counts := func(what string, by map[string]tally) {
+		add(counted, column{Name: what + " found"}, func(class string) cell { return by[class].hits() }, by[""].hits())
+		add(counted, column{Name: "false alarms", Title: "good " + what + " reported"}, func(class string) cell { return by[class].misled() }, by[""].misled())
 	}
-	row = append(row, scored(r.limit(ofPixels, class).value))
-	if r.calibration != nil {
-		rate := percent(object.rate)
-		rate.Bar = ""
-		row = append(row, rate, word(object.basis))
-	}
-	return row
+	add(true, column{Name: "class", Text: true}, word, word("all"))
+	threshold(ofObjects)
+	counts("objects", objects)
+	threshold(ofImages)
+	counts("images", images)
+	threshold(ofPixels)
+	add(r.calibration != nil, column{Name: "stated", Title: "bound on false alarms of objects, %"}, func(class string) cell {
+		stated := percent(r.limit(ofObjects, class).rate)
+		stated.Bar = ""
+		return stated
+	}, cell{})
+	add(r.calibration != nil, column{Name: "basis", Text: true}, func(class string) cell { return word(r.limit(ofObjects, class).basis) }, cell{})
 }
 
 // tallies count the objects and images of a class.

@@ -1,32 +1,29 @@
 package page
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"mvag-torch/eval/metric"
 )
 
-// protocol lists the members of the protocol block in their order.
+// protocol lists the members of the protocol block by name, and those of its settings.
 func (r *run) protocol() ([]fact, error) {
 	raw, _ := r.results.Protocol.(json.RawMessage) // as it is after reading
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+	var members, settings map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
 		return nil, fmt.Errorf("results.json: protocol: have %.40q, want an object", raw)
 	}
+	if json.Unmarshal(members["settings"], &settings) == nil { // else it has none
+		delete(members, "settings")
+		maps.Copy(members, settings)
+	}
 	var out []fact
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, fmt.Errorf("results.json: protocol: %w", err)
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, fmt.Errorf("results.json: protocol: %w", err)
-		}
-		out = append(out, fact{fmt.Sprint(name), plain(value)})
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		out = append(out, fact{name, plain(members[name])})
 	}
 	return out, nil
 }

@@ -65,16 +65,7 @@ func short(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// metrics are the columns of numbers.
-func metrics(of ...metric.Name) []column {
-	var out []column
-	for _, n := range of {
-		out = append(out, column{Name: n.String(), Title: measured(n) + ", %"})
-	}
-	return out
-}
-
-// every lists all values, mAD first: it is what tables are sorted by.
+// every lists all metrics, mAD first: it is what tables are sorted by.
 func every() []metric.Name {
 	all := []metric.Name{metric.MAD}
 	for n := range metric.Count {
@@ -85,13 +76,29 @@ func every() []metric.Name {
 	return all
 }
 
-// perCamera are the values that a single camera has: those of objects it has not.
+// perCamera are the metrics of a single camera: those of objects it has not.
 func perCamera() []metric.Name {
 	return slices.DeleteFunc(every(), func(n metric.Name) bool { return measured(n) == "objects" })
 }
 
-func cells(v metric.Values, of []metric.Name) []cell {
+// newTable is a table of metrics behind columns of text.
+func newTable(id, caption string, of []metric.Name, text ...string) *table {
+	t := &table{ID: id, Caption: caption}
+	for _, name := range text {
+		t.Head = append(t.Head, column{Name: name, Text: true})
+	}
+	for _, n := range of {
+		t.Head = append(t.Head, column{Name: n.String(), Title: measured(n) + ", %"})
+	}
+	return t
+}
+
+// row is a row of such a table.
+func row(v metric.Values, of []metric.Name, text ...string) []cell {
 	var out []cell
+	for _, s := range text {
+		out = append(out, word(s))
+	}
 	for _, n := range of {
 		out = append(out, percent(v[n]))
 	}
@@ -99,28 +106,24 @@ func cells(v metric.Values, of []metric.Name) []cell {
 }
 
 func (r *run) classTable() *table {
-	t := &table{ID: "classes", Caption: "Percent; the last row is the plain mean over classes. A heading sorts by its column, again the other way."}
-	t.Head = slices.Concat([]column{{Name: "class", Text: true}}, metrics(every()...), []column{
-		{Name: "objects", Title: "test objects"}, {Name: "images", Title: "test images"}, {Name: "defective", Title: "defective images"},
-	})
+	t := newTable("classes", "Percent; the last row is the plain mean over classes. A heading sorts by its column, again the other way.", every(), "class")
+	t.Head = append(t.Head, column{Name: "objects", Title: "test objects"}, column{Name: "images", Title: "test images"},
+		column{Name: "defective", Title: "defective images"})
 	for _, c := range r.results.Classes {
-		t.Rows = append(t.Rows, slices.Concat([]cell{word(c.Name)}, cells(c.Values, every()),
-			[]cell{whole(c.Objects), whole(c.Images), whole(c.Defective)}))
+		t.Rows = append(t.Rows, append(row(c.Values, every(), c.Name), whole(c.Objects), whole(c.Images), whole(c.Defective)))
 	}
 	if len(t.Rows) > 1 {
 		mean, _ := r.results.Mean()
-		t.Foot = slices.Concat([]cell{word("mean")}, cells(mean, every()), []cell{{}, {}, {}})
+		t.Foot = append(row(mean, every(), "mean"), cell{}, cell{}, cell{})
 	}
 	return t
 }
 
-// cameraTable has each camera's mean over classes, if they are more than one, and
-// each camera of each class.
+// cameraTable has each camera's mean over classes, if they are more than one, and each camera of each class.
 func (r *run) cameraTable() *table {
-	t := &table{ID: "cameras", Caption: "Percent; each camera's images judged by themselves. A camera that sees few of the defects, or has good images that look odd, stands out here."}
-	t.Head = slices.Concat([]column{{Name: "class", Text: true}, {Name: "camera", Text: true}}, metrics(perCamera()...))
+	t := newTable("cameras", "Percent; each camera's images judged by themselves. A camera that sees few of the defects, or has good images that look odd, stands out here.",
+		perCamera(), "class", "camera")
 	byCamera := map[string][]metric.Values{}
-	var rows [][]cell
 	for _, c := range r.results.Classes {
 		if c.Details == nil {
 			continue
@@ -128,28 +131,29 @@ func (r *run) cameraTable() *table {
 		for _, camera := range natural(maps.Keys(c.Details.Views)) {
 			v := c.Details.Views[camera]
 			byCamera[camera] = append(byCamera[camera], v)
-			rows = append(rows, slices.Concat([]cell{word(c.Name), word(camera)}, cells(v, perCamera())))
+			t.Rows = append(t.Rows, row(v, perCamera(), c.Name, camera))
 		}
 	}
 	if len(r.results.Classes) > 1 {
+		var means [][]cell
 		for _, camera := range natural(maps.Keys(byCamera)) {
 			mean, _ := metric.Mean(byCamera[camera])
-			t.Rows = append(t.Rows, slices.Concat([]cell{word("(mean)"), word(camera)}, cells(mean, perCamera())))
+			means = append(means, row(mean, perCamera(), "(mean)", camera))
 		}
+		t.Rows = append(means, t.Rows...)
 	}
-	t.Rows = append(t.Rows, rows...)
 	return t.orNil()
 }
 
 func (r *run) defectTable() *table {
-	t := &table{ID: "defects", Caption: "Percent; the images, pixels and objects of one kind of defect among all good ones of the class. Low rows are the defects the model does not see."}
-	t.Head = slices.Concat([]column{{Name: "class", Text: true}, {Name: "defect", Text: true}}, metrics(every()...))
+	t := newTable("defects", "Percent; the images, pixels and objects of one kind of defect among all good ones of the class. Low rows are the defects the model does not see.",
+		every(), "class", "defect")
 	for _, c := range r.results.Classes {
 		if c.Details == nil {
 			continue
 		}
 		for _, code := range slices.Sorted(maps.Keys(c.Details.Defects)) {
-			t.Rows = append(t.Rows, slices.Concat([]cell{word(c.Name), word(code)}, cells(c.Details.Defects[code], every())))
+			t.Rows = append(t.Rows, row(c.Details.Defects[code], every(), c.Name, code))
 		}
 	}
 	return t.orNil()
