@@ -37,10 +37,9 @@ func miniviewConfig(t *testing.T) configs.Config {
 	return cfg
 }
 
-// TestGoldenMiniview evaluates the reference's trained weights on 680 rendered
-// images. golden/miniview_s224.json was computed by PyTorch with Pillow's
-// JPEG decoder, which accounts for most of the differences allowed: 0.005 for
-// every metric of every class, 3 % for every score.
+// TestGoldenMiniview evaluates the reference's trained weights on 680 rendered images. golden/miniview_s224.json was
+// computed by PyTorch with Pillow's JPEG decoder, which accounts for most of the differences allowed: 0.005 for every
+// metric of every class, 3 % for every score.
 func TestGoldenMiniview(t *testing.T) {
 	cfg := miniviewConfig(t)
 	text, err := os.ReadFile(testdata.Shared(t, "golden/miniview_s224.json"))

@@ -32,8 +32,8 @@ type Protocol struct {
 
 	// Unreadable counts the test images that could not be read and were left out (data.on_error: skip).
 	Unreadable int `json:"unreadable"`
-	// EmptyMasks counts the images with a defect that the crop or the resize removed from the mask: they stay
-	// defective images of normal pixels.
+	// EmptyMasks counts the images with a defect that the crop or the resize removed from the mask: they stay defective
+	// images of normal pixels.
 	EmptyMasks int `json:"empty_masks"`
 	// Excluded are the values that are undefined in a class, and that the means leave out.
 	Excluded map[string][]string `json:"excluded"`

@@ -102,8 +102,7 @@ func evaluate(c *cli.Context) error {
 	return err
 }
 
-// evalConfig is the configuration of -c, else that of the checkpoint, with
-// --set applied.
+// evalConfig is the configuration of -c, else that of the checkpoint, with --set applied.
 func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	if c.IsSet("config") {
 		return loadConfig(c)
@@ -135,8 +134,8 @@ func readCalibration(f *checkpoint.File) (*calibration.Calibration, error) {
 	return c, nil
 }
 
-// writeOutcome writes results.json, the scores and what is drawn; it returns the paths of the sheets. The calibration is
-// that of the model, nil without one.
+// writeOutcome writes results.json, the scores and what is drawn; it returns the paths of the sheets. The calibration
+// is that of the model, nil without one.
 func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, judged *calibration.Calibration) ([]string, error) {
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err

@@ -30,8 +30,7 @@ func partials(t *testing.T, folder string) int {
 	return bytes.Count(text, []byte("\n"))
 }
 
-// kill evaluates into folder in a process of its own and kills it in the second
-// class.
+// kill evaluates into folder in a process of its own and kills it in the second class.
 func kill(t *testing.T, folder string, args ...string) {
 	t.Helper()
 	for range 10 {
@@ -61,9 +60,8 @@ func kill(t *testing.T, folder string, args ...string) {
 	t.Fatal("the evaluation was never killed in its second class")
 }
 
-// evalResumes kills an evaluation in class 2 of 3 and resumes: results and
-// scores are those of the folder want, byte for byte. Results of other settings
-// are left aside.
+// evalResumes kills an evaluation in class 2 of 3 and resumes: results and scores are those of the folder want, byte
+// for byte. Results of other settings are left aside.
 func evalResumes(t *testing.T, model, want string) {
 	folder := filepath.Join(t.TempDir(), "run")
 	args := []string{"eval", "-m", model, "--format", "json", "-o", folder}
@@ -163,9 +161,8 @@ func stderr(t *testing.T, args ...string) (out, text string) {
 	return out, string(written)
 }
 
-// evalSavesMaps scores the saved maps again: as given, the scores of pictures
-// and so their metrics are those of the evaluation; pixels were rounded to half
-// precision.
+// evalSavesMaps scores the saved maps again: as given, the scores of pictures and so their metrics are those of the
+// evaluation; pixels were rounded to half precision.
 func evalSavesMaps(t *testing.T, dir, model, want string) {
 	maps := filepath.Join(dir, "maps")
 	if _, err := command(t, "eval", "-m", model, "-o", filepath.Join(dir, "again"), "--save-maps", maps); err != nil {

@@ -30,8 +30,7 @@ func reportCommand() *cli.Command {
 	}
 }
 
-// writeReport writes the report of a run folder and returns its path. Model and
-// output are "" for those of the folder.
+// writeReport writes the report of a run folder and returns its path. Model and output are "" for those of the folder.
 func writeReport(folder, model, output string) (string, error) {
 	output = cmp.Or(output, filepath.Join(folder, "report.html"))
 	if err := page.Write(output, folder, model, version); err != nil {

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// synthetic returns n maps of 256x256 and their masks; half the images have
-// elliptical defects, in all about 0.56 % of the pixels. Scores are log-normal
-// on a grid of 28x28 and bilinear between.
+// synthetic returns n maps of 256x256 and their masks; half the images have elliptical defects, in all about 0.56 % of
+// the pixels. Scores are log-normal on a grid of 28x28 and bilinear between.
 func synthetic(n int) (maps [][]float32, masks [][]bool) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const side, cells = 256, 28
@@ -48,8 +47,8 @@ func synthetic(n int) (maps [][]float32, masks [][]bool) {
 	return maps, masks
 }
 
-// BenchmarkPixels evaluates a class of synthetic maps. "kept" adds everything
-// and ranks; "sealed" adds the images with defects, seals, adds the rest.
+// BenchmarkPixels evaluates a class of synthetic maps. "kept" adds everything and ranks; "sealed" adds the images with
+// defects, seals, adds the rest.
 func BenchmarkPixels(b *testing.B) {
 	const images = 300
 	maps, masks := synthetic(images)

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// strict adds to every mask the mask of another rule: some pixels fewer, a few
-// more.
+// strict adds to every mask the mask of another rule: some pixels fewer, a few more.
 func strict(images []Image) []Image {
 	rng := rand.New(rand.NewPCG(5, 5))
 	for i := range images {
@@ -26,8 +25,7 @@ func strict(images []Image) []Image {
 	return images
 }
 
-// text prints a summary without Compat, every float with all its bits; maps
-// print in the order of their keys.
+// text prints a summary without Compat, every float with all its bits; maps print in the order of their keys.
 func text(s Summary) string {
 	parts := []any{s.PixelRanking, s.Views, s.Codes, s.Objects}
 	if s.Other != nil {
@@ -62,8 +60,8 @@ func TestViewsAreTheirImagesAlone(t *testing.T) {
 	}
 }
 
-// TestPartsAgainstDefinitions compares defect codes and objects with the oracle
-// on all normal pixels and their own anomalous ones.
+// TestPartsAgainstDefinitions compares defect codes and objects with the oracle on all normal pixels and their own
+// anomalous ones.
 func TestPartsAgainstDefinitions(t *testing.T) {
 	images := tied(2, 12, 30)
 	var p Pixels

@@ -5,31 +5,26 @@ import (
 	"slices"
 )
 
-// Compat are pixel numbers as other programs compute them, to be compared with
-// what they print and for nothing else. NaN where undefined.
+// Compat are pixel numbers as other programs compute them, to be compared with what they print and for nothing else.
+// NaN where undefined.
 //
-// All follow from counts at a few thresholds that depend on the range of all
-// scores, which is known only at the end. Without Seal they are exact. After
-// Seal, normal pixels have been counted between edges; at a threshold that is
-// none, the share below it is interpolated, and false-positive rates are off by
-// at most Slack.
+// All follow from counts at a few thresholds that depend on the range of all scores, which is known only at the end.
+// Without Seal they are exact. After Seal, normal pixels have been counted between edges; at a threshold that is none,
+// the share below it is interpolated, and false-positive rates are off by at most Slack.
 type Compat struct {
-	// AUPRO200 is what Dinomaly's compute_pro, over all images of a class, and
-	// the papers compared with it print as AUPRO. Thresholds are the 200 values
-	// t_k = min + k*(max-min)/200 of all scores, a pixel is found if its score is
-	// above t_k, points with a false-positive rate of 0.3 or more are left out,
-	// and the rates are divided by the largest that is left, wherever that lies;
-	// then the trapezoid rule. It is NaN with fewer than two points or a largest
-	// rate of 0.
+	// AUPRO200 is what Dinomaly's compute_pro, over all images of a class, and the papers compared with it print as
+	// AUPRO. Thresholds are the 200 values t_k = min + k*(max-min)/200 of all scores, a pixel is found if its score is
+	// above t_k, points with a false-positive rate of 0.3 or more are left out, and the rates are divided by the
+	// largest that is left, wherever that lies; then the trapezoid rule. It is NaN with fewer than two points or a
+	// largest rate of 0.
 	AUPRO200 float64
-	// ADEval is what ADEval 1.1 computes with its 1000 bins of equal width from
-	// the lowest to the highest score.
+	// ADEval is what ADEval 1.1 computes with its 1000 bins of equal width from the lowest to the highest score.
 	ADEval BinnedRanking
 	Slack  float64
 }
 
-// BinnedRanking are ADEval's numbers: curves whose only points are the edges of
-// bins, integrated by the trapezoid rule. AUPRO is up to 0.3.
+// BinnedRanking are ADEval's numbers: curves whose only points are the edges of bins, integrated by the trapezoid rule.
+// AUPRO is up to 0.3.
 type BinnedRanking struct{ AUROC, AUPR, AUPRO float64 }
 
 const (
@@ -46,8 +41,7 @@ func dinomalyCuts(low, high float64) []uint32 {
 	return cuts
 }
 
-// adevalCuts returns the keys of the edges of the bins, computed in float32 as
-// NumPy does.
+// adevalCuts returns the keys of the edges of the bins, computed in float32 as NumPy does.
 func adevalCuts(low, high float64) []uint32 {
 	cuts := make([]uint32, adevalBins+1)
 	for k := range cuts {
@@ -103,8 +97,7 @@ type walk struct {
 	slack int64 // negatives that may lie on the other side of a threshold
 }
 
-// points returns the points of ascending cuts, highest first: found is what has
-// the key of the cut or a higher one.
+// points returns the points of ascending cuts, highest first: found is what has the key of the cut or a higher one.
 func (w *walk) points(cuts []uint32) []point {
 	positives, regions := w.p.mask.Positives, w.p.mask.Regions
 	end := len(positives)
@@ -137,8 +130,8 @@ func (w *walk) points(cuts []uint32) []point {
 	return out
 }
 
-// from is the number of negatives with the key of the cut or a higher one. If
-// the cut is no edge, those between its neighbours are taken to be spread evenly.
+// from is the number of negatives with the key of the cut or a higher one. If the cut is no edge, those between its
+// neighbours are taken to be spread evenly.
 func (w *walk) from(cut uint32) int64 {
 	c := w.c
 	i, found := slices.BinarySearch(c.keys, cut)

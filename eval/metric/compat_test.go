@@ -41,8 +41,7 @@ func TestFloorKey(t *testing.T) {
 	}
 }
 
-// TestCompatAfterSeal: what is interpolated is near, and the same bits whatever
-// normal images came before Seal.
+// TestCompatAfterSeal: what is interpolated is near, and the same bits whatever normal images came before Seal.
 func TestCompatAfterSeal(t *testing.T) {
 	maps, masks := synthetic(24)
 	var images []Image

@@ -5,24 +5,19 @@ import (
 	"math"
 )
 
-// Curve tells how detection and false alarms go together while the threshold
-// falls from above all scores to below them. All slices have one entry a point.
-// Between two points lies a straight line of the exact curve, or a part of it
-// in which neither of FPR, Recall and Overlap moves by more than
-// 1/CurveResolution: so the area under the thinned curve differs from that of
-// the exact one by half of that at most. Without positives or negatives a curve
-// has no points.
+// Curve tells how detection and false alarms go together while the threshold falls from above all scores to below them.
+// All slices have one entry a point. Between two points lies a straight line of the exact curve, or a part of it in
+// which neither of FPR, Recall and Overlap moves by more than 1/CurveResolution: so the area under the thinned curve
+// differs from that of the exact one by half of that at most. Without positives or negatives a curve has no points.
 type Curve struct {
-	// Threshold: what scores at least as much is predicted. The ends have
-	// -+math.MaxFloat32.
+	// Threshold: what scores at least as much is predicted. The ends have -+math.MaxFloat32.
 	Threshold []float32 `json:"threshold"`
 	FPR       []float64 `json:"fpr"` // share of the negatives predicted
 	Recall    []float64 `json:"recall"`
-	// Precision is the share of positives among what is predicted, 1 where
-	// nothing is.
+	// Precision is the share of positives among what is predicted, 1 where nothing is.
 	Precision []float64 `json:"precision"`
-	// Overlap is the mean over regions of their share predicted, the PRO that
-	// AUPRO is the area of; empty for images and objects.
+	// Overlap is the mean over regions of their share predicted, the PRO that AUPRO is the area of; empty for images
+	// and objects.
 	Overlap []float64 `json:"pro,omitempty"`
 }
 
@@ -46,9 +41,8 @@ type tracer struct {
 	out         Curve
 }
 
-// curve walks along positives packed by the index of their edge. Up to limit,
-// 1 of which is allowed, the rate of false positives has the resolution of a
-// curve that ends there. Regions is 0 where there are none.
+// curve walks along positives packed by the index of their edge. Up to limit, 1 of which is allowed, the rate of false
+// positives has the resolution of a curve that ends there. Regions is 0 where there are none.
 func (c *counts) curve(positives []uint64, sizes []region, regions int, limit float64) Curve {
 	if len(positives) == 0 || c.total == 0 {
 		return Curve{}

@@ -22,8 +22,8 @@ func area(x, y []float64, limit float64) float64 {
 	return total / limit
 }
 
-// blobs returns images with blobs of defects that mostly score higher. Levels
-// is the number of different scores, 0 for no limit.
+// blobs returns images with blobs of defects that mostly score higher. Levels is the number of different scores, 0 for
+// no limit.
 func blobs(r *rand.Rand, images, side, levels int) []Image {
 	var out []Image
 	for i := range images {
@@ -45,8 +45,8 @@ func blobs(r *rand.Rand, images, side, levels int) []Image {
 	return out
 }
 
-// TestCurveKeepsTheAreas compares the areas under thinned curves with the exact
-// numbers. With few levels the curve is a few long lines, which are exact.
+// TestCurveKeepsTheAreas compares the areas under thinned curves with the exact numbers. With few levels the curve is a
+// few long lines, which are exact.
 func TestCurveKeepsTheAreas(t *testing.T) {
 	for levels, within := range map[int]float64{0: 0.5 / CurveResolution, 7: 1e-12} {
 		var p Pixels

@@ -6,16 +6,13 @@ import (
 	"slices"
 )
 
-// index finds keys among edges without a search and without a branch, in two
-// steps of counting bits. Keys are taken in words of 32 that follow each other:
-// a word that has an edge is kept, with the number of edges before it; and a
-// directory has a bit for each word, set for those that are kept, with the
-// number of words before. So it takes 8 bytes an edge at most, and 16 bytes for
-// every 2,048 keys between the lowest and the highest edge. Few edges that lie
-// far apart are searched instead.
+// index finds keys among edges without a search and without a branch, in two steps of counting bits. Keys are taken in
+// words of 32 that follow each other: a word that has an edge is kept, with the number of edges before it; and a
+// directory has a bit for each word, set for those that are kept, with the number of words before. So it takes 8 bytes
+// an edge at most, and 16 bytes for every 2,048 keys between the lowest and the highest edge. Few edges that lie far
+// apart are searched instead.
 //
-// What it is asked for are offsets: keys less from, those outside of [from, to]
-// moved to its ends.
+// What it is asked for are offsets: keys less from, those outside of [from, to] moved to its ends.
 type index struct {
 	edges     []uint32 // ascending
 	from, to  uint32   // the keys next to the lowest and the highest edge
@@ -65,9 +62,8 @@ func newIndex(edges []uint32) index {
 	return x
 }
 
-// tally adds keys, as offsets, to 2*edges+1 bins: bin i has what lies below edge
-// i and above edge i-1, bin edges+1+i what equals edge i; the latter are hardly
-// touched, so that the former lie close together.
+// tally adds keys, as offsets, to 2*edges+1 bins: bin i has what lies below edge i and above edge i-1, bin edges+1+i
+// what equals edge i; the latter are hardly touched, so that the former lie close together.
 func (x *index) tally(b *bins, offsets []uint32) {
 	switch {
 	case len(offsets) == 0:
@@ -109,8 +105,7 @@ func (x *index) search(b *bins, offsets []uint32) {
 	}
 }
 
-// bins are counts, most of which are small. They are kept in bytes, so that more
-// of them fit into a processor's caches.
+// bins are counts, most of which are small. They are kept in bytes, so that more of them fit into a processor's caches.
 type bins struct {
 	low  []uint8          // modulo 256
 	high map[uint32]int64 // multiples of 256

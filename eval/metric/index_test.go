@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestIndexFindsWhatASearchFinds counts keys on, next to and far from edges that
-// lie close together, far apart, or both, and at the ends of what keys can be.
+// TestIndexFindsWhatASearchFinds counts keys on, next to and far from edges that lie close together, far apart, or
+// both, and at the ends of what keys can be.
 func TestIndexFindsWhatASearchFinds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 7))
 	lowest, highest := key(-inf), key(inf)

@@ -18,9 +18,8 @@ type step struct {
 	reached int64   // positives with this or a higher score
 }
 
-// steps calls visit for the distinct scores of the positives from the highest
-// to the lowest. Positives are sorted and packed by the index of their edge;
-// without regions the weights are 0.
+// steps calls visit for the distinct scores of the positives from the highest to the lowest. Positives are sorted and
+// packed by the index of their edge; without regions the weights are 0.
 func (c *counts) steps(positives []uint64, regions []region, visit func(step)) {
 	var sizes []uint32
 	reached := int64(0)
@@ -49,8 +48,8 @@ func (c *counts) steps(positives []uint64, regions []region, visit func(step)) {
 	}
 }
 
-// evaluate computes everything from positives packed by the index of their
-// edge. Regions is the number of regions to average AUPRO over.
+// evaluate computes everything from positives packed by the index of their edge. Regions is the number of regions to
+// average AUPRO over.
 func (c *counts) evaluate(positives []uint64, sizes []region, regions int, limits []float64) PixelRanking {
 	in := integral{p: int64(len(positives)), n: c.total, limits: limits, areas: make([]sum, len(limits))}
 	c.steps(positives, sizes, in.add)
@@ -88,8 +87,8 @@ func (in *integral) add(s step) {
 	}
 	in.eps = max(in.eps, 2*precision*recall/(precision+recall+epsilon))
 
-	// The curve comes from where it stood after the negatives between this
-	// score and the last; nothing predicted counts as precision 1.
+	// The curve comes from where it stood after the negatives between this score and the last; nothing predicted counts
+	// as precision 1.
 	before := 1.0
 	if s.above > 0 || in.last.reached > 0 {
 		before = float64(in.last.reached) / float64(in.last.reached+s.above)
@@ -97,11 +96,9 @@ func (in *integral) add(s step) {
 	in.trapezoid.add(float64(s.count) * (before + precision) / 2)
 	in.last = s
 
-	// Seen from one anomalous pixel, detection rises linearly from 0 to 1 while
-	// the false-positive rate passes the negatives that equal its score: from
-	// g = above/N to g+e = (above+equal)/N. The area of that ramp up to a limit
-	// has a closed form, and AUPRO is its sum over pixels, weighted with 1/size
-	// of the region.
+	// Seen from one anomalous pixel, detection rises linearly from 0 to 1 while the false-positive rate passes the
+	// negatives that equal its score: from g = above/N to g+e = (above+equal)/N. The area of that ramp up to a limit
+	// has a closed form, and AUPRO is its sum over pixels, weighted with 1/size of the region.
 	g, e := float64(s.above)/float64(in.n), float64(s.equal)/float64(in.n)
 	for i, limit := range in.limits {
 		switch {
@@ -131,8 +128,8 @@ func (in *integral) ranking(keys []uint32) Ranking {
 	}
 }
 
-// aupro returns the area under the mean overlap of so many regions as a
-// function of the false-positive rate, from 0 to each limit, divided by it.
+// aupro returns the area under the mean overlap of so many regions as a function of the false-positive rate, from 0 to
+// each limit, divided by it.
 func (in *integral) aupro(regions int) []float64 {
 	out := make([]float64, len(in.limits))
 	for i, limit := range in.limits {

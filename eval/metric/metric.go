@@ -1,21 +1,17 @@
-// Package metric computes the exact numbers that anomaly detection is judged
-// by: AUROC, average precision and maximal F1 of images, objects and pixels,
-// and the per-region overlap AUPRO; and beside them, under names of their own,
-// the numbers that other programs compute instead.
+// Package metric computes the exact numbers that anomaly detection is judged by: AUROC, average precision and maximal
+// F1 of images, objects and pixels, and the per-region overlap AUPRO; and beside them, under names of their own, the
+// numbers that other programs compute instead.
 //
-// Nothing is binned and no curve is built. All four depend on the normal
-// (negative) scores only through two counts at each distinct anomalous
-// (positive) score v: how many negatives lie above v and how many equal it.
-// So only positives, usually under one percent of the pixels, are sorted;
-// negatives are counted between them. Equal scores always enter together.
+// Nothing is binned and no curve is built. All four depend on the normal (negative) scores only through two counts at
+// each distinct anomalous (positive) score v: how many negatives lie above v and how many equal it. So only positives,
+// usually under one percent of the pixels, are sorted; negatives are counted between them. Equal scores always enter
+// together.
 //
-// A value that is not defined is NaN: AUROC needs both labels, AP and F1max a
-// positive, AUPRO a region and a negative. Infinite scores are ordered as
-// numbers are, -0 equals +0, and NaN is refused by name.
+// A value that is not defined is NaN: AUROC needs both labels, AP and F1max a positive, AUPRO a region and a negative.
+// Infinite scores are ordered as numbers are, -0 equals +0, and NaN is refused by name.
 //
-// Results are the same bits for any order of the input and any number of
-// processors: counts are integers, and the only inexact sums run over the
-// positives in sorted order.
+// Results are the same bits for any order of the input and any number of processors: counts are integers, and the only
+// inexact sums run over the positives in sorted order.
 package metric
 
 import (
@@ -24,14 +20,12 @@ import (
 	"math"
 )
 
-// Ranking says how well scores put anomalous samples above normal ones.
-// Undefined values are NaN.
+// Ranking says how well scores put anomalous samples above normal ones. Undefined values are NaN.
 type Ranking struct {
-	// AUROC is the probability that an anomalous sample scores higher than a
-	// normal one, ties counting one half.
+	// AUROC is the probability that an anomalous sample scores higher than a normal one, ties counting one half.
 	AUROC float64
-	// AP is the average precision: the sum of the precision at each threshold
-	// times the step in recall, without interpolation, as in scikit-learn.
+	// AP is the average precision: the sum of the precision at each threshold times the step in recall, without
+	// interpolation, as in scikit-learn.
 	AP float64
 	// F1max is the largest 2TP/(P+TP+FP) over all thresholds.
 	F1max float64
@@ -40,16 +34,14 @@ type Ranking struct {
 
 	// For comparison with other programs only:
 
-	// F1Eps is the largest 2pr/(p+r+1e-7) of precision p and recall r, as in
-	// Dinomaly.
+	// F1Eps is the largest 2pr/(p+r+1e-7) of precision p and recall r, as in Dinomaly.
 	F1Eps float64
-	// AUPR is the area under precision over recall by the trapezoid rule, as in
-	// anomalib and, after binning, ADEval; it is not AP.
+	// AUPR is the area under precision over recall by the trapezoid rule, as in anomalib and, after binning, ADEval; it
+	// is not AP.
 	AUPR float64
 }
 
-// Number is a value that JSON may lack: NaN is null, infinities are the texts
-// "Infinity" and "-Infinity".
+// Number is a value that JSON may lack: NaN is null, infinities are the texts "Infinity" and "-Infinity".
 type Number float64
 
 // MarshalJSON writes a number, null or a text.
@@ -81,9 +73,8 @@ func (n *Number) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Rank computes the ranking of images or objects: scores[i] belongs to a
-// sample that is anomalous if labels[i] is true. Its error names the lengths
-// if they differ, or the first sample whose score is NaN.
+// Rank computes the ranking of images or objects: scores[i] belongs to a sample that is anomalous if labels[i] is true.
+// Its error names the lengths if they differ, or the first sample whose score is NaN.
 func Rank(scores []float32, labels []bool) (Ranking, error) {
 	c, positives, err := count(scores, labels)
 	if err != nil {
@@ -92,8 +83,7 @@ func Rank(scores []float32, labels []bool) (Ranking, error) {
 	return c.evaluate(positives, nil, 0, nil).Ranking, nil
 }
 
-// count counts the negatives around the positives, and returns these packed by
-// the index of their edge.
+// count counts the negatives around the positives, and returns these packed by the index of their edge.
 func count(scores []float32, labels []bool) (*counts, []uint64, error) {
 	if len(scores) != len(labels) {
 		return nil, nil, fmt.Errorf("labels: have %d, want %d as there are scores", len(labels), len(scores))

@@ -56,8 +56,8 @@ type sample struct {
 	region int
 }
 
-// oracle computes everything from the definitions, in rational arithmetic and
-// with every distinct score as a threshold. The limit of AUPRO is limit/10.
+// oracle computes everything from the definitions, in rational arithmetic and with every distinct score as a threshold.
+// The limit of AUPRO is limit/10.
 func oracle(images []Image, limit int64) results {
 	var all []sample
 	var sizes []int64
@@ -180,8 +180,8 @@ func oracleRanking(all []sample, p, n int64) Ranking {
 	return out
 }
 
-// oracleCurve walks scikit-learn's precision-recall curve, a point for every
-// score of any pixel, as Dinomaly and anomalib do.
+// oracleCurve walks scikit-learn's precision-recall curve, a point for every score of any pixel, as Dinomaly and
+// anomalib do.
 func oracleCurve(all []sample, p int64) (f1, area float64) {
 	lastRecall, lastPrecision := 0.0, 1.0
 	for _, t := range descending(all) {
@@ -278,8 +278,7 @@ var levels = []float32{
 	float32(math.Copysign(0, -1)), 0, math.SmallestNonzeroFloat32, 0.25, 1, 1, math.MaxFloat32, float32(math.Inf(1)),
 }
 
-// random returns 1 to 3 images of 1 to 12 pixels in all, one score in two of
-// a small set.
+// random returns 1 to 3 images of 1 to 12 pixels in all, one score in two of a small set.
 func random(rng *rand.Rand) []Image {
 	shapes := [][2]int{{1, 1}, {1, 3}, {2, 2}, {3, 2}, {3, 4}, {4, 3}, {2, 4}, {1, 4}}
 	share := rng.Float64()

@@ -10,19 +10,16 @@ import (
 	"mvag-torch/internal/components"
 )
 
-// AUPROLimit is the false-positive rate up to which AUPRO is customarily
-// integrated.
+// AUPROLimit is the false-positive rate up to which AUPRO is customarily integrated.
 const AUPROLimit = 0.3
 
-// Image is one anomaly map and what is known of its image. Scores and masks
-// are [Height, Width], row by row.
+// Image is one anomaly map and what is known of its image. Scores and masks are [Height, Width], row by row.
 type Image struct {
 	Name          string // for errors
 	Height, Width int
 	Scores        []float32
 	Mask          []bool // the anomalous pixels; nil if there are none
-	// Other is Mask by another rule, for Summary.Other; all images with a Mask
-	// have it, or none.
+	// Other is Mask by another rule, for Summary.Other; all images with a Mask have it, or none.
 	Other []bool
 
 	View   int    // camera
@@ -96,8 +93,8 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Add takes one image. Nothing is kept of its slices, and nothing is changed
-// if there is an error. Errors name the image.
+// Add takes one image. Nothing is kept of its slices, and nothing is changed if there is an error. Errors name the
+// image.
 func (p *Pixels) Add(x Image) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
@@ -196,8 +193,8 @@ func (l *labels) add(keys []uint32, runs components.Runs, n int, image uint32) {
 	}
 }
 
-// Seal declares that all images with anomalous pixels have been added. Their
-// normal pixels are counted and dropped, as those of later images will be.
+// Seal declares that all images with anomalous pixels have been added. Their normal pixels are counted and dropped, as
+// those of later images will be.
 func (p *Pixels) Seal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,8 +205,7 @@ func (p *Pixels) Seal() {
 	}
 }
 
-// rank counts normal pixels around the anomalous ones and around more edges. It
-// empties the list.
+// rank counts normal pixels around the anomalous ones and around more edges. It empties the list.
 func (p *Pixels) rank(normal []chunk, more []uint32) *ranks {
 	slices.Sort(more)
 	slices.Sort(p.gained)
@@ -228,9 +224,8 @@ func (p *Pixels) rank(normal []chunk, more []uint32) *ranks {
 // gridBits bounds the edges that Seal adds for the sake of Compat to 2^16.
 const gridBits = 16
 
-// grid returns edges at equal distances between keys over the scores of the
-// images with pixels in a mask, in even steps of floating-point numbers, so
-// that few negatives lie between any two.
+// grid returns edges at equal distances between keys over the scores of the images with pixels in a mask, in even steps
+// of floating-point numbers, so that few negatives lie between any two.
 func (p *Pixels) grid() []uint32 {
 	if !p.marked.Used {
 		return nil

@@ -17,8 +17,7 @@ var (
 	minus0 = float32(math.Copysign(0, -1))
 )
 
-// tied returns images of 12x12 with few distinct scores, half of them without
-// anomalous pixels, and one without a mask.
+// tied returns images of 12x12 with few distinct scores, half of them without anomalous pixels, and one without a mask.
 func tied(seed uint64, n, distinct int) []Image {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	out := make([]Image, n)
@@ -132,8 +131,7 @@ func TestReversedScoresReverseAUROC(t *testing.T) {
 	}
 }
 
-// TestAUPROOfSinglePixels: with limit 1 and regions of one pixel each, AUPRO is
-// AUROC.
+// TestAUPROOfSinglePixels: with limit 1 and regions of one pixel each, AUPRO is AUROC.
 func TestAUPROOfSinglePixels(t *testing.T) {
 	x := Image{Name: "dots", Scores: make([]float32, 400), Mask: make([]bool, 400), Height: 20, Width: 20}
 	rng := rand.New(rand.NewPCG(9, 9))
@@ -187,8 +185,7 @@ func TestEdgeCases(t *testing.T) {
 	}
 }
 
-// TestPerfectMapsAreNotAboveOne: the weights 1/size of a region need not add up
-// to 1 in floating point.
+// TestPerfectMapsAreNotAboveOne: the weights 1/size of a region need not add up to 1 in floating point.
 func TestPerfectMapsAreNotAboveOne(t *testing.T) {
 	for size := 1; size < 300; size++ {
 		x := Image{Name: "bar", Scores: make([]float32, 600), Mask: make([]bool, 600), Height: 1, Width: 600}
@@ -204,9 +201,8 @@ func TestPerfectMapsAreNotAboveOne(t *testing.T) {
 	}
 }
 
-// TestTieAcrossTheLimit: of 10 normal pixels one lies above the anomalous pixel
-// and 4 equal it, so its ramp goes from 0.1 to 0.5 and is cut at 0.3 in the
-// middle: a triangle of width 0.2 and height 0.5, divided by 0.3.
+// TestTieAcrossTheLimit: of 10 normal pixels one lies above the anomalous pixel and 4 equal it, so its ramp goes from
+// 0.1 to 0.5 and is cut at 0.3 in the middle: a triangle of width 0.2 and height 0.5, divided by 0.3.
 func TestTieAcrossTheLimit(t *testing.T) {
 	x := Image{Name: "tie", Scores: []float32{2, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1}, Mask: make([]bool, 11), Height: 1, Width: 11}
 	x.Mask[0] = true
@@ -215,8 +211,7 @@ func TestTieAcrossTheLimit(t *testing.T) {
 	}
 }
 
-// TestEmptyMaskEqualsNoMask also holds for a image that is labelled
-// anomalous but whose defect the crop removed.
+// TestEmptyMaskEqualsNoMask also holds for a image that is labelled anomalous but whose defect the crop removed.
 func TestEmptyMaskEqualsNoMask(t *testing.T) {
 	images := tied(2, 6, 40)
 	want := evaluate(t, images, AUPROLimit)
@@ -287,8 +282,8 @@ func TestRankErrors(t *testing.T) {
 	}
 }
 
-// TestMemory holds the accumulator to 4 bytes a normal pixel while it keeps
-// scores, and to nothing a normal image once sealed.
+// TestMemory holds the accumulator to 4 bytes a normal pixel while it keeps scores, and to nothing a normal image once
+// sealed.
 func TestMemory(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats

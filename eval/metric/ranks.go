@@ -8,9 +8,8 @@ import (
 	"sync"
 )
 
-// ranks counts negatives between edges, the scores at which somebody will ask
-// for them: the distinct scores of the positives, and others. Views have bins of
-// their own. It may be used by several goroutines.
+// ranks counts negatives between edges, the scores at which somebody will ask for them: the distinct scores of the
+// positives, and others. Views have bins of their own. It may be used by several goroutines.
 type ranks struct {
 	index index // of the edges [D]
 	shift int   // part of an offset = offset >> shift
@@ -28,16 +27,15 @@ type lane struct {
 	wait  [parts][]uint32
 }
 
-// Index and bins are together larger than the caches of most processors. So
-// negatives wait in parts of the range of offsets until there are enough of a
-// part, which then needs a small piece of either.
+// Index and bins are together larger than the caches of most processors. So negatives wait in parts of the range of
+// offsets until there are enough of a part, which then needs a small piece of either.
 const (
 	parts  = 256
 	enough = 4096
 )
 
-// newRanks takes edges in ascending order, without repetition. Spread is the
-// number of goroutines that may count negatives of one view at the same time.
+// newRanks takes edges in ascending order, without repetition. Spread is the number of goroutines that may count
+// negatives of one view at the same time.
 func newRanks(edges []uint32, spread int) *ranks {
 	r := &ranks{index: newIndex(edges), spread: spread, lanes: map[int][]*lane{}}
 	r.shift = max(0, bits.Len32(r.index.to-r.index.from)-bits.Len(parts-1))
@@ -79,9 +77,8 @@ func union(a, b []uint32) []uint32 {
 	return out
 }
 
-// countAll counts chunks and empties the list, so that what has been counted
-// takes no memory any more. Each goroutine has an equal share, the first views
-// or the last, so that few of them want the same bins at the same time.
+// countAll counts chunks and empties the list, so that what has been counted takes no memory any more. Each goroutine
+// has an equal share, the first views or the last, so that few of them want the same bins at the same time.
 func (r *ranks) countAll(chunks []chunk) {
 	slices.SortStableFunc(chunks, func(a, b chunk) int { return cmp.Compare(a.view, b.view) })
 	var wg sync.WaitGroup
@@ -155,8 +152,7 @@ type counts struct {
 
 func allViews(int) bool { return true }
 
-// counts adds up the lanes of the views that are wanted. No other goroutine may
-// be counting.
+// counts adds up the lanes of the views that are wanted. No other goroutine may be counting.
 func (r *ranks) counts(wanted func(view int) bool) *counts {
 	d := len(r.index.edges)
 	c := &counts{keys: r.index.edges, above: make([]int64, d), equal: make([]int64, d)}
@@ -183,8 +179,7 @@ func (r *ranks) counts(wanted func(view int) bool) *counts {
 	return c
 }
 
-// indexed returns sorted positives with the indices of their keys, which are
-// edges, in place of the keys.
+// indexed returns sorted positives with the indices of their keys, which are edges, in place of the keys.
 func indexed(edges []uint32, positives []uint64) []uint64 {
 	out := make([]uint64, len(positives))
 	i := uint32(0)

@@ -5,13 +5,11 @@ import (
 	"sync"
 )
 
-// PixelRanking is the ranking of all pixels of a class or of a part of it.
-// Undefined values are NaN.
+// PixelRanking is the ranking of all pixels of a class or of a part of it. Undefined values are NaN.
 type PixelRanking struct {
 	Ranking
-	// AUPRO is the mean overlap with the 8-connected regions of each image,
-	// averaged over false-positive rates from 0 to the first limit (Bergmann et
-	// al., The MVTec Anomaly Detection Dataset, IJCV 2021).
+	// AUPRO is the mean overlap with the 8-connected regions of each image, averaged over false-positive rates from 0
+	// to the first limit (Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021).
 	AUPRO float64
 	// AUPROs are the same for each limit asked for.
 	AUPROs []float64
@@ -26,8 +24,8 @@ type Summary struct {
 	PixelRanking
 	// Views are the images of one camera by themselves.
 	Views map[int]PixelRanking
-	// Codes and Objects are the anomalous pixels of one kind of defect, or of
-	// one object, among all normal pixels of the class.
+	// Codes and Objects are the anomalous pixels of one kind of defect, or of one object, among all normal pixels of
+	// the class.
 	Codes   map[string]PixelRanking
 	Objects map[string]PixelRanking
 	// Other is the ranking by the other masks; nil if no image had one.
@@ -44,8 +42,8 @@ func (p *Pixels) overall(c *counts, positives []uint64, limits []float64) PixelR
 	return out
 }
 
-// Summarize evaluates the pixels added so far. Limits are those of AUPRO, above 0
-// and at most 1; the first is the headline's. More images may follow.
+// Summarize evaluates the pixels added so far. Limits are those of AUPRO, above 0 and at most 1; the first is the
+// headline's. More images may follow.
 func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	if err := checkLimits(limits); err != nil {
 		return Summary{}, err
@@ -89,8 +87,7 @@ func (p *Pixels) views(r *ranks, positives []uint64, limits []float64) map[int]P
 	return out
 }
 
-// breakdown evaluates the positives of each group of images among the
-// negatives that belong to it.
+// breakdown evaluates the positives of each group of images among the negatives that belong to it.
 func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K, limits []float64, among func(K) *counts) map[K]PixelRanking {
 	number := map[K]int{}
 	ofImage := make([]int, len(p.images))
@@ -133,8 +130,7 @@ func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K
 	return out
 }
 
-// move makes negatives of the lost scores, and takes the gained ones out. Both
-// are edges.
+// move makes negatives of the lost scores, and takes the gained ones out. Both are edges.
 func (c *counts) move(lost, gained []uint32) {
 	change := make([]int64, len(c.keys))
 	for i, keys := range [][]uint32{lost, gained} {

@@ -10,8 +10,7 @@ import (
 // Name names one number of a class.
 type Name int
 
-// The numbers of a class, in the order of every table: images, pixels and
-// the mean of these seven, then objects.
+// The numbers of a class, in the order of every table: images, pixels and the mean of these seven, then objects.
 const (
 	ImageAUROC Name = iota
 	ImageAP
@@ -45,16 +44,14 @@ func (n Name) String() string {
 // Names lists all names in the order of every table.
 func Names() []string { return names[:] }
 
-// Values are the numbers of one class or their means, as fractions; what is
-// undefined is NaN. As JSON they are an object in the order of the names, with
-// null for NaN.
+// Values are the numbers of one class or their means, as fractions; what is undefined is NaN. As JSON they are an
+// object in the order of the names, with null for NaN.
 type Values [Count]float64
 
 // ofMAD are the seven whose mean mAD is.
 var ofMAD = []Name{ImageAUROC, ImageAP, ImageF1max, PixelAUROC, PixelAP, PixelF1max, AUPRO}
 
-// NewValues puts the results of one class together; mAD is undefined if any of the
-// seven is.
+// NewValues puts the results of one class together; mAD is undefined if any of the seven is.
 func NewValues(image Ranking, pixel PixelRanking, object Ranking) Values {
 	v := Values{
 		ImageAUROC: image.AUROC, ImageAP: image.AP, ImageF1max: image.F1max,
@@ -68,8 +65,8 @@ func NewValues(image Ranking, pixel PixelRanking, object Ranking) Values {
 	return v
 }
 
-// Mean is the plain mean over classes of each number. Classes in which a number
-// is undefined are left out of its mean, and skipped says how many those are.
+// Mean is the plain mean over classes of each number. Classes in which a number is undefined are left out of its mean,
+// and skipped says how many those are.
 func Mean(classes []Values) (mean Values, skipped [Count]int) {
 	for n := range Count {
 		total := 0.0

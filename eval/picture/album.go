@@ -8,8 +8,8 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// Album collects the maps of a few objects of each class: the first good one
-// and the first defective one of each defect code.
+// Album collects the maps of a few objects of each class: the first good one and the first defective one of each defect
+// code.
 type Album struct {
 	classes []string
 	chosen  map[string][]string // object IDs by class
@@ -19,9 +19,8 @@ type Album struct {
 // perClass is the number of objects drawn of each class.
 const perClass = 3
 
-// NewAlbum chooses objects among the test objects of data. A defective object
-// with few clean views tells more, so the one with the most defective views of
-// each code is taken.
+// NewAlbum chooses objects among the test objects of data. A defective object with few clean views tells more, so the
+// one with the most defective views of each code is taken.
 func NewAlbum(data *dataset.Set) *Album {
 	a := &Album{classes: data.Classes, chosen: map[string][]string{}, views: map[string][]Tile{}}
 	for _, class := range data.Classes {
@@ -48,8 +47,7 @@ func NewAlbum(data *dataset.Set) *Album {
 	return a
 }
 
-// defects is the first defect code of an object, "" where it is good, and the
-// number of its defective views.
+// defects is the first defect code of an object, "" where it is good, and the number of its defective views.
 func defects(object *dataset.Object) (code string, count int) {
 	for _, v := range object.Views {
 		if v.Defective() {

@@ -12,8 +12,8 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// Gallery collects the objects of each class that were judged worst: the good
-// ones with the highest scores and the defective ones with the lowest.
+// Gallery collects the objects of each class that were judged worst: the good ones with the highest scores and the
+// defective ones with the lowest.
 type Gallery struct {
 	classes []string
 	each    int // objects of a kind
@@ -36,8 +36,8 @@ type candidate struct {
 type Exhibit struct {
 	Class  string `json:"class"`
 	Object string `json:"object"`
-	// Calibrated says that the colours of its maps span half to one and a half of
-	// the threshold of pixels; otherwise they span the scores of the run.
+	// Calibrated says that the colours of its maps span half to one and a half of the threshold of pixels; otherwise
+	// they span the scores of the run.
 	Calibrated bool    `json:"calibrated"`
 	Views      []Plate `json:"views"`
 }
@@ -50,15 +50,13 @@ type Plate struct {
 	Mask   []byte `json:"mask"` // nil where nobody drew a defect
 }
 
-// NewGallery is for the test objects of data; the more classes there are, the
-// fewer objects it takes of each.
+// NewGallery is for the test objects of data; the more classes there are, the fewer objects it takes of each.
 func NewGallery(data *dataset.Set) *Gallery {
 	const total, most = 24, 4
 	return &Gallery{classes: data.Classes, each: max(1, min(most, total/max(1, len(data.Classes)))), kinds: map[kind][]*candidate{}}
 }
 
-// Wants enters the score of an object and says whether it is among the worst of
-// its kind so far. It may be asked again.
+// Wants enters the score of an object and says whether it is among the worst of its kind so far. It may be asked again.
 func (g *Gallery) Wants(object *dataset.Object, score float64) bool {
 	k := kind{object.Class, object.Defective()}
 	same := func(c *candidate) bool { return c.id == object.ID }
@@ -84,8 +82,8 @@ func (g *Gallery) Add(object *dataset.Object, views []Tile) {
 	}
 }
 
-// Exhibits draws the objects of all classes, of each the defective ones first and the worst first. Value gives the place
-// of a score of a class among the colours: 0 and below is black, 1 and above the brightest.
+// Exhibits draws the objects of all classes, of each the defective ones first and the worst first. Value gives the
+// place of a score of a class among the colours: 0 and below is black, 1 and above the brightest.
 func (g *Gallery) Exhibits(calibrated bool, value func(class string, score float32) float32) ([]Exhibit, error) {
 	var out []Exhibit
 	for _, class := range g.classes {

@@ -18,8 +18,8 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// parts are objects of two classes whose scores fall with their number; every
-// second one is defective in its first view.
+// parts are objects of two classes whose scores fall with their number; every second one is defective in its first
+// view.
 func parts(n int) ([]dataset.Object, map[string]float64) {
 	var objects []dataset.Object
 	scores := map[string]float64{}

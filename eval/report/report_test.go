@@ -21,8 +21,8 @@ func ranking(v float64) metric.Ranking {
 	return metric.Ranking{AUROC: v, AP: v - 0.125, F1max: v - 0.25}
 }
 
-// example has a class with everything, one without anomalous pixels, one
-// without objects of both kinds; the order is not that of the alphabet.
+// example has a class with everything, one without anomalous pixels, one without objects of both kinds; the order is
+// not that of the alphabet.
 func example() Results {
 	none := metric.Ranking{AUROC: undefined, AP: undefined, F1max: undefined}
 	type protocol struct {

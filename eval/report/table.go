@@ -17,8 +17,7 @@ import (
 // Formats lists the formats of Table, for messages and help texts.
 const Formats = "table, markdown, latex, csv or json"
 
-// Table prints a row for each class and one for their mean; columns are the
-// names of metric.Name. The format is one of
+// Table prints a row for each class and one for their mean; columns are the names of metric.Name. The format is one of
 //
 //   - table: aligned text, in percent, "n/a" where undefined, with a line below
 //     if undefined values were left out of the mean, and three means by the rules
@@ -28,8 +27,7 @@ const Formats = "table, markdown, latex, csv or json"
 //   - csv: fractions with all digits, empty where undefined;
 //   - json: results.json.
 //
-// For the 30 classes of Real-IAD, table, markdown and latex add rows that others
-// have published.
+// For the 30 classes of Real-IAD, table, markdown and latex add rows that others have published.
 func Table(w io.Writer, r Results, format string) error {
 	var out []byte
 	var err error
@@ -76,8 +74,7 @@ func percent(v float64) string {
 	return strconv.FormatFloat(100*v, 'f', 1, 64)
 }
 
-// align pads the cells of each column to the same width: the first to the
-// left, the others to the right.
+// align pads the cells of each column to the same width: the first to the left, the others to the right.
 func align(rows [][]string) {
 	for column := range rows[0] {
 		width := 0
@@ -125,8 +122,8 @@ func text(r Results) []byte {
 	return out.Bytes()
 }
 
-// comparable are the values by other rules that tables print: those that published ones differ most by.
-// results.json has all of them.
+// comparable are the values by other rules that tables print: those that published ones differ most by. results.json
+// has all of them.
 var comparable = []string{"AUPRO (Dinomaly, 200 thresholds)", "AUPRO (ADEval, 1000 bins)", "P-AUPR (ADEval, 1000 bins)"}
 
 // compatRows returns the means of comparable, name and value.
@@ -198,8 +195,7 @@ func notes(r Results) []string {
 	return out
 }
 
-// note says which numbers of how many classes the mean leaves out; it is empty
-// if there are none.
+// note says which numbers of how many classes the mean leaves out; it is empty if there are none.
 func note(r Results) string {
 	_, skipped := r.Mean()
 	var parts []string

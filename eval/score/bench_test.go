@@ -15,12 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkClass computes all results of one class from maps in memory, five
-// images an object, on all processors; then again with the good objects twice
-// and four times, to show that memory does not grow with them. The maps are
-// those that third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS;
-// `make bench-metrics` does both. MB is the largest memory of the process beyond
-// them, cpu-s the seconds of all processors, which other programs disturb less;
+// BenchmarkClass computes all results of one class from maps in memory, five images an object, on all processors; then
+// again with the good objects twice and four times, to show that memory does not grow with them. The maps are those
+// that third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS; `make bench-metrics` does both. MB is the
+// largest memory of the process beyond them, cpu-s the seconds of all processors, which other programs disturb less;
 // the ratios compare with what that script measured (bench.json).
 func BenchmarkClass(b *testing.B) {
 	folder := os.Getenv("MVAG_BENCH_MAPS")
@@ -103,8 +101,7 @@ func ratios(b *testing.B, path string, seconds, used float64) {
 
 // load reads the maps of a source as objects of five views.
 func load(b *testing.B, s *source) (objects [][]View, pixels int) {
-	// Outside the heap, so that the collector does not take the maps as a reason
-	// to be lazy.
+	// Outside the heap, so that the collector does not take the maps as a reason to be lazy.
 	memory, err := unix.Mmap(-1, 0, 4*len(s.rows)*s.height*s.width, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		b.Fatal(err)

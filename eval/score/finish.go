@@ -19,8 +19,8 @@ type Result struct {
 	Curve   Curve
 }
 
-// Curve is the curve of the pixels of a class; a line of curves.jsonl. It has
-// no points where the numbers of pixels are not defined.
+// Curve is the curve of the pixels of a class; a line of curves.jsonl. It has no points where the numbers of pixels are
+// not defined.
 type Curve struct {
 	Class string  `json:"class"`
 	Limit float64 `json:"aupro_limit"`
@@ -178,8 +178,7 @@ func (r *Result) views(pixels map[int]metric.PixelRanking) map[string]metric.Val
 	return out
 }
 
-// defects evaluates the images, pixels and objects of each defect code among
-// all good ones.
+// defects evaluates the images, pixels and objects of each defect code among all good ones.
 func (r *Result) defects(pixels map[string]metric.PixelRanking) map[string]metric.Values {
 	out := map[string]metric.Values{}
 	images, objects := r.images(), r.objects()

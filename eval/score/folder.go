@@ -41,9 +41,8 @@ type protocol struct {
 	Excluded    map[string][]string `json:"excluded"`
 }
 
-// Folder scores the maps of every class in a folder (docs/format/maps.md), by
-// name. Errors name the file. Progress is called with the number of images
-// scored, one call at a time.
+// Folder scores the maps of every class in a folder (docs/format/maps.md), by name. Errors name the file. Progress is
+// called with the number of images scored, one call at a time.
 func Folder(ctx context.Context, folder string, opt Options, progress func(class string, done, total int)) (Found, error) {
 	entries, err := os.ReadDir(folder) // by name
 	if err != nil {
@@ -230,8 +229,7 @@ func (s *source) objects() []object {
 	return out
 }
 
-// evaluate reads the masks of all images, then scores the objects with
-// defective pixels, then the others.
+// evaluate reads the masks of all images, then scores the objects with defective pixels, then the others.
 func (s *source) evaluate(ctx context.Context, opt Options, progress func(done int)) (Result, error) {
 	marked := make([]bool, len(s.rows))
 	err := Each(ctx, len(s.rows), func(i int) error {

@@ -12,9 +12,8 @@ import (
 	"mvag-torch/eval/metric"
 )
 
-// TestAgainstPython scores maps that NumPy wrote and compares with what
-// scikit-learn, Dinomaly's loop, the formula of MVTec's tool and, where it is
-// installed, ADEval make of them.
+// TestAgainstPython scores maps that NumPy wrote and compares with what scikit-learn, Dinomaly's loop, the formula of
+// MVTec's tool and, where it is installed, ADEval make of them.
 func TestAgainstPython(t *testing.T) {
 	if out, err := exec.Command("python3", "-c", "import numpy, sklearn, skimage").CombinedOutput(); err != nil {
 		if os.Getenv("MVAG_PYTHON") != "" {

@@ -1,6 +1,5 @@
-// Package score turns the anomaly maps of a class into its results: scores of
-// images and objects, and every number of report.Class. It does not care who
-// made the maps.
+// Package score turns the anomaly maps of a class into its results: scores of images and objects, and every number of
+// report.Class. It does not care who made the maps.
 package score
 
 import (
@@ -15,8 +14,7 @@ import (
 
 // Options are the rules of a protocol.
 type Options struct {
-	// Top is the fraction of the pixels of a map whose mean is the score of its
-	// image.
+	// Top is the fraction of the pixels of a map whose mean is the score of its image.
 	Top float64
 	// AuproLimit is the headline limit of AUPRO.
 	AuproLimit float64
@@ -36,8 +34,7 @@ type View struct {
 	Mask          []bool    // defective pixels by the protocol's rule; nil: none
 	Other         []bool    // the same by another rule
 	Unmasked      bool      // it is defective and nobody drew where
-	// Given is the score of the image where whoever made the map gave one;
-	// nil to take it from the map.
+	// Given is the score of the image where whoever made the map gave one; nil to take it from the map.
 	Given *float64
 }
 
@@ -59,13 +56,12 @@ type Object struct {
 	ID    string `json:"object"`
 	Label int    `json:"label"`  // 1 if any of its images is defective
 	Code  string `json:"defect"` // of its first defective image
-	// Max is the highest score of its images, Mean their mean, Pooled the mean
-	// of the highest pixels of all its maps together.
+	// Max is the highest score of its images, Mean their mean, Pooled the mean of the highest pixels of all its maps
+	// together.
 	Max    metric.Number `json:"max"`
 	Mean   metric.Number `json:"mean"`
 	Pooled metric.Number `json:"pooled"`
-	// AUROC and AUPRO are of its defective pixels among all normal pixels of
-	// the class; NaN if it has none.
+	// AUROC and AUPRO are of its defective pixels among all normal pixels of the class; NaN if it has none.
 	AUROC metric.Number `json:"P-AUROC"`
 	AUPRO metric.Number `json:"AUPRO"`
 }
@@ -73,8 +69,7 @@ type Object struct {
 // Defective is the label.
 func (o *Object) Defective() bool { return o.Label == 1 }
 
-// Class gathers the objects of one class. Add may be called by several
-// goroutines at once.
+// Class gathers the objects of one class. Add may be called by several goroutines at once.
 type Class struct {
 	name   string
 	opt    Options
@@ -97,9 +92,8 @@ type entry struct {
 // NewClass returns an empty class.
 func NewClass(name string, opt Options) *Class { return &Class{name: name, opt: opt} }
 
-// Add takes an object and returns its score, the highest of its images. Index
-// is its place among the results. Nothing is kept of the maps and masks. Errors
-// name the image.
+// Add takes an object and returns its score, the highest of its images. Index is its place among the results. Nothing
+// is kept of the maps and masks. Errors name the image.
 func (c *Class) Add(index int, id string, views []View) (float64, error) {
 	e := entry{index: index, object: Object{Class: c.name, ID: id, Max: metric.Number(math.Inf(-1))}}
 	maps := make([][]float32, len(views))
@@ -144,18 +138,15 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 	return float64(e.object.Max), nil
 }
 
-// Seal declares that all images with defective pixels have been added; what
-// follows takes no memory for its pixels.
+// Seal declares that all images with defective pixels have been added; what follows takes no memory for its pixels.
 func (c *Class) Seal() { c.pixels.Seal() }
 
-// GCPercent is the setting for debug.SetGCPercent that suits a program that
-// scores: its heap is a few long lists without pointers, so that collecting
-// often costs little and keeps the peak near what is in use.
+// GCPercent is the setting for debug.SetGCPercent that suits a program that scores: its heap is a few long lists
+// without pointers, so that collecting often costs little and keeps the peak near what is in use.
 const GCPercent = 5
 
-// Memory is a little more than the bytes that a class needs at its largest:
-// marked images of size pixels, those of objects with defects, are kept until
-// Seal, and about one pixel in a hundred of them is taken to be defective.
+// Memory is a little more than the bytes that a class needs at its largest: marked images of size pixels, those of
+// objects with defects, are kept until Seal, and about one pixel in a hundred of them is taken to be defective.
 func Memory(marked int, size, views int) int64 {
 	pixels := int64(marked) * int64(size)
 	const positive = 100 // bytes of a defective pixel: packed, as edge, counts; bins of each view take 2 more

@@ -21,8 +21,8 @@ var options = Options{Top: 0.01, AuproLimit: 0.3, OtherRule: "gt0.5"}
 
 const side = 16
 
-// part returns an object of three views; a defective one has a defect of code
-// in view 1, and in view 2 a label whose mask is empty.
+// part returns an object of three views; a defective one has a defect of code in view 1, and in view 2 a label whose
+// mask is empty.
 func part(rng *rand.Rand, id, code string) (string, []View) {
 	var views []View
 	for camera := 1; camera <= 3; camera++ {

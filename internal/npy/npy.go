@@ -1,6 +1,5 @@
-// Package npy reads and writes NumPy's array files (.npy, versions 1 to 3) row
-// by row, so that an array larger than memory passes through. The first axis
-// counts rows; bytes are little-endian and in C order.
+// Package npy reads and writes NumPy's array files (.npy, versions 1 to 3) row by row, so that an array larger than
+// memory passes through. The first axis counts rows; bytes are little-endian and in C order.
 package npy
 
 import (
@@ -54,8 +53,7 @@ const (
 	maxElements = 1 << 28
 )
 
-// File is an open array. Rows may be read and written by several goroutines at
-// once.
+// File is an open array. Rows may be read and written by several goroutines at once.
 type File struct {
 	Path  string
 	DType DType

@@ -9,23 +9,19 @@ import (
 	"sync"
 )
 
-// Top tells the highest values of a map: their mean, see TopMean, and the range
-// of all values.
+// Top tells the highest values of a map: their mean, see TopMean, and the range of all values.
 type Top struct{ Mean, Min, Max float64 }
 
-// TopMean is the mean of the int(fraction*n) highest of the n values of a map,
-// but of one value at least: the score of a picture (model.md, section 6: 655
-// values of 256x256 with fraction 0.01). It is the same for any order of
-// values. A NaN among the values makes it NaN; without any
-// value it is 0.
+// TopMean is the mean of the int(fraction*n) highest of the n values of a map, but of one value at least: the score of
+// a picture (model.md, section 6: 655 values of 256x256 with fraction 0.01). It is the same for any order of values. A
+// NaN among the values makes it NaN; without any value it is 0.
 func TopMean(fraction float64, values []float32) float64 {
 	_, pooled := Tops(fraction, values)
 	return pooled
 }
 
-// Tops returns the Top of each map, and the TopMean of the values of all maps
-// together: the pooled score of an object from the maps of its views. NaN in
-// any map makes all NaN.
+// Tops returns the Top of each map, and the TopMean of the values of all maps together: the pooled score of an object
+// from the maps of its views. NaN in any map makes all NaN.
 func Tops(fraction float64, maps ...[]float32) (each []Top, pooled float64) {
 	t := tops{fraction: fraction, maps: maps, scratch: topScratches.Get().(*topScratch)}
 	defer topScratches.Put(t.scratch)
@@ -39,8 +35,8 @@ func Tops(fraction float64, maps ...[]float32) (each []Top, pooled float64) {
 	}
 }
 
-// tops finds the highest values among those that are not below a floor, which a
-// sample of the values suggests; few are, and only they are put in order.
+// tops finds the highest values among those that are not below a floor, which a sample of the values suggests; few are,
+// and only they are put in order.
 type tops struct {
 	fraction float64
 	maps     [][]float32
@@ -54,12 +50,10 @@ var topScratches = sync.Pool{New: func() any { return new(topScratch) }}
 // highest is the number of the values to average.
 func (t *tops) highest(n int) int { return min(n, max(1, int(t.fraction*float64(n)))) }
 
-// stride is the distance of the values of a sample: odd, so that it meets all
-// columns of a map.
+// stride is the distance of the values of a sample: odd, so that it meets all columns of a map.
 const stride = 37
 
-// floor is a value that about twice as many values as are averaged are not below,
-// or -Inf.
+// floor is a value that about twice as many values as are averaged are not below, or -Inf.
 func (t *tops) floor(maps ...[]float32) float32 {
 	n, sample := 0, t.scratch.sample[:0]
 	for _, m := range maps {
@@ -119,8 +113,8 @@ func (t *tops) above(floor float32) (each []Top, pooled float64, enough bool) {
 	return each, mean(all[:k]), true
 }
 
-// notBelow appends to dst the values that are not below the floor, and returns
-// the lowest of all values, or NaN if it is among them.
+// notBelow appends to dst the values that are not below the floor, and returns the lowest of all values, or NaN if it
+// is among them.
 func notBelow(dst, values []float32, floor float32) (low float32, out []float32) {
 	low = float32(math.Inf(1))
 	for _, v := range values {
@@ -137,8 +131,7 @@ func notBelow(dst, values []float32, floor float32) (low float32, out []float32)
 	return low, dst
 }
 
-// highestFirst reorders values so that the k highest come first (Hoare's
-// selection). NaN may come anywhere.
+// highestFirst reorders values so that the k highest come first (Hoare's selection). NaN may come anywhere.
 func highestFirst(values []float32, k int) {
 	for len(values) > 1 {
 		a, b, c := values[0], values[len(values)/2], values[len(values)-1]
@@ -179,9 +172,8 @@ func mean(values []float32) float64 {
 	return total / float64(len(values))
 }
 
-// exact says whether float64 holds every sum of some of the values without
-// rounding: its 53 bits reach from the lowest bit of the smallest value to the
-// highest of the sum of all.
+// exact says whether float64 holds every sum of some of the values without rounding: its 53 bits reach from the lowest
+// bit of the smallest value to the highest of the sum of all.
 func exact(values []float32) bool {
 	low, high := uint32(255), uint32(0)
 	for _, v := range values {

@@ -60,8 +60,8 @@ func TestTopMean(t *testing.T) {
 	}
 }
 
-// TestTopMeanAgainstSort compares with a sort, for int(0.01*256*256) = 655
-// pixels of a map and 3276 of five, and holds it to the same bits in any order.
+// TestTopMeanAgainstSort compares with a sort, for int(0.01*256*256) = 655 pixels of a map and 3276 of five, and holds
+// it to the same bits in any order.
 func TestTopMeanAgainstSort(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	maps := make([][]float32, 5)
@@ -98,8 +98,7 @@ func TestTopMeanAgainstSort(t *testing.T) {
 	}
 }
 
-// TestTopsWhereASampleMisleads has the highest values where the sample looks, so
-// that too few others seem to be needed.
+// TestTopsWhereASampleMisleads has the highest values where the sample looks, so that too few others seem to be needed.
 func TestTopsWhereASampleMisleads(t *testing.T) {
 	maps := make([][]float32, 3)
 	for i := range maps {

@@ -31,8 +31,7 @@ type browser struct {
 	requests []string
 }
 
-// openPage starts a browser. Without Chromium the test is skipped, or fails if
-// CI is set.
+// openPage starts a browser. Without Chromium the test is skipped, or fails if CI is set.
 func openPage(t *testing.T, path string) *browser {
 	t.Helper()
 	found := ""

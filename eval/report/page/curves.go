@@ -106,8 +106,7 @@ func (l level) line(name string, x, y []float64) series {
 	return s
 }
 
-// at is the place of the threshold on the curve, none where there is no curve
-// or no threshold.
+// at is the place of the threshold on the curve, none where there is no curve or no threshold.
 func (l level) at(x, y []float64) series {
 	s := series{colour: l.style.colour, marks: true}
 	if math.IsNaN(l.limit.value) {
@@ -217,8 +216,7 @@ func histogram(of int) func([]level, report.Class) (figure, error) {
 	}
 }
 
-// steps is the outline of a histogram in percent, its bins of equal width on
-// the axis.
+// steps is the outline of a histogram in percent, its bins of equal width on the axis.
 func steps(values []float64, low, high float64, log bool) (x, y []float64) {
 	var counts [bins]float64
 	for _, v := range values {
@@ -279,8 +277,7 @@ func above(levels []level, c report.Class) (figure, error) {
 		"Share of pixels above a threshold of class "+c.Name+": ")
 }
 
-// figure renders g; parts are what its legend says. Without parts there is
-// nothing to see.
+// figure renders g; parts are what its legend says. Without parts there is nothing to see.
 func (g *graph) figure(parts []string, title, caption, alt string) (figure, error) {
 	if len(parts) == 0 {
 		return figure{}, nil

@@ -16,8 +16,7 @@ type decisions struct {
 	Table   *table
 }
 
-// limit is a threshold. Calibrated ones are passed by scores above, those of
-// F1max reached by scores equal to it, too.
+// limit is a threshold. Calibrated ones are passed by scores above, those of F1max reached by scores equal to it, too.
 type limit struct {
 	value      float64
 	calibrated bool
@@ -34,8 +33,7 @@ const (
 	ofPixels  = "pixel"
 )
 
-// limit is the threshold of a class: the calibrated one, else that of F1max,
-// else NaN.
+// limit is the threshold of a class: the calibrated one, else that of F1max, else NaN.
 func (r *run) limit(level, class string) limit {
 	if r.calibration != nil {
 		l := map[string]calibration.Level{ofObjects: r.calibration.Object, ofImages: r.calibration.Image, ofPixels: r.calibration.Pixel}[level]

@@ -1,6 +1,5 @@
-// Package page writes the report of a run: one HTML file that needs no network,
-// for people who decide by it. What a run folder lacks the report leaves out
-// and says how to get (docs/report.md).
+// Package page writes the report of a run: one HTML file that needs no network, for people who decide by it. What a run
+// folder lacks the report leaves out and says how to get (docs/report.md).
 package page
 
 import (
@@ -52,10 +51,8 @@ type view struct {
 // fact is a name and what it is.
 type fact struct{ Name, Value string }
 
-// Write writes the report of a run folder to path; the file appears whole or
-// not at all. Model is the checkpoint whose thresholds and configuration are
-// shown, "" for that of the folder if there is one. Errors name the file at
-// fault.
+// Write writes the report of a run folder to path; the file appears whole or not at all. Model is the checkpoint whose
+// thresholds and configuration are shown, "" for that of the folder if there is one. Errors name the file at fault.
 func Write(path, folder, model, version string) error {
 	r, err := read(folder, model)
 	if err != nil {

@@ -47,8 +47,7 @@ func TestReportHasEveryPart(t *testing.T) {
 	}
 }
 
-// TestReportIsClosed looks for what would break out of the markup or reach for
-// the network.
+// TestReportIsClosed looks for what would break out of the markup or reach for the network.
 func TestReportIsClosed(t *testing.T) {
 	text := written(t, sampleRun(t, 2, nasty))
 	if strings.Contains(text, "<b onclick") || strings.Count(text, "</script>") != 1 {
@@ -64,8 +63,7 @@ func TestReportIsClosed(t *testing.T) {
 	}
 }
 
-// TestReportOfParts leaves files out: what there is is shown, what is missing
-// is said.
+// TestReportOfParts leaves files out: what there is is shown, what is missing is said.
 func TestReportOfParts(t *testing.T) {
 	for name, test := range map[string]struct {
 		missing []string
@@ -144,8 +142,7 @@ func edit(t testing.TB, folder, file, old, with string) {
 	put(t, path, strings.Replace(string(text), old, with, 1))
 }
 
-// TestUndefinedNumbers has a class without defects, infinite scores and a score
-// that is not a number.
+// TestUndefinedNumbers has a class without defects, infinite scores and a score that is not a number.
 func TestUndefinedNumbers(t *testing.T) {
 	folder := sampleRun(t, 2, "gear", "nut")
 	edit(t, folder, "objects.jsonl", `"max":0.`, `"max":null,"was":0.`)
@@ -253,8 +250,7 @@ func TestPlacesThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestTrainingThins keeps what stands out of many steps, and the last line
-// that is being written aside.
+// TestTrainingThins keeps what stands out of many steps, and the last line that is being written aside.
 func TestTrainingThins(t *testing.T) {
 	var x, y []float64
 	for i := range 50000 {

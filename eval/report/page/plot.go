@@ -26,8 +26,8 @@ type figure struct {
 	SVG            template.HTML
 }
 
-// Colours stand for those of the style sheet, so that a plot follows the theme:
-// svg replaces them. Black becomes the colour of the text.
+// Colours stand for those of the style sheet, so that a plot follows the theme: svg replaces them. Black becomes the
+// colour of the text.
 var (
 	inkColour    = color.RGBA{0, 0, 0, 255}
 	gridColour   = color.RGBA{1, 0, 0, 255}
@@ -190,8 +190,8 @@ var (
 	fonts     = regexp.MustCompile(`font-(family|weight|style|variant):[^;"]*;?`)
 )
 
-// svg returns a plot to be put into a page: its colours and fonts are those of
-// the page, and it is as wide as there is room.
+// svg returns a plot to be put into a page: its colours and fonts are those of the page, and it is as wide as there is
+// room.
 func svg(p *plot.Plot) (template.HTML, error) {
 	c := vgsvg.New(plotWidth, plotHeight)
 	p.Draw(draw.Crop(draw.New(c), 2, -8, 2, -6))
@@ -236,8 +236,7 @@ func (decades) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// wide says whether values above 0 spread so much that their logarithms are to
-// be drawn.
+// wide says whether values above 0 spread so much that their logarithms are to be drawn.
 func wide(low, high float64) bool { return low > 0 && high > 2.5*low }
 
 // fractions are ticks from 0 to max, in percent.

@@ -40,8 +40,7 @@ func plain(value json.RawMessage) string {
 	return string(value)
 }
 
-// evaluated is the iteration of the checkpoint that was evaluated, -1 where
-// nobody knows.
+// evaluated is the iteration of the checkpoint that was evaluated, -1 where nobody knows.
 func (r *run) evaluated() int {
 	raw, _ := r.results.Protocol.(json.RawMessage)
 	var p struct {

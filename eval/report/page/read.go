@@ -118,8 +118,7 @@ func (r *run) readConfig(path string) error {
 	return err
 }
 
-// readDetails reads what an evaluation leaves beside results.json, each of
-// which may be missing.
+// readDetails reads what an evaluation leaves beside results.json, each of which may be missing.
 func (r *run) readDetails(in func(string) string) error {
 	var err error
 	if r.images, err = readLines[score.Image](in("scores.jsonl"), false, nil); err != nil {
@@ -145,9 +144,8 @@ func (r *run) readDetails(in func(string) string) error {
 	return err
 }
 
-// readLines reads one value a line; nothing where there is no file. Errors name
-// file and line. A last line without an end is one that is being written, and
-// left out if growing is set.
+// readLines reads one value a line; nothing where there is no file. Errors name file and line. A last line without an
+// end is one that is being written, and left out if growing is set.
 func readLines[T any](path string, growing bool, check func(*T) error) ([]T, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

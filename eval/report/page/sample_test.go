@@ -26,8 +26,7 @@ import (
 // nasty is a class whose name would end a tag, an attribute and a script.
 const nasty = `</script><b onclick='x("1")'>&amp;`
 
-// sampleRun makes a run folder as train, calibrate and eval leave it, from
-// random maps of objects with so many cameras.
+// sampleRun makes a run folder as train, calibrate and eval leave it, from random maps of objects with so many cameras.
 func sampleRun(t testing.TB, cameras int, classes ...string) string {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "run")

@@ -48,8 +48,8 @@ func (r *run) training() ([]figure, error) {
 	return out, nil
 }
 
-// extremes thins a line: of each of many stretches it keeps the lowest and the
-// highest value in their order, so that what stands out stays.
+// extremes thins a line: of each of many stretches it keeps the lowest and the highest value in their order, so that
+// what stands out stays.
 func extremes(x, y []float64) (tx, ty []float64) {
 	if len(x) <= most {
 		return x, y
