@@ -119,7 +119,7 @@ func (p *Pixels) Add(x Image) error {
 	return nil
 }
 
-// read checks a image and turns its scores into keys.
+// read checks an image and turns its scores into keys.
 func (s *scratch) read(x *Image) (span, error) {
 	n := x.Height * x.Width
 	if x.Height < 1 || x.Width < 1 || len(x.Scores) != n {
@@ -139,7 +139,7 @@ func (s *scratch) read(x *Image) (span, error) {
 	return span{low, high, true}, nil
 }
 
-// keep stores a image with pixels in a mask.
+// keep stores an image with pixels in a mask.
 func (p *Pixels) keep(x *Image, s *scratch, masked, other int, scores span) error {
 	negatives := make([]uint32, 0, len(s.keys)-s.mask.Pixels())
 	done := 0

@@ -211,7 +211,7 @@ func TestTieAcrossTheLimit(t *testing.T) {
 	}
 }
 
-// TestEmptyMaskEqualsNoMask also holds for a image that is labelled anomalous but whose defect the crop removed.
+// TestEmptyMaskEqualsNoMask also holds for an image that is labelled anomalous but whose defect the crop removed.
 func TestEmptyMaskEqualsNoMask(t *testing.T) {
 	images := tied(2, 6, 40)
 	want := evaluate(t, images, AUPROLimit)

@@ -122,7 +122,7 @@ func TestLatex(t *testing.T) {
 	if have := "\n" + render(t, r, "latex"); have != exampleLatex {
 		t.Errorf("have%s\nwant%s", have, exampleLatex)
 	}
-	if have := texEscape.Replace(`a_b&c\d`); have != `a\_b\&c\textbackslash{}d` {
+	if have := latexStyle.name.Replace(`a_b&c\d`); have != `a\_b\&c\textbackslash{}d` {
 		t.Errorf("have %s", have)
 	}
 }

@@ -92,32 +92,91 @@ func align(rows [][]string) {
 	}
 }
 
-func text(r Results) []byte {
+// style is a way to write a table: what stands around the cells, what the names in the first column need, and the line
+// below the head, which rules repeats around the mean.
+type style struct {
+	left, between, right string
+	name                 *strings.Replacer
+	below                func(head []string) string
+	rules                bool
+}
+
+var (
+	plainStyle = style{"", "  ", "", strings.NewReplacer(), func(head []string) string {
+		return strings.Repeat("-", utf8.RuneCountInString(strings.Join(head, "  ")))
+	}, true}
+	markdownStyle = style{"| ", " | ", " |", strings.NewReplacer("|", `\|`), func(head []string) string {
+		line := "|"
+		for column, cell := range head {
+			dashes := strings.Repeat("-", utf8.RuneCountInString(cell)+1)
+			if column == 0 {
+				line += ":" + dashes + "|"
+			} else {
+				line += dashes + ":|"
+			}
+		}
+		return line
+	}, false}
+	// latexStyle is for \usepackage{booktabs}.
+	latexStyle = style{"", " & ", ` \\`, strings.NewReplacer(`\`, `\textbackslash{}`, "_", `\_`, "&", `\&`, "%", `\%`, "#", `\#`, "$", `\$`,
+		"{", `\{`, "}", `\}`, "~", `\textasciitilde{}`, "^", `\textasciicircum{}`), func([]string) string { return `\midrule` }, true}
+)
+
+// grid writes the head, the classes, their mean and what others have published.
+func grid(out *bytes.Buffer, r Results, s style) {
 	published := publishedRows(r)
 	cells := rows(r, percent, published)
+	for _, row := range cells {
+		row[0] = s.name.Replace(row[0])
+	}
 	align(cells)
 	mean := len(cells) - 1 - len(published)
-	var out bytes.Buffer
-	rule := ""
 	for i, row := range cells {
-		line := strings.Join(row, "  ")
-		if i == 0 {
-			rule = strings.Repeat("-", utf8.RuneCountInString(line)) + "\n"
+		if i == 1 || s.rules && (i == mean || i == mean+1) {
+			out.WriteString(s.below(cells[0]) + "\n")
 		}
-		if i == 1 || i == mean && i > 1 || i == mean+1 {
-			out.WriteString(rule)
-		}
-		out.WriteString(line + "\n")
+		out.WriteString(s.left + strings.Join(row, s.between) + s.right + "\n")
 	}
+}
+
+func text(r Results) []byte {
+	var out bytes.Buffer
+	grid(&out, r, plainStyle)
 	for _, s := range notes(r) {
 		out.WriteString(s + "\n")
 	}
 	if compat := compatRows(r); compat != nil {
-		out.WriteString("\n")
 		align(compat)
+		out.WriteString("\n")
 		for _, row := range compat {
 			out.WriteString(strings.Join(row, "  ") + "\n")
 		}
+	}
+	return out.Bytes()
+}
+
+func markdown(r Results) []byte {
+	var out bytes.Buffer
+	grid(&out, r, markdownStyle)
+	for _, s := range notes(r) {
+		out.WriteString("\n" + s + "\n")
+	}
+	if compat := compatRows(r); compat != nil {
+		out.WriteString("\n| mean by another rule | % |\n|:--|--:|\n")
+		for _, row := range compat {
+			out.WriteString("| " + strings.Join(row, " | ") + " |\n")
+		}
+	}
+	return out.Bytes()
+}
+
+func latex(r Results) []byte {
+	var out bytes.Buffer
+	out.WriteString(`\begin{tabular}{l` + strings.Repeat("r", int(metric.Count)) + "}\n\\toprule\n")
+	grid(&out, r, latexStyle)
+	out.WriteString("\\bottomrule\n\\end{tabular}\n")
+	for _, s := range notes(r) {
+		out.WriteString("% " + s + "\n")
 	}
 	return out.Bytes()
 }
@@ -136,40 +195,6 @@ func compatRows(r Results) [][]string {
 		}
 	}
 	return out
-}
-
-func markdown(r Results) []byte {
-	cells := rows(r, percent, publishedRows(r))
-	for _, row := range cells {
-		row[0] = strings.ReplaceAll(row[0], "|", `\|`)
-	}
-	align(cells)
-	var out bytes.Buffer
-	for i, row := range cells {
-		out.WriteString("| " + strings.Join(row, " | ") + " |\n")
-		if i > 0 {
-			continue
-		}
-		for column, cell := range row {
-			dashes := strings.Repeat("-", utf8.RuneCountInString(cell)+1)
-			if column == 0 {
-				out.WriteString("|:" + dashes)
-			} else {
-				out.WriteString("|" + dashes + ":")
-			}
-		}
-		out.WriteString("|\n")
-	}
-	for _, s := range notes(r) {
-		out.WriteString("\n" + s + "\n")
-	}
-	if compat := compatRows(r); compat != nil {
-		out.WriteString("\n| mean by another rule | % |\n|:--|--:|\n")
-		for _, row := range compat {
-			out.WriteString("| " + strings.Join(row, " | ") + " |\n")
-		}
-	}
-	return out.Bytes()
 }
 
 func commas(r Results) ([]byte, error) {

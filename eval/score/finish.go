@@ -19,8 +19,8 @@ type Result struct {
 	Curve   Curve
 }
 
-// Curve is the curve of the pixels of a class; a line of curves.jsonl. It has no points where the numbers of pixels are
-// not defined.
+// Curve is the curve of the pixels of a class; a line of curves.jsonl. It has no points where the metrics of pixels are
+// undefined.
 type Curve struct {
 	Class string  `json:"class"`
 	Limit float64 `json:"aupro_limit"`
@@ -54,18 +54,24 @@ func (c *Class) Finish() (Result, error) {
 		r.Images = append(r.Images, e.images...)
 	}
 	images, objects := r.images(), r.objects()
-	image, object := images.rank(score), objects.rank(score)
+	image, object := images.rank(nil), objects.rank(nil)
+	defective := 0
+	for _, x := range images {
+		if x.defective {
+			defective++
+		}
+	}
 	r.Class = report.Class{
 		Name: c.name, Values: metric.NewValues(image, pixels.PixelRanking, object),
-		Counts: report.Counts{Images: len(r.Images), Defective: images.defective(), Objects: len(r.Objects), Masks: pixels.Masks},
+		Counts: report.Counts{Images: len(r.Images), Defective: defective, Objects: len(r.Objects), Masks: pixels.Masks},
 		Details: &report.Details{
-			Counts: c.counts(pixels, images.defective()),
+			Counts: c.counts(pixels, defective),
 			Thresholds: map[string]metric.Number{
 				"image": metric.Number(image.Threshold), "pixel": metric.Number(pixels.Threshold), "object": metric.Number(object.Threshold),
 			},
 			Compat:  c.compat(r, pixels, image),
-			Views:   r.views(pixels.Views),
-			Defects: r.defects(pixels.Codes),
+			Views:   views(images, pixels.Views),
+			Defects: defects(images, objects, pixels.Codes),
 		},
 	}
 	r.Curve = Curve{c.name, c.opt.AuproLimit, pixels.Curve}
@@ -80,12 +86,12 @@ func (c *Class) counts(pixels metric.Summary, defective int) map[string]int64 {
 	}
 }
 
-// sample is a image or an object in a ranking.
+// sample is an image or an object in a ranking.
 type sample struct {
-	label         bool
-	code          string
-	camera        int
-	score, values metric.Number // values: by another rule
+	defective bool
+	code      string
+	camera    int
+	score     metric.Number
 }
 
 type samples []sample
@@ -93,7 +99,7 @@ type samples []sample
 func (r *Result) images() samples {
 	var s samples
 	for _, p := range r.Images {
-		s = append(s, sample{p.Label == 1, p.Code, p.Camera, p.Score, p.Max})
+		s = append(s, sample{p.Label == 1, p.Code, p.Camera, p.Score})
 	}
 	return s
 }
@@ -101,51 +107,44 @@ func (r *Result) images() samples {
 func (r *Result) objects() samples {
 	var s samples
 	for _, o := range r.Objects {
-		s = append(s, sample{o.Defective(), o.Code, 0, o.Max, 0})
+		s = append(s, sample{o.Defective(), o.Code, 0, o.Max})
 	}
 	return s
 }
 
-// score is the headline rule.
-func score(s sample) metric.Number { return s.score }
+// scored returns the samples with other scores.
+func (s samples) scored(score func(i int) metric.Number) samples {
+	out := slices.Clone(s)
+	for i := range out {
+		out[i].score = score(i)
+	}
+	return out
+}
 
-// rank evaluates the samples by a rule. Scores are numbers, since Add saw to it.
-func (s samples) rank(rule func(sample) metric.Number) metric.Ranking {
-	scores, labels := make([]float32, len(s)), make([]bool, len(s))
-	for i, x := range s {
-		scores[i], labels[i] = float32(rule(x)), x.label
+// rank evaluates the samples that are to be kept, all of them for nil.
+func (s samples) rank(keep func(sample) bool) metric.Ranking {
+	var scores []float32
+	var labels []bool
+	for _, x := range s {
+		if keep == nil || keep(x) {
+			scores, labels = append(scores, float32(x.score)), append(labels, x.defective)
+		}
 	}
 	r, err := metric.Rank(scores, labels)
 	if err != nil { // an object whose scores are +Inf and -Inf has a mean of NaN
-		nan := math.NaN()
-		return metric.Ranking{AUROC: nan, AP: nan, F1max: nan, Threshold: nan, F1Eps: nan, AUPR: nan}
+		return undefined()
 	}
 	return r
 }
 
-func (s samples) defective() int {
-	n := 0
-	for _, x := range s {
-		if x.label {
-			n++
-		}
-	}
-	return n
-}
+// undefined is the ranking of nothing.
+func undefined() metric.Ranking { return samples(nil).rank(nil) }
 
-func (s samples) where(keep func(sample) bool) samples {
-	return slices.DeleteFunc(slices.Clone(s), func(x sample) bool { return !keep(x) })
-}
-
-// undefined is the ranking of objects where there are none.
-func undefined() metric.Ranking { return samples(nil).rank(score) }
-
-// undefinedPixels has NaN for every number of pixels and keeps the counts.
+// undefinedPixels has NaN for every metric of pixels and keeps the counts.
 func undefinedPixels(s metric.Summary) metric.Summary {
 	nan := math.NaN()
 	unknown := func(p metric.PixelRanking) metric.PixelRanking {
 		p.Ranking, p.AUPRO = undefined(), nan
-		p.AUROC, p.AP, p.F1max = nan, nan, nan
 		return p
 	}
 	s.PixelRanking, s.Objects, s.Curve = unknown(s.PixelRanking), nil, metric.Curve{}
@@ -162,80 +161,74 @@ func undefinedPixels(s metric.Summary) metric.Summary {
 	for i := range s.AUPROs {
 		s.AUPROs[i] = nan
 	}
-	s.Compat.AUPRO200, s.Compat.Slack = nan, nan
-	s.Compat.ADEval.AUROC, s.Compat.ADEval.AUPR, s.Compat.ADEval.AUPRO = nan, nan, nan
+	s.Compat = metric.Compat{AUPRO200: nan, ADEval: metric.BinnedRanking{AUROC: nan, AUPR: nan, AUPRO: nan}, Slack: nan}
 	return s
 }
 
 // views evaluates the images of each camera by themselves.
-func (r *Result) views(pixels map[int]metric.PixelRanking) map[string]metric.Values {
+func views(images samples, pixels map[int]metric.PixelRanking) map[string]metric.Values {
 	out := map[string]metric.Values{}
-	images := r.images()
 	for camera, p := range pixels {
-		image := images.where(func(x sample) bool { return x.camera == camera }).rank(score)
-		out[fmt.Sprintf("C%d", camera)] = metric.NewValues(image, p, undefined())
+		own := images.rank(func(x sample) bool { return x.camera == camera })
+		out[fmt.Sprintf("C%d", camera)] = metric.NewValues(own, p, undefined())
 	}
 	return out
 }
 
 // defects evaluates the images, pixels and objects of each defect code among all good ones.
-func (r *Result) defects(pixels map[string]metric.PixelRanking) map[string]metric.Values {
+func defects(images, objects samples, pixels map[string]metric.PixelRanking) map[string]metric.Values {
 	out := map[string]metric.Values{}
-	images, objects := r.images(), r.objects()
 	for _, x := range images {
-		if _, done := out[x.code]; done || !x.label {
+		if _, done := out[x.code]; done || !x.defective {
 			continue
 		}
 		p, ok := pixels[x.code]
 		if !ok { // no mask with a pixel in it
-			nan := math.NaN()
-			p = metric.PixelRanking{Ranking: undefined(), AUPRO: nan}
+			p = metric.PixelRanking{Ranking: undefined(), AUPRO: math.NaN()}
 		}
-		own := func(y sample) bool { return !y.label || y.code == x.code }
-		out[x.code] = metric.NewValues(images.where(own).rank(score), p, objects.where(own).rank(score))
+		own := func(y sample) bool { return !y.defective || y.code == x.code }
+		out[x.code] = metric.NewValues(images.rank(own), p, objects.rank(own))
 	}
 	return out
 }
 
-// compat names the numbers by other rules.
+// compat are the values by other rules, under names that say which.
 func (c *Class) compat(r Result, pixels metric.Summary, image metric.Ranking) map[string]metric.Number {
-	n := map[string]metric.Number{
-		"I-F1max (Dinomaly, eps 1e-7)":        metric.Number(image.F1Eps),
-		"I-AUPR (trapezoid)":                  metric.Number(image.AUPR),
-		"P-F1max (Dinomaly, eps 1e-7)":        metric.Number(pixels.F1Eps),
-		"P-AUPR (trapezoid)":                  metric.Number(pixels.AUPR),
-		"AUPRO (Dinomaly, 200 thresholds)":    metric.Number(pixels.Compat.AUPRO200),
-		"P-AUROC (ADEval, 1000 bins)":         metric.Number(pixels.Compat.ADEval.AUROC),
-		"P-AUPR (ADEval, 1000 bins)":          metric.Number(pixels.Compat.ADEval.AUPR),
-		"AUPRO (ADEval, 1000 bins)":           metric.Number(pixels.Compat.ADEval.AUPRO),
-		"FPR error of what is binned (bound)": metric.Number(pixels.Compat.Slack),
+	n := map[string]metric.Number{}
+	for name, v := range map[string]float64{
+		"I-F1max (Dinomaly, eps 1e-7)":        image.F1Eps,
+		"I-AUPR (trapezoid)":                  image.AUPR,
+		"P-F1max (Dinomaly, eps 1e-7)":        pixels.F1Eps,
+		"P-AUPR (trapezoid)":                  pixels.AUPR,
+		"AUPRO (Dinomaly, 200 thresholds)":    pixels.Compat.AUPRO200,
+		"P-AUROC (ADEval, 1000 bins)":         pixels.Compat.ADEval.AUROC,
+		"P-AUPR (ADEval, 1000 bins)":          pixels.Compat.ADEval.AUPR,
+		"AUPRO (ADEval, 1000 bins)":           pixels.Compat.ADEval.AUPRO,
+		"FPR error of what is binned (bound)": pixels.Compat.Slack,
+	} {
+		n[name] = metric.Number(v)
+	}
+	for i, limit := range limits {
+		n[fmt.Sprintf("AUPRO (limit %g)", limit)] = metric.Number(pixels.AUPROs[i+1])
 	}
 	rank := func(level, rule string, r metric.Ranking) {
-		suffix := " (" + rule + ")"
-		n[level+"-AUROC"+suffix], n[level+"-AP"+suffix], n[level+"-F1max"+suffix] =
-			metric.Number(r.AUROC), metric.Number(r.AP), metric.Number(r.F1max)
-	}
-	top := "top " + strconv.FormatFloat(100*c.opt.Top, 'g', -1, 64) + " %"
-	images := r.images()
-	rank("I", "max", images.rank(func(x sample) metric.Number { return x.values }))
-	i := 0
-	for _, e := range c.entries {
-		for _, v := range e.tops {
-			images[i].values = metric.Number(v.Mean)
-			i++
+		for name, v := range map[string]float64{"AUROC": r.AUROC, "AP": r.AP, "F1max": r.F1max} {
+			n[fmt.Sprintf("%s-%s (%s)", level, name, rule)] = metric.Number(v)
 		}
 	}
-	rank("I", top, images.rank(func(x sample) metric.Number { return x.values }))
-	objects := r.objects()
-	rank("S", "max", objects.rank(score))
-	for i, o := range r.Objects {
-		objects[i].values = o.Mean
+	var tops []metric.Number
+	for _, e := range c.entries {
+		for _, t := range e.tops {
+			tops = append(tops, metric.Number(t.Mean))
+		}
 	}
-	rank("S", "mean", objects.rank(func(x sample) metric.Number { return x.values }))
-	for i, o := range r.Objects {
-		objects[i].values = o.Pooled
-	}
-	rank("S", "pooled "+top, objects.rank(func(x sample) metric.Number { return x.values }))
+	top := "top " + strconv.FormatFloat(100*c.opt.Top, 'g', -1, 64) + " %"
+	images, objects := r.images(), r.objects()
+	rank("I", "max", images.scored(func(i int) metric.Number { return r.Images[i].Max }).rank(nil))
+	rank("I", top, images.scored(func(i int) metric.Number { return tops[i] }).rank(nil))
+	rank("S", "max", objects.rank(nil))
+	rank("S", "mean", objects.scored(func(i int) metric.Number { return r.Objects[i].Mean }).rank(nil))
+	rank("S", "pooled "+top, objects.scored(func(i int) metric.Number { return r.Objects[i].Pooled }).rank(nil))
 	if c.opt.OtherRule != "" {
 		other := pixels.Other
 		if other == nil { // no mask with a pixel in it
@@ -243,9 +236,6 @@ func (c *Class) compat(r Result, pixels metric.Summary, image metric.Ranking) ma
 		}
 		rank("P", "mask "+c.opt.OtherRule, other.Ranking)
 		n["AUPRO (mask "+c.opt.OtherRule+")"] = metric.Number(other.AUPRO)
-	}
-	for i, limit := range limits {
-		n[fmt.Sprintf("AUPRO (limit %g)", limit)] = metric.Number(pixels.AUPROs[i+1])
 	}
 	return n
 }

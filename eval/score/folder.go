@@ -1,8 +1,7 @@
 package score
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -92,7 +91,7 @@ func Folder(ctx context.Context, folder string, opt Options, progress func(class
 	return out, nil
 }
 
-// row is what a table says of a image; all of it may be missing.
+// row is what a table says of an image; all of it may be missing.
 type row struct {
 	Object string         `json:"object"`
 	Camera int            `json:"camera"`
@@ -140,16 +139,9 @@ func (s *source) close() {
 
 // check compares the shapes.
 func (s *source) check() error {
-	shape := slices.Clone(s.maps.Shape)
-	if len(shape) == 4 && shape[1] == 1 { // of channels
-		shape = slices.Delete(shape, 1, 2)
-	}
+	shape, masks := withoutChannel(s.maps.Shape), withoutChannel(s.masks.Shape)
 	if len(shape) != 3 || slices.Contains(shape, 0) {
 		return fmt.Errorf("%s: have shape %v, want [images, height, width]", s.maps.Path, s.maps.Shape)
-	}
-	masks := slices.Clone(s.masks.Shape)
-	if len(masks) == 4 && masks[1] == 1 {
-		masks = slices.Delete(masks, 1, 2)
 	}
 	if !slices.Equal(masks, shape) {
 		return fmt.Errorf("%s: have shape %v, want %v as %s", s.masks.Path, s.masks.Shape, s.maps.Shape, s.maps.Path)
@@ -159,50 +151,39 @@ func (s *source) check() error {
 	return nil
 }
 
-// table reads the table if there is one, and fills in what is missing.
+// withoutChannel drops a second axis of length 1 out of four.
+func withoutChannel(shape []int) []int {
+	if len(shape) == 4 && shape[1] == 1 {
+		return slices.Delete(slices.Clone(shape), 1, 2)
+	}
+	return shape
+}
+
+// table reads the table, if there is one, and fills in what is missing.
 func (s *source) table(path string) error {
-	data, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
 	if err == nil {
-		if err := s.lines(path, data); err != nil {
-			return err
+		lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+		for i, line := range lines[:min(len(lines), len(s.rows))] {
+			if err := json.Unmarshal([]byte(line), &s.rows[i]); err != nil {
+				return fmt.Errorf("%s:%d: %w", path, i+1, err)
+			}
+			if label := s.rows[i].Label; label != nil && *label != 0 && *label != 1 {
+				return fmt.Errorf("%s:%d: label: have %d, want 0 or 1", path, i+1, *label)
+			}
+		}
+		if len(lines) != len(s.rows) {
+			return fmt.Errorf("%s: have %d lines, want %d, one per image", path, len(lines), len(s.rows))
 		}
 	}
 	for i := range s.rows {
 		r := &s.rows[i]
-		if r.Path == "" {
-			r.Path = fmt.Sprintf("%s row %d", s.maps.Path, i)
-		}
-		if r.Object == "" {
-			r.Object = r.Path // by itself
-		}
+		r.Path = cmp.Or(r.Path, fmt.Sprintf("%s row %d", s.maps.Path, i))
+		r.Object = cmp.Or(r.Object, r.Path) // by itself
 		r.Camera = max(1, r.Camera)
-	}
-	return nil
-}
-
-func (s *source) lines(path string, data []byte) error {
-	n := 0
-	scanner := bufio.NewScanner(bytes.NewReader(data))
-	for ; scanner.Scan(); n++ {
-		if n >= len(s.rows) {
-			return fmt.Errorf("%s: have more than %d lines, want one a image", path, len(s.rows))
-		}
-		r := &s.rows[n]
-		if err := json.Unmarshal(scanner.Bytes(), r); err != nil {
-			return fmt.Errorf("%s:%d: %w", path, n+1, err)
-		}
-		if r.Label != nil && *r.Label != 0 && *r.Label != 1 {
-			return fmt.Errorf("%s:%d: label: have %d, want 0 or 1", path, n+1, *r.Label)
-		}
-	}
-	if err := scanner.Err(); err != nil {
-		return fmt.Errorf("%s:%d: %w", path, n+1, err)
-	}
-	if n != len(s.rows) {
-		return fmt.Errorf("%s: have %d lines, want %d, one a image", path, n, len(s.rows))
 	}
 	return nil
 }
@@ -216,12 +197,12 @@ type object struct {
 // objects groups the rows, in the order of the first of each.
 func (s *source) objects() []object {
 	var out []object
-	place := map[string]int{}
+	index := map[string]int{}
 	for i, r := range s.rows {
-		n, ok := place[r.Object]
+		n, ok := index[r.Object]
 		if !ok {
 			n = len(out)
-			place[r.Object] = n
+			index[r.Object] = n
 			out = append(out, object{id: r.Object})
 		}
 		out[n].rows = append(out[n].rows, i)
@@ -244,16 +225,16 @@ func (s *source) evaluate(ctx context.Context, opt Options, progress func(done i
 	objects := s.objects()
 	var mu sync.Mutex
 	done := 0
-	for _, phase := range []bool{true, false} {
-		var places []int
+	for _, defective := range []bool{true, false} {
+		var of []int // indices of objects
 		for n, o := range objects {
-			if slices.ContainsFunc(o.rows, func(i int) bool { return marked[i] }) == phase {
-				places = append(places, n)
+			if slices.ContainsFunc(o.rows, func(i int) bool { return marked[i] }) == defective {
+				of = append(of, n)
 			}
 		}
-		err := Each(ctx, len(places), func(i int) error {
-			o := objects[places[i]]
-			if err := s.add(class, places[i], o, marked); err != nil {
+		err := Each(ctx, len(of), func(i int) error {
+			o := objects[of[i]]
+			if err := s.add(class, of[i], o, marked); err != nil {
 				return err
 			}
 			mu.Lock()
@@ -271,7 +252,7 @@ func (s *source) evaluate(ctx context.Context, opt Options, progress func(done i
 }
 
 // add scores one object.
-func (s *source) add(class *Class, place int, o object, marked []bool) error {
+func (s *source) add(class *Class, index int, o object, marked []bool) error {
 	var views []View
 	for _, i := range o.rows {
 		scores, err := s.maps.Read(i, nil)
@@ -293,7 +274,7 @@ func (s *source) add(class *Class, place int, o object, marked []bool) error {
 		}
 		views = append(views, v)
 	}
-	_, err := class.Add(place, o.id, views)
+	_, err := class.Add(index, o.id, views)
 	return err
 }
 

@@ -78,7 +78,7 @@ type Class struct {
 	mu       sync.Mutex
 	entries  []entry
 	infinite int64 // images with infinite scores
-	unmasked bool  // a image is: the numbers of pixels are not defined
+	unmasked bool  // an image is: the numbers of pixels are not defined
 }
 
 // entry is one object.

@@ -243,7 +243,7 @@ func TestBadFolders(t *testing.T) {
 		"NaN":         {nan, masks, nil, "score at row 1, column 2: have NaN"},
 		"fewer masks": {maps, masks[:2], nil, "have shape [2 16 16], want [3 16 16]"},
 		"few lines":   {maps, masks, []string{`{}`}, "have 1 lines, want 3"},
-		"many lines":  {maps, masks, []string{`{}`, `{}`, `{}`, `{}`}, "have more than 3 lines"},
+		"many lines":  {maps, masks, []string{`{}`, `{}`, `{}`, `{}`}, "have 4 lines, want 3"},
 		"bad label":   {maps, masks, []string{`{"label":2}`}, "x.jsonl:1: label: have 2, want 0 or 1"},
 		"no JSON":     {maps, masks, []string{`{}`, `gear`}, "x.jsonl:2: "},
 	} {
