@@ -3,19 +3,18 @@ package demo
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
 	"image/png"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
 )
 
 // small is a set that renders in about a second.
@@ -69,6 +68,7 @@ func TestRenderDoesNotDependOnWorkers(t *testing.T) {
 	}
 }
 
+// TestRenderLayout reads what was rendered as a data set of Real-IAD.
 func TestRenderLayout(t *testing.T) {
 	opt := small
 	opt.Out = filepath.Join(t.TempDir(), "new", "set")
@@ -82,95 +82,61 @@ func TestRenderLayout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := tree(t, opt.Out)
-	delete(files, manifestFile)
-	images := map[[32]byte]string{}
+	set, err := dataset.Open(configs.Data{Format: "realiad", Root: opt.Out, Index: IndexFolder, Images: ImageFolder, Views: views, Resize: 64, Crop: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := dataset.Check(t.Context(), set, set.Source.Fit, dataset.CheckOptions{MaskRule: dataset.MaskGT05, MapSize: 64})
+	if err != nil || len(found.Faults) > 0 {
+		t.Fatalf("have faults %q and error %v", found.Faults, err)
+	}
+	files := 1 + len(classes) // manifest and index files
 	for i, c := range classes {
-		name := IndexFolder + "/" + c.name + ".json"
-		var ix index
-		dec := json.NewDecoder(bytes.NewReader(files[name]))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&ix); err != nil {
-			t.Fatalf("%s: %v", name, err)
+		have := found.Classes[i]
+		want := ClassSummary{Name: have.Class, Objects: 5, Images: 25, Defective: have.Defective, Hidden: 15 - have.Defective}
+		if have.Class != c.name || sum.Classes[i] != want || have.TrainObjects != 1 || have.DefectiveObjects != 3 || len(have.Codes) != 3 ||
+			have.Sizes["64x64"] != 25 || len(have.Findings) > 0 {
+			t.Errorf("have %+v and summary %+v", have, sum.Classes[i])
 		}
-		delete(files, name)
-		if want := (meta{Prefix: c.name + "/", NormalClass: "OK"}); ix.Meta != want {
-			t.Errorf("%s: have meta %v, want %v", name, ix.Meta, want)
+		ids := []string{c.name + "/OK/S0002"}
+		for _, code := range c.codes {
+			ids = append(ids, c.name+"/NG/"+code+"/S0001")
 		}
-		if len(ix.Train) != 5 || len(ix.Test) != 20 {
-			t.Fatalf("%s: have %d and %d entries, want 5 and 20", name, len(ix.Train), len(ix.Test))
-		}
-		checkOrder(t, &c, append(ix.Train, ix.Test...))
-		masks := 0
-		for _, e := range append(ix.Train, ix.Test...) {
-			prefix := ImageFolder + "/" + ix.Meta.Prefix
-			sha := sha256.Sum256(files[prefix+e.ImagePath])
-			if twin := images[sha]; twin != "" {
-				t.Errorf("%s equals %s", e.ImagePath, twin)
+		for k, o := range set.Test[4*i : 4*i+4] {
+			if o.ID != ids[k] {
+				t.Errorf("have object %s, want %s", o.ID, ids[k])
 			}
-			images[sha] = e.ImagePath
-			if e.MaskPath != nil {
-				masks++
+			for _, v := range o.Views {
+				if v.Mask != "" {
+					checkMask(t, v)
+				}
 			}
-			checkEntry(t, opt.Size, e, files, prefix)
 		}
-		want := ClassSummary{Name: c.name, Objects: 5, Images: 25, Defective: masks, Hidden: 15 - masks}
-		if sum.Classes[i] != want {
-			t.Errorf("have summary %v, want %v", sum.Classes[i], want)
-		}
+		files += have.Images + have.Defective
 	}
-	for name := range files {
-		t.Errorf("no index names %s", name)
+	if have := len(tree(t, opt.Out)); have != files {
+		t.Errorf("have %d files, want %d", have, files)
 	}
 }
 
-// checkOrder checks order and names as in Real-IAD: sound objects first, the views of an object together, C1 to C5.
-func checkOrder(t *testing.T, c *class, entries []entry) {
+// checkMask requires an 8-bit grayscale PNG of 0 and 255, named like its image.
+func checkMask(t *testing.T, v dataset.View) {
 	t.Helper()
-	folders := []string{"OK/S0001", "OK/S0002"}
-	states := []string{"0001_OK", "0002_OK"}
-	for _, code := range c.codes {
-		folders = append(folders, "NG/"+code+"/S0001")
-		states = append(states, "0001_NG_"+code)
+	data, err := os.ReadFile(v.Mask)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i, e := range entries {
-		want := fmt.Sprintf(`^%s/%s_%s_C%d_\d{14}\.jpg$`, folders[i/5], c.name, states[i/5], i%5+1)
-		if !regexp.MustCompile(want).MatchString(e.ImagePath) {
-			t.Errorf("entry %d: have %s, want %s", i, e.ImagePath, want)
-		}
-	}
-}
-
-// checkEntry opens the files of an entry and removes them from files.
-func checkEntry(t *testing.T, size int, e entry, files map[string][]byte, prefix string) {
-	t.Helper()
-	square := image.Rect(0, 0, size, size)
-	im, err := jpeg.Decode(bytes.NewReader(files[prefix+e.ImagePath]))
-	if err != nil || im.Bounds() != square {
-		t.Fatalf("%s: have %v, %v, want an image of %v", e.ImagePath, im, err, square)
-	}
-	delete(files, prefix+e.ImagePath)
-	if (e.MaskPath == nil) != (e.AnomalyClass == "OK") {
-		t.Errorf("%s: have class %s and mask %v", e.ImagePath, e.AnomalyClass, e.MaskPath)
-	}
-	if e.MaskPath == nil {
-		return
-	}
-	if !strings.HasPrefix(e.ImagePath, "NG/"+e.AnomalyClass+"/") {
-		t.Errorf("%s: have class %s", e.ImagePath, e.AnomalyClass)
-	}
-	if want := strings.TrimSuffix(e.ImagePath, "jpg") + "png"; *e.MaskPath != want {
-		t.Errorf("have mask %s, want %s", *e.MaskPath, want)
-	}
-	im, err = png.Decode(bytes.NewReader(files[prefix+*e.MaskPath]))
+	im, err := png.Decode(bytes.NewReader(data))
 	mask, ok := im.(*image.Gray)
-	if err != nil || !ok || mask.Rect != square {
-		t.Fatalf("%s: have %T, %v, want 8-bit gray of %v", *e.MaskPath, im, err, square)
+	if err != nil || !ok {
+		t.Fatalf("%s: have %T and error %v, want 8-bit grayscale", v.Mask, im, err)
 	}
 	if set, other := bytes.Count(mask.Pix, []byte{255}), bytes.Count(mask.Pix, []byte{0}); set < 4 || set+other != len(mask.Pix) {
-		t.Errorf("%s: have %d pixels of 255 and %d of 0", *e.MaskPath, set, other)
+		t.Errorf("%s: have %d pixels of 255 and %d of 0", v.Mask, set, other)
 	}
-	delete(files, prefix+*e.MaskPath)
+	if want := strings.TrimSuffix(v.Path, "jpg") + "png"; v.Mask != want {
+		t.Errorf("have mask %s, want %s", v.Mask, want)
+	}
 }
 
 func TestRenderCancelled(t *testing.T) {
