@@ -49,6 +49,8 @@ type Plan struct {
 // the device's.
 type Sink interface {
 	Begin(Plan)
+	// Uncaptured is called, at most once, where cuda_graph is on and a prediction cannot be captured; the run goes on without.
+	Uncaptured(why error)
 	// Batch is called after each batch: done of total images.
 	Batch(class string, done, total int)
 	// Wants says whether Draw is to be called for an object with this score. It is asked about every object of a class,
@@ -80,7 +82,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *datase
 	r.total, plan.Kernels = plan.Images, m.Kernels.String()
 	opt.Sink.Begin(plan)
 	err := tensor.Run(func(s *tensor.Scope) error {
-		r.predictor = model.NewPredictor(s, m.Model, cfg)
+		r.predictor = model.NewPredictor(s, m.Model, cfg, opt.Sink.Uncaptured)
 		for _, c := range r.classes {
 			if err := r.class(s, c); err != nil {
 				return fmt.Errorf("class %q: %w", c.name, err)

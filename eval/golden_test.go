@@ -22,6 +22,7 @@ import (
 type quiet struct{}
 
 func (quiet) Begin(Plan)                           {}
+func (quiet) Uncaptured(error)                     {}
 func (quiet) Batch(string, int, int)               {}
 func (quiet) Wants(*dataset.Object, float64) bool  { return false }
 func (quiet) Draw(*dataset.Object, []picture.Tile) {}

@@ -20,7 +20,7 @@ import (
 type predicted struct {
 	index  int             // in the list of objects
 	object *dataset.Object // without the images that were left out
-	maps   []float32       // [V, size, size]; those of absent images mean nothing
+	maps   [][]float32     // [size, size] of each view; nil where it is absent
 	pixels []uint8         // [V, 3, crop, crop], as the model saw them; valid until work returns
 }
 
@@ -46,7 +46,7 @@ func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicte
 		if batch, err = loader.Next(); err != nil {
 			break
 		}
-		maps := r.maps(s, batch)
+		maps := r.predictor.Predict(s, batch).Maps
 		n := len(batch.Objects)
 		var left atomic.Int32
 		left.Store(int32(n))
@@ -77,15 +77,6 @@ func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicte
 func part[T any](values []T, i, n int) []T {
 	size := len(values) / n
 	return values[i*size : (i+1)*size : (i+1)*size]
-}
-
-// maps returns the anomaly maps of a batch [S*V, size, size].
-func (r *run) maps(s *tensor.Scope, batch *dataset.Batch) (maps []float32) {
-	if !slices.Contains(batch.Present, true) { // all were left out
-		return make([]float32, len(batch.Present)*r.cfg.Eval.MapSize*r.cfg.Eval.MapSize)
-	}
-	s.Local(func(s *tensor.Scope) *tensor.Tensor { maps = r.predictor.Maps(s, batch); return nil })
-	return maps
 }
 
 // defectsFirst returns objects in the order of their evaluation: so many with defects, then the good ones. The order
@@ -179,7 +170,7 @@ func (r *run) views(p predicted) ([]view, error) {
 		}
 		one := view{score.View{
 			Camera: v.Camera + 1, Path: v.Path, Code: v.Code, Defective: v.Defective(), Unmasked: v.Defective() && v.Mask == "",
-			Height: size, Width: size, Scores: part(p.maps, i, len(p.object.Views)),
+			Height: size, Width: size, Scores: p.maps[i],
 		}, i}
 		if one.Defective && !one.Unmasked {
 			masks, err := r.source.Masks(v, size)

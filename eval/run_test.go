@@ -95,6 +95,7 @@ type planned struct {
 }
 
 func (p *planned) Begin(plan Plan)                              { p.plan = plan }
+func (p *planned) Uncaptured(error)                             {}
 func (p *planned) Wants(*dataset.Object, float64) bool          { return p.drawn != nil }
 func (p *planned) Draw(o *dataset.Object, views []picture.Tile) { p.drawn[o.ID] = views }
 

@@ -13,7 +13,6 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
-	"mvag-torch/model/imagescore"
 )
 
 // engine takes objects from their images to anomaly maps.
@@ -23,9 +22,8 @@ type engine struct {
 	slots  chan struct{} // one token for each image that is being decoded
 
 	// Of the device thread; scope is nil once the engine is closed.
-	scope      *tensor.Scope
-	predictors map[int]*model.Predictor // by number of views
-	model      *model.Trained
+	scope     *tensor.Scope
+	predictor *model.Predictor
 }
 
 // newEngine loads the model of u for images from source.
@@ -34,11 +32,13 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers), predictors: map[int]*model.Predictor{}}
+	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers)}
 	err := tensor.Run(func(*tensor.Scope) error {
 		e.scope = tensor.NewScope()
-		var err error
-		e.model, err = model.Open(e.scope, e.cfg, u.file)
+		m, err := model.Open(e.scope, e.cfg, u.file)
+		if err == nil {
+			e.predictor = model.NewPredictor(e.scope, m.Model, e.cfg, u.uncaptured)
+		}
 		return err
 	})
 	if err != nil {
@@ -164,38 +164,32 @@ func (e *engine) run(items []*item) error {
 		return nil
 	}
 	began := time.Now()
-	maps, err := e.maps(batch)
+	prediction, err := e.predict(batch)
 	if err != nil {
 		return err
 	}
-	size := e.cfg.Eval.MapSize * e.cfg.Eval.MapSize
 	for i, it := range items {
 		it.took = time.Since(began) / time.Duration(len(items))
 		for j := range it.views {
 			if row := i*batch.Views + j; it.views[j].present {
-				it.views[j].scores = maps[row*size : (row+1)*size]
-				it.views[j].score = imagescore.TopMean(e.cfg.Eval.Top, it.views[j].scores)
+				it.views[j].scores = prediction.Maps[row]
+				it.views[j].score = prediction.Score(row)
 			}
 		}
 	}
 	return nil
 }
 
-// maps computes the anomaly maps of a batch, [S*V, size, size].
-func (e *engine) maps(batch *dataset.Batch) (maps []float32, err error) {
+// predict runs the model on a batch.
+func (e *engine) predict(batch *dataset.Batch) (out model.Prediction, err error) {
 	err = tensor.Run(func(s *tensor.Scope) error {
 		if e.scope == nil {
 			return errClosed
 		}
-		p := e.predictors[batch.Views] // it remembers groupings by their number of objects alone
-		if p == nil {
-			p = model.NewPredictor(e.scope, e.model.Model, e.cfg)
-			e.predictors[batch.Views] = p
-		}
-		maps = p.Maps(s, batch)
+		out = e.predictor.Predict(s, batch)
 		return nil
 	})
-	return maps, err
+	return out, err
 }
 
 // stream runs objects through the model in batches of consecutive objects with the same number of views. work runs

@@ -26,6 +26,8 @@ type Options struct {
 	Set []string
 	// Uncalibrated accepts a checkpoint without a calibration, to make one.
 	Uncalibrated bool
+	// Uncaptured is told, at most once, why predictions are not captured as cuda_graph wants; nil where nobody cares.
+	Uncaptured func(why error)
 }
 
 // Setup is what a checkpoint says before its model is loaded.
@@ -35,6 +37,7 @@ type Setup struct {
 	Trained     checkpoint.Info          // as the checkpoint has it
 	Calibration *calibration.Calibration // nil where there is none
 	file        *checkpoint.File
+	uncaptured  func(why error)
 }
 
 // Read reads a checkpoint without its model. The caller closes the Setup.
@@ -43,7 +46,10 @@ func Read(path string, opt Options) (*Setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Setup{Path: path, file: f}
+	u := &Setup{Path: path, file: f, uncaptured: opt.Uncaptured}
+	if u.uncaptured == nil {
+		u.uncaptured = func(error) {}
+	}
 	if err := u.read(opt); err != nil {
 		f.Close()
 		return nil, err

@@ -195,7 +195,7 @@ func evaluated(t *testing.T, path string, objects []dataset.Object) map[string]f
 		if err != nil {
 			return err
 		}
-		predictor := model.NewPredictor(s, m.Model, cfg)
+		predictor := model.NewPredictor(s, m.Model, cfg, func(why error) { t.Error(why) })
 		for {
 			batch, err := loader.Next()
 			if errors.Is(err, io.EOF) {
@@ -204,11 +204,10 @@ func evaluated(t *testing.T, path string, objects []dataset.Object) map[string]f
 			if err != nil {
 				return err
 			}
-			maps := predictor.Maps(s, batch)
-			size := len(maps) / len(batch.Present)
+			prediction := predictor.Predict(s, batch)
 			for i, present := range batch.Present {
 				if o := batch.Objects[i/batch.Views]; present {
-					scores[o.ID+o.Views[i%batch.Views].Path] = imagescore.TopMean(cfg.Eval.Top, maps[i*size:(i+1)*size])
+					scores[o.ID+o.Views[i%batch.Views].Path] = prediction.Score(i)
 				}
 			}
 		}

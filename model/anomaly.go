@@ -7,18 +7,15 @@ import (
 	"mvag-torch/internal/tensor"
 )
 
-// Mapper turns features and their reconstructions into anomaly maps
-// (model.md section 6).
+// Mapper turns features and their reconstructions into anomaly maps (model.md section 6).
 type Mapper struct {
-	side, size int64          // picture and map, pixels
+	crop, size int64          // side lengths of image and map in pixels
 	kernel     *tensor.Tensor // Gaussian [1, 1, k, k]
 }
 
-// NewMapper makes maps of cfg.Eval.MapSize pixels for pictures of
-// cfg.Data.Crop pixels.
+// NewMapper makes maps of cfg.Eval.MapSize pixels a side for images of cfg.Data.Crop pixels a side.
 func NewMapper(s *tensor.Scope, d tensor.Device, cfg configs.Config) *Mapper {
-	n := int64(cfg.Eval.Blur.Size)
-	kernel := gaussian(cfg.Eval.Blur.Size, cfg.Eval.Blur.Sigma)
+	n, kernel := int64(cfg.Eval.Blur.Size), gaussian(cfg.Eval.Blur.Size, cfg.Eval.Blur.Sigma)
 	return &Mapper{int64(cfg.Data.Crop), int64(cfg.Eval.MapSize), tensor.FromFloats(s, d, kernel, 1, 1, n, n)}
 }
 
@@ -39,28 +36,22 @@ func gaussian(size int, sigma float64) []float32 {
 	return kernel
 }
 
-// Forward maps targets and reconstructions, [B, P, C] a group, to maps
-// [B, size, size].
-func (m *Mapper) Forward(s *tensor.Scope, targets, reconstructions []*tensor.Tensor) *tensor.Tensor {
+// Forward maps targets [B, P, C] and their reconstructions to maps [B, size, size]. It has no gradient.
+func (m *Mapper) Forward(s *tensor.Scope, targets []*tensor.Tensor, reconstructions []Reconstruction) *tensor.Tensor {
 	distances := make([]*tensor.Tensor, len(targets))
-	for g := range targets {
-		distances[g] = Distance(s, targets[g], reconstructions[g])
+	for g, r := range reconstructions {
+		distances[g] = Distance(s, targets[g], r.Patches(s, r.model.Kernels.Losses)) // [B, P]
 	}
 	return m.smooth(s, distances)
 }
 
-// Distance is 1 - cos over channels of [B, P, C], each norm at least 1e-8: [B, P].
-func Distance(s *tensor.Scope, a, b *tensor.Tensor) *tensor.Tensor {
-	return a.CosineSimilarity(s, b, -1, 1e-8).Neg(s).AddScalar(s, 1)
-}
-
-// smooth brings distances [B, P], one a group, to the size of the picture,
-// averages the groups, resizes to the size of the map and blurs: [B, size, size].
+// smooth brings distances [B, P], one a group, to the size of the image, averages the groups, resizes to the size of the
+// map and blurs: [B, size, size].
 func (m *Mapper) smooth(s *tensor.Scope, distances []*tensor.Tensor) *tensor.Tensor {
 	full := make([]*tensor.Tensor, len(distances))
 	for i, d := range distances {
 		b, g := d.Dim(0), isqrt(d.Dim(1))
-		full[i] = d.Reshape(s, b, 1, g, g).Bilinear(s, m.side, m.side, true) // [B, 1, H, W]
+		full[i] = d.Reshape(s, b, 1, g, g).Bilinear(s, m.crop, m.crop, true) // [B, 1, H, W]
 	}
 	x := mean(s, false, full).Bilinear(s, m.size, m.size, false) // [B, 1, size, size]
 	x = x.Conv2d(s, m.kernel, nil, 1, (m.kernel.Dim(-1)-1)/2)    // [B, 1, size, size]

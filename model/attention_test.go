@@ -3,24 +3,25 @@ package model_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
+	"mvag-torch/internal/golden"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/modeltest"
 )
 
-// TestLinearAttentionOnCUDA compares the kernels of linear attention with the
-// composed operations on the CPU, forward and backward, from the same numbers of
-// bfloat16. What stands for a card (make dry-cuda) runs the kernels and copies: what
-// LibTorch sums of their results is compared on a card alone.
+// TestLinearAttentionOnCUDA compares the kernels of linear attention with the composed operations on the CPU, forward and
+// backward, from the same values in bfloat16. The stub of make dry-cuda runs the kernels and copies: what LibTorch sums of
+// their results is compared on a GPU alone.
 func TestLinearAttentionOnCUDA(t *testing.T) {
-	computes := modeltest.Card(t)
+	computes := modeltest.CUDA(t)
 	for _, test := range []struct {
 		name    string
 		opt     model.AttentionOptions
 		present []bool
-		share   float64 // of a norm; where tokens are selected, one at the limit may be taken for another
+		most    float64 // difference as a fraction of the norm; where tokens are selected, one at the limit may be taken for another
 	}{
 		{"own", model.AttentionOptions{}, nil, 0.01},
 		{"all", model.AttentionOptions{Select: "all"}, nil, 0.01},
@@ -35,11 +36,11 @@ func TestLinearAttentionOnCUDA(t *testing.T) {
 			if !computes && name != "out" && name != "qkv" {
 				continue
 			}
-			share := test.share
+			most := test.most
 			if name == "logits" {
-				share = max(share, 0.06) // a difference of sums that are nearly equal
+				most = max(most, 0.06) // a difference of sums that are nearly equal
 			}
-			if off := distance(have[name], want[name]); !(off <= share) {
+			if off := distance(have[name], want[name]); !(off <= most) {
 				t.Errorf("%s: %s is %.4f of its norm off", test.name, name, off)
 			}
 		}
@@ -59,8 +60,7 @@ func distance(have, want []float32) float64 {
 	return math.Sqrt(off / norm)
 }
 
-// attentionOn gives the output of attention across views, or within each where opt
-// selects nothing, and its gradients.
+// attentionOn gives the output of attention across views, or within each where opt selects nothing, and its gradients.
 func attentionOn(t *testing.T, d tensor.Device, opt model.AttentionOptions, present []bool) map[string][]float32 {
 	t.Helper()
 	const objects, count, heads, tokens = 2, 3, 2, 70
@@ -79,8 +79,8 @@ func attentionOn(t *testing.T, d tensor.Device, opt model.AttentionOptions, pres
 		qkv, bias := draw(tensor.BFloat16, b, tokens, 3*c), draw(tensor.Float, 3*c)
 		y, g := draw(tensor.BFloat16, b, tokens, c), draw(tensor.BFloat16, b, tokens, c).Detach(s)
 		rest := tensor.FromFloats(s, d, []float32{0.4}).RequireGrad()
-		a := model.AttentionOf(heads, logits, opt,
-			tensor.ChooseKernels(d, tensor.BFloat16, tensor.ModelShape{Channels: c, Heads: heads, Tokens: tokens}))
+		kernels := tensor.ChooseKernels(d, tensor.BFloat16, tensor.ModelShape{Channels: c, Heads: heads, Tokens: tokens})
+		a := model.AttentionOf(heads, logits, opt, &kernels)
 		views := model.NewViews(s, tensor.CPU, objects, count, present)
 		switch {
 		case opt.Select == "":
@@ -90,12 +90,12 @@ func attentionOn(t *testing.T, d tensor.Device, opt model.AttentionOptions, pres
 			y = model.Mix(a, s, qkv, bias, y, rest, views)
 			y.To(s, tensor.BFloat16).BackwardFrom(g)
 		default:
-			shares := model.Shares(views, s, logits)
-			share := tensor.FromBytes(s, d, tensor.Float, shares.Detach(s).Bytes(), shares.Shape()...).RequireGrad()
-			y = qkv.LinearAttention(s, bias, share, y, rest,
+			onHost := model.ViewWeights(views, s, logits)
+			weights := tensor.FromBytes(s, d, tensor.Float, onHost.Detach(s).Bytes(), onHost.Shape()...).RequireGrad()
+			y = qkv.LinearAttention(s, bias, weights, y, rest,
 				tensor.LinearAttentionOptions{Select: opt.Select, Count: int64(opt.Keep * tokens), Eps: opt.Eps})
 			y.BackwardFrom(g)
-			shares.BackwardFrom(tensor.FromBytes(s, tensor.CPU, tensor.Float, share.Grad(s).Bytes(), shares.Shape()...))
+			onHost.BackwardFrom(tensor.FromBytes(s, tensor.CPU, tensor.Float, weights.Grad(s).Bytes(), onHost.Shape()...))
 		}
 		keep("out", y.Detach(s))
 		keep("qkv", qkv.Grad(s))
@@ -110,4 +110,73 @@ func attentionOn(t *testing.T, d tensor.Device, opt model.AttentionOptions, pres
 		t.Fatal(fmt.Errorf("%+v: %w", opt, err))
 	}
 	return out
+}
+
+// TestAttentionAgainstTrace holds attention in float32 on the CPU, forward and backward, against the trace "mva64".
+func TestAttentionAgainstTrace(t *testing.T) {
+	trace := golden.Open(t, "mva64")
+	source := modeltest.Weights(trace, "weight.")
+	for _, test := range []struct {
+		name    string
+		opt     model.AttentionOptions
+		single  bool
+		present []bool
+	}{
+		{name: "lowest", opt: model.AttentionOptions{Select: "lowest"}},
+		{name: "highest", opt: model.AttentionOptions{Select: "highest"}},
+		{name: "all", opt: model.AttentionOptions{Select: "all"}},
+		{name: "near3", opt: model.AttentionOptions{Select: "lowest", NeighborMask: 3}},
+		{name: "single", opt: model.AttentionOptions{Select: "lowest"}, single: true},
+		{name: "missing", opt: model.AttentionOptions{Select: "lowest"},
+			present: []bool{true, true, true, true, true, true, false, true, false, true}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.opt.Keep, test.opt.Eps = 0.3, 1e-6
+			err := tensor.Run(func(s *tensor.Scope) error {
+				load := func(name string) *tensor.Tensor { // absent rows are zeros
+					data, shape := trace.Tensor(name)
+					data = slices.Clone(data)
+					width := len(data) / int(shape[0])
+					for i, present := range test.present {
+						if !present {
+							clear(data[i*width : (i+1)*width])
+						}
+					}
+					return tensor.FromFloats(s, tensor.CPU, data, shape...)
+				}
+				kernels := tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{})
+				a, params, err := model.TrainableAttention(s, source, 2, 5, 3, 5, test.opt, &kernels)
+				if err != nil {
+					return err
+				}
+				views := model.NewViews(s, tensor.CPU, 2, 5, test.present)
+				if test.single {
+					views = model.NewViews(s, tensor.CPU, 10, 1, nil)
+				}
+				x := load("x").RequireGrad()
+				out := a.Forward(s, x, views).Value(s)
+				out.BackwardFrom(load("up"))
+				rows := views.Rows
+				if rows == nil {
+					rows = []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+				}
+				trace.CheckRows(test.name+".out", out.Floats(), rows)
+				trace.CheckRows(test.name+".grad.x", x.Grad(s).Floats(), rows)
+				for _, p := range params {
+					grad := p.Value.Grad(s)
+					if across := p.Name == "view_logits" || p.Name == "gate"; test.single && across {
+						if grad != nil {
+							t.Errorf("%s: have a gradient with one view", p.Name)
+						}
+						continue
+					}
+					trace.Check(test.name+".grad."+p.Name, grad.Floats())
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }

@@ -9,9 +9,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"mvag-torch/internal/pytorch"
-	"mvag-torch/internal/safetensors"
-	"mvag-torch/internal/tensor"
 	"mvag-torch/model/weights"
 )
 
@@ -21,7 +18,7 @@ type Description struct {
 	Kind         string         `json:"kind"` // of file
 	SHA256       string         `json:"sha256"`
 	Types        map[string]int `json:"types,omitempty"` // tensors of each type
-	Numbers      int            `json:"numbers"`         // elements in all
+	Elements     int            `json:"elements"`        // in all
 	Names        string         `json:"names,omitempty"` // whose they are
 	Architecture string         `json:"architecture"`    // timm's name, "" if none is known
 	Known        string         `json:"known_by"`
@@ -38,20 +35,16 @@ type Description struct {
 	Fault   string          `json:"fault,omitempty"`          // why the program cannot use it as Architecture
 }
 
-// Describe reads the file of weights at path. The architecture is name, where
-// that is not "", else what the exporter wrote, else the name of the file, else
-// what the shapes look like; layers are those used, its default if empty.
+// Describe reads the file of weights at path. The architecture is name, where that is not "", else what the exporter
+// wrote, else the name of the file, else what the shapes look like. layers are those used, its default if empty.
 func Describe(path, name string, layers []int) (Description, error) {
-	d := Description{File: path, Layers: layers}
-	raw, err := d.read(path)
+	b, err := ReadBackbone(path)
 	if err != nil {
-		return d, err
+		return Description{}, err
 	}
-	if d.SHA256, err = FileSHA256(path); err != nil {
-		return d, err
-	}
-	for _, t := range raw {
-		d.Numbers += len(t.Data)
+	d := Description{File: path, Kind: b.Kind, SHA256: b.SHA256, Types: b.Types, Layers: layers}
+	for _, t := range b.Tensors {
+		d.Elements += len(t.Data)
 	}
 	if d.Kind == "TorchScript" {
 		if d.Module, err = weights.ReadModule(path); err != nil && !errors.Is(err, weights.ErrNoMetadata) {
@@ -60,13 +53,13 @@ func Describe(path, name string, layers []int) (Description, error) {
 	}
 	if d.Module != nil {
 		d.Weights = "ok"
-		if have := raw.SHA256(); have != d.Module.SHA256 {
+		if have := b.Tensors.SHA256(); have != d.Module.SHA256 {
 			d.Weights = fmt.Sprintf("have %s, want %s", have, d.Module.SHA256)
 		}
 	}
-	m, names, err := weights.Rename(raw)
+	m, names, err := weights.Rename(b.Tensors)
 	if err != nil {
-		m = raw
+		m = b.Tensors
 	}
 	for ; ; d.Blocks++ {
 		if _, ok := m[fmt.Sprintf("blocks.%d.norm1.weight", d.Blocks)]; !ok {
@@ -75,62 +68,6 @@ func Describe(path, name string, layers []int) (Description, error) {
 	}
 	d.architecture(m, names, name)
 	return d, nil
-}
-
-// read returns the tensors of the file under the names they have there.
-func (d *Description) read(path string) (weights.Map, error) {
-	kind, err := sniff(path)
-	if err != nil {
-		return nil, err
-	}
-	d.Kind, d.Types = kind, map[string]int{}
-	switch {
-	case kind == "" && filepath.Ext(path) == ".onnx":
-		d.Kind = "ONNX"
-		d.Types = nil // read as float32, whatever they are there
-		return weights.FromONNX(path)
-	case kind == "safetensors":
-		f, err := safetensors.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		for _, name := range f.Names() {
-			dtype, _, _ := f.Info(name)
-			d.Types[string(dtype)]++
-		}
-		return weights.FromSafetensors(path)
-	case kind == "pytorch":
-		f, err := pytorch.Open(path)
-		if errors.Is(err, pytorch.ErrTorchScript) {
-			d.Kind = "TorchScript"
-			return d.archive(path)
-		}
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		d.Kind = "PyTorch state dict"
-		for _, name := range f.Names() {
-			dtype, _, _ := f.Info(name)
-			d.Types[string(dtype)]++
-		}
-		return weights.FromPyTorch(path)
-	}
-	return LoadBackbone(path) // which says what is wrong
-}
-
-func (d *Description) archive(path string) (weights.Map, error) {
-	err := tensor.Run(func(s *tensor.Scope) error {
-		for _, found := range tensor.LoadTorchScript(s, path) {
-			d.Types[found.Tensor.DType().String()]++
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return LoadArchive(path)
 }
 
 // architecture finds out which it is and whether it fits.
@@ -194,7 +131,7 @@ func (d Description) Write(w io.Writer) error {
 		types = append(types, fmt.Sprintf("%d of %s", n, dtype))
 	}
 	slices.Sort(types)
-	line("tensors", "%s; %.1f million numbers", strings.Join(types, ", "), float64(d.Numbers)/1e6)
+	line("tensors", "%s; %.1f million elements", strings.Join(types, ", "), float64(d.Elements)/1e6)
 	if d.Architecture != "" {
 		line("architecture", "%s, by %s", d.Architecture, d.Known)
 		line("backbone.mode", "%s", d.Mode)

@@ -1,39 +1,61 @@
 package model
 
-import "mvag-torch/internal/tensor"
+import (
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model/weights"
+)
 
-// For tests of the parts that the recorded traces show.
+// For tests of the parts that the traces show.
 var (
 	Within           = (*Attention).within
 	Mix              = (*Attention).mix
-	Shares           = (*Views).weights
+	ViewWeights      = (*Views).weights
 	Similarity       = similarity
 	Kept             = (*Attention).kept
 	Smooth           = (*Mapper).smooth
 	ResamplePosition = resamplePosition
 	SlotOf           = slotOf
-	Embed            = (*Encoder).embed
+	ComposedLoss     = groupLoss
 )
 
-// Product is that of queries, keys and values of x [B, N, C], with its bias.
-func (a *Attention) Product(s *tensor.Scope, x *tensor.Tensor) (qkv, bias *tensor.Tensor) {
-	return a.QKV.product(s, x)
+// Matmul is that of queries, keys and values of x [B, N, C], with its bias.
+func (a *Attention) Matmul(s *tensor.Scope, x *tensor.Tensor) (qkv, bias *tensor.Tensor) {
+	return a.QKV.withoutBias(s, x)
 }
 
 // SplitViews is what attention across views begins with.
 func SplitViews(a *Attention, s *tensor.Scope, y *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
-	qkv, bias := a.QKV.product(s, y)
+	qkv, bias := a.QKV.withoutBias(s, y)
 	return a.splitViews(s, qkv, bias, v)
 }
 
-// AttentionOf is attention without linear layers.
-func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions, k tensor.Kernels) *Attention {
-	return &Attention{QKV: Linear{Compute: k.Compute, Fused: k}, ViewLogits: logits, heads: heads, opt: opt}
+// Value computes what the branch adds to its stream.
+func (b Branch) Value(s *tensor.Scope) *tensor.Tensor { return b.Last.Forward(s, b.In) }
+
+// TrainableAttention is attention with the given weights, and its parameters by name. The neighbour mask is that of
+// grid x grid patches behind prefix other tokens.
+func TrainableAttention(s *tensor.Scope, source weights.Map, heads, views, prefix, grid int64, opt AttentionOptions, k *tensor.Kernels) (*Attention, Params, error) {
+	var params Params
+	var near *tensor.Tensor
+	if opt.NeighborMask > 0 {
+		near = neighborMask(s, tensor.CPU, opt.NeighborMask, prefix, grid, grid)
+	}
+	a := newAttention(trainable(s, tensor.CPU, 1, k, &params), source["proj.bias"].Shape[0], heads, views, opt, near)
+	return &a, params, params.Load(source)
 }
 
-// EmbedByProduct is the embedding of pixels that CUDA has in bfloat16.
-func EmbedByProduct(e *Encoder, s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
-	return newPatches(s, e, tensor.Kernels{}).forward(s, pixels)
+// AttentionOf is attention without linear layers.
+func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions, k *tensor.Kernels) *Attention {
+	return &Attention{QKV: Linear{kernels: k}, ViewLogits: logits, heads: heads, opt: opt, kernels: k}
+}
+
+// Embed and EmbedFused are the embeddings of images: as everywhere, and as on CUDA in bfloat16, of operations of LibTorch.
+func Embed(e *Encoder, s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
+	return e.embedding.Forward(s, images)
+}
+
+func EmbedFused(e *Encoder, s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
+	return newFusedEmbedding(s, &e.embedding, e.Rows*e.Columns, &tensor.Kernels{Compute: tensor.BFloat16}).Forward(s, images)
 }
 
 // SetRecord replaces what captures the work of a predictor.

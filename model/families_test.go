@@ -15,8 +15,7 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// The numbers expected below are timm's, run in float64 by
-// third_party/record_traces.py.
+// The values expected below are timm's, computed in float64 by third_party/record_traces.py.
 
 const familiesDir = "testdata/families"
 
@@ -41,7 +40,7 @@ func TestFamiliesAgainstTimm(t *testing.T) {
 	for name, arch := range small {
 		arch.Name, arch.Patch, arch.Dim, arch.Depth, arch.Heads = name, 4, 32, 2, 2
 		t.Run(name, func(t *testing.T) {
-			backbone, err := model.LoadBackbone(filepath.Join(familiesDir, name+".pth"))
+			backbone, _, err := model.LoadBackbone(filepath.Join(familiesDir, name+".pth"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,8 +56,8 @@ func TestFamiliesAgainstTimm(t *testing.T) {
 	}
 }
 
-// TestFullSizeAgainstTimm runs models of full size whose weights both sides
-// compute: fill and weight of the script are fill and hashedWeights here.
+// TestFullSizeAgainstTimm runs models of full size whose weights both sides compute: fill and weight of the script are fill
+// and hashedWeights here.
 func TestFullSizeAgainstTimm(t *testing.T) {
 	trace, err := safetensors.Open(filepath.Join(familiesDir, "families.safetensors"))
 	if err != nil {
@@ -85,7 +84,8 @@ func TestFullSizeAgainstTimm(t *testing.T) {
 func compareBlocks(t *testing.T, trace *safetensors.File, key string, arch weights.Arch, backbone weights.Map, blocks []int, size [2]int, input []float32) {
 	t.Helper()
 	err := tensor.Run(func(s *tensor.Scope) error {
-		e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, blocks, size[0], size[1], tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{}))
+		kernels := tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{})
+		e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, blocks, size[0], size[1], &kernels)
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func hashedWeights(arch weights.Arch) weights.Map {
 	return m
 }
 
-// fill returns n numbers in [-1, 1) that depend on name and position alone.
+// fill returns n values in [-1, 1) that depend on name and position alone.
 func fill(name string, n int) []float32 {
 	seed := uint32(2166136261)
 	for _, b := range []byte(name) {

@@ -15,8 +15,7 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// Every expected number below is from golden/tiny.*: an independent float64
-// PyTorch run of the small model, compared within the manifest's tolerances.
+// Every expected value below is of the trace "tiny" of internal/golden, compared within its tolerances.
 
 func TestGoldenPositionTables(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
@@ -49,15 +48,14 @@ func TestGoldenForward(t *testing.T) {
 		x := m.Model.Bottleneck.Forward(s, f.Mean, false)
 		m.Check("bottleneck.out", x.Floats())
 
-		block := &m.Model.Decoder.Blocks[0]
-		normed := block.Norm1.Forward(s, x)
-		qkv, bias := block.Attn.Product(s, normed)
-		y := model.Within(&block.Attn, s, qkv, bias, m.Views)
+		attn := &m.Model.Decoder.Blocks[0].Attn
+		normed := m.Model.Decoder.Blocks[0].Norm1.Forward(s, x)
+		qkv, bias := attn.Matmul(s, normed)
+		y := model.Within(attn, s, qkv, bias, m.Views)
 		m.Check("mva0.y", y.Floats())
-		qkv, bias = block.Attn.Product(s, y)
-		m.Check("mva0.f", model.Mix(&block.Attn, s, qkv, bias, y, tensor.Full(s, y.Device(), tensor.Float, 1), m.Views).Floats())
-		out, _ := block.Attn.Onto(s, x.MulScalar(s, 0), normed, m.Views, nil)
-		m.Check("mva0.out", out.Floats())
+		qkv, bias = attn.Matmul(s, y)
+		m.Check("mva0.f", model.Mix(attn, s, qkv, bias, y, tensor.Full(s, y.Device(), tensor.Float, 1), m.Views).Floats())
+		m.Check("mva0.out", attn.Forward(s, normed, m.Views).Value(s).Floats())
 
 		for i, d := range m.Model.Decoder.Forward(s, x, m.Views) {
 			m.Check(fmt.Sprintf("dec.%d", i), d.Floats())
@@ -65,13 +63,12 @@ func TestGoldenForward(t *testing.T) {
 		targets, reconstructions := m.Forward(input, m.Views)
 		for g := range targets {
 			m.Check(fmt.Sprintf("E.%d", g), targets[g].Floats())
-			m.Check(fmt.Sprintf("De.%d", g), reconstructions[g].Floats())
+			m.Check(fmt.Sprintf("De.%d", g), reconstructions[g].Patches(s, false).Floats())
 		}
 	})
 }
 
-// TestGoldenSelection checks which tokens are kept: mva0.z and mva0.kept are
-// view 0 looking at view 1 of both objects.
+// TestGoldenSelection checks which tokens are kept: mva0.z and mva0.kept are view 0 looking at view 1 of both objects.
 func TestGoldenSelection(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		attn := &m.Model.Decoder.Blocks[0].Attn
@@ -95,12 +92,12 @@ func TestGoldenVariants(t *testing.T) {
 			modeltest.Run(t, change, func(m *modeltest.Tiny) {
 				_, reconstructions := m.Forward(m.Load("input"), m.Views)
 				for g, r := range reconstructions {
-					m.Check(fmt.Sprintf("%s.De.%d", name, g), r.Floats())
+					m.Check(fmt.Sprintf("%s.De.%d", name, g), r.Patches(m.Scope, false).Floats())
 				}
 				if name == "near3" {
 					block := &m.Model.Decoder.Blocks[0]
 					x := m.Model.Bottleneck.Forward(m.Scope, m.Model.Encode(m.Scope, m.Load("input")).Mean, false)
-					qkv, bias := block.Attn.Product(m.Scope, block.Norm1.Forward(m.Scope, x))
+					qkv, bias := block.Attn.Matmul(m.Scope, block.Norm1.Forward(m.Scope, x))
 					m.Check("near3.y0", model.Within(&block.Attn, m.Scope, qkv, bias, m.Views).Floats())
 				}
 			})
@@ -113,17 +110,17 @@ func TestGoldenSingleView(t *testing.T) {
 		views := model.NewViews(m.Scope, tensor.CPU, 10, 1, nil)
 		_, reconstructions := m.Forward(m.Load("input"), views)
 		for g, r := range reconstructions {
-			m.Check(fmt.Sprintf("single.De.%d", g), r.Floats())
+			m.Check(fmt.Sprintf("single.De.%d", g), r.Patches(m.Scope, false).Floats())
 		}
 	})
 }
 
 func TestGoldenMissingViews(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
-		views, present := m.MissingViews()
-		targets, reconstructions := m.Forward(m.MissingInput(present), views)
+		views, present, input := m.Missing()
+		targets, reconstructions := m.Forward(input, views)
 		for g, r := range reconstructions {
-			m.CheckRows(fmt.Sprintf("missing.De.%d", g), r.Floats(), views.Rows)
+			m.CheckRows(fmt.Sprintf("missing.De.%d", g), r.Patches(m.Scope, false).Floats(), views.Rows)
 		}
 		maps := m.Mapper().Forward(m.Scope, targets, reconstructions).Floats()
 		checkScores(m, "missing.", maps, present)
@@ -149,9 +146,9 @@ func TestGoldenMaps(t *testing.T) {
 
 // checkScores compares image scores and both object scores; present may be nil.
 func checkScores(m *modeltest.Tiny, prefix string, maps []float32, present []bool) {
-	const pictures = modeltest.Objects * modeltest.Views
-	area := len(maps) / pictures
-	image := make([]float32, pictures)
+	const images = modeltest.Objects * modeltest.Views
+	area := len(maps) / images
+	image := make([]float32, images)
 	var rows []int64
 	var largest, pooled []float32
 	for o := range modeltest.Objects {
@@ -185,12 +182,11 @@ func TestGoldenJitter(t *testing.T) {
 	})
 }
 
-// TestEncoderAgainstPretrained runs real DINOv2-S/14 weights from both kinds of
-// file over two photographs (backbones/golden_vits14.safetensors, PyTorch
-// float32). The bound is 1e-3; the differences are in the log.
+// TestEncoderAgainstPretrained runs real DINOv2-S/14 weights from both kinds of file over two photographs
+// (backbones/golden_vits14.safetensors, PyTorch float32). The bound is 1e-3; the differences are in the log.
 func TestEncoderAgainstPretrained(t *testing.T) {
 	archive := testdata.Shared(t, "backbones/dinov2_vits14.pt")
-	fromArchive, err := model.LoadBackbone(archive)
+	fromArchive, _, err := model.LoadBackbone(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +194,7 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 	if err := weights.WriteSafetensors(path, fromArchive, nil); err != nil {
 		t.Fatal(err)
 	}
-	fromSafetensors, err := model.LoadBackbone(path)
+	fromSafetensors, _, err := model.LoadBackbone(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,13 +209,14 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 	}
 	for source, backbone := range map[string]weights.Map{"torchscript": fromArchive, "safetensors": fromSafetensors} {
 		err := tensor.Run(func(s *tensor.Scope) error {
+			kernels := tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{})
 			for _, c := range []struct {
 				side   int
 				input  string
 				layers []int
 				names  string
 			}{{224, "input", arch.DefaultLayers(), "block_%02d"}, {280, "input_280", []int{9}, "block_%02d_280"}} {
-				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, c.layers, c.side, c.side, tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{}))
+				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, c.layers, c.side, c.side, &kernels)
 				if err != nil {
 					return err
 				}
@@ -249,10 +246,9 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 	}
 }
 
-// TestGoldenBF16 holds the model with products of bfloat16, whose mantissas have
-// 8 bits, to its own tolerances: the norm of what a tensor differs by from the
-// float64 trace, over its norm. In the decoder a token near the limit of those
-// that are kept may be taken for another.
+// TestGoldenBF16 holds the model with matmuls in bfloat16, whose mantissas have 8 bits, to tolerances of its own: the norm
+// of the difference from the float64 trace, over its norm. In the decoder a token near the limit of those that are kept
+// may be taken for another.
 func TestGoldenBF16(t *testing.T) {
 	bf16 := func(cfg *configs.Config) { cfg.Precision = "bf16" }
 	modeltest.Run(t, bf16, func(m *modeltest.Tiny) {
@@ -279,7 +275,7 @@ func TestGoldenBF16(t *testing.T) {
 		targets, reconstructions := m.Forward(input, m.Views)
 		for g := range targets {
 			check(fmt.Sprintf("E.%d", g), targets[g], 0.01)
-			check(fmt.Sprintf("De.%d", g), reconstructions[g], 0.05)
+			check(fmt.Sprintf("De.%d", g), reconstructions[g].Patches(m.Scope, false), 0.05)
 		}
 		check("map.out", m.Mapper().Forward(m.Scope, targets, reconstructions), 0.01)
 	})

@@ -13,59 +13,61 @@ import (
 // Model is the whole of MVAG-FL on one device.
 type Model struct {
 	Device     tensor.Device
+	Kernels    tensor.Kernels // what computes it, decided once
 	Encoder    *Encoder
 	Bottleneck Bottleneck
 	Decoder    Decoder
 	Params     Params // trainable, in checkpoint order
-	Kernels    tensor.Kernels
 
-	fuse      [][]int // positions in the list of layers, one group a target
-	mean, std *tensor.Tensor
+	fuse [][]int // indices into the list of layers, one group a target
 }
 
 // Features are what the frozen encoder gives for a batch.
 type Features struct {
-	Mean    *tensor.Tensor   // mean over the layers, the bottleneck's input [B, N, C]
-	Targets []*tensor.Tensor // one a group: mean over its layers, patches only [B, P, C]
+	Mean    *tensor.Tensor   // over the layers, the bottleneck's input [B, N, C]
+	Targets []*tensor.Tensor // one a group: the mean over its layers, patches only [B, P, C]
 }
 
-// New builds the model: an encoder of the given architecture with the weights
-// of backbone, and initial trainable weights from cfg.Seed. Its tensors live in
-// s. Errors name every fault of the weights.
+// Reconstruction is what the decoder answers to a target: the outputs [B, N, C] of a group of its blocks, whose mean
+// counts, patches only.
+type Reconstruction struct {
+	Outputs []*tensor.Tensor
+
+	model *Model
+}
+
+// New builds the model: an encoder of the given architecture with the weights of backbone, and initial trainable weights
+// from cfg.Seed. Its tensors live in s. Errors name every fault of the weights.
 func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch, backbone weights.Map) (*Model, error) {
 	layers, fuse, err := Layers(cfg, arch)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Device: d, fuse: fuse}
 	compute := tensor.Float
 	if cfg.Precision == "bf16" {
 		compute = tensor.BFloat16
 	}
-	k := tensor.ChooseKernels(d, compute, tensor.ModelShape{Channels: int64(arch.Dim), Heads: int64(arch.Heads),
-		Tokens: int64(arch.Prefix() + cfg.Data.Crop/arch.Patch*(cfg.Data.Crop/arch.Patch)), Layers: int64(len(layers))})
-	m.Kernels = k
-	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop, cfg.Data.Crop, k); err != nil {
+	grid, dim, heads := cfg.Data.Crop/arch.Patch, int64(arch.Dim), int64(arch.Heads)
+	m := &Model{Device: d, fuse: fuse, Kernels: tensor.ChooseKernels(d, compute, tensor.ModelShape{
+		Channels: dim, Heads: heads, Tokens: int64(arch.Prefix() + grid*grid), Layers: int64(len(layers)),
+	})}
+	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop, cfg.Data.Crop, &m.Kernels); err != nil {
 		return nil, err
 	}
-	mean, std := arch.Statistics()
-	m.mean = tensor.FromFloats(s, d, mean[:], 1, 3, 1, 1)
-	m.std = tensor.FromFloats(s, d, std[:], 1, 3, 1, 1)
 	var near *tensor.Tensor
 	if cfg.Model.NeighborMask > 0 {
-		near = neighborMask(s, d, cfg.Model.NeighborMask, int64(arch.Prefix()), m.Encoder.Rows)
+		near = neighborMask(s, d, cfg.Model.NeighborMask, int64(arch.Prefix()), m.Encoder.Rows, m.Encoder.Columns)
 	}
-	w, dim := trainable(s, d, cfg.Seed, k, &m.Params), int64(arch.Dim)
-	bottleneck := newMLP(w.Sub("bottleneck"), dim)
-	m.Bottleneck = Bottleneck{bottleneck.FC1, bottleneck.FC2, cfg.Model.Dropout}
-	m.Decoder = newDecoder(w.Sub("decoder"), cfg.Model.DecoderDepth, dim, int64(arch.Heads), int64(cfg.Data.Views), AttentionOptions{
+	w := trainable(s, d, cfg.Seed, &m.Kernels, &m.Params)
+	m.Bottleneck = newBottleneck(w.Sub("bottleneck"), dim, cfg.Model.Dropout)
+	m.Decoder = newDecoder(w.Sub("decoder"), cfg.Model.DecoderDepth, dim, heads, int64(cfg.Data.Views), AttentionOptions{
 		Keep: cfg.Model.Keep, Select: cfg.Model.Select, NeighborMask: cfg.Model.NeighborMask, Eps: cfg.Model.Eps,
 	}, near)
 	return m, nil
 }
 
-// Layers returns the encoder layers and the groups that cfg and the defaults
-// of the architecture give: two halves in order where cfg names no groups.
+// Layers returns the encoder layers and the groups of indices into them that cfg and the defaults of the architecture
+// give: two halves in order where cfg names no groups.
 func Layers(cfg configs.Config, arch weights.Arch) (layers []int, fuse [][]int, err error) {
 	layers, fuse = cfg.Backbone.Layers, cfg.Backbone.Fuse
 	if len(layers) == 0 {
@@ -74,96 +76,61 @@ func Layers(cfg configs.Config, arch weights.Arch) (layers []int, fuse [][]int, 
 	if last := layers[len(layers)-1]; last >= arch.Depth {
 		return nil, nil, fmt.Errorf("backbone.layers: have block %d, want 0..%d for %s", last, arch.Depth-1, arch.Name)
 	}
-	if arch.Module != nil && len(layers) != cfg.Model.DecoderDepth {
-		return nil, nil, fmt.Errorf("model.decoder_depth: have %d, want the number of layers of the archive (%d: %s)",
-			cfg.Model.DecoderDepth, len(layers), strings.Join(arch.Module.Layers, ", "))
-	}
-	if len(layers) != cfg.Model.DecoderDepth {
-		return nil, nil, fmt.Errorf("model.decoder_depth: have %d, want the number of backbone layers (%d)", cfg.Model.DecoderDepth, len(layers))
+	if n := len(layers); n != cfg.Model.DecoderDepth {
+		of := fmt.Sprintf("backbone layers (%d)", n)
+		if arch.Module != nil {
+			of = fmt.Sprintf("layers of the archive (%d: %s)", n, strings.Join(arch.Module.Layers, ", "))
+		}
+		return nil, nil, fmt.Errorf("model.decoder_depth: have %d, want the number of %s", cfg.Model.DecoderDepth, of)
 	}
 	if len(fuse) == 0 {
-		half := len(layers) / 2
-		for i := range layers {
-			if i == 0 || i == half {
-				fuse = append(fuse, nil)
+		all := indices(len(layers))
+		half := len(all) / 2
+		for _, group := range [][]int{all[:half], all[half:]} {
+			if len(group) > 0 {
+				fuse = append(fuse, group)
 			}
-			fuse[len(fuse)-1] = append(fuse[len(fuse)-1], i)
 		}
 	}
 	return layers, fuse, nil
 }
 
-// Normalize maps pictures [B, 3, H, W] of uint8 on the model's device to float32 with the mean
-// and standard deviation of the backbone's pretraining, on the model's device.
-func (m *Model) Normalize(s *tensor.Scope, pixels *tensor.Tensor) *tensor.Tensor {
-	x := pixels.To(s, tensor.Float).MulScalar(s, 1.0/255)
-	return x.Sub(s, m.mean).Div(s, m.std)
-}
-
-// Encode maps normalised pictures [B, 3, H, W] to features; no gradient.
-func (m *Model) Encode(s *tensor.Scope, pictures *tensor.Tensor) Features {
-	return m.features(s, m.Encoder.Forward(s, pictures))
-}
-
-// EncodePixels is Encode for pictures of uint8 on the model's device.
-func (m *Model) EncodePixels(s *tensor.Scope, pixels *tensor.Tensor) Features {
-	e := m.Encoder
-	if e.product == nil {
-		return m.Encode(s, m.Normalize(s, pixels))
-	}
-	var f Features
-	tensor.NoGrad(func() { f = m.features(s, e.outputs(s, e.product.forward(s, pixels))) })
-	return f
-}
-
-// features are those of the outputs of the encoder's layers.
-func (m *Model) features(s *tensor.Scope, outputs []*tensor.Tensor) (f Features) {
+// Encode maps images [B, 3, H, W], uint8 as decoded or float32 already normalised, to features. No gradient is recorded,
+// and of the encoder's tensors only the features stay in s.
+func (m *Model) Encode(s *tensor.Scope, images *tensor.Tensor) (f Features) {
 	tensor.NoGrad(func() {
-		means := tensor.Means(s, m.Kernels.Losses, outputs, append(slices.Clone(m.fuse), places(len(outputs)))...)
-		for _, x := range means[:len(m.fuse)] {
-			f.Targets = append(f.Targets, m.patches(s, x))
-		}
-		f.Mean = means[len(m.fuse)]
+		s.Local(func(inner *tensor.Scope) *tensor.Tensor {
+			outputs := m.Encoder.Forward(inner, images) // [B, N, C] each
+			groups := append(slices.Clone(m.fuse), indices(len(outputs)))
+			means := tensor.Means(s, m.Kernels.Losses, outputs, groups...) // [B, N, C] each
+			for _, x := range means[:len(m.fuse)] {
+				f.Targets = append(f.Targets, m.patches(s, x)) // [B, P, C]
+			}
+			f.Mean = means[len(m.fuse)]
+			return nil
+		})
 	})
 	return f
 }
 
-// Decode maps the bottleneck's output [B, N, C] to one reconstruction a
-// target, patches only [B, P, C].
-func (m *Model) Decode(s *tensor.Scope, x *tensor.Tensor, v *Views) []*tensor.Tensor {
-	var out []*tensor.Tensor
-	for _, r := range m.Reconstruct(s, x, v) {
-		out = append(out, r.Patches(s))
-	}
-	return out
-}
-
-// Reconstruction is what the decoder gives for a target: the outputs [B, N, C] of
-// a group of its blocks.
-type Reconstruction struct {
-	Outputs []*tensor.Tensor
-
-	model *Model
-}
-
-// Patches is the mean over the outputs, patches only: [B, P, C].
-func (r Reconstruction) Patches(s *tensor.Scope) *tensor.Tensor {
-	return r.model.patches(s, mean(s, r.model.Kernels.Losses, r.Outputs))
-}
-
-// Reconstruct is Decode before the mean. The decoder's outputs are taken in
-// reverse: its last block answers the encoder's first layer.
-func (m *Model) Reconstruct(s *tensor.Scope, x *tensor.Tensor, v *Views) []Reconstruction {
-	outputs := m.Decoder.Forward(s, x, v)
+// Decode maps the bottleneck's output x [B, N, C] to one reconstruction a target. The decoder's last block answers the
+// encoder's first layer.
+func (m *Model) Decode(s *tensor.Scope, x *tensor.Tensor, v *Views) []Reconstruction {
+	outputs := m.Decoder.Forward(s, x, v) // [B, N, C] each
 	slices.Reverse(outputs)
 	all := make([]Reconstruction, len(m.fuse))
-	for g, members := range m.fuse {
+	for g, group := range m.fuse {
 		all[g].model = m
-		for _, at := range members {
-			all[g].Outputs = append(all[g].Outputs, outputs[at])
+		for _, i := range group {
+			all[g].Outputs = append(all[g].Outputs, outputs[i])
 		}
 	}
 	return all
+}
+
+// Patches is the mean over the outputs, patches only: [B, P, C]. Fused, it has no gradient.
+func (r Reconstruction) Patches(s *tensor.Scope, fused bool) *tensor.Tensor {
+	return r.model.patches(s, mean(s, fused, r.Outputs))
 }
 
 // patches drops the class token and registers of x [B, N, C]: [B, P, C].
@@ -174,11 +141,11 @@ func (m *Model) patches(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 
 // mean averages tensors of one shape.
 func mean(s *tensor.Scope, fused bool, xs []*tensor.Tensor) *tensor.Tensor {
-	return tensor.Means(s, fused, xs, places(len(xs)))[0]
+	return tensor.Means(s, fused, xs, indices(len(xs)))[0]
 }
 
-// places are 0 to n-1.
-func places(n int) []int {
+// indices are 0 to n-1.
+func indices(n int) []int {
 	all := make([]int, n)
 	for i := range all {
 		all[i] = i

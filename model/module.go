@@ -8,9 +8,8 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// newModuleEncoder is NewEncoder for an archive that is run as it is, in
-// float32. The archive fixes layers and size of the pictures; it is tried once,
-// so that one that does not keep what it says is refused here.
+// newModuleEncoder is NewEncoder for a TorchScript archive that is run as it is, in float32. The archive fixes the layers
+// and the size of the images. It is run once, so that one that does not do what it says is refused here.
 func newModuleEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, layers []int, height, width int) (*Encoder, error) {
 	m := arch.Module
 	if height != m.Height || width != m.Width {
@@ -19,7 +18,8 @@ func newModuleEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, layer
 	if len(layers) != len(m.Layers) {
 		return nil, fmt.Errorf("backbone.layers: have %v, want none: the archive has its layers (%d)", layers, len(m.Layers))
 	}
-	e := &Encoder{Arch: arch, Layers: layers, Rows: int64(height / m.Patch), Columns: int64(width / m.Patch), module: tensor.LoadModule(s, m.Path, d)}
+	e := &Encoder{Arch: arch, Layers: layers, Rows: int64(height / m.Patch), Columns: int64(width / m.Patch),
+		embedding: newStatistics(s, d, arch), module: tensor.LoadModule(s, m.Path, d)}
 	var err error
 	s.Local(func(s *tensor.Scope) *tensor.Tensor {
 		black := tensor.FromFloats(s, d, make([]float32, 3*height*width), 1, 3, int64(height), int64(width))

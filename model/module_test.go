@@ -46,12 +46,13 @@ func TestModuleAgainstTimm(t *testing.T) {
 	native.Name, native.Patch, native.Dim, native.Depth, native.Heads = "native", 4, 32, 2, 2
 	for name, arch := range map[string]weights.Arch{"module": run, "native": native} {
 		t.Run(name, func(t *testing.T) {
-			backbone, err := model.LoadFor(arch, module)
+			backbone, _, err := model.LoadBackbone(module)
 			if err != nil {
 				t.Fatal(err)
 			}
 			err = tensor.Run(func(s *tensor.Scope) error {
-				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, []int{0, 1}, 16, 16, tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{}))
+				kernels := tensor.ChooseKernels(tensor.CPU, tensor.Float, tensor.ModelShape{})
+				e, err := model.NewEncoder(s, tensor.CPU, arch, backbone, []int{0, 1}, 16, 16, &kernels)
 				if err != nil {
 					return err
 				}
@@ -96,10 +97,10 @@ func TestModuleInTheModel(t *testing.T) {
 				return err
 			}
 			pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, []byte(strings.Repeat("\xff\x7f\x00", 256)), 1, 3, 16, 16)
-			f := m.Encode(s, m.Normalize(s, pixels))
+			f := m.Encode(s, pixels)
 			x := m.Decode(s, m.Bottleneck.Forward(s, f.Mean, false), model.NewViews(s, tensor.CPU, 1, 1, nil))
 			for i := range f.Targets {
-				if have, want := x[i].Shape(), f.Targets[i].Shape(); len(have) != 3 || have[1] != 16 || have[2] != 32 || want[1] != 16 {
+				if have, want := x[i].Patches(s, false).Shape(), f.Targets[i].Shape(); len(have) != 3 || have[1] != 16 || have[2] != 32 || want[1] != 16 {
 					t.Errorf("have reconstruction %v of %v, want [1 16 32]", have, want)
 				}
 			}
@@ -165,12 +166,12 @@ func TestModuleOfNoArchive(t *testing.T) {
 
 // TestWeightsHaveTheirSHA256: the exporter's digest and ours are the same.
 func TestWeightsHaveTheirSHA256(t *testing.T) {
-	m, err := model.LoadArchive(module)
+	b, err := model.ReadBackbone(module)
 	if err != nil {
 		t.Fatal(err)
 	}
 	arch := moduleArch(t)
-	if have := m.SHA256(); have != arch.Module.SHA256 {
+	if have := b.Tensors.SHA256(); have != arch.Module.SHA256 {
 		text, _ := json.Marshal(arch.Module)
 		t.Errorf("have %s, want that of %s", have, text)
 	}

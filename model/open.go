@@ -9,49 +9,36 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// Trained is a model with the weights of a file, and where they come from.
+// Trained is a model and where its weights come from.
 type Trained struct {
 	*Model
-	Iteration      *int   // steps taken; nil where the file holds bare weights
-	SHA256         string // of the file
 	BackboneSHA256 string // of the file of encoder weights
+	SHA256         string // of the file of trainable weights; "" where they are initial ones
+	Iteration      *int   // steps taken; nil where that file holds bare weights
 }
 
-// Open builds the model of cfg with the trainable weights of f; its tensors live
-// in s. A backbone other than the one the checkpoint was trained with is an
-// error.
+// Open prepares LibTorch as cfg says (device, threads, precision) and builds the model with the encoder weights of
+// cfg.Backbone.Weights and the trainable weights of f, or initial ones where f is nil. A backbone other than the one that
+// the checkpoint f was trained with is an error. The tensors live in s.
 func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, error) {
-	device, err := tensor.PickDevice(cfg.Device)
-	if err != nil {
-		return nil, err
-	}
-	if cfg.Threads > 0 {
-		tensor.SetThreads(cfg.Threads)
-	}
-	if err := tensor.SetPrecision(cfg.Precision); err != nil {
-		return nil, err
-	}
-	arch, err := weights.OfConfig(cfg.Backbone)
-	if err != nil {
-		return nil, err
-	}
 	t := &Trained{}
-	if t.BackboneSHA256, err = FileSHA256(cfg.Backbone.Weights); err != nil {
-		return nil, fmt.Errorf("backbone: %w", err)
+	err := t.build(s, cfg, func(arch weights.Arch) (backbone weights.Map, err error) {
+		if arch.Module != nil { // New runs the archive
+			t.BackboneSHA256, err = FileSHA256(cfg.Backbone.Weights)
+		} else {
+			backbone, t.BackboneSHA256, err = LoadBackbone(cfg.Backbone.Weights)
+		}
+		if err == nil && f != nil && f.Info != nil && f.Info.BackboneSHA256 != t.BackboneSHA256 {
+			err = fmt.Errorf("%s: have a checkpoint made with weights of SHA-256 %.12s…, want those of %s (%.12s…)",
+				f.Path, f.Info.BackboneSHA256, cfg.Backbone.Weights, t.BackboneSHA256)
+		}
+		return backbone, err
+	})
+	if err != nil || f == nil {
+		return t, err
 	}
 	if f.Info != nil {
 		t.Iteration = &f.Info.Iteration
-		if f.Info.BackboneSHA256 != t.BackboneSHA256 {
-			return nil, fmt.Errorf("%s: backbone: have a checkpoint made with weights of SHA-256 %.12s…, want those of %s (%.12s…)",
-				f.Path, f.Info.BackboneSHA256, cfg.Backbone.Weights, t.BackboneSHA256)
-		}
-	}
-	backbone, err := LoadFor(arch, cfg.Backbone.Weights)
-	if err != nil {
-		return nil, fmt.Errorf("backbone: %w", err)
-	}
-	if t.Model, err = New(s, device, cfg, arch, backbone); err != nil {
-		return nil, fmt.Errorf("backbone: %s: %w", cfg.Backbone.Weights, err)
 	}
 	trained, err := f.Weights()
 	if err == nil {
@@ -62,4 +49,43 @@ func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, er
 	}
 	t.SHA256, err = FileSHA256(f.Path)
 	return t, err
+}
+
+// OpenRandom is Open with random encoder weights, to measure time and memory.
+func OpenRandom(s *tensor.Scope, cfg configs.Config) (*Model, error) {
+	t := &Trained{}
+	err := t.build(s, cfg, func(arch weights.Arch) (weights.Map, error) {
+		layers, _, err := Layers(cfg, arch)
+		if err != nil || arch.Module != nil {
+			return nil, err
+		}
+		return arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1), nil
+	})
+	return t.Model, err
+}
+
+// build prepares LibTorch and builds the model with the encoder weights that load returns.
+func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.Arch) (weights.Map, error)) error {
+	device, err := tensor.PickDevice(cfg.Device)
+	if err != nil {
+		return err
+	}
+	if cfg.Threads > 0 {
+		tensor.SetThreads(cfg.Threads)
+	}
+	if err := tensor.SetPrecision(cfg.Precision); err != nil {
+		return err
+	}
+	arch, err := weights.OfConfig(cfg.Backbone)
+	if err != nil {
+		return err
+	}
+	backbone, err := load(arch)
+	if err != nil {
+		return fmt.Errorf("backbone: %w", err)
+	}
+	if t.Model, err = New(s, device, cfg, arch, backbone); err != nil {
+		return fmt.Errorf("backbone: %s: %w", cfg.Backbone.Weights, err)
+	}
+	return nil
 }

@@ -1,56 +1,88 @@
 package model
 
 import (
+	"fmt"
 	"slices"
-	"strconv"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model/imagescore"
 )
 
-// Predictor turns batches into anomaly maps.
+// Predictor turns batches into anomaly maps and image scores.
 type Predictor struct {
 	model  *Model
 	mapper *Mapper
-	side   int64
-	views  map[int]*Views // by number of objects, without missing pictures
+	crop   int64 // side length of an image in pixels
+	top    float64
+	views  map[string]*Views // of batches without absent images, by their grouping
 	scope  *tensor.Scope
 	replay *tensor.Replayer
 }
 
-// NewPredictor prepares m for inference; what it needs lives in s.
-func NewPredictor(s *tensor.Scope, m *Model, cfg configs.Config) *Predictor {
-	return &Predictor{m, NewMapper(s, m.Device, cfg), int64(cfg.Data.Crop), map[int]*Views{}, s,
-		tensor.NewReplayer(s, m.Device, cfg.CUDAGraph)}
+// Prediction is what a model says of the images of a batch.
+type Prediction struct {
+	Maps [][]float32 // anomaly maps [size, size] by rows; nil where an image is absent
+
+	top float64
 }
 
-// Maps returns the anomaly maps of a batch, [B, size, size], row by row. The
-// maps of absent pictures mean nothing.
-func (p *Predictor) Maps(s *tensor.Scope, batch *dataset.Batch) []float32 {
+// NewPredictor prepares m for inference; what it needs lives in s. Where cuda_graph is on and a prediction cannot be
+// captured, uncaptured is told why, once.
+func NewPredictor(s *tensor.Scope, m *Model, cfg configs.Config, uncaptured func(why error)) *Predictor {
+	p := &Predictor{
+		model: m, mapper: NewMapper(s, m.Device, cfg), crop: int64(cfg.Data.Crop), top: cfg.Eval.Top,
+		views: map[string]*Views{}, scope: s, replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph),
+	}
+	p.replay.Failed = uncaptured
+	return p
+}
+
+// Predict runs the model on a batch, which may have any number of objects and views. The result does not depend on the
+// device thread any more.
+func (p *Predictor) Predict(s *tensor.Scope, batch *dataset.Batch) Prediction {
+	out := Prediction{Maps: make([][]float32, len(batch.Present)), top: p.top}
+	if !slices.Contains(batch.Present, true) {
+		return out
+	}
 	var maps []float32
-	tensor.NoGrad(func() {
-		pixels := tensor.Upload(s, p.model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, p.side, p.side)
-		objects := len(batch.Objects)
-		if slices.Contains(batch.Present, false) {
-			views := NewViews(s, p.model.Device, objects, batch.Views, batch.Present)
-			maps = p.maps(s, pixels, views).Floats()
-			return
-		}
-		if p.views[objects] == nil {
-			p.views[objects] = NewViews(p.scope, p.model.Device, objects, batch.Views, nil)
-		}
-		views := p.views[objects]
-		maps = p.replay.Call(s, strconv.Itoa(objects), []*tensor.Tensor{pixels}, func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor {
-			return p.maps(s, in[0], views)
-		}).Floats()
+	s.Local(func(s *tensor.Scope) *tensor.Tensor {
+		tensor.NoGrad(func() { maps = p.forward(s, batch).Floats() })
+		return nil
 	})
-	return maps
+	area := len(maps) / len(batch.Present)
+	for i, present := range batch.Present {
+		if present {
+			out.Maps[i] = maps[i*area : (i+1)*area]
+		}
+	}
+	return out
 }
 
-// maps maps pictures [B, 3, H, W] of uint8 to anomaly maps [B, size, size].
-func (p *Predictor) maps(s *tensor.Scope, pixels *tensor.Tensor, views *Views) *tensor.Tensor {
-	features := p.model.EncodePixels(s, pixels)
-	x := p.model.Bottleneck.Forward(s, features.Mean, false)
+// Score returns the score of image i, which is present: the mean of its map's highest values, eval.top of them.
+func (p Prediction) Score(i int) float64 { return imagescore.TopMean(p.top, p.Maps[i]) }
+
+// forward maps a batch to anomaly maps [B, size, size], replayed where no image is absent.
+func (p *Predictor) forward(s *tensor.Scope, batch *dataset.Batch) *tensor.Tensor {
+	images := tensor.Upload(s, p.model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, p.crop, p.crop)
+	if slices.Contains(batch.Present, false) {
+		return p.maps(s, images, NewViews(s, p.model.Device, len(batch.Objects), batch.Views, batch.Present))
+	}
+	grouping := fmt.Sprint(len(batch.Objects), "x", batch.Views)
+	views := p.views[grouping]
+	if views == nil {
+		views = NewViews(p.scope, p.model.Device, len(batch.Objects), batch.Views, nil)
+		p.views[grouping] = views
+	}
+	return p.replay.Call(s, grouping, []*tensor.Tensor{images}, func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor {
+		return p.maps(s, in[0], views)
+	})
+}
+
+// maps maps uint8 images [B, 3, H, W] to anomaly maps [B, size, size].
+func (p *Predictor) maps(s *tensor.Scope, images *tensor.Tensor, views *Views) *tensor.Tensor {
+	features := p.model.Encode(s, images)
+	x := p.model.Bottleneck.Forward(s, features.Mean, false) // [B, N, C]
 	return p.mapper.Forward(s, features.Targets, p.model.Decode(s, x, views))
 }

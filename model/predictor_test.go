@@ -14,9 +14,8 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// TestReplayedMaps holds that recorded predictions give the same maps, by the
-// number of objects in a batch, and that a batch that lacks a picture is not
-// replayed.
+// TestReplayedMaps holds that captured predictions give the same maps, by the number of objects in a batch, and that a
+// batch with an absent image is not replayed.
 func TestReplayedMaps(t *testing.T) {
 	replays := 0
 	plain, replayed := mapsOf(t, tensor.CPU, func(_ *tensor.Scope, _ tensor.Device, _ tensor.Recording, work func()) (tensor.Recording, error) {
@@ -25,16 +24,15 @@ func TestReplayedMaps(t *testing.T) {
 	if !slices.Equal(plain, replayed) {
 		t.Error("maps differ")
 	}
-	// Of 2 objects there are 9 batches, one lacking a picture; of 1 there are 3.
+	// Of 2 objects there are 9 batches, one with an absent image; of 1 there are 3.
 	if replays != 6+1 {
 		t.Errorf("have %d replays, want 7", replays)
 	}
 }
 
-// TestMapsOnCUDA predicts on a card, or on what stands for one (make dry-cuda),
-// where numbers mean nothing.
+// TestMapsOnCUDA predicts on a GPU, or on the stub of make dry-cuda, where values mean nothing.
 func TestMapsOnCUDA(t *testing.T) {
-	computes := modeltest.Card(t)
+	computes := modeltest.CUDA(t)
 	if !computes {
 		t.Setenv("MVAG_STUB_IDLE", "1")
 	}
@@ -57,7 +55,7 @@ func TestMapsOnCUDA(t *testing.T) {
 	for i := range onCPU {
 		for _, have := range []float32{plain[i], replayed[i]} {
 			if math.Abs(float64(have-onCPU[i])) > 1e-3 {
-				t.Fatalf("number %d: have %v, want the CPU's %v", i, have, onCPU[i])
+				t.Fatalf("element %d: have %v, want the CPU's %v", i, have, onCPU[i])
 			}
 		}
 	}
@@ -80,7 +78,8 @@ func mapsOf(t *testing.T, d tensor.Device, record modeltest.Record) (plain, repl
 		if err != nil {
 			return err
 		}
-		calling, replaying := model.NewPredictor(s, m, cfg), model.NewPredictor(s, m, cfg)
+		uncaptured := func(why error) { t.Errorf("not captured: %v", why) }
+		calling, replaying := model.NewPredictor(s, m, cfg, uncaptured), model.NewPredictor(s, m, cfg, uncaptured)
 		model.SetRecord(calling, nil)
 		model.SetRecord(replaying, record)
 		rng := rand.New(rand.NewPCG(5, 6))
@@ -92,11 +91,8 @@ func mapsOf(t *testing.T, d tensor.Device, record modeltest.Record) (plain, repl
 				b.Pixels[j] = uint8(rng.Uint32())
 			}
 			b.Present[1] = i != 9
-			s.Local(func(s *tensor.Scope) *tensor.Tensor {
-				plain = append(plain, calling.Maps(s, b)...)
-				replayed = append(replayed, replaying.Maps(s, b)...)
-				return nil
-			})
+			plain = append(plain, slices.Concat(calling.Predict(s, b).Maps...)...)
+			replayed = append(replayed, slices.Concat(replaying.Predict(s, b).Maps...)...)
 		}
 		return nil
 	})

@@ -35,7 +35,7 @@ func TestFamiliesAgainstPython(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			backbone, err := model.LoadBackbone(filepath.Join(dir, "weights.safetensors"))
+			backbone, _, err := model.LoadBackbone(filepath.Join(dir, "weights.safetensors"))
 			if err != nil {
 				t.Fatal(err)
 			}

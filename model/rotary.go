@@ -49,8 +49,8 @@ func newRotary(s *tensor.Scope, d tensor.Device, arch weights.Arch, rows, column
 // centre is the middle of cell i of n in [-1, 1].
 func centre(i int, n int64) float32 { return 2*((float32(i)+0.5)/float32(n)) - 1 }
 
-// forward maps [B, H, N, D] to the same of x's type, through float32.
-func (r *rotary) forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
+// Forward maps [B, H, N, D] to the same of x's type, through float32.
+func (r *rotary) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	half := x.Dim(3) / 2
 	across := tensor.Cat(s, 3, x.Narrow(s, 3, half, half).Neg(s), x.Narrow(s, 3, 0, half))
 	return x.Mul(s, r.cos).Add(s, across.Mul(s, r.sin)).To(s, x.DType())

@@ -2,17 +2,15 @@ package train
 
 import "time"
 
-// Sink shows a run to a person. Its methods are called from the training
-// thread and should return at once.
+// Sink shows a run to a person. Its methods are called from the training thread and should return at once.
 type Sink interface {
 	// Begin is called once, before the first step.
 	Begin(Begin)
-	// Features is called with train.cache_features, after Begin and before the
-	// first step: once, then after each object whose features were computed.
+	// Features is called with train.cache_features, between Begin and the first step: once, then after each object whose
+	// features were computed.
 	Features(Features)
-	// Unrecorded is called, once at most, where cuda_graph is in vain: the
-	// run goes on as without it.
-	Unrecorded(why error)
+	// Uncaptured is called, at most once, where cuda_graph is on and a step cannot be captured; the run goes on without.
+	Uncaptured(why error)
 	// Step is called after each step.
 	Step(Step)
 	// Saved is called after a checkpoint was written.
@@ -23,16 +21,17 @@ type Sink interface {
 type Begin struct {
 	Folder     string // the run folder
 	Device     string
-	Start      int // steps taken before: 0, or the resumed checkpoint's
+	Kernels    string // what computes the model, for people
+	Start      int    // steps taken before: 0, or the resumed checkpoint's
 	Iterations int
 	Objects    int // training objects
-	Pictures   int // training pictures
+	Images     int // training images
 	Classes    int
-	Params     int64 // trainable numbers
-	Missing    int   // pictures that the index lacks
-	Batches    int64 // bytes that batches read ahead take
+	Params     int64 // trainable parameters
+	Missing    int   // images that the index does not have
+	Batches    int64 // bytes that prefetched batches take
 
-	FirstMissing string // one of them, "" where there is none
+	FirstMissing string // one of the missing images, "" where there is none
 }
 
 // Step describes the steps so far.
@@ -40,14 +39,14 @@ type Step struct {
 	Done     int     // steps taken in all
 	Loss     float64 // of the latest step that was read back
 	LR       float64
-	Rate     float64       // pictures a second since Begin
-	DataWait float64       // share of the time spent waiting for pictures
+	Rate     float64       // images per second since Begin
+	DataWait float64       // fraction of the time spent waiting for images
 	Left     time.Duration // estimated
 }
 
-// Features describes the filling of train.cache_features.
+// Features describes how far train.cache_features is filled.
 type Features struct {
-	Done, Objects int    // objects that there are features of, training objects
-	Bytes         int64  // that the features lacking at first take
+	Done, Objects int    // objects whose features are there, training objects
+	Bytes         int64  // size of the features that were missing at first
 	Path          string // the file, "" in memory
 }

@@ -17,46 +17,59 @@ import (
 	"mvag-torch/train/feature"
 )
 
-// The encoder is frozen and pictures are not augmented, so what it gives for a
-// picture never changes. With train.cache_features it is computed once, by
-// whole objects, one at a time: so the bits do not depend on which other objects
-// were missing, and a resumed run goes on with the very same.
+// cache holds what the frozen encoder gives for the training objects (train.cache_features), which never changes since
+// images are not augmented. It is computed once, one whole object at a time, so that the bits do not depend on which other
+// objects were missing and a resumed run goes on with the same ones.
+type cache struct {
+	store     *feature.Store
+	keys      map[*dataset.Object]feature.Key
+	viewBytes int
+}
 
-// featureFolder is where runs of one output folder share features.
-func featureFolder(cfg configs.Config) string { return filepath.Join(cfg.Output, "features") }
-
-// viewBytes is the size of the features of a picture.
-func viewBytes(m *model.Model) int { return int(m.PackedRows()) * m.Encoder.Arch.Dim * 2 }
-
-// openFeatures returns the store of train.cache_features, and the identity of
-// each training object in it.
-func (r *run) openFeatures(m *model.Model) (*feature.Store, map[*dataset.Object]feature.Print, error) {
+// cachedFeed fills the cache and reads the batches of the remaining steps from it.
+func (r *run) cachedFeed(s *tensor.Scope) (feed, error) {
 	cfg := r.cfg
+	order, err := dataset.TrainOrder(r.data.Train, cfg.Train.Objects, cfg.Seed)
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.openCache()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.fill(s, c); err != nil {
+		return nil, errors.Join(err, c.store.Close())
+	}
+	return newFeatureFeed(r.ctx, c, order, r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
+}
+
+// openCache opens the store of train.cache_features and identifies each training object in it.
+func (r *run) openCache() (*cache, error) {
+	cfg, m := r.cfg, r.stepper.Model
 	layers, fuse, err := model.Layers(cfg, m.Encoder.Arch)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	header := feature.Header{Backbone: r.hash, Name: cfg.Backbone.Name, Layers: layers, Fuse: fuse,
-		Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Exif: cfg.Data.Exif, Decode: cfg.Data.Decode, Precision: cfg.Precision,
-		Views: cfg.Data.Views, ViewBytes: viewBytes(m)}
-	prints := make(map[*dataset.Object]feature.Print, len(r.data.Train))
+	header := feature.Header{Backbone: r.backbone, Layers: layers, Fuse: fuse, Settings: configs.Deciding(cfg, configs.Features),
+		Views: cfg.Data.Views, ViewBytes: m.PackedBytes()}
+	c := &cache{keys: make(map[*dataset.Object]feature.Key, len(r.data.Train)), viewBytes: m.PackedBytes()}
 	for i := range r.data.Train {
 		o := &r.data.Train[i]
-		if prints[o], err = printOf(o); err != nil {
-			return nil, nil, err
+		if c.keys[o], err = keyOf(o); err != nil {
+			return nil, err
 		}
 	}
 	if cfg.Train.CacheFeatures == "ram" {
-		return feature.NewMemory(header), prints, nil
+		c.store = feature.NewMemory(header)
+		return c, nil
 	}
-	store, err := feature.OpenFile(featureFolder(cfg), header)
-	return store, prints, err
+	c.store, err = feature.OpenFile(filepath.Join(cfg.Output, "features"), header)
+	return c, err
 }
 
-// printOf identifies an object by its name and its files: their paths, sizes
-// and times of change. A file need not be there: the picture may be in
-// data.cache.
-func printOf(o *dataset.Object) (p feature.Print, err error) {
+// keyOf identifies an object by its name and its files: their paths, sizes and modification times. A file need not exist:
+// the image may be in data.cache.
+func keyOf(o *dataset.Object) (key feature.Key, err error) {
 	hash := sha256.New()
 	text := json.NewEncoder(hash)
 	err = text.Encode(o.ID)
@@ -67,31 +80,31 @@ func printOf(o *dataset.Object) (p feature.Print, err error) {
 		}
 		err = errors.Join(err, text.Encode([]any{v.Camera, v.Path, v.Part, v.Parts, size, changed}))
 	}
-	copy(p[:], hash.Sum(nil))
-	return p, err
+	copy(key[:], hash.Sum(nil))
+	return key, err
 }
 
-// fillFeatures computes the features that the store lacks.
-func (r *run) fillFeatures(s *tensor.Scope, store *feature.Store, prints map[*dataset.Object]feature.Print) error {
-	var lacking []dataset.Object
-	var as []feature.Print // of those
+// fill computes the features that the store does not have.
+func (r *run) fill(s *tensor.Scope, c *cache) error {
+	var missing []dataset.Object
+	var keys []feature.Key // of those
 	for i := range r.data.Train {
-		if print := prints[&r.data.Train[i]]; !store.Has(print) {
-			lacking, as = append(lacking, r.data.Train[i]), append(as, print)
+		if key := c.keys[&r.data.Train[i]]; !c.store.Has(key) {
+			missing, keys = append(missing, r.data.Train[i]), append(keys, key)
 		}
 	}
-	bytes, err := store.Room(len(lacking))
+	bytes, err := c.store.Room(len(missing))
 	if err != nil {
 		return err
 	}
-	progress := Features{Objects: len(r.data.Train), Done: len(r.data.Train) - len(lacking), Bytes: bytes, Path: store.Path()}
+	progress := Features{Objects: len(r.data.Train), Done: len(r.data.Train) - len(missing), Bytes: bytes, Path: c.store.Path()}
 	r.sink.Features(progress)
-	if len(lacking) == 0 {
-		return store.Seal()
+	if len(missing) == 0 {
+		return c.store.Seal()
 	}
 	opt := r.loading()
 	opt.Objects, opt.Start, opt.Count = 1, 0, 0
-	loader, err := dataset.NewEvalLoader(r.ctx, lacking, opt)
+	loader, err := dataset.NewEvalLoader(r.ctx, missing, opt)
 	if err != nil {
 		return err
 	}
@@ -99,7 +112,7 @@ func (r *run) fillFeatures(s *tensor.Scope, store *feature.Store, prints map[*da
 	for {
 		batch, err := loader.Next()
 		if errors.Is(err, io.EOF) {
-			return store.Seal()
+			return c.store.Seal()
 		}
 		if err != nil {
 			return err
@@ -108,13 +121,24 @@ func (r *run) fillFeatures(s *tensor.Scope, store *feature.Store, prints map[*da
 		if err != nil {
 			return err
 		}
-		if err := store.Put(as[batch.Index], batch.Present, features); err != nil {
+		if err := c.store.Put(keys[batch.Index], batch.Present, features, whole(batch)); err != nil {
 			return err
 		}
 		loader.Recycle(batch)
 		progress.Done++
 		r.sink.Features(progress)
 	}
+}
+
+// whole tells whether all images of the one object of a batch could be read that the data set has. Where one was skipped
+// (data.on_error), other runs shall try again.
+func whole(batch *dataset.Batch) bool {
+	for i, v := range batch.Objects[0].Views {
+		if v.Present() != batch.Present[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // encode returns the packed features of the one object of a batch.

@@ -9,38 +9,34 @@ import (
 	"sync"
 
 	"mvag-torch/dataset"
-	"mvag-torch/train/feature"
 )
 
 // feed hands out the batches of a run in order.
 type feed interface {
 	Next() (*Batch, error)
-	Recycle(*Batch) // the caller is through with it
+	Recycle(*Batch) // the caller is done with it
 	Close()
 }
 
-// Batch is what a step takes in: whole objects, as decoded pictures or as what
-// the encoder gave for them.
+// Batch is what a step takes: whole objects, as decoded images or as what the encoder made of them.
 type Batch struct {
 	*dataset.Batch
-	Features []byte // [S*V, rows, C] of float16 (model.Pack); nil where there are pictures
+	Features []byte // float16 [S·V, rows, C] (model.Pack); nil where there are images
 }
 
-// pictureFeed decodes pictures.
-type pictureFeed struct{ *dataset.Loader }
+// imageFeed decodes images.
+type imageFeed struct{ *dataset.Loader }
 
-func (f pictureFeed) Next() (*Batch, error) {
+func (f imageFeed) Next() (*Batch, error) {
 	b, err := f.Loader.Next()
 	return &Batch{Batch: b}, err
 }
 
-func (f pictureFeed) Recycle(b *Batch) { f.Loader.Recycle(b.Batch) }
+func (f imageFeed) Recycle(b *Batch) { f.Loader.Recycle(b.Batch) }
 
-// featureFeed reads a sealed store, some batches ahead of their use, and closes it.
+// featureFeed reads features some batches ahead of their use.
 type featureFeed struct {
-	store     *feature.Store
-	prints    map[*dataset.Object]feature.Print
-	viewBytes int
+	cache *cache
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -54,10 +50,9 @@ type readBatch struct {
 	err error
 }
 
-// newFeatureFeed plans with order the batches from start to the one before end.
-func newFeatureFeed(ctx context.Context, store *feature.Store, prints map[*dataset.Object]feature.Print, order func(k int) []*dataset.Object, viewBytes, start, end, ahead int) *featureFeed {
-	f := &featureFeed{store: store, prints: prints, viewBytes: viewBytes,
-		queue: make(chan readBatch, ahead), free: make(chan []byte, ahead+1)}
+// newFeatureFeed reads the batches start to end-1 of the given order and closes the store of c in the end.
+func newFeatureFeed(ctx context.Context, c *cache, order func(k int) []*dataset.Object, start, end, ahead int) *featureFeed {
+	f := &featureFeed{cache: c, queue: make(chan readBatch, ahead), free: make(chan []byte, ahead+1)}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	f.wg.Go(func() {
 		defer close(f.queue)
@@ -77,7 +72,7 @@ func newFeatureFeed(ctx context.Context, store *feature.Store, prints map[*datas
 func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, error) {
 	views := len(objects[0].Views)
 	b := &Batch{Batch: &dataset.Batch{Index: k, Objects: objects, Views: views, Present: make([]bool, len(objects)*views)}}
-	size := views * f.viewBytes
+	size := views * f.cache.viewBytes
 	select {
 	case b.Features = <-f.free:
 	default:
@@ -87,7 +82,7 @@ func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, error) {
 	var wg sync.WaitGroup
 	for i, o := range objects {
 		wg.Go(func() {
-			errs[i] = f.store.Read(f.prints[o], b.Present[i*views:][:views], b.Features[i*size:][:size])
+			errs[i] = f.cache.store.Read(f.cache.keys[o], b.Present[i*views:][:views], b.Features[i*size:][:size])
 		})
 	}
 	wg.Wait()
@@ -95,13 +90,13 @@ func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, error) {
 		return b, err
 	}
 	if !slices.Contains(b.Present, true) {
-		return b, fmt.Errorf("%s: no picture of this object and of the others of its batch could be read", objects[0].ID)
+		return b, fmt.Errorf("%s: no image of this object and of the others of its batch could be read", objects[0].ID)
 	}
 	return b, nil
 }
 
 func (f *featureFeed) Next() (*Batch, error) {
-	if f.ctx.Err() != nil { // else a batch that is ready might be preferred
+	if f.ctx.Err() != nil { // select might prefer a batch that is ready
 		return nil, f.ctx.Err()
 	}
 	r, ok := <-f.queue
@@ -122,5 +117,5 @@ func (f *featureFeed) Recycle(b *Batch) {
 func (f *featureFeed) Close() {
 	f.cancel()
 	f.wg.Wait()
-	f.store.Close() // it was read only: nothing can be lost
+	f.cache.store.Close() // only read: nothing can be lost
 }

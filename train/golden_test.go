@@ -16,12 +16,12 @@ import (
 // PyTorch run of the small model, compared within the manifest's tolerances.
 
 // lossAt computes the losses of one batch at an iteration.
-func lossAt(m *modeltest.Tiny, pictures *tensor.Tensor, v *model.Views, iteration int) Loss {
+func lossAt(m *modeltest.Tiny, images *tensor.Tensor, v *model.Views, iteration int) Loss {
 	cfg := modeltest.Config().Train
-	f := m.Model.Encode(m.Scope, pictures)
+	f := m.Model.Encode(m.Scope, images)
 	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
 	easy := schedule.EasyFraction(iteration, cfg.HardWarmup, cfg.HardFraction)
-	return NewLoss(m.Scope, f.Targets, m.Model.Reconstruct(m.Scope, x, v), v, easy, cfg.EasyScale, m.Model.Kernels.Losses)
+	return NewLoss(m.Scope, f.Targets, m.Model.Decode(m.Scope, x, v), v, easy, cfg.EasyScale)
 }
 
 func checkLoss(m *modeltest.Tiny, name string, l Loss) {
@@ -57,7 +57,7 @@ func checkGradients(t *testing.T, m *modeltest.Tiny, l Loss, prefix, norm string
 			checked++
 		}
 	}
-	o := NewOptimizer(m.Scope, m.Model.Params, modeltest.Config().Train, m.Model.Kernels.Optimizer)
+	o := NewOptimizer(m.Scope, m.Model, modeltest.Config().Train)
 	m.Scalar(norm, o.Step(m.Scope, 0).Item())
 	if checked != want {
 		t.Errorf("compared %d gradients, want %d", checked, want)
@@ -88,8 +88,8 @@ func TestGoldenVariants(t *testing.T) {
 
 func TestGoldenMissingViews(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
-		views, present := m.MissingViews()
-		l := lossAt(m, m.MissingInput(present), views, 500)
+		views, _, input := m.Missing()
+		l := lossAt(m, input, views, 500)
 		checkLoss(m, "missing.loss", l)
 		checkGradients(t, m, l, "missing.grad.", "missing.norm", 2*len(m.Model.Decoder.Blocks))
 	})
@@ -107,7 +107,7 @@ func TestGoldenSingleView(t *testing.T) {
 			t.Error("gate or view_logits has a gradient with one view")
 		}
 		before := attn.Gate.Item()
-		o := NewOptimizer(m.Scope, m.Model.Params, modeltest.Config().Train, m.Model.Kernels.Optimizer)
+		o := NewOptimizer(m.Scope, m.Model, modeltest.Config().Train)
 		m.Scalar("single.norm", o.Step(m.Scope, 1e-3).Item())
 		if after := attn.Gate.Item(); after != before {
 			t.Errorf("gate: have %v after a step, want %v", after, before)
@@ -119,7 +119,7 @@ func TestGoldenSingleView(t *testing.T) {
 func TestGoldenTraining(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		cfg := modeltest.Config().Train
-		o := NewOptimizer(m.Scope, m.Model.Params, cfg, m.Model.Kernels.Optimizer)
+		o := NewOptimizer(m.Scope, m.Model, cfg)
 		input := m.Load("input")
 		var lrs, losses, norms []float32
 		for it := range 12 {
@@ -136,9 +136,9 @@ func TestGoldenTraining(t *testing.T) {
 		names := m.Names()
 		for i, p := range m.Model.Params {
 			m.Check("final."+p.Name, p.Value.Floats())
-			for kind, state := range map[string]*tensor.Tensor{"m": o.m[i], "v": o.v[i], "vmax": o.vmax[i]} {
+			for k, kind := range momentNames {
 				if name := "opt." + p.Name + "." + kind; slices.Contains(names, name) {
-					m.Check(name, state.Floats())
+					m.Check(name, o.moments[k][i].Floats())
 				}
 			}
 		}

@@ -3,9 +3,8 @@ package train
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 )
 
@@ -20,22 +19,22 @@ type record struct {
 // journal appends records to train.jsonl, which holds one line a step.
 type journal struct{ file *os.File }
 
-// openJournal keeps the lines of iterations before start, which a run that
-// died after its checkpoint may have gone beyond, and appends from there.
+// openJournal keeps the lines of iterations before start, and appends from there: a run that died may have gone on after
+// its checkpoint. A line that cannot be read is an error, and the file stays as it is; only one that was not written to
+// its end goes.
 func openJournal(path string, start int) (*journal, error) {
-	kept, err := keptBytes(path, start)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	kept, err := keptBytes(file, start)
+	if err == nil {
+		err = file.Truncate(kept)
+	}
+	if err == nil {
+		_, err = file.Seek(kept, io.SeekStart)
+	}
 	if err != nil {
-		return nil, err
-	}
-	if err := file.Truncate(kept); err != nil {
-		file.Close()
-		return nil, err
-	}
-	if _, err := file.Seek(kept, 0); err != nil {
 		file.Close()
 		return nil, err
 	}
@@ -43,20 +42,24 @@ func openJournal(path string, start int) (*journal, error) {
 }
 
 // keptBytes is the length of the lines of iterations before start.
-func keptBytes(path string, start int) (int64, error) {
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+func keptBytes(file *os.File, start int) (kept int64, err error) {
+	if start == 0 {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	kept := int64(0)
-	for lines := bufio.NewReader(file); ; {
+	lines := bufio.NewReader(file)
+	for n := 1; ; n++ {
 		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return kept, nil
+		}
 		var r record
-		if err != nil || json.Unmarshal(line, &r) != nil || r.Iteration >= start {
+		if err == nil {
+			err = json.Unmarshal(line, &r)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s: line %d: %w", file.Name(), n, err)
+		}
+		if r.Iteration >= start {
 			return kept, nil
 		}
 		kept += int64(len(line))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"time"
 
 	"mvag-torch/dataset"
@@ -14,36 +13,31 @@ import (
 // loop takes the remaining steps.
 func (r *run) loop(s *tensor.Scope) error {
 	cfg := r.cfg
-	var err error
-	if r.journal, err = openJournal(filepath.Join(Folder(cfg), "train.jsonl"), r.done); err != nil {
-		return err
-	}
-	defer r.journal.close()
 	every := cfg.Train.LogEvery
 	if r.device == tensor.CPU {
 		every = 1 // reading back costs nothing there
 	}
 	r.ring = tensor.Zeros(s, r.device, tensor.Float, int64(every), 2)
-	r.begin()
+	r.sink.Begin(r.begin())
 	if r.done >= cfg.Train.Iterations {
 		return nil
 	}
-	loader, err := r.feed(s)
+	batches, err := r.feed(s)
 	if err != nil {
 		return r.stop(err)
 	}
-	defer loader.Close()
+	defer batches.Close()
 	clock := newClock(r.done, cfg.Train.Iterations, cfg.Train.Objects*cfg.Data.Views)
 	for r.done < cfg.Train.Iterations {
 		wait := time.Now()
-		batch, err := loader.Next()
+		batch, err := batches.Next()
 		if err != nil {
 			return r.stop(err)
 		}
 		clock.waited += time.Since(wait)
 		lr := r.stepper.LR(r.done)
-		s.Local(func(s *tensor.Scope) *tensor.Tensor { r.step(s, batch); return nil })
-		loader.Recycle(batch)
+		s.Local(func(s *tensor.Scope) *tensor.Tensor { r.step(s, batch, lr); return nil })
+		batches.Recycle(batch)
 		if len(r.pending) == every {
 			if err := r.flush(); err != nil {
 				return err
@@ -61,26 +55,14 @@ func (r *run) loop(s *tensor.Scope) error {
 
 // feed prepares the batches of the remaining steps.
 func (r *run) feed(s *tensor.Scope) (feed, error) {
-	cfg := r.cfg
-	if cfg.Train.CacheFeatures == "off" {
-		loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, r.loading())
-		return pictureFeed{loader}, err
+	if r.cfg.Train.CacheFeatures != "off" {
+		return r.cachedFeed(s)
 	}
-	order, err := dataset.TrainOrder(r.data.Train, cfg.Train.Objects, cfg.Seed)
-	if err != nil {
-		return nil, err
-	}
-	store, prints, err := r.openFeatures(r.stepper.Model)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.fillFeatures(s, store, prints); err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return newFeatureFeed(r.ctx, store, prints, order, viewBytes(r.stepper.Model), r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
+	loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, r.loading())
+	return imageFeed{loader}, err
 }
 
-// loading is how pictures are read.
+// loading is how images are read.
 func (r *run) loading() dataset.LoaderOptions {
 	return dataset.LoaderOptions{
 		Source: r.data.Source, Objects: r.cfg.Train.Objects, Seed: r.cfg.Seed, Start: r.done, Count: r.cfg.Train.Iterations - r.done,
@@ -88,15 +70,15 @@ func (r *run) loading() dataset.LoaderOptions {
 	}
 }
 
-func (r *run) begin() {
-	batches := r.loading().Memory(r.cfg.Data.Views)
-	if r.cfg.Train.CacheFeatures != "off" { // those queued, the one being read and the one in use
-		batches = int64(r.cfg.Data.Prefetch+2) * int64(r.cfg.Train.Objects*r.cfg.Data.Views*viewBytes(r.stepper.Model))
-	}
+func (r *run) begin() Begin {
+	m := r.stepper.Model
 	b := Begin{
-		Batches: batches,
-		Folder:  filepath.Dir(r.path), Device: r.device.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
-		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing),
+		Folder: Folder(r.cfg), Device: r.device.String(), Kernels: m.Kernels.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
+		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing), Params: m.Params.Count(),
+		Batches: r.loading().Memory(r.cfg.Data.Views),
+	}
+	if r.cfg.Train.CacheFeatures != "off" { // those queued, the one being read and the one in use
+		b.Batches = int64(r.cfg.Data.Prefetch+2) * int64(r.cfg.Train.Objects*r.cfg.Data.Views*m.PackedBytes())
 	}
 	if b.Missing > 0 {
 		b.FirstMissing = r.data.Missing[0].String()
@@ -104,14 +86,11 @@ func (r *run) begin() {
 	for i := range r.data.Train {
 		for _, v := range r.data.Train[i].Views {
 			if v.Present() {
-				b.Pictures++
+				b.Images++
 			}
 		}
 	}
-	for _, p := range r.stepper.Model.Params {
-		b.Params += p.Value.Numel()
-	}
-	r.sink.Begin(b)
+	return b
 }
 
 // stop ends the run early: it saves first, then explains.
@@ -128,32 +107,32 @@ func (r *run) stop(cause error) error {
 }
 
 // step takes the next step and keeps its loss and gradient norm on the device.
-func (r *run) step(s *tensor.Scope, batch *Batch) {
+func (r *run) step(s *tensor.Scope, batch *Batch, lr float64) {
 	lossAndNorm := r.stepper.Step(s, batch, r.done)
 	tensor.NoGrad(func() { r.ring.Select(s, 0, int64(len(r.pending))).CopyFrom(lossAndNorm) })
-	r.pending = append(r.pending, record{Iteration: r.done, LR: r.stepper.LR(r.done)})
+	r.pending = append(r.pending, record{Iteration: r.done, LR: lr})
 	r.done++
 }
 
-// flush reads back the pending losses and writes them to the journal. A loss
-// that is no number ends the run.
+// flush reads back the pending losses and writes them to the journal. A loss that is not finite ends the run.
 func (r *run) flush() error {
 	if len(r.pending) == 0 {
 		return nil
 	}
 	values := r.ring.Floats()
 	for i := range r.pending {
-		r.pending[i].Loss, r.pending[i].GradNorm = float64(values[2*i]), float64(values[2*i+1])
-		if p := r.pending[i]; !finite(p.Loss) || !finite(p.GradNorm) {
+		p := &r.pending[i]
+		p.Loss, p.GradNorm = float64(values[2*i]), float64(values[2*i+1])
+		if !finite(p.Loss) || !finite(p.GradNorm) {
 			at := "there is no checkpoint yet"
 			if r.saved >= 0 {
 				at = fmt.Sprintf("the last good checkpoint is %s (iteration %d)", r.path, r.saved)
 			}
 			return errors.Join(r.journal.write(r.pending[:i]),
-				fmt.Errorf("iteration %d: loss %v, gradient norm %v, want finite numbers; %s", p.Iteration, p.Loss, p.GradNorm, at))
+				fmt.Errorf("iteration %d: loss %v, gradient norm %v, want finite values; %s", p.Iteration, p.Loss, p.GradNorm, at))
 		}
+		r.loss = p.Loss
 	}
-	r.loss = r.pending[len(r.pending)-1].Loss
 	err := r.journal.write(r.pending)
 	r.pending = r.pending[:0]
 	return err
@@ -163,21 +142,21 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // clock measures the run.
 type clock struct {
-	began           time.Time
-	waited          time.Duration // for pictures
-	start, total    int           // steps
-	picturesPerStep int
+	began         time.Time
+	waited        time.Duration // for images
+	start, total  int           // steps
+	imagesPerStep int
 }
 
-func newClock(start, total, picturesPerStep int) *clock {
-	return &clock{began: time.Now(), start: start, total: total, picturesPerStep: picturesPerStep}
+func newClock(start, total, imagesPerStep int) *clock {
+	return &clock{began: time.Now(), start: start, total: total, imagesPerStep: imagesPerStep}
 }
 
 func (c *clock) step(done int, loss, lr float64) Step {
 	elapsed, steps := time.Since(c.began), done-c.start
 	return Step{
 		Done: done, Loss: loss, LR: lr,
-		Rate:     float64(steps*c.picturesPerStep) / elapsed.Seconds(),
+		Rate:     float64(steps*c.imagesPerStep) / elapsed.Seconds(),
 		DataWait: c.waited.Seconds() / elapsed.Seconds(),
 		Left:     elapsed / time.Duration(steps) * time.Duration(c.total-done),
 	}

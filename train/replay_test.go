@@ -48,15 +48,15 @@ func TestGoesOnWhereNothingCanBeRecorded(t *testing.T) {
 		return nil, errors.New("no graphs here")
 	})
 	have.same(t, want)
-	if calls != 1 || len(have.unrecorded) != 1 {
-		t.Errorf("have %d attempts and errors %v, want one", calls, have.unrecorded)
+	if calls != 1 || len(have.uncaptured) != 1 {
+		t.Errorf("have %d attempts and errors %v, want one", calls, have.uncaptured)
 	}
 }
 
 // TestCUDA takes steps on a card, or on what stands for one (make dry-cuda),
 // where numbers mean nothing: with graphs and without.
 func TestCUDA(t *testing.T) {
-	computes := modeltest.Card(t)
+	computes := modeltest.CUDA(t)
 	if !computes {
 		t.Setenv("MVAG_STUB_IDLE", "1") // our kernels would take minutes, of no use here
 	}
@@ -72,8 +72,8 @@ func TestCUDA(t *testing.T) {
 				return tensor.RecordGraph(s, d, like, work)
 			}
 			want, have := trainWith(t, cfg, features, nil), trainWith(t, cfg, features, record)
-			if recordings != 2 || have.unrecorded != nil {
-				t.Errorf("%s, features %v: have %d recordings, %v, want 2", precision, features, recordings, have.unrecorded)
+			if recordings != 2 || have.uncaptured != nil {
+				t.Errorf("%s, features %v: have %d recordings, %v, want 2", precision, features, recordings, have.uncaptured)
 			}
 			if !slices.Equal(have.state, want.state) {
 				t.Errorf("%s, features %v: random numbers: have %x, want %x", precision, features, have.state, want.state)
@@ -92,8 +92,8 @@ func TestCUDA(t *testing.T) {
 	}
 	t.Setenv("MVAG_STUB_FAIL", "100")
 	want, have := trainWith(t, cfg, false, nil), trainWith(t, cfg, false, tensor.RecordGraph)
-	if len(have.unrecorded) != 1 || !slices.Equal(have.state, want.state) {
-		t.Errorf("where CUDA refuses: have %v, random numbers %x, want one error and %x", have.unrecorded, have.state, want.state)
+	if len(have.uncaptured) != 1 || !slices.Equal(have.state, want.state) {
+		t.Errorf("where CUDA refuses: have %v, random numbers %x, want one error and %x", have.uncaptured, have.state, want.state)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestCUDA(t *testing.T) {
 type trained struct {
 	losses, weights []float32 // losses with gradient norms
 	state           []byte    // of the device's generator
-	unrecorded      []error
+	uncaptured      []error
 }
 
 func (have trained) same(t *testing.T, want trained) {
@@ -151,7 +151,7 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record modeltest
 		if err != nil {
 			return err
 		}
-		stepper := NewStepper(s, cfg, m, func(why error) { out.unrecorded = append(out.unrecorded, why) })
+		stepper := NewStepper(s, cfg, m, func(why error) { out.uncaptured = append(out.uncaptured, why) })
 		stepper.replay.Record = record
 		for it := range cfg.Train.Iterations {
 			b, err := loader.Next()

@@ -130,7 +130,7 @@ type watcher struct {
 	stopAt   int // objects with features
 	stop     func()
 
-	unrecorded []error
+	uncaptured []error
 }
 
 func (w *watcher) Begin(b Begin) {
@@ -144,7 +144,7 @@ func (w *watcher) Features(f Features) {
 		w.stop()
 	}
 }
-func (w *watcher) Unrecorded(why error) { w.unrecorded = append(w.unrecorded, why) }
+func (w *watcher) Uncaptured(why error) { w.uncaptured = append(w.uncaptured, why) }
 func (w *watcher) Step(s Step) {
 	w.steps = append(w.steps, s)
 	if w.after != nil {

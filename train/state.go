@@ -1,24 +1,17 @@
 package train
 
 import (
-	"fmt"
+	"slices"
 
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
 )
 
-// restore loads weights, optimizer and generators.
+// restore loads optimizer and generators; the model has its weights.
 func (r *run) restore(f *checkpoint.File) error {
-	trained, err := f.Weights()
-	if err == nil {
-		err = r.stepper.Model.Params.Load(trained)
-	}
-	if err == nil {
-		err = r.stepper.Optimizer.restore(f, r.stepper.Model.Params)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.Path, err)
+	if err := r.stepper.Optimizer.restore(f, r.stepper.Model.Params); err != nil {
+		return err
 	}
 	for name, device := range r.generators() {
 		if _, _, ok := f.File.Info(checkpoint.RNG + name); !ok {
@@ -29,7 +22,7 @@ func (r *run) restore(f *checkpoint.File) error {
 			err = tensor.SetRNGState(device, state)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.Path, err)
+			return err
 		}
 	}
 	return nil
@@ -50,14 +43,12 @@ func (r *run) save() error {
 		return err
 	}
 	var tensors []safetensors.Tensor
-	add := func(name string, t *tensor.Tensor) {
-		tensors = append(tensors, safetensors.Float32(name, t.Shape(), t.Floats()))
+	params, optimizer := r.stepper.Model.Params, r.stepper.Optimizer.state(r.stepper.Model.Params)
+	for i := range optimizer {
+		optimizer[i].Name = checkpoint.Optimizer + optimizer[i].Name
 	}
-	for i, p := range r.stepper.Model.Params {
-		add(p.Name, p.Value)
-		add(checkpoint.Optimizer+"m."+p.Name, r.stepper.Optimizer.m[i])
-		add(checkpoint.Optimizer+"v."+p.Name, r.stepper.Optimizer.v[i])
-		add(checkpoint.Optimizer+"vmax."+p.Name, r.stepper.Optimizer.vmax[i])
+	for _, p := range append(slices.Clone(params), optimizer...) {
+		tensors = append(tensors, safetensors.Float32(p.Name, p.Value.Shape(), p.Value.Floats()))
 	}
 	for name, device := range r.generators() {
 		state, err := tensor.RNGState(device)
@@ -66,7 +57,7 @@ func (r *run) save() error {
 		}
 		tensors = append(tensors, safetensors.Raw(checkpoint.RNG+name, safetensors.U8, []int64{int64(len(state))}, state))
 	}
-	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.hash, Naming: r.data.Naming}
+	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming}
 	if err := checkpoint.Write(r.path, info, tensors); err != nil {
 		return err
 	}

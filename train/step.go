@@ -15,81 +15,119 @@ type Stepper struct {
 	Model     *model.Model
 	Optimizer *Optimizer
 
-	// Mark, if set, is called after each phase of a step; benchmarks wait for
-	// the device there and read the clock. Then no step is replayed.
+	// Mark, if set, is called after each phase of a step; benchmarks wait for the device there and read the clock. No step
+	// is replayed then.
 	Mark func(phase string)
 
 	cfg    configs.Config
-	views  *model.Views // of batches without missing pictures
+	views  *model.Views // of batches without absent images
 	replay *tensor.Replayer
 }
 
-// NewStepper prepares the first step; what it needs lives in s. Where cuda_graph
-// is in vain, unrecorded is told why, once.
-func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, unrecorded func(why error)) *Stepper {
-	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m.Params, cfg.Train, m.Kernels.Optimizer), cfg: cfg,
+// NewStepper prepares the first step; what it needs lives in s. Where cuda_graph is on and a step cannot be captured,
+// uncaptured is told why, once.
+func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, uncaptured func(why error)) *Stepper {
+	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m, cfg.Train), cfg: cfg,
 		views:  model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil),
 		replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph)}
-	t.replay.Failed = unrecorded
+	t.replay.Failed = uncaptured
 	return t
 }
 
-// Step takes the step of iteration it on a batch: forward, losses, backward,
-// update. It returns the total loss before the update and the gradient norm
-// before clipping, [2] on the device, which the next step may overwrite; nothing
-// waits for the device.
+// Step takes the step of iteration it on a batch: forward, losses, backward, update. It returns the total loss before the
+// update and the gradient norm before clipping, [2] on the device, which the next step may overwrite. Nothing waits for
+// the device.
 func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
-	cfg := t.cfg.Train
-	in, kind := t.inputs(s, batch, it)
-	easy, views := schedule.EasyFraction(it, cfg.HardWarmup, cfg.HardFraction), t.views
+	in, views := t.inputs(s, batch, it), t.views
+	easy := schedule.EasyFraction(it, t.cfg.Train.HardWarmup, t.cfg.Train.HardFraction)
 	complete := !slices.Contains(batch.Present, false)
 	if !complete {
 		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
 	}
-	step := func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor { return t.advance(s, in, views, easy) }
-	if it < cfg.HardWarmup { // easy is another in each step
-		t.replay.Count(kind)
-		return step(s, in)
+	warm := it >= t.cfg.Train.HardWarmup // before, easy changes from step to step
+	if !warm {
+		t.replay.Count(in.kind())
 	}
-	if !complete || t.Mark != nil {
-		return step(s, in)
+	if !warm || !complete || t.Mark != nil {
+		return t.advance(s, in, views, easy)
 	}
-	return t.replay.Call(s, kind, in, step)
+	return t.replay.Call(s, in.kind(), in.tensors(), func(s *tensor.Scope, replayed []*tensor.Tensor) *tensor.Tensor {
+		return t.advance(s, in.replaced(replayed), views, easy)
+	})
 }
 
-// inputs is what differs from one step to the next, on the model's device: the
-// optimizer's rates; pictures [B, 3, H, W] of uint8, or what Pack made of them;
-// and the scale of the noise [1], where the step is jittered.
-func (t *Stepper) inputs(s *tensor.Scope, batch *Batch, it int) (in []*tensor.Tensor, kind string) {
-	in = append(in, t.Optimizer.next(s, t.LR(it)))
-	jitter := t.jitter(s, it)
+// inputs are what differs from one step to the next, on the device. Which of them are nil decides what a step launches.
+type inputs struct {
+	rates    *tensor.Tensor // of the optimizer [3]
+	images   *tensor.Tensor // uint8 [B, 3, H, W]; nil where there are features
+	features *tensor.Tensor // float16, as model.Pack has them; nil where there are images
+	jitter   *tensor.Tensor // scale of the noise [1]; nil in steps without
+}
+
+func (t *Stepper) inputs(s *tensor.Scope, batch *Batch, it int) inputs {
+	in := inputs{rates: t.Optimizer.next(s, t.LR(it)), jitter: t.jitter(s, it)}
 	if batch.Features == nil {
-		in = append(in, t.pixels(s, batch.Batch))
+		in.images = t.images(s, batch.Batch)
 	} else {
-		in = append(in, tensor.Upload(s, t.Model.Device, tensor.Half, batch.Features,
-			int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim)))
+		in.features = tensor.Upload(s, t.Model.Device, tensor.Half, batch.Features,
+			int64(len(batch.Present)), t.Model.PackedRows(), int64(t.Model.Encoder.Arch.Dim))
 	}
-	if jitter == nil {
-		return in, "plain"
-	}
-	return append(in, jitter), "jittered"
+	return in
 }
 
-// advance does a step's work on the device.
-func (t *Stepper) advance(s *tensor.Scope, in []*tensor.Tensor, views *model.Views, easy float64) *tensor.Tensor {
-	features := t.features(s, in[1])
-	t.mark("encoder")
-	x := t.Model.Bottleneck.Forward(s, features.Mean, true)
-	if len(in) > 2 {
-		x = model.Jitter(s, x, x.RandnLike(s), in[2])
+// fields are all tensors of in, nil ones included.
+func (in *inputs) fields() []**tensor.Tensor {
+	return []**tensor.Tensor{&in.rates, &in.images, &in.features, &in.jitter}
+}
+
+// tensors are those that there are.
+func (in inputs) tensors() (list []*tensor.Tensor) {
+	for _, f := range in.fields() {
+		if *f != nil {
+			list = append(list, *f)
+		}
 	}
-	l := NewLoss(s, features.Targets, t.Model.Reconstruct(s, x, views), views, easy, t.cfg.Train.EasyScale, t.Model.Kernels.Losses)
+	return list
+}
+
+// replaced is in with others for its tensors.
+func (in inputs) replaced(tensors []*tensor.Tensor) inputs {
+	for _, f := range in.fields() {
+		if *f != nil {
+			*f, tensors = tensors[0], tensors[1:]
+		}
+	}
+	return in
+}
+
+// kind tells inputs apart whose steps launch different work.
+func (in inputs) kind() string {
+	kind := ""
+	for _, f := range in.fields() {
+		if *f == nil {
+			kind += "-"
+		} else {
+			kind += "+"
+		}
+	}
+	return kind
+}
+
+// advance is the work of a step on the device.
+func (t *Stepper) advance(s *tensor.Scope, in inputs, views *model.Views, easy float64) *tensor.Tensor {
+	features := t.features(s, in)
+	t.mark("encoder")
+	x := t.Model.Bottleneck.Forward(s, features.Mean, true) // [B, N, C]
+	if in.jitter != nil {
+		x = model.Jitter(s, x, x.RandnLike(s), in.jitter)
+	}
+	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, t.cfg.Train.EasyScale)
 	t.mark("forward")
 	l.Total.Backward()
 	t.mark("backward")
-	norm := t.Optimizer.update(s, in[0])
+	norm := t.Optimizer.update(s, in.rates)
 	t.mark("optimizer")
-	return tensor.Stack(s, 0, l.Total.Detach(s), norm)
+	return tensor.Stack(s, 0, l.Total.Detach(s), norm) // [2]
 }
 
 func (t *Stepper) mark(phase string) {
@@ -98,25 +136,23 @@ func (t *Stepper) mark(phase string) {
 	}
 }
 
-// features are those of the pictures, unless the batch holds features.
-func (t *Stepper) features(s *tensor.Scope, batch *tensor.Tensor) model.Features {
-	if batch.DType() == tensor.Half {
-		return t.Model.Unpack(s, batch)
+func (t *Stepper) features(s *tensor.Scope, in inputs) model.Features {
+	if in.features != nil {
+		return t.Model.Unpack(s, in.features)
 	}
-	return t.Model.EncodePixels(s, batch)
+	return t.Model.Encode(s, in.images)
 }
 
-// pixels are the pictures of a batch [B, 3, H, W] of uint8.
-func (t *Stepper) pixels(s *tensor.Scope, batch *dataset.Batch) *tensor.Tensor {
+// images uploads the images of a batch: uint8 [B, 3, H, W].
+func (t *Stepper) images(s *tensor.Scope, batch *dataset.Batch) *tensor.Tensor {
 	side := int64(t.cfg.Data.Crop)
 	return tensor.Upload(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
 }
 
-// Pack returns the features of a batch's pictures as a step takes them in.
-func (t *Stepper) Pack(s *tensor.Scope, batch *dataset.Batch) []byte {
-	var packed []byte
+// Pack returns the features of a batch's images as [Batch] holds them.
+func (t *Stepper) Pack(s *tensor.Scope, batch *dataset.Batch) (packed []byte) {
 	s.Local(func(s *tensor.Scope) *tensor.Tensor {
-		packed = t.Model.Pack(s, t.features(s, t.pixels(s, batch))).Bytes()
+		packed = t.Model.Pack(s, t.Model.Encode(s, t.images(s, batch))).Bytes()
 		return nil
 	})
 	return packed
@@ -128,8 +164,8 @@ func (t *Stepper) LR(it int) float64 {
 	return schedule.LR(it, cfg.Warmup, cfg.Iterations, cfg.LR, cfg.LRFinal)
 }
 
-// jitter draws whether this step is jittered and returns its scale [1], or nil.
-// The draw is on the host and costs no synchronisation.
+// jitter draws whether this step is jittered and returns its scale [1], or nil. It draws on the host, so that nothing
+// waits for the device.
 func (t *Stepper) jitter(s *tensor.Scope, it int) *tensor.Tensor {
 	j, total := t.cfg.Model.Jitter, t.cfg.Train.Iterations
 	if !j.Enabled || tensor.Rand(s, tensor.CPU, 1).Item() > schedule.Linear(it, total, j.Prob[0], j.Prob[1]) {

@@ -112,7 +112,7 @@ func backboneInfo(c *cli.Context) error {
 }
 
 func convertBackbone(in, out string) error {
-	m, err := model.LoadBackbone(in)
+	m, hash, err := model.LoadBackbone(in)
 	if err != nil {
 		return err
 	}
@@ -120,10 +120,6 @@ func convertBackbone(in, out string) error {
 		return fmt.Errorf("%s: %w", in, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-		return err
-	}
-	hash, err := model.FileSHA256(in)
-	if err != nil {
 		return err
 	}
 	meta := map[string]string{"source": filepath.Base(in), "source.sha256": hash}

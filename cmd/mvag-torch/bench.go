@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -34,13 +35,13 @@ var sizes = map[string]struct {
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "bench",
-		Usage: "time a train step, inference, the loader or the metrics on random pictures, weights and maps; prints one JSON line",
+		Usage: "time a training step, inference, the loader or the metrics on random images, weights and maps; prints one JSON line",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "size", Value: "s224", Usage: "s224, s392 or b392: ViT-S or -B, side in pixels"},
+			&cli.StringFlag{Name: "size", Value: "s224", Usage: "s224, s392 or b392: ViT-S or ViT-B and the image size in pixels"},
 			&cli.StringFlag{Name: "what", Value: "train", Usage: "train, infer, loader or metrics"},
 			&cli.StringFlag{Name: "device", Value: "cpu", Usage: "auto, cpu, cuda or cuda:N"},
-			&cli.IntFlag{Name: "threads", Usage: "CPU threads of LibTorch; 0 leaves the choice to it"},
-			&cli.IntFlag{Name: "steps", Value: 5, Usage: "timed steps, after two to warm up"},
+			&cli.IntFlag{Name: "threads", Usage: "CPU threads of LibTorch; 0 means its default"},
+			&cli.IntFlag{Name: "steps", Value: 5, Usage: "timed steps, after two warm-up steps"},
 			setFlag,
 		},
 		Action: bench,
@@ -88,12 +89,13 @@ func benchModel(cfg configs.Config, training bool, steps int, line map[string]an
 	if !training {
 		work = inference
 	}
-	pictures := cfg.Train.Objects * cfg.Data.Views
+	images := cfg.Train.Objects * cfg.Data.Views
 	maps.Copy(line, map[string]any{
-		"device": t.device.String(), "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures, "cuda_graph": cfg.CUDAGraph, "threads": tensor.Threads(),
-		"pictures": pictures, "pictures_per_second": float64(pictures) / median(t.seconds), "seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
-		// Of what the device reaches in one large matrix product of the same precision.
-		"share_of_product_rate": work / median(t.seconds) / t.rate, "product_flops": t.rate, "step_flop": work,
+		"device": t.device.String(), "kernels": t.kernels, "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures,
+		"cuda_graph": cfg.CUDAGraph, "threads": tensor.Threads(), "images": images, "images_per_second": float64(images) / median(t.seconds),
+		"seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
+		// As a fraction of what the device reaches in one large matmul of the same precision.
+		"fraction_of_matmul_rate": work / median(t.seconds) / t.rate, "matmul_flops": t.rate, "step_flop": work,
 	})
 	return nil
 }
@@ -106,62 +108,38 @@ func median(x []float64) float64 {
 // timing is what timeSteps measures.
 type timing struct {
 	device  tensor.Device
+	kernels string             // what computes the model
 	seconds []float64          // of each step
-	phases  map[string]float64 // median seconds; a device is waited for after each, so that their sum is more than a step
-	rate    float64            // floating-point operations a second of a large matrix product
+	phases  map[string]float64 // median seconds; the device is waited for after each phase, so that their sum exceeds a step
+	rate    float64            // floating-point operations per second of a large matmul
 	peak    uint64             // bytes in use
 }
 
 func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 	t := timing{phases: map[string]float64{}}
-	var err error
-	if t.device, err = tensor.PickDevice(cfg.Device); err != nil {
-		return t, err
-	}
-	arch, err := weights.OfConfig(cfg.Backbone)
-	if err != nil {
-		return t, err
-	}
-	layers, _, err := model.Layers(cfg, arch)
-	if err != nil {
-		return t, err
-	}
-	var backbone weights.Map // of an archive that is run, its own
-	if arch.Module == nil {
-		backbone = arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
-	}
-	err = tensor.Run(func(s *tensor.Scope) error {
-		if cfg.Threads > 0 {
-			tensor.SetThreads(cfg.Threads)
-		}
-		if err := tensor.SetPrecision(cfg.Precision); err != nil {
-			return err
-		}
-		m, err := model.New(s, t.device, cfg, arch, backbone)
+	return t, tensor.Run(func(s *tensor.Scope) error {
+		m, err := model.OpenRandom(s, cfg)
 		if err != nil {
 			return err
 		}
-		backbone = nil
+		t.device, t.kernels = m.Device, m.Kernels.String()
+		fmt.Fprintln(os.Stderr, t.kernels)
+		var missed error // no graph was captured
+		fail := func(why error) { missed = fmt.Errorf("cuda_graph: %w; --set cuda_graph=false measures without", why) }
 		batch := &train.Batch{Batch: randomBatch(cfg)}
 		if training {
-			err = t.train(s, m, cfg, batch, steps)
+			err = t.train(s, train.NewStepper(s, cfg, m, fail), cfg, batch, steps)
 		} else {
-			predictor := model.NewPredictor(s, m, cfg)
-			err = t.measure(s, steps, func(s *tensor.Scope, _ int) { predictor.Maps(s, batch.Batch) })
+			predictor := model.NewPredictor(s, m, cfg, fail)
+			err = t.measure(s, steps, func(s *tensor.Scope, _ int) { predictor.Predict(s, batch.Batch) })
 		}
-		if err != nil {
-			return err
-		}
-		t.rate = productRate(s, t.device, cfg.Precision)
-		return nil
+		t.rate = matmulRate(s, t.device, cfg.Precision)
+		return errors.Join(err, missed)
 	})
-	return t, err
 }
 
 // train times whole steps, then steps by their phases, which are not replayed.
-func (t *timing) train(s *tensor.Scope, m *model.Model, cfg configs.Config, batch *train.Batch, steps int) error {
-	var unrecorded error
-	stepper := train.NewStepper(s, cfg, m, func(why error) { unrecorded = why })
+func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Config, batch *train.Batch, steps int) error {
 	if cfg.Train.CacheFeatures != "off" {
 		batch.Features = stepper.Pack(s, batch.Batch)
 	}
@@ -172,9 +150,6 @@ func (t *timing) train(s *tensor.Scope, m *model.Model, cfg configs.Config, batc
 	}
 	if err := t.measure(s, steps, step); err != nil {
 		return err
-	}
-	if unrecorded != nil {
-		return fmt.Errorf("cuda_graph: %w; --set cuda_graph=false measures without", unrecorded)
 	}
 	times, last := map[string][]float64{}, time.Time{}
 	stepper.Mark = func(phase string) {
@@ -195,8 +170,7 @@ func (t *timing) train(s *tensor.Scope, m *model.Model, cfg configs.Config, batc
 	return nil
 }
 
-// measure takes the seconds of n calls of f and the peak of memory, after what is
-// recorded on a device has been recorded.
+// measure takes the seconds of n calls of f and the peak of memory, after a GPU's graphs have been captured.
 func (t *timing) measure(s *tensor.Scope, n int, f func(s *tensor.Scope, i int)) (err error) {
 	if t.device != tensor.CPU {
 		timedIn(s, 30, f)
@@ -229,9 +203,8 @@ func timedIn(s *tensor.Scope, n int, f func(s *tensor.Scope, i int)) []float64 {
 	return seconds
 }
 
-// productRate is the rate of a product of two square matrices, in
-// floating-point operations a second.
-func productRate(s *tensor.Scope, d tensor.Device, precision string) float64 {
+// matmulRate is the rate of a matmul of two square matrices in floating-point operations per second.
+func matmulRate(s *tensor.Scope, d tensor.Device, precision string) float64 {
 	n := int64(1024)
 	if d != tensor.CPU {
 		n = 8192

@@ -22,20 +22,19 @@ func benchPart(ctx context.Context, cfg configs.Config, what string, steps int, 
 	if err != nil {
 		return err
 	}
-	pictures := objects * cfg.Data.Views
-	line["pictures"], line["seconds"], line["pictures_per_second"] = pictures, seconds, float64(pictures)/median(seconds)
+	images := objects * cfg.Data.Views
+	line["images"], line["seconds"], line["images_per_second"] = images, seconds, float64(images)/median(seconds)
 	return nil
 }
 
-// timeLoader times batches of pictures of 1024 pixels, rendered for it, that are
-// read and brought to the size of the model as in training.
+// timeLoader times batches of rendered images of 1024 pixels that are decoded and resized as in training.
 func timeLoader(ctx context.Context, cfg configs.Config, steps int) (seconds []float64, err error) {
 	root, err := os.MkdirTemp("", "mvag-bench-*")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(root)
-	fmt.Fprintln(os.Stderr, "rendering pictures to read")
+	fmt.Fprintln(os.Stderr, "rendering images to read")
 	if _, err := demo.Render(ctx, demo.Options{Out: root, Size: 1024, Train: 2, Seed: 1}, nil); err != nil {
 		return nil, err
 	}
@@ -63,8 +62,7 @@ func timeLoader(ctx context.Context, cfg configs.Config, steps int) (seconds []f
 // metricObjects is the size of the class that timeMetrics evaluates.
 const metricObjects = 100
 
-// timeMetrics times the evaluation of a class of random maps, half of its
-// objects with a defect.
+// timeMetrics times the evaluation of a class of random maps, half of its objects with a defect.
 func timeMetrics(ctx context.Context, cfg configs.Config, steps int) (seconds []float64, err error) {
 	objects := randomMaps(cfg)
 	return timed(steps, func(int) error { return evaluateMaps(ctx, cfg, objects) })
@@ -93,7 +91,7 @@ func randomMaps(cfg configs.Config) [][]score.View {
 	return objects
 }
 
-// evaluateMaps computes all numbers of a class, its objects with a defect first.
+// evaluateMaps computes all metrics of a class, its objects with a defect first.
 func evaluateMaps(ctx context.Context, cfg configs.Config, objects [][]score.View) error {
 	class := score.NewClass("bench", score.Options{Top: cfg.Eval.Top, AuproLimit: cfg.Eval.AuproLimit})
 	for phase := range 2 {

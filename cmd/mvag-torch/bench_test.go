@@ -9,7 +9,7 @@ import (
 func TestBenchOfParts(t *testing.T) {
 	for _, c := range []struct {
 		what, set string
-		pictures  int
+		images    int
 	}{
 		{"loader", "train.objects=1", 5},
 		{"metrics", "eval.map_size=32", 5 * metricObjects},
@@ -19,15 +19,15 @@ func TestBenchOfParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		var line struct {
-			What     string
-			Pictures int
-			Seconds  []float64
+			What    string
+			Images  int
+			Seconds []float64
 		}
 		if err := json.Unmarshal([]byte(out), &line); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if line.What != c.what || line.Pictures != c.pictures || len(line.Seconds) != 2 || line.Seconds[0] <= 0 {
-			t.Errorf("have %+v, want %s of %d pictures, two steps", line, c.what, c.pictures)
+		if line.What != c.what || line.Images != c.images || len(line.Seconds) != 2 || line.Seconds[0] <= 0 {
+			t.Errorf("have %+v, want %s of %d images, two steps", line, c.what, c.images)
 		}
 	}
 }

@@ -211,6 +211,8 @@ func (s *evalSink) Begin(p eval.Plan) {
 	}
 }
 
+func (s *evalSink) Uncaptured(why error) { uncaptured(why) }
+
 func (s *evalSink) Wants(object *dataset.Object, score float64) bool {
 	worst := s.gallery.Wants(object, score)
 	return s.album.Wants(object) || worst

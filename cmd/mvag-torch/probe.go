@@ -21,8 +21,8 @@ import (
 	"mvag-torch/train"
 )
 
-// probeCommand is what doctor runs in a process of its own: it reads a
-// configuration from stdin and prints a doctor.Probe as JSON.
+// probeCommand is what doctor runs in a process of its own: it reads a configuration from stdin and prints a doctor.Probe
+// as JSON.
 func probeCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "probe",
@@ -54,9 +54,6 @@ func probe(cfg configs.Config) (p doctor.Probe, err error) {
 	if cfg.Threads > 0 {
 		tensor.SetThreads(cfg.Threads)
 	}
-	if err := tensor.SetPrecision(cfg.Precision); err != nil {
-		return p, err
-	}
 	p.LibTorch, p.Version = tensor.Library()
 	p.Threads = tensor.Threads()
 	p.CUDA.Driver = tensor.CUDADriver()
@@ -78,11 +75,13 @@ func probe(cfg configs.Config) (p doctor.Probe, err error) {
 		devices = append(devices, 0)
 	}
 	for _, d := range devices {
-		s := doctor.Smoke{Device: d.String(), Precision: cfg.Precision}
-		if err := smoke(&s, d, doctor.SmokeConfig(cfg, arch, d == tensor.CPU), arch); err != nil {
-			s.Error = err.Error()
+		small := doctor.SmokeConfig(cfg, arch, d == tensor.CPU)
+		small.Device = d.String()
+		step := doctor.Smoke{Device: small.Device, Precision: cfg.Precision, Crop: small.Data.Crop, Objects: small.Train.Objects}
+		if err := smoke(&step, small); err != nil {
+			step.Error = err.Error()
 		}
-		p.Smoke = append(p.Smoke, s)
+		p.Smoke = append(p.Smoke, step)
 	}
 	if err := checkBackbone(cfg, arch); err != nil {
 		p.Backbone = err.Error()
@@ -90,31 +89,18 @@ func probe(cfg configs.Config) (p doctor.Probe, err error) {
 	return p, nil
 }
 
-// smoke takes three steps with random weights and pictures on d.
-func smoke(out *doctor.Smoke, d tensor.Device, cfg configs.Config, arch weights.Arch) error {
-	out.Crop, out.Objects = cfg.Data.Crop, cfg.Train.Objects
-	layers, _, err := model.Layers(cfg, arch)
-	if err != nil {
-		return err
-	}
-	var backbone weights.Map // of an archive that is run, its own
-	if arch.Module == nil {
-		backbone = arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1)
-	}
+// smoke takes three steps of cfg with random weights and images.
+func smoke(out *doctor.Smoke, cfg configs.Config) error {
 	return tensor.Run(func(s *tensor.Scope) error {
-		m, err := model.New(s, d, cfg, arch, backbone)
+		m, err := model.OpenRandom(s, cfg)
 		if err != nil {
 			return err
 		}
-		backbone = nil
-		for _, p := range m.Params {
-			n := uint64(1)
-			for _, side := range p.Value.Shape() {
-				n *= uint64(side)
-			}
-			out.Trainable += n
+		out.Trainable = uint64(m.Params.Count())
+		if m.Device != tensor.CPU {
+			out.Kernels = m.Kernels.String()
 		}
-		if out.Still, _, err = use(d, true); err != nil {
+		if out.Still, _, err = use(m.Device, true); err != nil {
 			return err
 		}
 		batch, stepper := randomBatch(cfg), train.NewStepper(s, cfg, m, func(why error) { out.Warning = why.Error() })
@@ -128,17 +114,16 @@ func smoke(out *doctor.Smoke, d tensor.Device, cfg configs.Config, arch weights.
 				return nil
 			})
 			if math.IsNaN(loss) || math.IsInf(loss, 0) {
-				return fmt.Errorf("loss: have %v, want a number", loss)
+				return fmt.Errorf("loss: have %v, want a finite value", loss)
 			}
 			out.Seconds = min(out.Seconds, time.Since(start).Seconds())
 		}
-		_, out.Peak, err = use(d, false)
+		_, out.Peak, err = use(m.Device, false)
 		return err
 	})
 }
 
-// use returns the bytes that are in use for d, and the most that were; reset
-// forgets, on the CPU, what was before.
+// use returns the bytes that are in use on d now, and the peak; reset restarts the peak of the CPU.
 func use(d tensor.Device, reset bool) (now, peak uint64, err error) {
 	if d != tensor.CPU {
 		return tensor.DeviceUse(d)
@@ -177,9 +162,9 @@ func use(d tensor.Device, reset bool) (now, peak uint64, err error) {
 // checkBackbone reads the weights and compares them with the architecture.
 func checkBackbone(cfg configs.Config, arch weights.Arch) error {
 	if arch.Module != nil {
-		return nil // the steps ran it
+		return nil // the steps have run it
 	}
-	m, err := model.LoadBackbone(cfg.Backbone.Weights)
+	m, _, err := model.LoadBackbone(cfg.Backbone.Weights)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func trainCommand() *cli.Command {
 		Usage: "train a model; leaves runs/NAME/checkpoint.safetensors and a report of the training",
 		Flags: []cli.Flag{
 			configFlag, setFlag,
-			&cli.BoolFlag{Name: "resume", Usage: "go on from the run folder's checkpoint, where there is one"},
+			&cli.BoolFlag{Name: "resume", Usage: "continue from the checkpoint of the run folder, if it has one"},
 		},
 		Action: func(c *cli.Context) error {
 			cfg, err := loadConfig(c)
@@ -48,22 +48,22 @@ func trainCommand() *cli.Command {
 	}
 }
 
-// trainSink shows a run: a bar on a terminal, else a line every n steps.
+// trainSink shows a run: a progress bar on a terminal, else a line every n steps.
 type trainSink struct {
 	every int
 	begin train.Begin
 	log   *log.Logger
 
-	encoded, bar *progressbar.ProgressBar // of objects and of steps; nil off a terminal, and before they are needed
+	encoded, bar *progressbar.ProgressBar // of objects and of steps; nil without a terminal, and before they are needed
 }
 
 func (s *trainSink) Begin(b train.Begin) {
 	s.begin, s.log = b, log.New(os.Stderr, "", log.LstdFlags)
-	fmt.Fprintf(os.Stderr, "training on %s: %d pictures of %d objects, %d classes; %.1f million trainable numbers; run folder %s\n",
-		b.Device, b.Pictures, b.Objects, b.Classes, float64(b.Params)/1e6, b.Folder)
-	fmt.Fprintf(os.Stderr, "batches read ahead take %s of memory\n", machine.Size(b.Batches))
+	fmt.Fprintf(os.Stderr, "training on %s: %d images of %d objects, %d classes; %.1f million trainable parameters; run folder %s\n",
+		b.Device, b.Images, b.Objects, b.Classes, float64(b.Params)/1e6, b.Folder)
+	fmt.Fprintf(os.Stderr, "%s; prefetched batches take %s of memory\n", b.Kernels, machine.Size(b.Batches))
 	if b.Missing > 0 {
-		fmt.Fprintf(os.Stderr, "the index lacks %d pictures, which are left out; the first: %s\n", b.Missing, b.FirstMissing)
+		fmt.Fprintf(os.Stderr, "%d images of the index are missing and left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}
 	if b.Start > 0 {
 		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)
@@ -76,7 +76,7 @@ func (s *trainSink) Features(f train.Features) {
 		if f.Path != "" {
 			where = "in " + f.Path
 		}
-		fmt.Fprintf(os.Stderr, "features of %d of %d objects are to be computed: %s more %s\n", f.Objects-f.Done, f.Objects, machine.Size(f.Bytes), where)
+		fmt.Fprintf(os.Stderr, "computing the features of %d of %d objects: %s more %s\n", f.Objects-f.Done, f.Objects, machine.Size(f.Bytes), where)
 		if s.encoded = newBar(f.Objects, f.Done, "objects"); s.encoded != nil {
 			s.encoded.Describe("features")
 		}
@@ -86,12 +86,10 @@ func (s *trainSink) Features(f train.Features) {
 	}
 }
 
-func (s *trainSink) Unrecorded(why error) {
-	s.log.Printf("cuda_graph: a step could not be recorded (%v); going on without", why)
-}
+func (s *trainSink) Uncaptured(why error) { uncaptured(why) }
 
 func (s *trainSink) Step(step train.Step) {
-	text := fmt.Sprintf("loss %.4f · lr %.2e · %.1f pictures/s · data %2.0f%% · %s left",
+	text := fmt.Sprintf("loss %.4f · lr %.2e · %.1f images/s · data %2.0f%% · %s left",
 		step.Loss, step.LR, step.Rate, 100*step.DataWait, step.Left.Round(time.Second))
 	if s.bar == nil {
 		s.bar = newBar(s.begin.Iterations, s.begin.Start, "it")

@@ -38,7 +38,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := newFile(path, f, info.Size())
+	file, err := New(path, f, info.Size())
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -54,8 +54,8 @@ func kind(mode os.FileMode) string {
 	return "special file"
 }
 
-// newFile reads the header of the size bytes of r.
-func newFile(path string, r io.ReaderAt, size int64) (*File, error) {
+// New is Open for the size bytes of r; errors begin with path. Close does nothing then.
+func New(path string, r io.ReaderAt, size int64) (*File, error) {
 	var length [8]byte
 	if size < int64(len(length)) {
 		return nil, fmt.Errorf("%s: have %d bytes, want a safetensors file of at least %d", path, size, len(length))
@@ -79,7 +79,7 @@ func newFile(path string, r io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	f := &File{path: path, r: r, data: data, entries: entries, metadata: metadata, index: make(map[string]int, len(entries))}
+	f := &File{path: path, r: r, close: func() error { return nil }, data: data, entries: entries, metadata: metadata, index: make(map[string]int, len(entries))}
 	for i, e := range entries {
 		f.index[e.name] = i
 	}

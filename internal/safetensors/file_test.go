@@ -22,7 +22,7 @@ func file(header string, n int) []byte {
 }
 
 func open(b []byte) (*File, error) {
-	return newFile("x.safetensors", bytes.NewReader(b), int64(len(b)))
+	return New("x.safetensors", bytes.NewReader(b), int64(len(b)))
 }
 
 func TestOpenAccepts(t *testing.T) {
@@ -218,7 +218,7 @@ func TestFileShrinksAfterOpen(t *testing.T) {
 // TestGolden reads the trace of the tiny model, which the Python package wrote,
 // against the shapes and largest values its manifest documents.
 func TestGolden(t *testing.T) {
-	raw, err := os.ReadFile(testdata.Shared(t, "golden/tiny.json"))
+	raw, err := os.ReadFile("../golden/testdata/tiny.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestGolden(t *testing.T) {
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		t.Fatal(err)
 	}
-	f, err := Open(testdata.Shared(t, "golden/tiny.safetensors"))
+	f, err := Open("../golden/testdata/tiny.safetensors")
 	if err != nil {
 		t.Fatal(err)
 	}

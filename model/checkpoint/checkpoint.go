@@ -147,29 +147,12 @@ func (f *File) SetCalibration(text string) error {
 
 // Weights returns the trainable tensors.
 func (f *File) Weights() (weights.Map, error) {
-	return f.tensors(func(name string) (string, bool) {
+	return weights.Read(f.File, func(name string) (string, bool) {
 		return name, !strings.HasPrefix(name, Optimizer) && !strings.HasPrefix(name, RNG)
 	})
 }
 
 // Below returns the tensors whose names begin with prefix, under what follows it.
 func (f *File) Below(prefix string) (weights.Map, error) {
-	return f.tensors(func(name string) (string, bool) { return strings.CutPrefix(name, prefix) })
-}
-
-func (f *File) tensors(pick func(name string) (string, bool)) (weights.Map, error) {
-	m := weights.Map{}
-	for _, name := range f.Names() {
-		key, ok := pick(name)
-		if !ok {
-			continue
-		}
-		data, err := f.Float32(name)
-		if err != nil {
-			return nil, err
-		}
-		_, shape, _ := f.File.Info(name)
-		m[key] = weights.Tensor{Shape: shape, Data: data}
-	}
-	return m, nil
+	return weights.Read(f.File, func(name string) (string, bool) { return strings.CutPrefix(name, prefix) })
 }

@@ -6,20 +6,19 @@ import (
 	"mvag-torch/internal/tensor"
 )
 
-// Record is what records work, as tensor.RecordGraph does.
+// Record captures work, as tensor.RecordGraph does.
 type Record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)
 
-// Again stands for a recorded graph on the CPU: its replay calls the work once
-// more, with all that the host had decided when it was recorded.
+// Again stands for a captured graph on the CPU: its replay calls the work once more, with all that the host had decided
+// when it was captured.
 type Again func()
 
 // Replay calls the work.
 func (work Again) Replay() { work() }
 
-// Card returns whether the first CUDA device computes; what stands for one (make
-// dry-cuda) does not, so that its numbers mean nothing. Without a device the test
-// is skipped.
-func Card(t *testing.T) (computes bool) {
+// CUDA tells whether the first CUDA device computes; the stub that make dry-cuda builds does not, so that its values mean
+// nothing. Without a device the test is skipped.
+func CUDA(t *testing.T) (computes bool) {
 	t.Helper()
 	if n, err := tensor.CUDADevices(); err != nil || n == 0 {
 		t.Skip("no CUDA device")

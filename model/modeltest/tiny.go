@@ -1,21 +1,19 @@
-// Package modeltest builds the small model of the recorded trace
-// golden/tiny.safetensors, for tests of the model and of training.
+// Package modeltest builds the small model of the trace "tiny" of package golden, for tests of the model and of training.
 package modeltest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/golden"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
 	"mvag-torch/model"
 	"mvag-torch/model/weights"
 )
 
-// Tiny is the model with the recorded initial weights, and the trace: an
-// independent float64 run of the same model (golden/README.md).
+// Tiny is the model with the initial weights of the trace, and the trace.
 type Tiny struct {
 	*golden.Trace
 	Scope *tensor.Scope
@@ -47,12 +45,10 @@ func Config() configs.Config {
 // Arch is the encoder's architecture.
 var Arch = weights.Arch{Name: "tiny", Patch: 14, Dim: 32, Depth: 5, Heads: 2, Registers: 2}
 
-// Run calls f with the tiny model on the LibTorch thread. change, which may be
-// nil, edits the configuration first.
+// Run calls f with the tiny model on the LibTorch thread. change, which may be nil, edits the configuration first.
 func Run(t *testing.T, change func(*configs.Config), f func(m *Tiny)) {
 	t.Helper()
-	trace := golden.Open(t, testdata.Shared(t, "golden/tiny.safetensors"), testdata.Shared(t, "golden/tiny.json"))
-	cfg := Config()
+	trace, cfg := golden.Open(t, "tiny"), Config()
 	if change != nil {
 		change(&cfg)
 	}
@@ -75,8 +71,7 @@ func Run(t *testing.T, change func(*configs.Config), f func(m *Tiny)) {
 	}
 }
 
-// Weights returns the tensors of the trace whose names begin with prefix,
-// under what follows it.
+// Weights returns the tensors of a trace whose names begin with prefix, under what follows it.
 func Weights(trace *golden.Trace, prefix string) weights.Map {
 	m := weights.Map{}
 	for _, name := range trace.Names() {
@@ -88,42 +83,33 @@ func Weights(trace *golden.Trace, prefix string) weights.Map {
 	return m
 }
 
-// Load returns a recorded tensor.
+// Load returns a tensor of the trace.
 func (m *Tiny) Load(name string) *tensor.Tensor {
 	data, shape := m.Tensor(name)
 	return tensor.FromFloats(m.Scope, tensor.CPU, data, shape...)
 }
 
-// Forward maps pictures to targets and reconstructions without dropout and
-// jitter.
-func (m *Tiny) Forward(pictures *tensor.Tensor, v *model.Views) (targets, reconstructions []*tensor.Tensor) {
-	f := m.Model.Encode(m.Scope, pictures)
+// Forward maps images to targets and reconstructions, without dropout and jitter.
+func (m *Tiny) Forward(images *tensor.Tensor, v *model.Views) ([]*tensor.Tensor, []model.Reconstruction) {
+	f := m.Model.Encode(m.Scope, images)
 	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
 	return f.Targets, m.Model.Decode(m.Scope, x, v)
 }
 
-// MissingViews is the batch of the case missing.*: its second object lacks
-// views 2 and 4.
-func (m *Tiny) MissingViews() (*model.Views, []bool) {
+// Missing is the batch of the case missing.*, whose second object has no views 2 and 4, and its input, where absent rows
+// are zeros.
+func (m *Tiny) Missing() (v *model.Views, present []bool, images *tensor.Tensor) {
 	flags, _ := m.Tensor("missing.present")
-	present := make([]bool, len(flags))
-	for i, f := range flags {
-		present[i] = f != 0
-	}
-	return model.NewViews(m.Scope, tensor.CPU, Objects, Views, present), present
-}
-
-// MissingInput is the input with absent rows replaced by zeros.
-func (m *Tiny) MissingInput(present []bool) *tensor.Tensor {
 	data, shape := m.Tensor("input")
-	data = append([]float32(nil), data...)
-	row := len(data) / len(present)
-	for i, ok := range present {
-		if !ok {
+	data = slices.Clone(data)
+	row := len(data) / len(flags)
+	for i, f := range flags {
+		present = append(present, f != 0)
+		if f == 0 {
 			clear(data[i*row : (i+1)*row])
 		}
 	}
-	return tensor.FromFloats(m.Scope, tensor.CPU, data, shape...)
+	return model.NewViews(m.Scope, tensor.CPU, Objects, Views, present), present, tensor.FromFloats(m.Scope, tensor.CPU, data, shape...)
 }
 
 // Mapper makes the maps of the trace.

@@ -38,25 +38,43 @@ type Tensor struct {
 // Map is a set of parameters by name.
 type Map map[string]Tensor
 
-// FromSafetensors reads every tensor of a safetensors file, under the names it
-// has there: F32, F16 and BF16 exactly, F64 rounded. A tensor of another type is
-// an error, a name nobody needs is not: see [Arch.Check].
+// File is a file of tensors that knows them by name.
+type File interface {
+	Names() []string
+	Info(name string) (safetensors.DType, []int64, bool)
+	Float32(name string) ([]float32, error)
+}
+
+// Read returns the tensors of f that pick takes, under the names it gives them; all, as they are, where pick is nil.
+// Float16, bfloat16 and float32 values are exact, float64 values rounded. A picked tensor of another type is an error.
+func Read(f File, pick func(name string) (as string, ok bool)) (Map, error) {
+	m := Map{}
+	for _, name := range f.Names() {
+		as, ok := name, true
+		if pick != nil {
+			as, ok = pick(name)
+		}
+		if !ok {
+			continue
+		}
+		data, err := f.Float32(name)
+		if err != nil {
+			return nil, err
+		}
+		_, shape, _ := f.Info(name)
+		m[as] = Tensor{shape, data}
+	}
+	return m, nil
+}
+
+// FromSafetensors returns every tensor of a safetensors file; a name that nobody needs is no error, see [Arch.Check].
 func FromSafetensors(path string) (Map, error) {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	m := Map{}
-	for _, name := range f.Names() {
-		_, shape, _ := f.Info(name)
-		data, err := f.Float32(name)
-		if err != nil {
-			return nil, err
-		}
-		m[name] = Tensor{shape, data}
-	}
-	return m, nil
+	return Read(f, nil)
 }
 
 // WriteSafetensors writes m as float32, whole or not at all.

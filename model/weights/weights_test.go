@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"mvag-torch/internal/safetensors"
-	"mvag-torch/internal/testdata"
 )
 
 func TestSafetensorsRoundTrip(t *testing.T) {
@@ -50,10 +49,9 @@ func TestFromSafetensorsRefuses(t *testing.T) {
 	}
 }
 
-// TestGoldenEncoder: the encoder of the golden trace fits the architecture that
-// its manifest, golden/tiny.json, describes.
+// TestGoldenEncoder: the encoder of the trace "tiny" fits the architecture that its manifest describes.
 func TestGoldenEncoder(t *testing.T) {
-	m, err := FromSafetensors(testdata.Shared(t, "golden/tiny.safetensors"))
+	m, err := FromSafetensors("../../internal/golden/testdata/tiny.safetensors")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,8 @@
-// Package feature keeps what the frozen encoder gave for training objects, so
-// that it is computed once: in memory, or in a file that runs share. It knows
-// bytes and objects, not tensors.
+// Package feature keeps what the frozen encoder gave for training objects, so that it is computed once: in memory, or in a
+// file that runs share. It knows bytes and objects, not tensors.
 //
-// The file grows by whole records and is never rewritten (docs/format/features.md):
-// a run that dies loses the record it was writing, nothing else.
+// The file grows by whole records and is never rewritten (docs/format/features.md): a run that dies loses the record it
+// was writing, nothing else.
 package feature
 
 import (
@@ -25,55 +24,50 @@ import (
 )
 
 // Format is the value of the header's key "format".
-const Format = "mvag-torch features 1"
+const Format = "mvag-torch features 2"
 
-// Header says what decides the features of an object besides its pictures.
+// Header says what decides the features of an object besides its images.
 type Header struct {
-	Format    string  `json:"format"`
-	Backbone  string  `json:"backbone_sha256"`
-	Name      string  `json:"backbone_name"`
-	Layers    []int   `json:"layers"`
-	Fuse      [][]int `json:"fuse"`
-	Resize    int     `json:"resize"`
-	Crop      int     `json:"crop"`
-	Exif      bool    `json:"exif"`
-	Decode    string  `json:"decode"`
-	Precision string  `json:"precision"`
-	Views     int     `json:"views"`
-	ViewBytes int     `json:"view_bytes"` // of one view of one object
+	Format    string            `json:"format"`
+	Backbone  string            `json:"backbone_sha256"`
+	Layers    []int             `json:"layers"`
+	Fuse      [][]int           `json:"fuse"`
+	Settings  map[string]string `json:"settings"` // of the configuration, those that decide features
+	Views     int               `json:"views"`
+	ViewBytes int               `json:"view_bytes"` // of one view of one object
 }
 
-// Print identifies an object and its pictures as they are now.
-type Print [16]byte
+// Key identifies an object and its images as they are now.
+type Key [16]byte
 
 const (
 	headerBytes = 4096
-	recordHead  = 64 // print, presence of views, checksum, zeros
+	recordHead  = 64 // key, presence of views, checksum, zeros
 )
 
-// Store holds one record an object. Put belongs to one goroutine; after Seal,
-// Read may be called from several.
+// Store holds one record an object. Put belongs to one goroutine; after Seal, Read may be called from several.
 type Store struct {
 	header Header
-	path   string // "" in memory
+	kept   map[Key][]byte // records in memory, head and features
+
+	path   string // "" without a file
 	file   *os.File
-	end    int64    // of the whole records of the file
-	mapped []byte   // the file, after Seal
-	kept   [][]byte // records in memory, head and payload
-	at     map[Print]int
+	end    int64  // of the whole records of the file
+	mapped []byte // the file, after Seal
+	at     map[Key]int
 }
 
 // NewMemory returns an empty store in memory.
 func NewMemory(h Header) *Store {
 	h.Format = Format
-	return &Store{header: h, at: map[Print]int{}}
+	return &Store{header: h, kept: map[Key][]byte{}}
 }
 
-// OpenFile opens the file below folder that belongs to h, or makes it. It is
-// locked against other runs that would write to it until Seal or Close.
+// OpenFile opens the file below folder that belongs to h, or makes it. It is locked against other runs that would write
+// to it until Seal or Close.
 func OpenFile(folder string, h Header) (*Store, error) {
-	h.Format = Format
-	text, err := json.Marshal(h)
+	s := NewMemory(h)
+	text, err := json.Marshal(s.header)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +75,7 @@ func OpenFile(folder string, h Header) (*Store, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(text)
-	s := &Store{header: h, at: map[Print]int{}, path: filepath.Join(folder, "features-"+hex.EncodeToString(sum[:8])+".bin")}
+	s.at, s.path = map[Key]int{}, filepath.Join(folder, "features-"+hex.EncodeToString(sum[:8])+".bin")
 	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return nil, err
 	}
@@ -123,18 +117,17 @@ func (s *Store) load(header []byte) error {
 	return s.find(info.Size())
 }
 
-// find lists the whole records of a file of the given size; what follows them
-// is overwritten by the next.
+// find lists the whole records of a file of the given size; what follows them is overwritten by the next record.
 func (s *Store) find(size int64) error {
 	stride := s.stride()
 	count := (size - headerBytes) / stride
 	s.end = headerBytes + count*stride
 	for i := range count {
-		var p Print
-		if _, err := s.file.ReadAt(p[:], headerBytes+i*stride); err != nil {
+		var key Key
+		if _, err := s.file.ReadAt(key[:], headerBytes+i*stride); err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
-		s.at[p] = int(i)
+		s.at[key] = int(i)
 	}
 	return nil
 }
@@ -144,46 +137,56 @@ func (s *Store) stride() int64 { return recordHead + int64(s.header.Views)*int64
 // Path is the file, "" in memory.
 func (s *Store) Path() string { return s.path }
 
-// Has says whether there is a record of the object.
-func (s *Store) Has(p Print) bool { _, ok := s.at[p]; return ok }
-
-// Room returns the bytes that the records of n more objects take, and an error
-// where they do not fit.
-func (s *Store) Room(n int) (int64, error) {
-	want := int64(n) * s.stride()
-	if s.path == "" {
-		// Something must be left for the program itself.
-		if m := machine.ReadMemory(); m.Free > 0 && uint64(want) > m.Free/10*9 {
-			return want, fmt.Errorf("train.cache_features: have %s of free memory, want %s for the features of %d objects; disk keeps them in a file", machine.Size(m.Free), machine.Size(uint64(want)), n)
-		}
-		return want, nil
-	}
-	free, err := machine.DiskFree(filepath.Dir(s.path))
-	if err == nil && uint64(want) > free {
-		err = fmt.Errorf("train.cache_features: have %s free in %s, want %s for the features of %d objects", machine.Size(free), filepath.Dir(s.path), machine.Size(uint64(want)), n)
-	}
-	return want, err
+// Has tells whether there is a record of the object.
+func (s *Store) Has(key Key) bool {
+	_, inMemory := s.kept[key]
+	_, inFile := s.at[key]
+	return inMemory || inFile
 }
 
-// Put adds the record of an object: present says which of its views are there,
-// features are [views, ViewBytes].
-func (s *Store) Put(p Print, present []bool, features []byte) error {
+// Room returns the bytes that the records of n more objects take, and an error where they do not fit.
+func (s *Store) Room(n int) (int64, error) {
+	want := int64(n) * s.stride()
+	free, where, hint := uint64(0), "of free memory", "; disk keeps them in a file"
+	if s.path == "" {
+		m := machine.ReadMemory()
+		if m.Free == 0 { // unknown
+			return want, nil
+		}
+		free = m.Free / 10 * 9 // something must be left for the program itself
+	} else {
+		var err error
+		if free, err = machine.DiskFree(filepath.Dir(s.path)); err != nil {
+			return want, err
+		}
+		where, hint = "free in "+filepath.Dir(s.path), ""
+	}
+	if uint64(want) > free {
+		return want, fmt.Errorf("train.cache_features: have %s %s, want %s for the features of %d objects%s",
+			machine.Size(free), where, machine.Size(uint64(want)), n, hint)
+	}
+	return want, nil
+}
+
+// Put adds the record of an object: present says which of its views are there, features are [views, ViewBytes]. Only a
+// shared record goes to the file, others are forgotten with the store.
+func (s *Store) Put(key Key, present []bool, features []byte, shared bool) error {
 	record := make([]byte, recordHead, s.stride())
-	copy(record, p[:])
+	copy(record, key[:])
 	binary.LittleEndian.PutUint64(record[16:], bits(present))
 	record = append(record, features...)
 	if len(record) != cap(record) || len(present) != s.header.Views {
 		return fmt.Errorf("features: have %d bytes of %d views, want %d of %d", len(features), len(present), s.stride()-recordHead, s.header.Views)
 	}
 	binary.LittleEndian.PutUint32(record[24:], checksum(record))
-	if s.path == "" {
-		s.at[p], s.kept = len(s.kept), append(s.kept, record)
+	if s.path == "" || !shared {
+		s.kept[key] = record
 		return nil
 	}
 	if _, err := s.file.WriteAt(record, s.end); err != nil {
 		return err
 	}
-	s.at[p] = int((s.end - headerBytes) / s.stride())
+	s.at[key] = int((s.end - headerBytes) / s.stride())
 	s.end += s.stride()
 	return nil
 }
@@ -205,8 +208,7 @@ func checksum(record []byte) uint32 {
 	return crc32.Update(crc32.Checksum(record[16:24], table), table, record[recordHead:])
 }
 
-// Seal ends writing: it brings the file to disk, lets other runs write to it
-// and prepares for Read.
+// Seal ends writing: it brings the file to disk, lets other runs write to it and prepares for Read.
 func (s *Store) Seal() error {
 	if s.path == "" {
 		return nil
@@ -221,18 +223,19 @@ func (s *Store) Seal() error {
 	return unix.Flock(int(s.file.Fd()), unix.LOCK_UN)
 }
 
-// Read copies the record of an object to present [views] and features
-// [views, ViewBytes]. A damaged record is an error that names the file.
-func (s *Store) Read(p Print, present []bool, features []byte) error {
-	i, ok := s.at[p]
-	if !ok {
-		return fmt.Errorf("features: no record %x", p)
+// Read copies the record of an object to present [views] and features [views, ViewBytes]. A damaged record is an error
+// that names the file.
+func (s *Store) Read(key Key, present []bool, features []byte) error {
+	record, kept := s.kept[key]
+	i, filed := s.at[key]
+	if !kept && !filed {
+		return fmt.Errorf("features: no record %x", key)
 	}
-	record := []byte(nil)
-	if s.path == "" {
-		record = s.kept[i]
-	} else {
+	if !kept {
 		record = s.mapped[headerBytes+int64(i)*s.stride():][:s.stride()]
+		if checksum(record) != binary.LittleEndian.Uint32(record[24:]) {
+			return fmt.Errorf("%s: record %d is damaged; remove the file to compute the features anew", s.path, i)
+		}
 	}
 	if copy(features, record[recordHead:]) != len(record)-recordHead {
 		return io.ErrShortBuffer
@@ -240,9 +243,6 @@ func (s *Store) Read(p Print, present []bool, features []byte) error {
 	views := binary.LittleEndian.Uint64(record[16:])
 	for v := range present {
 		present[v] = views>>v&1 == 1
-	}
-	if s.path != "" && checksum(record) != binary.LittleEndian.Uint32(record[24:]) {
-		return fmt.Errorf("%s: record %d is damaged; remove the file to compute the features anew", s.path, i)
 	}
 	return nil
 }

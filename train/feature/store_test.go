@@ -9,18 +9,19 @@ import (
 	"testing"
 )
 
-var header = Header{Backbone: "abc", Name: "vit", Layers: []int{1, 3}, Fuse: [][]int{{0}, {1}}, Resize: 30, Crop: 28, Precision: "fp32", Views: 3, ViewBytes: 10}
+var header = Header{Backbone: "abc", Layers: []int{1, 3}, Fuse: [][]int{{0}, {1}}, Settings: map[string]string{"data.crop": "28"}, Views: 3, ViewBytes: 10}
 
-// object returns the print, presence and features of object i.
-func object(i int) (Print, []bool, []byte) {
-	p := Print{byte(i), 7}
-	return p, []bool{true, i%2 == 0, true}, bytes.Repeat([]byte{byte(i + 1)}, 30)
+// object returns the key, presence and features of object i.
+func object(i int) (Key, []bool, []byte) {
+	key := Key{byte(i), 7}
+	return key, []bool{true, i%2 == 0, true}, bytes.Repeat([]byte{byte(i + 1)}, 30)
 }
 
 func put(t *testing.T, s *Store, objects ...int) {
 	t.Helper()
 	for _, i := range objects {
-		if err := s.Put(object(i)); err != nil {
+		key, present, features := object(i)
+		if err := s.Put(key, present, features, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,11 +92,29 @@ func TestFileGoesOnAfterDeath(t *testing.T) {
 	check(t, sealed(t, open(t, folder)), 2, 0) // readers do not lock each other out
 }
 
+// TestOwnRecords: what is not shared is there for this run alone.
+func TestOwnRecords(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	put(t, s, 0)
+	key, present, features := object(1)
+	if err := s.Put(key, present, features, false); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 2)
+	check(t, sealed(t, s), 0, 1, 2)
+	again := sealed(t, open(t, folder))
+	check(t, again, 0, 2)
+	if again.Has(key) {
+		t.Error("a record that was not shared is in the file")
+	}
+}
+
 func TestFileOfOtherSettings(t *testing.T) {
 	folder := t.TempDir()
 	open(t, folder).Close()
 	other := header
-	other.Crop = 14
+	other.Settings = map[string]string{"data.crop": "14"}
 	s, err := OpenFile(folder, other)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +140,7 @@ func TestRefusals(t *testing.T) {
 	_, err := OpenFile(folder, header)
 	want(err, s.Path(), "another run")
 	put(t, s, 0, 1)
-	want(s.Put(Print{9}, []bool{true, true, true}, make([]byte, 29)), "have 29 bytes")
+	want(s.Put(Key{9}, []bool{true, true, true}, make([]byte, 29), true), "have 29 bytes")
 	sealed(t, s)
 
 	text, err := os.ReadFile(s.Path())
@@ -165,7 +184,8 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal(err)
 	}
 	for i := range 2 {
-		if err := s.Put(object(i)); err != nil {
+		key, present, features := object(i)
+		if err := s.Put(key, present, features, true); err != nil {
 			f.Fatal(err)
 		}
 	}

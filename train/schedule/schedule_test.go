@@ -3,26 +3,20 @@ package schedule
 import (
 	"encoding/json"
 	"math"
-	"os"
 	"strconv"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/golden"
 )
 
-// Expected values: lr_T50000_warmup100, jitter_T50000 and tau_count_of_160 of
-// golden/tiny.json, from the independent reference.
+// Expected values: lr_T50000_warmup100, jitter_T50000 and tau_count_of_160 of the trace "tiny".
 func TestGolden(t *testing.T) {
-	text, err := os.ReadFile(testdata.Shared(t, "golden/tiny.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var want struct {
 		LR     map[string]float64    `json:"lr_T50000_warmup100"`
 		Jitter map[string][2]float64 `json:"jitter_T50000"`
 		Count  map[string]int        `json:"tau_count_of_160"`
 	}
-	if err := json.Unmarshal(text, &want); err != nil {
+	if err := json.Unmarshal(golden.File(t, "tiny.json"), &want); err != nil {
 		t.Fatal(err)
 	}
 	if len(want.LR) == 0 || len(want.Jitter) == 0 || len(want.Count) == 0 {

@@ -1,0 +1,125 @@
+package model
+
+import (
+	"math"
+
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model/weights"
+)
+
+// embedding turns images into tokens: normalisation, a matmul over the pixels of each patch, positions.
+type embedding struct {
+	arch      weights.Arch
+	mean, std *tensor.Tensor // of the pretraining [1, 3, 1, 1]
+
+	weight   *tensor.Tensor  // of the convolution [C, 3, patch, patch]
+	bias     *tensor.Tensor  // [C], or nil
+	prefix   *tensor.Tensor  // class token with its position, then the registers [1, 1+R, C]
+	position *tensor.Tensor  // [1, P, C]; nil where positions are rotary
+	fused    *fusedEmbedding // the same for uint8 images, in bfloat16 on CUDA; else nil
+}
+
+// newStatistics is an embedding that only normalises.
+func newStatistics(s *tensor.Scope, d tensor.Device, arch weights.Arch) embedding {
+	mean, std := arch.Statistics()
+	return embedding{arch: arch, mean: tensor.FromFloats(s, d, mean[:], 1, 3, 1, 1), std: tensor.FromFloats(s, d, std[:], 1, 3, 1, 1)}
+}
+
+// newEmbedding binds the embedding for rows x columns patches. A position table of 1+P entries, whose length is then no
+// square, has one for the class token; registers have none.
+func newEmbedding(s *tensor.Scope, w binder, arch weights.Arch, rows, columns int64) embedding {
+	e := newStatistics(s, w.device, arch)
+	e.weight, e.bias = w.Tensor("patch_embed.proj.weight", nil), w.Optional("patch_embed.proj.bias")
+	e.prefix = w.Tensor("cls_token", nil) // [1, 1, C]
+	if arch.Family != weights.DINOv3 {
+		table := w.Tensor("pos_embed", nil)
+		if n := table.Dim(1); isqrt(n)*isqrt(n) != n {
+			e.prefix = e.prefix.Add(s, table.Narrow(s, 1, 0, 1))
+			table = table.Narrow(s, 1, 1, n-1)
+		}
+		e.position = resamplePosition(s, table, rows, columns) // [1, P, C]
+	}
+	if arch.Registers > 0 {
+		e.prefix = tensor.Cat(s, 1, e.prefix, w.Tensor("reg_token", nil)) // [1, 1+R, C]
+	}
+	if w.kernels.Patches {
+		e.fused = newFusedEmbedding(s, &e, rows*columns, w.kernels)
+	}
+	return e
+}
+
+// Forward maps images [B, 3, H, W], uint8 or normalised float32, to tokens [B, N, C].
+func (e *embedding) Forward(s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
+	if e.fused != nil && images.DType() == tensor.Uint8 {
+		return e.fused.Forward(s, images)
+	}
+	x := e.normalize(s, images)
+	x = x.Conv2d(s, e.weight, e.bias, int64(e.arch.Patch), 0)                  // [B, C, rows, columns]
+	x = x.Reshape(s, x.Dim(0), x.Dim(1), x.Dim(2)*x.Dim(3)).Transpose(s, 1, 2) // [B, P, C]
+	if e.position != nil {
+		x = x.Add(s, e.position)
+	}
+	return tensor.Cat(s, 1, e.prefix.Expand(s, x.Dim(0), -1, -1), x) // [B, N, C]
+}
+
+// normalize maps uint8 images [B, 3, H, W] to float32 with the mean and standard deviation of the pretraining; float32
+// images are taken as normalised.
+func (e *embedding) normalize(s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
+	if images.DType() != tensor.Uint8 {
+		return images
+	}
+	return images.To(s, tensor.Float).MulScalar(s, 1.0/255).Sub(s, e.mean).Div(s, e.std)
+}
+
+// resamplePosition maps a table [1, n², C] to [1, rows·columns, C] as timm's resample_abs_pos_embed: bicubic and
+// antialiased. A table of the same grid stays as it is.
+func resamplePosition(s *tensor.Scope, table *tensor.Tensor, rows, columns int64) *tensor.Tensor {
+	n, dim := isqrt(table.Dim(1)), table.Dim(2)
+	if n == rows && n == columns {
+		return table
+	}
+	grid := table.Reshape(s, 1, n, n, dim).Permute(s, 0, 3, 1, 2)       // [1, C, n, n]
+	grid = grid.BicubicAntialiased(s, rows, columns)                    // [1, C, rows, columns]
+	return grid.Permute(s, 0, 2, 3, 1).Reshape(s, 1, rows*columns, dim) // [1, P, C]
+}
+
+func isqrt(n int64) int64 { return int64(math.Sqrt(float64(n))) }
+
+// fusedEmbedding computes normalisation, patches and positions as one matmul in bfloat16 between two kernels.
+type fusedEmbedding struct {
+	mean, std *tensor.Tensor // of the pixels [3]
+	patch     int64          // side in pixels
+	linear    Linear         // weight bfloat16 [C, K]: K = 3·patch² and zeros up to a multiple of 8; no bias
+	table     *tensor.Tensor // what is the same for all images: the prefix, then position + bias [N, C]
+}
+
+func newFusedEmbedding(s *tensor.Scope, e *embedding, patches int64, k *tensor.Kernels) *fusedEmbedding {
+	f := &fusedEmbedding{linear: Linear{kernels: k}, mean: e.mean.Reshape(s, 3), std: e.std.Reshape(s, 3), patch: int64(e.arch.Patch)}
+	device, dim, pixels := e.prefix.Device(), int64(e.arch.Dim), 3*f.patch*f.patch
+	f.linear.Weight = s.Local(func(s *tensor.Scope) *tensor.Tensor {
+		w := e.weight.Reshape(s, dim, pixels)
+		if over := pixels % 8; over > 0 {
+			w = tensor.Cat(s, 1, w, tensor.Zeros(s, device, tensor.Float, dim, 8-over))
+		}
+		return w.To(s, tensor.BFloat16)
+	})
+	f.table = s.Local(func(s *tensor.Scope) *tensor.Tensor {
+		patch := tensor.Zeros(s, device, tensor.Float, patches, dim)
+		if e.position != nil {
+			patch = patch.Add(s, e.position.Reshape(s, -1, dim))
+		}
+		if e.bias != nil {
+			patch = patch.Add(s, e.bias)
+		}
+		return tensor.Cat(s, 0, e.prefix.Reshape(s, -1, dim), patch)
+	})
+	return f
+}
+
+// Forward maps uint8 images [B, 3, H, W] to tokens [B, N, C].
+func (f *fusedEmbedding) Forward(s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
+	fused := f.linear.kernels.Patches
+	x := images.Patches(s, f.mean, f.std, f.patch, fused)   // [B·P, K]
+	x = f.linear.Forward(s, x)                              // [B·P, C]
+	return x.PlacePatches(s, f.table, images.Dim(0), fused) // [B, N, C]
+}
