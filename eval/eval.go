@@ -36,9 +36,8 @@ type Plan struct {
 	Restored []string
 	// Ignored says why results of an interrupted evaluation are not used; nil if there are none or they are.
 	Ignored error
-	// Memory is what scores of the largest class take at most, in bytes, besides the model; Largest is that class.
-	Memory  int64
-	Largest string
+	// Memory is what the scores of the largest class take at most, in bytes, besides the model.
+	Memory int64
 	// Kernels says what computes.
 	Kernels string
 	// Disk is the size of the maps that will be saved, in bytes.
@@ -157,9 +156,7 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 			plan.Disk += int64(all) * int64(pixels) * 3 // float16 and bool
 		}
 		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * int64(4*pixels+3*r.cfg.Data.Crop*r.cfg.Data.Crop)
-		if need := score.Memory(marked, pixels, r.cfg.Data.Views) + inFlight; need > plan.Memory {
-			plan.Memory, plan.Largest = need, c.name
-		}
+		plan.Memory = max(plan.Memory, score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)
 	}
 	return plan
 }

@@ -5,26 +5,26 @@ import (
 	"slices"
 )
 
-// Compat are pixel numbers as other programs compute them, to be compared with what they print and for nothing else.
-// NaN where undefined.
+// Compat are metrics of pixels as other programs compute them, only for comparison with what those print. Undefined
+// values are NaN.
 //
-// All follow from counts at a few thresholds that depend on the range of all scores, which is known only at the end.
-// Without Seal they are exact. After Seal, normal pixels have been counted between edges; at a threshold that is none,
-// the share below it is interpolated, and false-positive rates are off by at most Slack.
+// They follow from counts at a few thresholds that depend on the range of all scores, which is known only at the end.
+// Without Seal they are exact. After Seal, normal pixels have been counted between edges: at a threshold that is no edge
+// the count is interpolated, and false-positive rates are off by at most Slack.
 type Compat struct {
-	// AUPRO200 is what Dinomaly's compute_pro, over all images of a class, and the papers compared with it print as
-	// AUPRO. Thresholds are the 200 values t_k = min + k*(max-min)/200 of all scores, a pixel is found if its score is
-	// above t_k, points with a false-positive rate of 0.3 or more are left out, and the rates are divided by the
-	// largest that is left, wherever that lies; then the trapezoid rule. It is NaN with fewer than two points or a
-	// largest rate of 0.
+	// AUPRO200 is the AUPRO that Dinomaly prints (compute_pro over all images of a class), as do the papers compared
+	// with it. There are 200 thresholds t_k = min + k*(max-min)/200 between the extremes of all scores, and a pixel is
+	// detected if its score is above t_k. Points with a false-positive rate of 0.3 or more are dropped, the rates are
+	// divided by the largest one left, whatever it is, and the area is taken by the trapezoid rule. It is NaN with fewer
+	// than two points or a largest rate of 0.
 	AUPRO200 float64
 	// ADEval is what ADEval 1.1 computes with its 1000 bins of equal width from the lowest to the highest score.
 	ADEval BinnedRanking
 	Slack  float64
 }
 
-// BinnedRanking are ADEval's numbers: curves whose only points are the edges of bins, integrated by the trapezoid rule.
-// AUPRO is up to 0.3.
+// BinnedRanking are ADEval's metrics: areas by the trapezoid rule under curves whose only points are the edges of bins.
+// AUPRO is integrated up to 0.3.
 type BinnedRanking struct{ AUROC, AUPR, AUPRO float64 }
 
 const (
@@ -45,18 +45,18 @@ func dinomalyCuts(low, high float64) []uint32 {
 func adevalCuts(low, high float64) []uint32 {
 	cuts := make([]uint32, adevalBins+1)
 	for k := range cuts {
-		share := float32(float64(k) * (1.0 / adevalBins))
+		t := float32(float64(k) * (1.0 / adevalBins))
 		if k == adevalBins {
-			share = 1
+			t = 1
 		}
-		scaled := share * float32(high-low)
+		scaled := t * float32(high-low)
 		cuts[k] = key(scaled + float32(low))
 	}
 	slices.Sort(cuts)
 	return cuts
 }
 
-// cuts lists all of them, nil if the scores have no range.
+// cuts lists the keys of all thresholds; nil if all scores are equal or one is infinite.
 func (p *Pixels) cuts() []uint32 {
 	low, high := p.scoreRange()
 	if !(low < high) || math.IsInf(high-low, 0) {
@@ -65,7 +65,7 @@ func (p *Pixels) cuts() []uint32 {
 	return append(dinomalyCuts(low, high), adevalCuts(low, high)...)
 }
 
-// compat computes the numbers from the counts of all views.
+// compat computes Compat from the counts of all cameras.
 func (p *Pixels) compat(c *counts) Compat {
 	nan := math.NaN()
 	out := Compat{nan, BinnedRanking{nan, nan, nan}, 0}
@@ -81,23 +81,23 @@ func (p *Pixels) compat(c *counts) Compat {
 	return out
 }
 
-// point is what is found at a threshold.
+// point is what is detected at a threshold.
 type point struct {
 	fpr       float64
 	tp, fp    int64
 	recall    float64
-	precision float64 // 1 where nothing is found
+	precision float64 // 1 where nothing is detected
 	pro       float64
 }
 
-// walk computes points of curves.
+// walk computes the points of curves.
 type walk struct {
 	p     *Pixels
 	c     *counts
 	slack int64 // negatives that may lie on the other side of a threshold
 }
 
-// points returns the points of ascending cuts, highest first: found is what has the key of the cut or a higher one.
+// points returns the points of ascending cuts, highest first: a pixel is detected if its key is at least the cut.
 func (w *walk) points(cuts []uint32) []point {
 	positives, regions := w.p.mask.Positives, w.p.mask.Regions
 	end := len(positives)
@@ -130,8 +130,8 @@ func (w *walk) points(cuts []uint32) []point {
 	return out
 }
 
-// from is the number of negatives with the key of the cut or a higher one. If the cut is no edge, those between its
-// neighbours are taken to be spread evenly.
+// from returns how many negatives have at least the key cut. If the cut is no edge, it assumes that those between its
+// neighbours are spread evenly.
 func (w *walk) from(cut uint32) int64 {
 	c := w.c
 	i, found := slices.BinarySearch(c.keys, cut)
@@ -160,7 +160,7 @@ func (w *walk) from(cut uint32) int64 {
 	}
 }
 
-// aupro200 is described at Compat.
+// aupro200 computes Compat.AUPRO200.
 func aupro200(points []point, regions int) float64 {
 	if regions == 0 {
 		return math.NaN()
@@ -184,7 +184,7 @@ func aupro200(points []point, regions int) float64 {
 	return min(1, area.value()/last.fpr) // 0/0 is NaN; rounding may pass 1
 }
 
-// adeval integrates three curves by the trapezoid rule.
+// adeval computes Compat.ADEval.
 func adeval(points []point) BinnedRanking {
 	var auroc, aupr, aupro sum
 	for i := 1; i < len(points); i++ {
@@ -195,8 +195,8 @@ func adeval(points []point) BinnedRanking {
 		case b.fpr <= limit:
 			aupro.add((b.fpr - a.fpr) * (a.pro + b.pro) / 2)
 		case a.fpr <= limit: // cut the segment at the limit
-			share := (limit - a.fpr) / (b.fpr - a.fpr)
-			aupro.add((limit - a.fpr) * (a.pro + a.pro + share*(b.pro-a.pro)) / 2)
+			t := (limit - a.fpr) / (b.fpr - a.fpr)
+			aupro.add((limit - a.fpr) * (a.pro + a.pro + t*(b.pro-a.pro)) / 2)
 		}
 	}
 	return BinnedRanking{auroc.value(), aupr.value(), aupro.value() / 0.3}

@@ -5,44 +5,44 @@ import (
 	"math"
 )
 
-// Curve tells how detection and false alarms go together while the threshold falls from above all scores to below them.
-// All slices have one entry a point. Between two points lies a straight line of the exact curve, or a part of it in
-// which neither of FPR, Recall and Overlap moves by more than 1/CurveResolution: so the area under the thinned curve
-// differs from that of the exact one by half of that at most. Without positives or negatives a curve has no points.
+// Curve holds detection and false alarms while the threshold falls from above all scores to below them. All slices have
+// one entry per point. Between two points the exact curve is a straight line, or none of FPR, Recall and Overlap moves by
+// more than 1/CurveResolution: so the area under the thinned curve differs from that under the exact one by at most half
+// of that. Without positives or negatives a curve has no points.
 type Curve struct {
-	// Threshold: what scores at least as much is predicted. The ends have -+math.MaxFloat32.
+	// Threshold is the score from which on a sample is predicted positive; it is ±math.MaxFloat32 at the ends.
 	Threshold []float32 `json:"threshold"`
-	FPR       []float64 `json:"fpr"` // share of the negatives predicted
+	FPR       []float64 `json:"fpr"` // fraction of the negatives predicted positive
 	Recall    []float64 `json:"recall"`
-	// Precision is the share of positives among what is predicted, 1 where nothing is.
+	// Precision is the fraction of positives among the predictions, 1 without predictions.
 	Precision []float64 `json:"precision"`
-	// Overlap is the mean over regions of their share predicted, the PRO that AUPRO is the area of; empty for images
-	// and objects.
+	// Overlap is the mean over regions of the fraction predicted, the PRO whose area is AUPRO; empty for images and
+	// objects.
 	Overlap []float64 `json:"pro,omitempty"`
 }
 
-// CurveResolution is the number of steps in which a curve may go from 0 to 1.
+// CurveResolution is the number of steps that a curve takes at least from 0 to 1.
 const CurveResolution = 128
 
-// place is a point of a curve in counts.
-type place struct {
+// corner is a point of the exact curve in counts.
+type corner struct {
 	threshold float32
 	fp, tp    int64
 	weight    float64 // sum of 1/size over the pixels predicted
 }
 
-// tracer thins a curve while it is walked along.
+// tracer walks along a curve and thins it.
 type tracer struct {
 	p, n        int64
 	regions     float64
-	limit       float64 // FPR moves in parts of it below, in parts of 1 above
-	kept, ahead place   // the last point kept, the last seen
+	limit       float64 // FPR moves in steps of limit/CurveResolution up to it, of 1/CurveResolution above
+	kept, ahead corner  // the last point kept, the last seen
 	weight      sum
 	out         Curve
 }
 
-// curve walks along positives packed by the index of their edge. Up to limit, 1 of which is allowed, the rate of false
-// positives has the resolution of a curve that ends there. Regions is 0 where there are none.
+// curve returns the curve of positives that are packed by the index of their edge. Up to limit, at most 1, the
+// false-positive rate has the resolution of a curve that ends there. Regions is 0 where there are none.
 func (c *counts) curve(positives []uint64, sizes []region, regions int, limit float64) Curve {
 	if len(positives) == 0 || c.total == 0 {
 		return Curve{}
@@ -54,25 +54,25 @@ func (c *counts) curve(positives []uint64, sizes []region, regions int, limit fl
 	c.steps(positives, sizes, func(s step) {
 		score := value(c.keys[s.edge])
 		// First the negatives above the score, then it and its equals.
-		t.to(place{math.Nextafter32(score, math.MaxFloat32), s.above, t.ahead.tp, t.ahead.weight})
+		t.to(corner{math.Nextafter32(score, math.MaxFloat32), s.above, t.ahead.tp, t.ahead.weight})
 		t.weight.add(s.weight)
-		t.to(place{score, s.above + s.equal, s.reached, t.weight.value()})
+		t.to(corner{score, s.above + s.equal, s.reached, t.weight.value()})
 	})
-	t.to(place{-math.MaxFloat32, t.n, t.p, t.ahead.weight})
+	t.to(corner{-math.MaxFloat32, t.n, t.p, t.ahead.weight})
 	t.keep()
 	return t.out
 }
 
-// to goes on to the next corner of the exact curve.
-func (t *tracer) to(next place) {
+// to moves on to the next corner.
+func (t *tracer) to(next corner) {
 	if t.far(next) && t.ahead != t.kept {
 		t.keep()
 	}
 	t.ahead = next
 }
 
-// far says whether a point is too far from the last that was kept.
-func (t *tracer) far(next place) bool {
+// far reports whether a corner is too far from the last point kept.
+func (t *tracer) far(next corner) bool {
 	const most = 1.0 / CurveResolution
 	scale := t.limit
 	if float64(t.kept.fp) > t.limit*float64(t.n) {
@@ -83,7 +83,7 @@ func (t *tracer) far(next place) bool {
 		next.weight-t.kept.weight > most*t.regions && t.regions > 0
 }
 
-// keep writes down the last point seen.
+// keep records the last corner seen as a point.
 func (t *tracer) keep() {
 	at := t.ahead
 	t.kept = at
@@ -101,7 +101,7 @@ func (t *tracer) keep() {
 	}
 }
 
-// RankCurve is the curve of images or objects, whose numbers Rank computes.
+// RankCurve returns the curve of images or objects, whose metrics Rank computes; its errors are those of Rank.
 func RankCurve(scores []float32, labels []bool) (Curve, error) {
 	c, positives, err := count(scores, labels)
 	if err != nil {
@@ -110,7 +110,7 @@ func RankCurve(scores []float32, labels []bool) (Curve, error) {
 	return c.curve(positives, nil, 0, 1), nil
 }
 
-// Check finds what a curve that was read cannot have.
+// Check returns an error if a curve that was read from a file cannot be one: slices of other lengths, no fractions.
 func (c *Curve) Check() error {
 	n := len(c.Threshold)
 	for _, of := range []struct {

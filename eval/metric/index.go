@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// index finds keys among edges without a search and without a branch, in two steps of counting bits. Keys are taken in
-// words of 32 that follow each other: a word that has an edge is kept, with the number of edges before it; and a
-// directory has a bit for each word, set for those that are kept, with the number of words before. So it takes 8 bytes
-// an edge at most, and 16 bytes for every 2,048 keys between the lowest and the highest edge. Few edges that lie far
-// apart are searched instead.
+// index finds keys among edges without a search and without a branch, by counting bits in two levels:
 //
-// What it is asked for are offsets: keys less from, those outside of [from, to] moved to its ends.
+//	directory  one bit for each word of 32 consecutive keys, set if the word has an edge; words before each block of 64
+//	words      only those with an edge: one bit for each of 32 keys, set for edges; edges before the word
+//
+// It takes at most 8 bytes per edge, and 16 bytes for every 2,048 keys between the lowest and the highest edge. Few edges
+// that lie far apart are searched instead. Keys are looked up as offsets: the key less from, clamped to [from, to].
 type index struct {
 	edges     []uint32 // ascending
-	from, to  uint32   // the keys next to the lowest and the highest edge
-	directory []block  // nil to search
+	from, to  uint32   // the keys below the lowest and above the highest edge
+	directory []block  // nil: binary search
 	words     []word
 }
 
@@ -29,13 +29,13 @@ type block struct {
 	before uint32
 }
 
-// newIndex takes edges in ascending order, without repetition.
+// newIndex returns the index of edges, which are ascending and distinct.
 func newIndex(edges []uint32) index {
 	if len(edges) == 0 {
 		return index{}
 	}
-	x := index{edges: edges, from: edges[0] - 1, to: edges[len(edges)-1] + 1} // no key is the first or the last number
-	const most = 64                                                           // blocks an edge
+	x := index{edges: edges, from: edges[0] - 1, to: edges[len(edges)-1] + 1} // no score has the first or the last uint32 as its key
+	const most = 64                                                           // blocks per edge
 	blocks := int((x.to-x.from)>>11) + 1
 	if blocks > most*len(edges) {
 		return x
@@ -62,8 +62,8 @@ func newIndex(edges []uint32) index {
 	return x
 }
 
-// tally adds keys, as offsets, to 2*edges+1 bins: bin i has what lies below edge i and above edge i-1, bin edges+1+i
-// what equals edge i; the latter are hardly touched, so that the former lie close together.
+// tally counts keys, given as offsets, in 2*edges+1 bins: bin i counts those between edge i-1 and edge i, bin edges+1+i
+// those that equal edge i. The second kind is rarely touched, so the first kind lies close together in memory.
 func (x *index) tally(b *bins, offsets []uint32) {
 	switch {
 	case len(offsets) == 0:
@@ -74,7 +74,7 @@ func (x *index) tally(b *bins, offsets []uint32) {
 	}
 	equal := uint32(len(x.edges) + 1)
 	directory, words, low := x.directory, x.words, b.low
-	var at [512]uint32 // in two loops, so that more of their memory is waited for at once
+	var at [512]uint32 // two loops, so that more loads are in flight at once
 	for len(offsets) > 0 {
 		n := min(len(offsets), len(at))
 		for i, d := range offsets[:n] {
@@ -94,7 +94,7 @@ func (x *index) tally(b *bins, offsets []uint32) {
 	}
 }
 
-// search is tally without a directory.
+// search is tally by binary search.
 func (x *index) search(b *bins, offsets []uint32) {
 	for _, d := range offsets {
 		i, found := slices.BinarySearch(x.edges, x.from+d)
@@ -105,7 +105,7 @@ func (x *index) search(b *bins, offsets []uint32) {
 	}
 }
 
-// bins are counts, most of which are small. They are kept in bytes, so that more of them fit into a processor's caches.
+// bins are counts, most of which are small. They are kept in bytes, so that more of them fit into a CPU cache.
 type bins struct {
 	low  []uint8          // modulo 256
 	high map[uint32]int64 // multiples of 256
@@ -121,7 +121,7 @@ func (b *bins) add(i int, n int64) {
 	}
 }
 
-// all yields the counts that are not 0, some of them in two parts.
+// all yields the nonzero counts, some of them in two parts.
 func (b *bins) all() iter.Seq2[int, int64] {
 	return func(yield func(int, int64) bool) {
 		for i, n := range b.low {

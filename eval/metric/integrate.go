@@ -8,7 +8,7 @@ import (
 // epsilon is what Dinomaly adds to precision plus recall.
 const epsilon = 1e-7
 
-// step is a distinct positive score with all that the metrics need of it.
+// step is a distinct positive score with everything that the metrics need of it.
 type step struct {
 	edge    int
 	count   int64   // positives with this score
@@ -48,8 +48,7 @@ func (c *counts) steps(positives []uint64, regions []region, visit func(step)) {
 	}
 }
 
-// evaluate computes everything from positives packed by the index of their edge. Regions is the number of regions to
-// average AUPRO over.
+// evaluate computes all metrics from positives packed by the index of their edge. AUPRO is the mean over so many regions.
 func (c *counts) evaluate(positives []uint64, sizes []region, regions int, limits []float64) PixelRanking {
 	in := integral{p: int64(len(positives)), n: c.total, limits: limits, areas: make([]sum, len(limits))}
 	c.steps(positives, sizes, in.add)
@@ -87,8 +86,8 @@ func (in *integral) add(s step) {
 	}
 	in.eps = max(in.eps, 2*precision*recall/(precision+recall+epsilon))
 
-	// The curve comes from where it stood after the negatives between this score and the last; nothing predicted counts
-	// as precision 1.
+	// The precision-recall curve comes from the point after the negatives between the last score and this one; without
+	// predictions the precision is 1.
 	before := 1.0
 	if s.above > 0 || in.last.reached > 0 {
 		before = float64(in.last.reached) / float64(in.last.reached+s.above)
@@ -96,9 +95,9 @@ func (in *integral) add(s step) {
 	in.trapezoid.add(float64(s.count) * (before + precision) / 2)
 	in.last = s
 
-	// Seen from one anomalous pixel, detection rises linearly from 0 to 1 while the false-positive rate passes the
-	// negatives that equal its score: from g = above/N to g+e = (above+equal)/N. The area of that ramp up to a limit
-	// has a closed form, and AUPRO is its sum over pixels, weighted with 1/size of the region.
+	// An anomalous pixel is detected linearly from 0 to 1 while the false-positive rate passes the negatives that equal
+	// its score: from g = above/N to g+e = (above+equal)/N. The area of that ramp up to a limit has a closed form, and
+	// AUPRO is its sum over pixels, weighted with 1/size of their region.
 	g, e := float64(s.above)/float64(in.n), float64(s.equal)/float64(in.n)
 	for i, limit := range in.limits {
 		switch {
@@ -111,7 +110,7 @@ func (in *integral) add(s step) {
 	}
 }
 
-// ranking returns the metrics of images, objects or pixels.
+// ranking returns the metrics that do not need regions.
 func (in *integral) ranking(keys []uint32) Ranking {
 	if in.p == 0 {
 		nan := math.NaN()
@@ -128,8 +127,8 @@ func (in *integral) ranking(keys []uint32) Ranking {
 	}
 }
 
-// aupro returns the area under the mean overlap of so many regions as a function of the false-positive rate, from 0 to
-// each limit, divided by it.
+// aupro returns, for each limit, the area under the mean overlap of so many regions over the false-positive rate from 0
+// to the limit, divided by the limit.
 func (in *integral) aupro(regions int) []float64 {
 	out := make([]float64, len(in.limits))
 	for i, limit := range in.limits {
@@ -141,7 +140,7 @@ func (in *integral) aupro(regions int) []float64 {
 	return out
 }
 
-// sum adds with Neumaier's correction, so that a million terms lose no digits.
+// sum adds with Neumaier's compensation, so that a million terms lose no digits.
 type sum struct{ total, lost float64 }
 
 func (s *sum) add(x float64) {

@@ -1,17 +1,17 @@
-// Package metric computes the exact numbers that anomaly detection is judged by: AUROC, average precision and maximal
-// F1 of images, objects and pixels, and the per-region overlap AUPRO; and beside them, under names of their own, the
-// numbers that other programs compute instead.
+// Package metric computes the exact metrics of anomaly detection: AUROC, average precision and maximal F1 of images,
+// objects and pixels, and the per-region overlap AUPRO. Beside them, under names of their own, it computes what other
+// programs print instead (Compat).
 //
-// Nothing is binned and no curve is built. All four depend on the normal (negative) scores only through two counts at
-// each distinct anomalous (positive) score v: how many negatives lie above v and how many equal it. So only positives,
-// usually under one percent of the pixels, are sorted; negatives are counted between them. Equal scores always enter
-// together.
+// No score is binned and no curve is built. All four metrics depend on the negative (normal) scores only through two
+// counts at each distinct positive (anomalous) score v: how many negatives are above v and how many equal it. So only the
+// positives are sorted, usually less than one percent of the pixels, and the negatives are counted between them. Equal
+// scores always enter together.
 //
-// A value that is not defined is NaN: AUROC needs both labels, AP and F1max a positive, AUPRO a region and a negative.
-// Infinite scores are ordered as numbers are, -0 equals +0, and NaN is refused by name.
+// An undefined value is NaN: AUROC needs both labels, AP and F1max a positive, AUPRO a region and a negative. Infinite
+// scores are ordered like any others, -0 equals +0, and a NaN score is an error that names the image.
 //
-// Results are the same bits for any order of the input and any number of processors: counts are integers, and the only
-// inexact sums run over the positives in sorted order.
+// Results are the same bits for any order of the input and any number of CPUs: counts are integers, and the only inexact
+// sums run over the positives in sorted order.
 package metric
 
 import (
@@ -41,10 +41,10 @@ type Ranking struct {
 	AUPR float64
 }
 
-// Number is a value that JSON may lack: NaN is null, infinities are the texts "Infinity" and "-Infinity".
+// Number is a float64 that JSON can always hold: NaN is null, infinities are "Infinity" and "-Infinity".
 type Number float64
 
-// MarshalJSON writes a number, null or a text.
+// MarshalJSON writes a number, null or a string.
 func (n Number) MarshalJSON() ([]byte, error) {
 	switch v := float64(n); {
 	case math.IsNaN(v):

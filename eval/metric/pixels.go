@@ -13,13 +13,13 @@ import (
 // AUPROLimit is the false-positive rate up to which AUPRO is customarily integrated.
 const AUPROLimit = 0.3
 
-// Image is one anomaly map and what is known of its image. Scores and masks are [Height, Width], row by row.
+// Image is the anomaly map of one image with its labels. Scores and masks are [Height, Width], row by row.
 type Image struct {
 	Name          string // for errors
 	Height, Width int
 	Scores        []float32
 	Mask          []bool // the anomalous pixels; nil if there are none
-	// Other is Mask by another rule, for Summary.Other; all images with a Mask have it, or none.
+	// Other is the mask by another rule, for Summary.Other. Either all images with a Mask have it or none.
 	Other []bool
 
 	View   int    // camera
@@ -31,10 +31,9 @@ type Image struct {
 //
 // There are two ways to use it, with the same exact results:
 //
-//   - Add all images in any order. Scores are kept: 4 bytes for a normal
-//     pixel, 8 for an anomalous one.
-//   - Add the images with anomalous pixels, call Seal, then Add the others,
-//     which are counted and dropped: memory does not grow with them.
+//   - Add all images in any order. Scores are kept: 4 bytes per normal pixel, 8 per anomalous one.
+//   - Add the images with anomalous pixels, call Seal, then Add the others, which are counted and dropped: memory does
+//     not grow with them.
 //
 // Several goroutines may use it at once.
 type Pixels struct {
@@ -44,14 +43,14 @@ type Pixels struct {
 	lost        []uint32 // keys of the pixels in Mask only
 	gained      []uint32 // keys of the pixels in Other only
 	kept        []chunk  // normal pixels; nil once sealed
-	all, marked span     // of the keys of all images, of those with pixels in a mask
+	all, marked span     // ranges of the keys of all images, and of those with pixels in a mask
 	sealed      *ranks
 }
 
 // span is a range of keys.
 type span struct {
 	Low, High uint32
-	Used      bool // there is a key
+	Used      bool // false for an empty range
 }
 
 func (s *span) add(o span) {
@@ -64,7 +63,7 @@ func (s *span) add(o span) {
 	}
 }
 
-// origin is what the results are broken down by.
+// origin is what results are grouped by.
 type origin struct {
 	View         int
 	Code, Object string
@@ -72,20 +71,20 @@ type origin struct {
 
 // labels are the anomalous pixels by one rule.
 type labels struct {
-	Positives []uint64 // key and number of the region, see pack
+	Positives []uint64 // key and region, see pack
 	Regions   []region
 	Masks     int // images with anomalous pixels
 }
 
 type region struct{ Size, Image uint32 }
 
-// chunk is a list of normal pixels of one view, as keys.
+// chunk is a list of normal pixels of one camera, as keys.
 type chunk struct {
 	view int
 	keys []uint32
 }
 
-// scratch is what Add needs for one image.
+// scratch is the memory that Add needs for one image.
 type scratch struct {
 	keys        []uint32
 	mask, other components.Runs
@@ -93,8 +92,7 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Add takes one image. Nothing is kept of its slices, and nothing is changed if there is an error. Errors name the
-// image.
+// Add takes one image. It keeps none of its slices. After an error, which names the image, p is unchanged.
 func (p *Pixels) Add(x Image) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
@@ -176,7 +174,7 @@ func (p *Pixels) keep(x *Image, s *scratch, masked, other int, scores span) erro
 	return nil
 }
 
-// add enters the runs of one image.
+// add adds the runs of one image, which has n regions.
 func (l *labels) add(keys []uint32, runs components.Runs, n int, image uint32) {
 	first := len(l.Regions)
 	l.Regions = append(l.Regions, make([]region, n)...)
@@ -193,8 +191,8 @@ func (l *labels) add(keys []uint32, runs components.Runs, n int, image uint32) {
 	}
 }
 
-// Seal declares that all images with anomalous pixels have been added. Their normal pixels are counted and dropped, as
-// those of later images will be.
+// Seal declares that all images with anomalous pixels have been added. Normal pixels, those added before and those to
+// come, are counted and dropped from now on.
 func (p *Pixels) Seal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +203,7 @@ func (p *Pixels) Seal() {
 	}
 }
 
-// rank counts normal pixels around the anomalous ones and around more edges. It empties the list.
+// rank counts normal pixels between the scores of the anomalous ones and further edges. It empties the list.
 func (p *Pixels) rank(normal []chunk, more []uint32) *ranks {
 	slices.Sort(more)
 	slices.Sort(p.gained)
@@ -215,17 +213,17 @@ func (p *Pixels) rank(normal []chunk, more []uint32) *ranks {
 		views[c.view] = true
 	}
 	workers := runtime.GOMAXPROCS(0)
-	// Lanes cost memory; goroutines that count different views share none.
+	// Lanes cost memory, and goroutines that count different cameras need no further ones.
 	r := newRanks(edges, max(1, workers/max(1, len(views))))
 	r.countAll(normal)
 	return r
 }
 
-// gridBits bounds the edges that Seal adds for the sake of Compat to 2^16.
+// gridBits limits the edges that Seal adds for Compat to 2^16.
 const gridBits = 16
 
-// grid returns edges at equal distances between keys over the scores of the images with pixels in a mask, in even steps
-// of floating-point numbers, so that few negatives lie between any two.
+// grid returns edges in equal steps of keys over the range of scores of the images with pixels in a mask, so that few
+// negatives lie between any two edges.
 func (p *Pixels) grid() []uint32 {
 	if !p.marked.Used {
 		return nil
@@ -255,7 +253,7 @@ func checkLimits(limits []float64) error {
 	return nil
 }
 
-// scoreRange is the lowest and the highest score; both NaN if there is none.
+// scoreRange returns the lowest and the highest score, NaN without any.
 func (p *Pixels) scoreRange() (low, high float64) {
 	if !p.all.Used {
 		return math.NaN(), math.NaN()

@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// ranks counts negatives between edges, the scores at which somebody will ask for them: the distinct scores of the
-// positives, and others. Views have bins of their own. It may be used by several goroutines.
+// ranks counts negatives between edges, the scores whose counts will be needed: the distinct scores of the positives and
+// further ones. Each camera has bins of its own. It is safe for concurrent use.
 type ranks struct {
 	index index // of the edges [D]
 	shift int   // part of an offset = offset >> shift
 
-	spread int // lanes of a view
+	spread int // lanes per camera, at most
 	mu     sync.Mutex
-	lanes  map[int][]*lane // by view
+	lanes  map[int][]*lane // by camera
 }
 
 // lane is one set of bins, used by one goroutine at a time.
@@ -27,22 +27,22 @@ type lane struct {
 	wait  [parts][]uint32
 }
 
-// Index and bins are together larger than the caches of most processors. So negatives wait in parts of the range of
-// offsets until there are enough of a part, which then needs a small piece of either.
+// Index and bins together are larger than most CPU caches. So negatives wait, sorted into parts of the range of offsets,
+// until there are enough of one part, whose piece of index and bins fits into a cache.
 const (
 	parts  = 256
 	enough = 4096
 )
 
-// newRanks takes edges in ascending order, without repetition. Spread is the number of goroutines that may count
-// negatives of one view at the same time.
+// newRanks takes ascending, distinct edges. Spread is the number of goroutines that may count negatives of one camera at
+// the same time.
 func newRanks(edges []uint32, spread int) *ranks {
 	r := &ranks{index: newIndex(edges), spread: spread, lanes: map[int][]*lane{}}
 	r.shift = max(0, bits.Len32(r.index.to-r.index.from)-bits.Len(parts-1))
 	return r
 }
 
-// distinct sorts positives in place and returns their keys without repetition.
+// distinct sorts positives in place and returns their distinct keys.
 func distinct(positives []uint64) []uint32 {
 	slices.Sort(positives)
 	n := 0
@@ -61,7 +61,7 @@ func distinct(positives []uint64) []uint32 {
 	return keys
 }
 
-// union merges two ascending lists and drops repetitions.
+// union merges two ascending lists into one without repetitions.
 func union(a, b []uint32) []uint32 {
 	out := make([]uint32, 0, len(a)+len(b))
 	for len(a)+len(b) > 0 {
@@ -77,8 +77,8 @@ func union(a, b []uint32) []uint32 {
 	return out
 }
 
-// countAll counts chunks and empties the list, so that what has been counted takes no memory any more. Each goroutine
-// has an equal share, the first views or the last, so that few of them want the same bins at the same time.
+// countAll counts chunks and empties the list, so that what has been counted is freed. Each goroutine takes an equal
+// number of chunks in order of cameras, so that few goroutines need the same bins at the same time.
 func (r *ranks) countAll(chunks []chunk) {
 	slices.SortStableFunc(chunks, func(a, b chunk) int { return cmp.Compare(a.view, b.view) })
 	var wg sync.WaitGroup
@@ -94,7 +94,7 @@ func (r *ranks) countAll(chunks []chunk) {
 	wg.Wait()
 }
 
-// count adds negatives of one view.
+// count counts negatives of one camera.
 func (r *ranks) count(view int, negatives []uint32) {
 	l := r.take(view)
 	defer l.mu.Unlock()
@@ -113,7 +113,7 @@ func (r *ranks) count(view int, negatives []uint32) {
 	}
 }
 
-// flush puts into the bins what waits.
+// flush counts the negatives that wait.
 func (r *ranks) flush(l *lane) {
 	for i, w := range l.wait {
 		r.index.tally(&l.bins, w)
@@ -121,7 +121,7 @@ func (r *ranks) flush(l *lane) {
 	}
 }
 
-// take returns a locked lane of the view, a free one if there is any.
+// take returns a locked lane of the camera, a free one if there is any.
 func (r *ranks) take(view int) *lane {
 	r.mu.Lock()
 	lanes := r.lanes[view]
@@ -143,7 +143,7 @@ func (r *ranks) take(view int) *lane {
 	return lanes[0]
 }
 
-// counts are the negatives of some views around each edge.
+// counts are the negatives of some cameras around each edge.
 type counts struct {
 	keys         []uint32 // the edges, ascending [D]
 	above, equal []int64  // higher than edge i, equal to it [D]
@@ -152,7 +152,7 @@ type counts struct {
 
 func allViews(int) bool { return true }
 
-// counts adds up the lanes of the views that are wanted. No other goroutine may be counting.
+// counts adds up the lanes of the wanted cameras. No other goroutine may be counting.
 func (r *ranks) counts(wanted func(view int) bool) *counts {
 	d := len(r.index.edges)
 	c := &counts{keys: r.index.edges, above: make([]int64, d), equal: make([]int64, d)}
@@ -173,13 +173,13 @@ func (r *ranks) counts(wanted func(view int) bool) *counts {
 			}
 		}
 	}
-	for i := d - 2; i >= 0; i-- { // so far above has only what lies below the next edge
+	for i := d - 2; i >= 0; i-- { // so far, above counts only up to the next edge
 		c.above[i] += c.above[i+1] + c.equal[i+1]
 	}
 	return c
 }
 
-// indexed returns sorted positives with the indices of their keys, which are edges, in place of the keys.
+// indexed returns sorted positives with their keys, which are edges, replaced by the indices of the edges.
 func indexed(edges []uint32, positives []uint64) []uint64 {
 	out := make([]uint64, len(positives))
 	i := uint32(0)

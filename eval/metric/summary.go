@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// PixelRanking is the ranking of all pixels of a class or of a part of it. Undefined values are NaN.
+// PixelRanking holds the metrics of the pixels of a class or of a part of it. Undefined values are NaN.
 type PixelRanking struct {
 	Ranking
 	// AUPRO is the mean overlap with the 8-connected regions of each image, averaged over false-positive rates from 0
 	// to the first limit (Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021).
 	AUPRO float64
-	// AUPROs are the same for each limit asked for.
+	// AUPROs are the same for each limit of Summarize.
 	AUPROs []float64
 	// Anomalous and Normal count pixels.
 	Anomalous, Normal int64
@@ -19,20 +19,20 @@ type PixelRanking struct {
 	Masks, Regions int
 }
 
-// Summary is everything that the pixels of a class tell.
+// Summary is the result of the pixels of a class.
 type Summary struct {
 	PixelRanking
-	// Views are the images of one camera by themselves.
+	// Views are the results of each camera, among its own normal pixels.
 	Views map[int]PixelRanking
-	// Codes and Objects are the anomalous pixels of one kind of defect, or of one object, among all normal pixels of
-	// the class.
+	// Codes and Objects are the results of the anomalous pixels of each defect code and of each object, among all normal
+	// pixels of the class.
 	Codes   map[string]PixelRanking
 	Objects map[string]PixelRanking
-	// Other is the ranking by the other masks; nil if no image had one.
+	// Other is the result by the masks of Image.Other; nil if no image had one.
 	Other *PixelRanking
-	// Compat are numbers as other programs compute them.
+	// Compat are the values that other programs print.
 	Compat Compat
-	// Curve is that of all pixels, fine up to the first limit.
+	// Curve is the curve of all pixels, with a finer resolution up to the first limit.
 	Curve Curve
 }
 
@@ -42,8 +42,8 @@ func (p *Pixels) overall(c *counts, positives []uint64, limits []float64) PixelR
 	return out
 }
 
-// Summarize evaluates the pixels added so far. Limits are those of AUPRO, above 0 and at most 1; the first is the
-// headline's. More images may follow.
+// Summarize evaluates the pixels added so far; more may follow. Limits are false-positive rates in (0, 1] up to which
+// AUPRO is integrated, the headline's first. Its only error is a wrong limit.
 func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	if err := checkLimits(limits); err != nil {
 		return Summary{}, err
@@ -52,7 +52,7 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	defer p.mu.Unlock()
 	r := p.sealed
 	if r == nil {
-		r = p.rank(slices.Clone(p.kept), p.cuts()) // all scores are known: thresholds of Compat need no grid
+		r = p.rank(slices.Clone(p.kept), p.cuts()) // all scores are known, so the exact thresholds of Compat can be edges
 	}
 	all := r.counts(allViews)
 	among := func(string) *counts { return all }
@@ -87,7 +87,7 @@ func (p *Pixels) views(r *ranks, positives []uint64, limits []float64) map[int]P
 	return out
 }
 
-// breakdown evaluates the positives of each group of images among the negatives that belong to it.
+// breakdown evaluates the positives of each group of images among the negatives that among returns for it.
 func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K, limits []float64, among func(K) *counts) map[K]PixelRanking {
 	number := map[K]int{}
 	ofImage := make([]int, len(p.images))
@@ -114,7 +114,7 @@ func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K
 	for g, n := range pixels {
 		parts[g] = make([]uint64, 0, n)
 	}
-	for _, packed := range positives { // in order, so that the parts are
+	for _, packed := range positives { // in order, so that each part is sorted
 		_, region := unpack(packed)
 		g := ofImage[p.mask.Regions[region].Image]
 		parts[g] = append(parts[g], packed)
@@ -130,7 +130,7 @@ func breakdown[K comparable](p *Pixels, positives []uint64, group func(origin) K
 	return out
 }
 
-// move makes negatives of the lost scores, and takes the gained ones out. Both are edges.
+// move turns the scores in lost into negatives and takes those in gained out. Both must be edges.
 func (c *counts) move(lost, gained []uint32) {
 	change := make([]int64, len(c.keys))
 	for i, keys := range [][]uint32{lost, gained} {

@@ -7,10 +7,10 @@ import (
 	"strconv"
 )
 
-// Name names one number of a class.
+// Name is a metric of a class.
 type Name int
 
-// The numbers of a class, in the order of every table: images, pixels and the mean of these seven, then objects.
+// The metrics of a class in the order of every table: of images, of pixels, the mean of these seven, of objects.
 const (
 	ImageAUROC Name = iota
 	ImageAP
@@ -23,7 +23,7 @@ const (
 	ObjectAUROC
 	ObjectAP
 	ObjectF1max
-	Count // the number of names
+	Count // how many there are
 )
 
 var names = [Count]string{
@@ -44,7 +44,7 @@ func (n Name) String() string {
 // Names lists all names in the order of every table.
 func Names() []string { return names[:] }
 
-// Values are the numbers of one class or their means, as fractions; what is undefined is NaN. As JSON they are an
+// Values are the metrics of one class or their means, as fractions; an undefined value is NaN. As JSON they are an
 // object in the order of the names, with null for NaN.
 type Values [Count]float64
 
@@ -65,7 +65,7 @@ func NewValues(image Ranking, pixel PixelRanking, object Ranking) Values {
 	return v
 }
 
-// Mean is the plain mean over classes of each number. Classes in which a number is undefined are left out of its mean,
+// Mean is the plain mean over classes of each metric. Classes in which it is undefined are left out of its mean,
 // and skipped says how many those are.
 func Mean(classes []Values) (mean Values, skipped [Count]int) {
 	for n := range Count {
