@@ -31,13 +31,13 @@ import (
 func evalCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "eval",
-		Usage: "evaluate a model; prints the metrics and leaves results.json, scores, pictures and report.html in the run folder; goes on where an earlier one was stopped",
+		Usage: "evaluate a model: print the metrics, write results.json, scores, sheets and report.html to the run folder; resumes an interrupted evaluation",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint, or bare trainable weights together with -c (`FILE`)"},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint `FILE`, or bare trainable weights together with -c"},
 			configFlag, setFlag,
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FOLDER` of the results instead of the run folder"},
-			&cli.StringFlag{Name: "save-maps", Usage: "also leave the anomaly maps of every class in `FOLDER`, for mvag-torch metrics and NumPy"},
-			&cli.StringFlag{Name: "format", Value: "table", Usage: "of the metrics on stdout: " + report.Formats},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the results to `FOLDER` instead of the run folder"},
+			&cli.StringFlag{Name: "save-maps", Usage: "also write the anomaly maps of every class to `FOLDER`, for mvag-torch metrics and NumPy"},
+			&cli.StringFlag{Name: "format", Value: "table", Usage: "format of the metrics on stdout: " + report.Formats},
 		},
 		Action: evaluate,
 	}
@@ -102,7 +102,7 @@ func evaluate(c *cli.Context) error {
 	return err
 }
 
-// evalConfig is the configuration of -c, else that of the checkpoint, with --set applied.
+// evalConfig returns the configuration of -c, else that of the checkpoint, with --set applied.
 func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	if c.IsSet("config") {
 		return loadConfig(c)
@@ -134,8 +134,8 @@ func readCalibration(f *checkpoint.File) (*calibration.Calibration, error) {
 	return c, nil
 }
 
-// writeOutcome writes results.json, the scores and what is drawn; it returns the paths of the sheets. The calibration
-// is that of the model, nil without one.
+// writeOutcome writes results.json, the scores, the gallery and the sheets, and returns the paths of the sheets. Judged is
+// the calibration of the model, nil without one.
 func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, judged *calibration.Calibration) ([]string, error) {
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, judged *c
 	}
 	scale := scaleOf(outcome.Images)
 	value := func(_ string, v float32) float32 { return scale.At(v) }
-	if judged != nil { // the threshold of pixels in the middle, half of it and less black
+	if judged != nil { // black up to half of the pixel threshold, which is in the middle
 		value = func(class string, v float32) float32 { return v/float32(judged.Pixel.For(class).Threshold) - 0.5 }
 	}
 	exhibits, err := sink.gallery.Exhibits(judged != nil, value)
@@ -169,7 +169,7 @@ func writeScores(folder string, images []score.Image, objects []score.Object, cu
 	return score.WriteLines(filepath.Join(folder, "curves.jsonl"), curves)
 }
 
-// scaleOf spans the colours from the median score of good images to the highest of all.
+// scaleOf returns the range of the colours: from the median score of good images to the highest score of all.
 func scaleOf(images []score.Image) (scale heatmap.Scale) {
 	var good []float32
 	for i, image := range images {
@@ -188,7 +188,7 @@ func scaleOf(images []score.Image) (scale heatmap.Scale) {
 	return scale
 }
 
-// evalSink shows progress and gathers what is to be drawn.
+// evalSink shows progress and collects what is to be drawn.
 type evalSink struct {
 	bar     *progressbar.ProgressBar
 	class   string

@@ -17,13 +17,13 @@ import (
 func metricsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "metrics",
-		Usage:     "score anomaly maps that any program wrote: CLASS.maps.npy and CLASS.masks.npy in a folder, and CLASS.jsonl if there is more to say",
+		Usage:     "score the anomaly maps of any program: CLASS.maps.npy, CLASS.masks.npy and, optionally, CLASS.jsonl in a folder",
 		ArgsUsage: "MAPS",
 		Flags: []cli.Flag{
-			&cli.Float64Flag{Name: "top", Value: 0.01, Usage: "fraction of the pixels of a map whose mean is the score of its picture, if CLASS.jsonl has none"},
+			&cli.Float64Flag{Name: "top", Value: 0.01, Usage: "fraction of the pixels of a map, the highest, whose mean is the image score if CLASS.jsonl has none"},
 			&cli.Float64Flag{Name: "aupro-limit", Value: metric.AUPROLimit, Usage: "false-positive rate up to which AUPRO is integrated"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "leave results.json, scores.jsonl, objects.jsonl and curves.jsonl in `FOLDER`, for mvag-torch report"},
-			&cli.StringFlag{Name: "format", Value: "table", Usage: "of the metrics on stdout: " + report.Formats},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write results.json, scores.jsonl, objects.jsonl and curves.jsonl to `FOLDER`, for mvag-torch report"},
+			&cli.StringFlag{Name: "format", Value: "table", Usage: "format of the metrics on stdout: " + report.Formats},
 		},
 		Action: scoreMaps,
 	}
@@ -40,7 +40,7 @@ func scoreMaps(c *cli.Context) error {
 			return usageError{fmt.Errorf("%s: --%s: have %v, want more than 0, at most 1", c.Command.HelpName, name, v)}
 		}
 	}
-	bar := newBar(1, 0, "pictures")
+	bar := newBar(1, 0, "images")
 	found, err := score.Folder(c.Context, c.Args().First(), score.Options{Top: top, AuproLimit: limit}, func(class string, done, total int) {
 		if bar != nil {
 			bar.ChangeMax(total)

@@ -13,11 +13,11 @@ import (
 func reportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "report",
-		Usage:     "write what a run folder holds as one HTML file: metrics, curves, pictures, configuration; prints its path",
+		Usage:     "write the report of a run folder as one HTML file (metrics, curves, gallery, configuration) and print its path",
 		ArgsUsage: "RUN",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint with the thresholds, instead of the run folder's (`FILE`)"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write instead of report.html in the run folder"},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint `FILE` with the thresholds, instead of the run folder's"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE` instead of report.html in the run folder"},
 		},
 		Action: func(c *cli.Context) error {
 			written, err := writeReport(c.Args().First(), c.String("model"), c.String("output"))
@@ -30,7 +30,8 @@ func reportCommand() *cli.Command {
 	}
 }
 
-// writeReport writes the report of a run folder and returns its path. Model and output are "" for those of the folder.
+// writeReport writes the report of a run folder and returns its path. Empty model and output stand for those of the
+// folder.
 func writeReport(folder, model, output string) (string, error) {
 	output = cmp.Or(output, filepath.Join(folder, "report.html"))
 	if err := page.Write(output, folder, model, version); err != nil {

@@ -8,19 +8,18 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// Album collects the maps of a few objects of each class: the first good one and the first defective one of each defect
-// code.
+// Album collects a few objects of each class for its sheet: the first good one, and of each defect code the one with the
+// most defective views.
 type Album struct {
 	classes []string
 	chosen  map[string][]string // object IDs by class
 	views   map[string][]Tile   // by object ID
 }
 
-// perClass is the number of objects drawn of each class.
+// perClass is the largest number of objects on a sheet.
 const perClass = 3
 
-// NewAlbum chooses objects among the test objects of data. A defective object with few clean views tells more, so the
-// one with the most defective views of each code is taken.
+// NewAlbum chooses among the test objects of data.
 func NewAlbum(data *dataset.Set) *Album {
 	a := &Album{classes: data.Classes, chosen: map[string][]string{}, views: map[string][]Tile{}}
 	for _, class := range data.Classes {
@@ -60,19 +59,19 @@ func defects(object *dataset.Object) (code string, count int) {
 	return code, count
 }
 
-// Wants says whether an object was chosen.
+// Wants reports whether an object was chosen.
 func (a *Album) Wants(object *dataset.Object) bool {
 	return slices.Contains(a.chosen[object.Class], object.ID)
 }
 
-// Add takes the views of an object; it keeps those of the chosen objects.
+// Add keeps the views of an object if it was chosen.
 func (a *Album) Add(object *dataset.Object, views []Tile) {
 	if a.Wants(object) {
 		a.views[object.ID] = views
 	}
 }
 
-// Write draws one sheet per class into folder, under the name that name gives it, and returns the paths.
+// Write writes one sheet per class, folder/NAME.png where name returns NAME, and returns the paths.
 func (a *Album) Write(folder string, name func(class string) string, scale heatmap.Scale) ([]string, error) {
 	var paths []string
 	for _, class := range a.classes {

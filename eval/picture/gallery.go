@@ -12,8 +12,8 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// Gallery collects the objects of each class that were judged worst: the good ones with the highest scores and the
-// defective ones with the lowest.
+// Gallery collects the worst objects of each class: the good ones with the highest scores and the defective ones with the
+// lowest.
 type Gallery struct {
 	classes []string
 	each    int // objects of a kind
@@ -25,7 +25,7 @@ type kind struct {
 	defective bool
 }
 
-// candidate is an object that no more than each-1 others are worse than, so far.
+// candidate is an object that is among the worst so far.
 type candidate struct {
 	id    string
 	score float64
@@ -36,27 +36,28 @@ type candidate struct {
 type Exhibit struct {
 	Class  string `json:"class"`
 	Object string `json:"object"`
-	// Calibrated says that the colours of its maps span half to one and a half of the threshold of pixels; otherwise
-	// they span the scores of the run.
+	// Calibrated: the colours of its maps span half to one and a half of the pixel threshold. Otherwise they span the
+	// scores of the run.
 	Calibrated bool    `json:"calibrated"`
 	Views      []Plate `json:"views"`
 }
 
-// Plate is one view of an exhibit; its pictures are JPEG files.
+// Plate is one view of an exhibit, as JPEG files.
 type Plate struct {
 	Camera int    `json:"camera"` // from 1
 	Image  []byte `json:"image"`
 	Map    []byte `json:"map"`
-	Mask   []byte `json:"mask"` // nil where nobody drew a defect
+	Mask   []byte `json:"mask"` // nil without a drawn defect
 }
 
-// NewGallery is for the test objects of data; the more classes there are, the fewer objects it takes of each.
+// NewGallery is for the test objects of data. It takes one to four objects of a kind, fewer the more classes there are.
 func NewGallery(data *dataset.Set) *Gallery {
 	const total, most = 24, 4
 	return &Gallery{classes: data.Classes, each: max(1, min(most, total/max(1, len(data.Classes)))), kinds: map[kind][]*candidate{}}
 }
 
-// Wants enters the score of an object and says whether it is among the worst of its kind so far. It may be asked again.
+// Wants enters the score of an object and reports whether it is among the worst of its kind so far. It may be called
+// again for the same object.
 func (g *Gallery) Wants(object *dataset.Object, score float64) bool {
 	k := kind{object.Class, object.Defective()}
 	same := func(c *candidate) bool { return c.id == object.ID }
@@ -73,7 +74,7 @@ func (g *Gallery) Wants(object *dataset.Object, score float64) bool {
 	return slices.ContainsFunc(g.kinds[k], same)
 }
 
-// Add takes the views of an object; it keeps those of wanted objects.
+// Add keeps the views of an object that is wanted.
 func (g *Gallery) Add(object *dataset.Object, views []Tile) {
 	for _, c := range g.kinds[kind{object.Class, object.Defective()}] {
 		if c.id == object.ID {
@@ -82,8 +83,8 @@ func (g *Gallery) Add(object *dataset.Object, views []Tile) {
 	}
 }
 
-// Exhibits draws the objects of all classes, of each the defective ones first and the worst first. Value gives the
-// place of a score of a class among the colours: 0 and below is black, 1 and above the brightest.
+// Exhibits draws the objects of all classes, of each class the defective ones first and the worst first. Value maps a
+// score of a class to a colour: 0 and below is black, 1 and above the brightest.
 func (g *Gallery) Exhibits(calibrated bool, value func(class string, score float32) float32) ([]Exhibit, error) {
 	var out []Exhibit
 	for _, class := range g.classes {
@@ -123,7 +124,7 @@ func jpegOf(img *image.RGBA) ([]byte, error) {
 	return file.Bytes(), err
 }
 
-// marked is a pixel of a defect in a colour of its own, others dark and gray.
+// marked paints a pixel of a defect cyan and others dark gray.
 func marked(pixel color.RGBA, in bool) color.RGBA {
 	gray := heatmap.Gray(pixel)
 	if in {

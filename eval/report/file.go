@@ -10,7 +10,7 @@ import (
 	"mvag-torch/internal/atomicfile"
 )
 
-// Write writes results.json to path. Whenever it is interrupted, path holds the whole of the old or of the new results.
+// Write writes results.json to path; the file appears whole or not at all.
 func Write(path string, r Results) error {
 	return atomicfile.Write(path, func(w io.Writer) error {
 		data, err := encode(r)
@@ -35,7 +35,7 @@ func Read(path string) (Results, error) {
 	return r, nil
 }
 
-// encode returns the indented file.
+// encode returns the content of results.json.
 func encode(r Results) ([]byte, error) {
 	data, err := r.MarshalJSON()
 	if err != nil {

@@ -17,12 +17,11 @@ import (
 // Formats lists the formats of Table, for messages and help texts.
 const Formats = "table, markdown, latex, csv or json"
 
-// Table prints a row for each class and one for their mean; columns are the names of metric.Name. The format is one of
+// Table prints one row per class and one for their mean; columns are the names of metric.Name. The format is one of
 //
-//   - table: aligned text, in percent, "n/a" where undefined, with a line below
-//     if undefined values were left out of the mean, and three means by the rules
-//     of other programs;
-//   - markdown: the same as a Markdown table;
+//   - table: aligned text in percent, "n/a" where undefined; below, a note if undefined values were left out of the mean,
+//     and three means by the rules of other programs;
+//   - markdown: the same as Markdown;
 //   - latex: the table in percent, for \usepackage{booktabs};
 //   - csv: fractions with all digits, empty where undefined;
 //   - json: results.json.
@@ -66,7 +65,7 @@ func rows(r Results, cell func(float64) string, more [][]string) [][]string {
 	return append(out, more...)
 }
 
-// percent formats a cell for people.
+// percent is a cell in percent.
 func percent(v float64) string {
 	if math.IsNaN(v) {
 		return "n/a"
@@ -92,8 +91,8 @@ func align(rows [][]string) {
 	}
 }
 
-// style is a way to write a table: what stands around the cells, what the names in the first column need, and the line
-// below the head, which rules repeats around the mean.
+// style is a way to write a table: the text around cells, the escapes for names in the first column, and the line below
+// the head, which is repeated around the mean if rules is set.
 type style struct {
 	left, between, right string
 	name                 *strings.Replacer
@@ -122,7 +121,7 @@ var (
 		"{", `\{`, "}", `\}`, "~", `\textasciitilde{}`, "^", `\textasciicircum{}`), func([]string) string { return `\midrule` }, true}
 )
 
-// grid writes the head, the classes, their mean and what others have published.
+// grid writes the head, the classes, their mean and the published rows.
 func grid(out *bytes.Buffer, r Results, s style) {
 	published := publishedRows(r)
 	cells := rows(r, percent, published)
@@ -181,8 +180,8 @@ func latex(r Results) []byte {
 	return out.Bytes()
 }
 
-// comparable are the values by other rules that tables print: those that published ones differ most by. results.json
-// has all of them.
+// comparable are the values by other rules that tables print: those that differ most between programs. results.json has
+// all of them.
 var comparable = []string{"AUPRO (Dinomaly, 200 thresholds)", "AUPRO (ADEval, 1000 bins)", "P-AUPR (ADEval, 1000 bins)"}
 
 // compatRows returns the means of comparable, name and value.
@@ -220,7 +219,7 @@ func notes(r Results) []string {
 	return out
 }
 
-// note says which numbers of how many classes the mean leaves out; it is empty if there are none.
+// note says which metrics the mean leaves out in how many classes; "" if none.
 func note(r Results) string {
 	_, skipped := r.Mean()
 	var parts []string

@@ -27,7 +27,7 @@ type Curve struct {
 	metric.Curve
 }
 
-// limits are those of AUPRO besides the headline.
+// limits are further limits of AUPRO, besides Options.AuproLimit.
 var limits = []float64{0.05, 0.3, 1}
 
 // Finish computes the results of all objects added.
@@ -112,7 +112,7 @@ func (r *Result) objects() samples {
 	return s
 }
 
-// scored returns the samples with other scores.
+// scored returns a copy with other scores.
 func (s samples) scored(score func(i int) metric.Number) samples {
 	out := slices.Clone(s)
 	for i := range out {
@@ -121,7 +121,7 @@ func (s samples) scored(score func(i int) metric.Number) samples {
 	return out
 }
 
-// rank evaluates the samples that are to be kept, all of them for nil.
+// rank evaluates the samples for which keep is true, all of them if it is nil.
 func (s samples) rank(keep func(sample) bool) metric.Ranking {
 	var scores []float32
 	var labels []bool
@@ -140,7 +140,7 @@ func (s samples) rank(keep func(sample) bool) metric.Ranking {
 // undefined is the ranking of nothing.
 func undefined() metric.Ranking { return samples(nil).rank(nil) }
 
-// undefinedPixels has NaN for every metric of pixels and keeps the counts.
+// undefinedPixels returns s with NaN for every metric of pixels; the counts stay.
 func undefinedPixels(s metric.Summary) metric.Summary {
 	nan := math.NaN()
 	unknown := func(p metric.PixelRanking) metric.PixelRanking {
@@ -165,7 +165,7 @@ func undefinedPixels(s metric.Summary) metric.Summary {
 	return s
 }
 
-// views evaluates the images of each camera by themselves.
+// views evaluates each camera by itself.
 func views(images samples, pixels map[int]metric.PixelRanking) map[string]metric.Values {
 	out := map[string]metric.Values{}
 	for camera, p := range pixels {
@@ -192,7 +192,7 @@ func defects(images, objects samples, pixels map[string]metric.PixelRanking) map
 	return out
 }
 
-// compat are the values by other rules, under names that say which.
+// compat returns the values by other rules, under names that tell the rule.
 func (c *Class) compat(r Result, pixels metric.Summary, image metric.Ranking) map[string]metric.Number {
 	n := map[string]metric.Number{}
 	for name, v := range map[string]float64{

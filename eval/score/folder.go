@@ -19,7 +19,7 @@ import (
 	"mvag-torch/internal/npy"
 )
 
-// Found are the results of a folder of maps.
+// Found is the result of a folder of maps.
 type Found struct {
 	Results report.Results
 	Images  []Image
@@ -27,7 +27,7 @@ type Found struct {
 	Curves  []Curve
 }
 
-// protocol is what is known of maps that come from files.
+// protocol is the head of results.json for maps that come from files.
 type protocol struct {
 	Data        string              `json:"data"`
 	MaskRule    string              `json:"mask_rule"`
@@ -40,8 +40,8 @@ type protocol struct {
 	Excluded    map[string][]string `json:"excluded"`
 }
 
-// Folder scores the maps of every class in a folder (docs/format/maps.md), by name. Errors name the file. Progress is
-// called with the number of images scored, one call at a time.
+// Folder scores the maps of every class in a folder (docs/format/maps.md), in order of names. Progress is called with the
+// number of images scored so far, one call at a time. Errors name the file.
 func Folder(ctx context.Context, folder string, opt Options, progress func(class string, done, total int)) (Found, error) {
 	entries, err := os.ReadDir(folder) // by name
 	if err != nil {
@@ -70,7 +70,7 @@ func Folder(ctx context.Context, folder string, opt Options, progress func(class
 		return Found{}, fmt.Errorf("%s: have no file *%s", folder, MapsSuffix)
 	}
 	p := protocol{
-		Data: "maps", MaskRule: "not zero", ImageScore: "as given, else mean of the top fraction of map pixels", Top: opt.Top,
+		Data: "maps", MaskRule: "not zero", ImageScore: "of the table, else mean of the top fraction of map pixels", Top: opt.Top,
 		ObjectScore: "max over views", AuproLimit: opt.AuproLimit, Mean: "plain mean over classes",
 	}
 	var out Found
@@ -91,7 +91,7 @@ func Folder(ctx context.Context, folder string, opt Options, progress func(class
 	return out, nil
 }
 
-// row is what a table says of an image; all of it may be missing.
+// row is a line of the table of a class. Any member may be missing.
 type row struct {
 	Object string         `json:"object"`
 	Camera int            `json:"camera"`
@@ -137,7 +137,7 @@ func (s *source) close() {
 	}
 }
 
-// check compares the shapes.
+// check compares the shapes of maps and masks.
 func (s *source) check() error {
 	shape, masks := withoutChannel(s.maps.Shape), withoutChannel(s.masks.Shape)
 	if len(shape) != 3 || slices.Contains(shape, 0) {
@@ -151,7 +151,7 @@ func (s *source) check() error {
 	return nil
 }
 
-// withoutChannel drops a second axis of length 1 out of four.
+// withoutChannel drops the second of four axes if its length is 1.
 func withoutChannel(shape []int) []int {
 	if len(shape) == 4 && shape[1] == 1 {
 		return slices.Delete(slices.Clone(shape), 1, 2)
@@ -188,13 +188,13 @@ func (s *source) table(path string) error {
 	return nil
 }
 
-// object is the rows of one object.
+// object is one object with its rows.
 type object struct {
 	id   string
 	rows []int
 }
 
-// objects groups the rows, in the order of the first of each.
+// objects groups the rows by object, in the order of first rows.
 func (s *source) objects() []object {
 	var out []object
 	index := map[string]int{}
@@ -262,7 +262,7 @@ func (s *source) add(class *Class, index int, o object, marked []bool) error {
 		r := s.rows[i]
 		v := View{
 			Camera: r.Camera, Path: r.Path, Code: r.Code, Defective: marked[i],
-			Height: s.height, Width: s.width, Scores: scores, Given: (*float64)(r.Score),
+			Height: s.height, Width: s.width, Scores: scores, Score: (*float64)(r.Score),
 		}
 		if r.Label != nil {
 			v.Defective = *r.Label == 1
@@ -278,7 +278,7 @@ func (s *source) add(class *Class, index int, o object, marked []bool) error {
 	return err
 }
 
-// mask reads one mask: what is not zero is defective.
+// mask reads one mask: every value but zero is a defect.
 func (s *source) mask(i int) ([]bool, error) {
 	values, err := s.masks.Read(i, nil)
 	if err != nil {
@@ -294,7 +294,7 @@ func (s *source) mask(i int) ([]bool, error) {
 	return mask, nil
 }
 
-// Each calls work for 0..n-1 on all CPUs, until the first error.
+// Each calls work for 0..n-1 in as many goroutines as there are CPUs. It stops at the first error and returns it.
 func Each(ctx context.Context, n int, work func(i int) error) error {
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))

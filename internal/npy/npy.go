@@ -1,5 +1,5 @@
-// Package npy reads and writes NumPy's array files (.npy, versions 1 to 3) row by row, so that an array larger than
-// memory passes through. The first axis counts rows; bytes are little-endian and in C order.
+// Package npy reads and writes NumPy's array files (.npy, versions 1 to 3) row by row, so that an array may be larger
+// than memory. The first axis counts rows. Bytes are little-endian, elements in C order.
 package npy
 
 import (
@@ -16,7 +16,7 @@ import (
 	"mvag-torch/internal/safetensors"
 )
 
-// DType is a type of elements as NumPy spells it.
+// DType is an element type in NumPy's spelling.
 type DType string
 
 // The types that can be read.
@@ -30,7 +30,7 @@ const (
 	Float64 DType = "<f8"
 )
 
-// Size is the number of bytes of an element, 0 if the type is not known.
+// Size is the number of bytes per element, 0 for an unknown type.
 func (d DType) Size() int64 {
 	switch d {
 	case Bool, Uint8, Int8:
@@ -47,17 +47,17 @@ func (d DType) Size() int64 {
 
 const magic = "\x93NUMPY"
 
-// maxHeader bounds what is read of a header, maxElements the elements of a row.
+// Limits of the bytes of a header and of the elements of a row.
 const (
 	maxHeader   = 1 << 16
 	maxElements = 1 << 28
 )
 
-// File is an open array. Rows may be read and written by several goroutines at once.
+// File is an open array. Reading and writing rows is safe for concurrent use.
 type File struct {
 	Path  string
 	DType DType
-	Shape []int // the first is the number of rows
+	Shape []int // rows first
 	f     *os.File
 	start int64 // of the data
 	row   int   // elements
@@ -139,17 +139,17 @@ func (a *File) parse(text string) error {
 		}
 		n, err := strconv.Atoi(field)
 		if err != nil || n < 0 || n > math.MaxInt32 {
-			return fmt.Errorf("shape: have (%.40s), want whole numbers", s[1])
+			return fmt.Errorf("shape: have (%.40s), want integers", s[1])
 		}
 		a.Shape = append(a.Shape, n)
 	}
 	if len(a.Shape) == 0 {
-		return fmt.Errorf("shape: have a single number, want rows")
+		return fmt.Errorf("shape: have a scalar, want rows")
 	}
 	return a.setRow()
 }
 
-// setRow computes the elements of a row.
+// setRow computes the number of elements of a row.
 func (a *File) setRow() error {
 	a.row = 1
 	for _, n := range a.Shape[1:] {
@@ -161,7 +161,7 @@ func (a *File) setRow() error {
 	return nil
 }
 
-// Read returns row i as float32, into dst where it has room; float64 is rounded.
+// Read returns row i as float32, in dst if it has room. float64 is rounded.
 func (a *File) Read(i int, dst []float32) ([]float32, error) {
 	size := int64(a.row) * a.DType.Size()
 	data := make([]byte, size)
@@ -190,7 +190,7 @@ func (a *File) Read(i int, dst []float32) ([]float32, error) {
 	return dst, err
 }
 
-// Close closes the file; one that was created and not committed is removed.
+// Close closes the file. A file from Create that was not committed is removed.
 func (a *File) Close() error {
 	if a.created {
 		atomicfile.Discard(a.f)
@@ -199,10 +199,10 @@ func (a *File) Close() error {
 	return a.f.Close()
 }
 
-// Commit gives a file that was created its name, once all rows are written.
+// Commit gives a file from Create its name. Every row must have been written.
 func (a *File) Commit() error { return atomicfile.Commit(a.f, a.Path) }
 
-// header is the head of a file of version 1.
+// header is the header of a file of version 1.
 func header(d DType, shape []int) []byte {
 	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s,), }",
 		d, strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]"))
@@ -211,13 +211,13 @@ func header(d DType, shape []int) []byte {
 	return append(binary.LittleEndian.AppendUint16([]byte(magic+"\x01\x00"), uint16(len(text))), text...)
 }
 
-// Encode returns the file of a whole array of float32, whose elements are in C order.
+// Encode returns the file of a whole float32 array with elements in C order.
 func Encode(values []float32, shape ...int) []byte {
 	out, _ := binary.Append(header(Float32, shape), binary.LittleEndian, values) // elements of fixed size always encode
 	return out
 }
 
-// Create begins an array of float16 or bool. It appears at path with Commit, when every row is written.
+// Create begins an array of float16 or bool, which appears at path with Commit.
 func Create(path string, d DType, shape ...int) (*File, error) {
 	f, err := atomicfile.Create(path)
 	if err != nil {

@@ -128,7 +128,7 @@ func TestBadFiles(t *testing.T) {
 		{"Fortran", file(header("<f4", "True", "(1, 1)"), 0, 0, 0, 0), "have Fortran order"},
 		{"big-endian", file(header(">f4", "False", "(1, 1)"), 0, 0, 0, 0), `dtype: have ">f4"`},
 		{"objects", file(header("|O", "False", "(1,)"), 0), `dtype: have "|O"`},
-		{"scalar", file(header("<f4", "False", "()"), 0, 0, 0, 0), "have a single number"},
+		{"scalar", file(header("<f4", "False", "()"), 0, 0, 0, 0), "have a scalar"},
 		{"negative", file(header("<f4", "False", "(-1,)")), "shape: have (-1,)"},
 		{"huge", file(header("<f4", "False", "(1, 2147483647, 2147483647)")), "want at most"},
 		{"short", file(header("<f4", "False", "(2, 1)"), 0, 0, 0, 0), "want "},

@@ -1,5 +1,5 @@
 // Package imagescore turns anomaly maps into scores of images and objects: the mean of the highest values of a map
-// (model.md section 6). It knows no tensors.
+// (docs/model.md section 6). It knows no tensors.
 package imagescore
 
 import (
@@ -9,19 +9,19 @@ import (
 	"sync"
 )
 
-// Top tells the highest values of a map: their mean, see TopMean, and the range of all values.
+// Top holds the mean of the highest values of a map, see TopMean, and the range of all its values.
 type Top struct{ Mean, Min, Max float64 }
 
-// TopMean is the mean of the int(fraction*n) highest of the n values of a map, but of one value at least: the score of
-// a picture (model.md, section 6: 655 values of 256x256 with fraction 0.01). It is the same for any order of values. A
-// NaN among the values makes it NaN; without any value it is 0.
+// TopMean is the score of an image: the mean of the int(fraction*n) highest of the n values of its map, at least one of
+// them (docs/model.md section 6: 655 of 256x256 values for 0.01). It does not depend on the order of the values. It is
+// NaN if a value is NaN, and 0 without values.
 func TopMean(fraction float64, values []float32) float64 {
 	_, pooled := Tops(fraction, values)
 	return pooled
 }
 
 // Tops returns the Top of each map, and the TopMean of the values of all maps together: the pooled score of an object
-// from the maps of its views. NaN in any map makes all NaN.
+// with these maps. A NaN in any map makes all of them NaN.
 func Tops(fraction float64, maps ...[]float32) (each []Top, pooled float64) {
 	t := tops{fraction: fraction, maps: maps, scratch: topScratches.Get().(*topScratch)}
 	defer topScratches.Put(t.scratch)
@@ -35,8 +35,7 @@ func Tops(fraction float64, maps ...[]float32) (each []Top, pooled float64) {
 	}
 }
 
-// tops finds the highest values among those that are not below a floor, which a sample of the values suggests; few are,
-// and only they are put in order.
+// tops selects the highest values among the few that are not below a floor, which is estimated from a sample.
 type tops struct {
 	fraction float64
 	maps     [][]float32
@@ -47,13 +46,13 @@ type topScratch struct{ sample, values, pooled []float32 }
 
 var topScratches = sync.Pool{New: func() any { return new(topScratch) }}
 
-// highest is the number of the values to average.
+// highest is how many of n values are averaged.
 func (t *tops) highest(n int) int { return min(n, max(1, int(t.fraction*float64(n)))) }
 
-// stride is the distance of the values of a sample: odd, so that it meets all columns of a map.
+// stride is the distance between the values of a sample. It is odd, so that a sample has all columns of a map.
 const stride = 37
 
-// floor is a value that about twice as many values as are averaged are not below, or -Inf.
+// floor estimates a value that twice as many values reach as are averaged; -Inf if there are too few.
 func (t *tops) floor(maps ...[]float32) float32 {
 	n, sample := 0, t.scratch.sample[:0]
 	for _, m := range maps {
@@ -71,7 +70,7 @@ func (t *tops) floor(maps ...[]float32) float32 {
 	return slices.Min(sample[:k])
 }
 
-// above is Tops if there are enough values that are not below the floor.
+// above computes Tops from the values that are not below the floor, if they are enough.
 func (t *tops) above(floor float32) (each []Top, pooled float64, enough bool) {
 	each = make([]Top, len(t.maps))
 	n, all := 0, t.scratch.pooled[:0]
@@ -80,7 +79,7 @@ func (t *tops) above(floor float32) (each []Top, pooled float64, enough bool) {
 			continue
 		}
 		lowest := floor
-		if len(t.maps) > 1 { // else it is this map's
+		if len(t.maps) > 1 { // else the floor is this map's already
 			lowest = min(floor, t.floor(m))
 		}
 		low, values := notBelow(t.scratch.values[:0], m, lowest)
@@ -113,8 +112,8 @@ func (t *tops) above(floor float32) (each []Top, pooled float64, enough bool) {
 	return each, mean(all[:k]), true
 }
 
-// notBelow appends to dst the values that are not below the floor, and returns the lowest of all values, or NaN if it
-// is among them.
+// notBelow appends to dst the values that are not below the floor. It also returns the lowest of all values, or NaN if
+// one is NaN.
 func notBelow(dst, values []float32, floor float32) (low float32, out []float32) {
 	low = float32(math.Inf(1))
 	for _, v := range values {
@@ -131,7 +130,7 @@ func notBelow(dst, values []float32, floor float32) (low float32, out []float32)
 	return low, dst
 }
 
-// highestFirst reorders values so that the k highest come first (Hoare's selection). NaN may come anywhere.
+// highestFirst reorders values so that the k highest come first (quickselect). NaN may end up anywhere.
 func highestFirst(values []float32, k int) {
 	for len(values) > 1 {
 		a, b, c := values[0], values[len(values)/2], values[len(values)-1]
@@ -160,7 +159,7 @@ func highestFirst(values []float32, k int) {
 	}
 }
 
-// mean adds in ascending order, or in any order if that makes no difference.
+// mean adds in ascending order, unless the order makes no difference.
 func mean(values []float32) float64 {
 	if !exact(values) {
 		slices.Sort(values)
@@ -172,8 +171,8 @@ func mean(values []float32) float64 {
 	return total / float64(len(values))
 }
 
-// exact says whether float64 holds every sum of some of the values without rounding: its 53 bits reach from the lowest
-// bit of the smallest value to the highest of the sum of all.
+// exact reports whether float64 holds every sum of some of the values without rounding: whether 53 bits reach from the
+// lowest bit of the smallest value to the highest bit of the sum of all.
 func exact(values []float32) bool {
 	low, high := uint32(255), uint32(0)
 	for _, v := range values {
