@@ -12,7 +12,7 @@ import (
 	"mvag-torch/eval/report"
 )
 
-// group is the figures of a class.
+// group holds the figures of a class.
 type group struct {
 	Class   string
 	Figures []figure
@@ -77,7 +77,7 @@ func (r *run) levels(c report.Class) []level {
 	return []level{objects, images, pixels}
 }
 
-// sample enters a score; an infinite one cannot be drawn.
+// sample adds a score; infinite ones cannot be drawn.
 func (l *level) sample(v float64, defective bool) {
 	switch {
 	case math.IsNaN(v) || math.Abs(v) > math.MaxFloat32:
@@ -96,23 +96,23 @@ func (l *level) rank() {
 			scores, labels = append(scores, float32(v)), append(labels, i == 1)
 		}
 	}
-	l.curve, _ = metric.RankCurve(scores, labels) // numbers all
+	l.curve, _ = metric.RankCurve(scores, labels) // the scores are finite
 }
 
-// line is the level's style with points.
+// line is a line in the style of the level.
 func (l level) line(name string, x, y []float64) series {
 	s := l.style
 	s.name, s.x, s.y = name, x, y
 	return s
 }
 
-// at is the place of the threshold on the curve, none where there is no curve or no threshold.
+// at marks the threshold on the curve; nothing without a curve or a threshold.
 func (l level) at(x, y []float64) series {
 	s := series{colour: l.style.colour, marks: true}
 	if math.IsNaN(l.limit.value) {
 		return s
 	}
-	for i := len(l.curve.Threshold) - 1; i >= 0; i-- { // the lowest threshold that is not below
+	for i := len(l.curve.Threshold) - 1; i >= 0; i-- { // the lowest point that is not below the limit
 		if float64(l.curve.Threshold[i]) >= l.limit.value {
 			s.x, s.y = x[i:i+1], y[i:i+1]
 			break
@@ -123,7 +123,7 @@ func (l level) at(x, y []float64) series {
 
 const marked = " The circle is where the threshold lies."
 
-// rates is a plot of all levels whose axes are fractions; of is their value in the legend.
+// rates plots all levels over axes that are fractions. Of is the index of the metric in the legend.
 func rates(g graph, levels []level, of int, line func(c metric.Curve) (x, y []float64)) (graph, []string) {
 	g.xMax, g.yMax, g.xTicks, g.yTicks = 1, 1, fractions(1, 5), fractions(1, 5)
 	var parts []string
@@ -163,7 +163,7 @@ func (r *run) pro(levels []level, c report.Class) (figure, error) {
 		n++
 	}
 	x, y := l.curve.FPR[:n:n], l.curve.Overlap[:n:n]
-	if n > 0 && n < len(l.curve.FPR) { // the line goes on to the edge
+	if n > 0 && n < len(l.curve.FPR) { // continue the line to the edge
 		t := (limit - x[n-1]) / (l.curve.FPR[n] - x[n-1])
 		x, y = append(x, limit), append(y, y[n-1]+t*(l.curve.Overlap[n]-y[n-1]))
 	}
@@ -174,7 +174,7 @@ func (r *run) pro(levels []level, c report.Class) (figure, error) {
 		at.x = nil
 	}
 	g.lines = []series{line, at}
-	return g.figure([]string{name}, "PRO", fmt.Sprintf("How much of a defect region the map covers on average, up to %s %% of all good pixels reported; the shaded share of the box is AUPRO.", strconv.FormatFloat(100*limit, 'g', 3, 64))+marked,
+	return g.figure([]string{name}, "PRO", fmt.Sprintf("How much of a defect region the map covers on average, up to %s %% of all good pixels reported; the shaded fraction of the box is AUPRO.", strconv.FormatFloat(100*limit, 'g', 3, 64))+marked,
 		"PRO curve of class "+c.Name+"; AUPRO in percent: ")
 }
 
@@ -194,7 +194,7 @@ func histogram(of int) func([]level, report.Class) (figure, error) {
 		if low == high {
 			low, high = low-math.Abs(low)/2-1e-9, high+math.Abs(high)/2+1e-9
 		}
-		g := graph{x: "score", xLog: wide(low, high), y: "share of " + l.name + ", %", top: true}
+		g := graph{x: "score", xLog: wide(low, high), y: l.name + ", %", top: true}
 		var parts []string
 		for _, part := range []struct {
 			name   string
@@ -211,12 +211,12 @@ func histogram(of int) func([]level, report.Class) (figure, error) {
 			g.lines = append(g.lines, s)
 		}
 		g.addLimit(l.limit, low, high)
-		return g.figure(parts, "Scores of "+l.name, "Share of the good and of the defective "+l.name+" by score; what lies right of the threshold is reported. The less the two overlap, the better.",
+		return g.figure(parts, "Scores of "+l.name, "Fraction of the good and of the defective "+l.name+" by score; what lies right of the threshold is reported. The less the two overlap, the better.",
 			"Histogram of the scores of "+l.name+" of class "+c.Name+": ")
 	}
 }
 
-// steps is the outline of a histogram in percent, its bins of equal width on the axis.
+// steps returns the outline of a histogram in percent, with bins of equal width on the axis.
 func steps(values []float64, low, high float64, log bool) (x, y []float64) {
 	var counts [bins]float64
 	for _, v := range values {
@@ -238,7 +238,7 @@ func steps(values []float64, low, high float64, log bool) (x, y []float64) {
 	return x, y
 }
 
-// addLimit draws a threshold as a vertical line where it is in sight.
+// addLimit draws a threshold as a vertical line if it is in range.
 func (g *graph) addLimit(l limit, low, high float64) {
 	highest := 0.0
 	for _, s := range g.lines {
@@ -252,14 +252,14 @@ func (g *graph) addLimit(l limit, low, high float64) {
 	}
 }
 
-// above draws the share of pixels above each threshold.
+// above plots the fraction of pixels above each threshold.
 func above(levels []level, c report.Class) (figure, error) {
 	l := levels[2]
 	n := len(l.curve.Threshold)
 	if n < 3 {
 		return figure{}, nil
 	}
-	x := make([]float64, n-2) // the ends are no scores
+	x := make([]float64, n-2) // the ends are not scores
 	for i := range x {
 		x[i] = float64(l.curve.Threshold[i+1])
 	}
@@ -273,11 +273,11 @@ func above(levels []level, c report.Class) (figure, error) {
 		{name: "defective", colour: badColour, x: x, y: l.curve.Recall[1 : n-1]},
 	}
 	g.addLimit(l.limit, low, high)
-	return g.figure([]string{"good", "defective"}, "Pixels above a threshold", "Share of the good and of the defective pixels that a threshold reports. Regions in images of predict are what lies above the threshold of pixels.",
-		"Share of pixels above a threshold of class "+c.Name+": ")
+	return g.figure([]string{"good", "defective"}, "Pixels above a threshold", "Fraction of the good and of the defective pixels that a threshold reports. The regions of mvag-torch predict are the pixels above the pixel threshold.",
+		"Fraction of pixels above a threshold of class "+c.Name+": ")
 }
 
-// figure renders g; parts are what its legend says. Without parts there is nothing to see.
+// figure renders g. Parts is the text of its legend; without parts there is nothing to draw.
 func (g *graph) figure(parts []string, title, caption, alt string) (figure, error) {
 	if len(parts) == 0 {
 		return figure{}, nil

@@ -9,18 +9,18 @@ import (
 	"mvag-torch/model/calibration"
 )
 
-// decisions is the section about thresholds.
+// decisions is the section on thresholds.
 type decisions struct {
-	Outcome string // what the threshold of objects does on the test set
-	Meaning string // where thresholds come from
+	Outcome string // of the object threshold on the test set
+	Meaning string // where the thresholds come from
 	Table   *table
 }
 
-// limit is a threshold. Calibrated ones are passed by scores above, those of F1max reached by scores equal to it, too.
+// limit is a threshold. A calibrated one reports scores above it, one of F1max also scores equal to it.
 type limit struct {
 	value      float64
 	calibrated bool
-	rate       float64 // of false alarms that is stated
+	rate       float64 // stated rate of false alarms
 	basis      string
 }
 
@@ -33,7 +33,7 @@ const (
 	ofPixels  = "pixel"
 )
 
-// limit is the threshold of a class: the calibrated one, else that of F1max, else NaN.
+// limit returns the threshold of a class: the calibrated one, else that of F1max, else NaN.
 func (r *run) limit(level, class string) limit {
 	if r.calibration != nil {
 		l := map[string]calibration.Level{ofObjects: r.calibration.Object, ofImages: r.calibration.Image, ofPixels: r.calibration.Pixel}[level]
@@ -53,7 +53,7 @@ func (r *run) limit(level, class string) limit {
 	return limit{value: math.NaN()}
 }
 
-// tally counts what a threshold does.
+// tally counts the decisions of a threshold.
 type tally struct{ found, bad, alarms, good int }
 
 func (t *tally) add(defective, reported bool) {
@@ -79,7 +79,7 @@ func fraction(n, of int) string {
 	return fmt.Sprintf("%d of %d (%.1f %%)", n, of, 100*float64(n)/float64(of))
 }
 
-// rate is a cell of a fraction in percent, sorted by it.
+// rate is a cell with a fraction in percent and its counts.
 func rate(n, of int) cell {
 	if of == 0 {
 		return cell{Text: "n/a"}
@@ -96,7 +96,7 @@ func (t tally) plus(o tally) tally {
 	return tally{t.found + o.found, t.bad + o.bad, t.alarms + o.alarms, t.good + o.good}
 }
 
-// decide tells what thresholds there are and what they do; nil without any.
+// decide returns the section on thresholds; nil without any.
 func (r *run) decide() *decisions {
 	var classes []string
 	switch {
@@ -112,7 +112,7 @@ func (r *run) decide() *decisions {
 		return nil
 	}
 	d := &decisions{Table: &table{ID: "thresholds", Caption: "Scores have no unit."}, Meaning: r.meaning()}
-	objects, images := map[string]tally{}, map[string]tally{} // by class; of all under ""
+	objects, images := map[string]tally{}, map[string]tally{} // by class; "" holds the sum
 	for _, class := range classes {
 		objects[class], images[class] = r.tallies(class)
 		objects[""], images[""] = objects[""].plus(objects[class]), images[""].plus(images[class])
@@ -143,7 +143,7 @@ func (r *run) decide() *decisions {
 	return d
 }
 
-// thresholdColumns adds the columns that there is something to say in.
+// thresholdColumns adds the columns of the table of thresholds.
 func (r *run) thresholdColumns(add func(shown bool, c column, of func(class string) cell, total cell), counted bool, objects, images map[string]tally) {
 	threshold := func(level string) {
 		name := level + " threshold"

@@ -29,7 +29,7 @@ type card struct {
 	ratio             float64 // of score to threshold
 }
 
-// shot is one view of an object; Mask is "" where there is none.
+// shot is one view of an object; images that there are not are "".
 type shot struct {
 	Camera           int
 	Label            string // good, or the kind of defect
@@ -38,10 +38,10 @@ type shot struct {
 	Image, Map, Mask template.URL
 }
 
-// mostCards of a wall are shown; the rest are less bad.
+// mostCards is the largest number of cards of a wall.
 const mostCards = 30
 
-// walls sorts the exhibits, the worst first.
+// walls sorts the exhibits, worst first.
 func (r *run) walls() []wall {
 	misses := wall{ID: "misses", Title: "Worst misses", Lead: "Defective objects with the lowest scores: what the model sees least of."}
 	alarms := wall{ID: "alarms", Title: "Worst false alarms", Lead: "Good objects with the highest scores: what the model takes for a defect."}
@@ -49,22 +49,22 @@ func (r *run) walls() []wall {
 	for _, o := range r.objects {
 		objects[o.ID] = o
 	}
-	type place struct {
+	type viewKey struct {
 		object string
 		camera int
 	}
-	views := map[place]score.Image{}
+	views := map[viewKey]score.Image{}
 	for _, p := range r.images {
-		views[place{p.Object, p.Camera}] = p
+		views[viewKey{p.Object, p.Camera}] = p
 	}
 	for _, e := range r.exhibits {
 		o, ok := objects[e.Object]
-		if !ok { // of another evaluation
+		if !ok { // it is of another evaluation
 			continue
 		}
 		c := r.card(e, o)
 		for _, plate := range e.Views {
-			p := views[place{e.Object, plate.Camera}]
+			p := views[viewKey{e.Object, plate.Camera}]
 			s := shot{Camera: plate.Camera, Label: "good", Defective: p.Label == 1, Score: short(float64(p.Score)),
 				Image: jpeg(plate.Image), Map: jpeg(plate.Map), Mask: jpeg(plate.Mask)}
 			if s.Defective {
@@ -116,7 +116,7 @@ func (r *run) card(e picture.Exhibit, o score.Object) card {
 	return c
 }
 
-// jpeg is a file as a URL; "" where there is none.
+// jpeg returns a file as a URL; "" if it is empty.
 func jpeg(file []byte) template.URL {
 	if len(file) == 0 {
 		return ""

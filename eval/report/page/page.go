@@ -1,5 +1,5 @@
-// Package page writes the report of a run: one HTML file that needs no network, for people who decide by it. What a run
-// folder lacks the report leaves out and says how to get (docs/report.md).
+// Package page writes the report of a run: one HTML file that needs no network (docs/report.md). Parts whose files are
+// missing in the run folder are left out, and the report says how to get them.
 package page
 
 import (
@@ -25,15 +25,15 @@ var (
 
 var layout = template.Must(template.New("page").Parse(markup))
 
-// view is what the template shows.
+// view is the input of the template.
 type view struct {
 	Style            template.CSS
 	Script           template.JS
 	Version          string
 	Name             string
 	Facts            []fact   // about the run, below its name
-	Notices          []string // what the reader must know first
-	Evaluate         string   // the command that evaluates, where nobody did
+	Notices          []string // warnings above everything else
+	Evaluate         string   // the command that evaluates, if nobody has
 	Headline         []tile
 	Decisions        *decisions
 	Classes          *table
@@ -41,14 +41,14 @@ type view struct {
 	Cameras, Defects *table
 	Walls            []wall // of the gallery
 	Training         []figure
-	Other            *table // by the rules of other programs
+	Other            *table // values by the rules of other programs
 	Protocol         []fact
 	Config           string
 	Terms            []fact
-	Heated           bool // maps of the gallery have the threshold in the middle
+	Heated           bool // the colours of the gallery have the threshold in the middle
 }
 
-// fact is a name and what it is.
+// fact is a name with its value.
 type fact struct{ Name, Value string }
 
 // Write writes the report of a run folder to path; the file appears whole or not at all. Model is the checkpoint whose
@@ -66,7 +66,7 @@ func Write(path, folder, model, version string) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return layout.Execute(w, v) })
 }
 
-// view gathers what there is to show.
+// view gathers everything that there is to show.
 func (r *run) view(folder string) (*view, error) {
 	v := &view{Style: template.CSS(style), Script: template.JS(script), Name: filepath.Base(filepath.Clean(folder))}
 	if r.config != nil {
@@ -101,7 +101,7 @@ func (r *run) view(folder string) (*view, error) {
 	return v, nil
 }
 
-// facts are the line below the title.
+// facts returns the line below the title.
 func (r *run) facts() []fact {
 	var out []fact
 	if r.config != nil {
@@ -130,28 +130,28 @@ func plural(n int, one, more string) string {
 	return fmt.Sprintf("%d %s", n, more)
 }
 
-// notices say what makes numbers less than they seem.
+// notices returns warnings: what makes the values less than they seem, and which files are missing.
 func (r *run) notices() []string {
 	var out []string
 	if at := r.evaluated(); at >= 0 && r.iteration >= 0 && at != r.iteration {
 		out = append(out, fmt.Sprintf("The results are of iteration %d, the checkpoint is of iteration %d: evaluate again.", at, r.iteration))
 	}
 	if excluded := r.results.Excluded(); len(excluded) > 0 {
-		out = append(out, fmt.Sprintf("Some numbers are not defined in %s (n/a); means leave them out.", plural(len(excluded), "class", "classes")))
+		out = append(out, fmt.Sprintf("Some values are not defined in %s (n/a); means leave them out.", plural(len(excluded), "class", "classes")))
 	}
 	if unknown := r.results.Unknown; len(unknown) > 0 {
 		out = append(out, fmt.Sprintf("The results have values that this version does not know and does not show: %s.", strings.Join(unknown, ", ")))
 	}
 	for _, missing := range []struct {
-		name string
-		lack bool
-		what string
+		name    string
+		missing bool
+		what    string
 	}{
 		{"objects.jsonl and scores.jsonl", r.objects == nil || r.images == nil, "decisions, curves of objects and images, and histograms"},
 		{"curves.jsonl", len(r.curves) == 0, "the curves of pixels"},
 		{"gallery.jsonl", r.exhibits == nil, "the gallery"},
 	} {
-		if missing.lack {
+		if missing.missing {
 			out = append(out, fmt.Sprintf("The folder has no %s, so %s are missing; another evaluation writes it.", missing.name, missing.what))
 		}
 	}

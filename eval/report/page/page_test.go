@@ -75,7 +75,7 @@ func TestReportOfParts(t *testing.T) {
 			[]string{"mvag-torch eval -m ", "/run/checkpoint.safetensors", "has not been evaluated", "Loss", "object threshold"},
 			[]string{`id="summary"`, "objects found", `id="gallery"`},
 		},
-		"no training":         {[]string{"train.jsonl"}, []string{"nothing is known of the training", "mAD"}, []string{">Loss<"}},
+		"no training":         {[]string{"train.jsonl"}, []string{"nothing is known about the training", "mAD"}, []string{">Loss<"}},
 		"no checkpoint":       {[]string{"checkpoint.safetensors"}, []string{"not calibrated", "chosen with its labels", "dropout: 0.4"}, []string{">stated<"}},
 		"neither has one":     {[]string{"checkpoint.safetensors", "config.yaml"}, []string{"has no configuration", "mAD"}, nil},
 		"results alone":       {[]string{"scores.jsonl", "objects.jsonl", "curves.jsonl", "gallery.jsonl"}, []string{"has no objects.jsonl", "has no curves.jsonl", "has no gallery.jsonl", "mAD"}, []string{`id="gallery"`, `id="curves"`}},

@@ -19,15 +19,15 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// figure is one plot with what is said below it.
+// figure is one plot with its caption.
 type figure struct {
 	Title, Caption string
-	Alt            string // for those who do not see it
+	Alt            string // text for readers who do not see it
 	SVG            template.HTML
 }
 
-// Colours stand for those of the style sheet, so that a plot follows the theme: svg replaces them. Black becomes the
-// colour of the text.
+// Colours stand for variables of the style sheet, by which svg replaces them, so that a plot follows the theme. Black
+// becomes the colour of text.
 var (
 	inkColour    = color.RGBA{0, 0, 0, 255}
 	gridColour   = color.RGBA{1, 0, 0, 255}
@@ -54,7 +54,7 @@ const (
 	plotHeight vg.Length = 250
 )
 
-// sans is what text is measured by; the page sets it in a font of its own.
+// sans is the font for measuring text. The page uses its own font.
 var sans = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 11}
 
 // series is a line of a plot.
@@ -80,7 +80,7 @@ type graph struct {
 	lines     []series
 }
 
-// render draws g. A library's panic over odd numbers is an error.
+// render draws g. It returns a panic of the plot library, over odd values, as an error.
 func (g *graph) render() (out template.HTML, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -123,7 +123,7 @@ func (g *graph) axes(p *plot.Plot) {
 		a.axis.Tick.Label.Font = sans
 		a.axis.LineStyle.Width, a.axis.Tick.LineStyle.Width = 0.6, 0.6
 		a.axis.Padding = 0
-		a.axis.Tick.Marker = numbers{}
+		a.axis.Tick.Marker = shortTicks{}
 		if a.tick != nil {
 			a.axis.Tick.Marker = a.tick
 		}
@@ -178,7 +178,7 @@ func (s series) add(p *plot.Plot) error {
 	if s.name != "" {
 		name := s.name
 		if !p.Legend.Left {
-			name += strings.Repeat(" ", 1+len(name)/5) // room, should the font be wider than the one it was measured by
+			name += strings.Repeat(" ", 1+len(name)/5) // room for fonts that are wider than sans
 		}
 		p.Legend.Add(name, line)
 	}
@@ -190,8 +190,7 @@ var (
 	fonts     = regexp.MustCompile(`font-(family|weight|style|variant):[^;"]*;?`)
 )
 
-// svg returns a plot to be put into a page: its colours and fonts are those of the page, and it is as wide as there is
-// room.
+// svg returns a plot for embedding: with colours and fonts of the page, as wide as there is room.
 func svg(p *plot.Plot) (template.HTML, error) {
 	c := vgsvg.New(plotWidth, plotHeight)
 	p.Draw(draw.Crop(draw.New(c), 2, -8, 2, -6))
@@ -204,10 +203,10 @@ func svg(p *plot.Plot) (template.HTML, error) {
 	return template.HTML(strings.ReplaceAll(text, "\n", "")), nil
 }
 
-// numbers are ticks with as few digits as they need.
-type numbers struct{}
+// shortTicks are ticks with as few digits as needed.
+type shortTicks struct{}
 
-func (numbers) Ticks(low, high float64) []plot.Tick {
+func (shortTicks) Ticks(low, high float64) []plot.Tick {
 	ticks := plot.DefaultTicks{}.Ticks(low, high)
 	for i, t := range ticks {
 		if t.Label != "" {
@@ -236,7 +235,7 @@ func (decades) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// wide says whether values above 0 spread so much that their logarithms are to be drawn.
+// wide reports whether values span so wide a range that a logarithmic axis is better.
 func wide(low, high float64) bool { return low > 0 && high > 2.5*low }
 
 // fractions are ticks from 0 to max, in percent.

@@ -10,7 +10,7 @@ import (
 	"mvag-torch/eval/metric"
 )
 
-// protocol lists the members of the protocol block by name, and those of its settings.
+// protocol lists the members of the protocol, and those of its settings, by name.
 func (r *run) protocol() ([]fact, error) {
 	raw, _ := r.results.Protocol.(json.RawMessage) // as it is after reading
 	var members, settings map[string]json.RawMessage
@@ -28,7 +28,7 @@ func (r *run) protocol() ([]fact, error) {
 	return out, nil
 }
 
-// plain is a JSON value for people.
+// plain is a JSON value as text.
 func plain(value json.RawMessage) string {
 	var text string
 	switch {
@@ -40,7 +40,7 @@ func plain(value json.RawMessage) string {
 	return string(value)
 }
 
-// evaluated is the iteration of the checkpoint that was evaluated, -1 where nobody knows.
+// evaluated returns the iteration of the checkpoint that was evaluated, -1 if unknown.
 func (r *run) evaluated() int {
 	raw, _ := r.results.Protocol.(json.RawMessage)
 	var p struct {
@@ -52,7 +52,7 @@ func (r *run) evaluated() int {
 	return *p.Iteration
 }
 
-// measured names what a number is about.
+// measured names the samples of a metric.
 func measured(n metric.Name) string {
 	switch {
 	case strings.HasPrefix(n.String(), "I-"):
@@ -65,13 +65,13 @@ func measured(n metric.Name) string {
 	return "pixels"
 }
 
-// terms explain the names of the page.
+// terms explains the names on the page.
 var terms = []fact{
 	{"I-, P-, S-", "What is ranked: images (one camera's view), pixels of the anomaly maps, objects (a part seen by all its cameras; its score is the highest of its images)."},
 	{"AUROC", "The chance that something defective scores above something good; 50 % is guessing, 100 % perfect. Good pixels are so many that P-AUROC looks high even when small defects are missed."},
-	{"AP", "Average precision: of what is reported, the share that is truly defective, averaged over how much of it is found. It depends on how common defects are in the test set."},
-	{"F1max", "Best balance of finding and not crying wolf, 2·hits / (defective + reported), at the threshold that suits the test set best. It is therefore optimistic."},
+	{"AP", "Average precision: of what is reported, the fraction that is truly defective, averaged over how much of it is found. It depends on how common defects are in the test set."},
+	{"F1max", "Best balance of detections and false alarms, 2·hits / (defective + reported), at the threshold that suits the test set best. It is therefore optimistic."},
 	{"AUPRO", "How much of each defect region is covered by the map, averaged over regions and over low false-alarm rates of pixels; small regions count as much as large ones."},
-	{"mAD", "Mean of the seven numbers of images and pixels: I-AUROC, I-AP, I-F1max, P-AUROC, P-AP, P-F1max, AUPRO."},
+	{"mAD", "Mean of the seven metrics of images and pixels: I-AUROC, I-AP, I-F1max, P-AUROC, P-AP, P-F1max, AUPRO."},
 	{"Threshold", "The score above which something is called defective. Calibrated thresholds come from good parts alone, which the model was not trained on, for a false-alarm rate that was asked for; no test image takes part."},
 }

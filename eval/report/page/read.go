@@ -18,7 +18,7 @@ import (
 	"mvag-torch/model/checkpoint"
 )
 
-// run is what the files of a run folder say; what is missing is nil.
+// run is the content of a run folder; what is missing is nil.
 type run struct {
 	config      *configs.Config
 	iteration   int // of the checkpoint, -1 without one
@@ -31,7 +31,7 @@ type run struct {
 	exhibits    []picture.Exhibit
 }
 
-// step is what a line of train.jsonl has for a report.
+// step is a line of train.jsonl.
 type step struct {
 	Iteration int     `json:"iteration"`
 	LR        float64 `json:"lr"`
@@ -39,7 +39,7 @@ type step struct {
 	GradNorm  float64 `json:"grad_norm"`
 }
 
-// read reads a run folder and a checkpoint, "" for that of the folder.
+// read reads a run folder and a checkpoint; "" stands for the checkpoint of the folder.
 func read(folder, model string) (*run, error) {
 	if info, err := os.Stat(folder); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (r *run) readModel(path string) error {
 	return nil
 }
 
-// readConfig takes the configuration of the folder where no checkpoint has one.
+// readConfig reads the configuration of the folder if the checkpoint has none.
 func (r *run) readConfig(path string) error {
 	if r.config != nil {
 		return nil
@@ -118,7 +118,7 @@ func (r *run) readConfig(path string) error {
 	return err
 }
 
-// readDetails reads what an evaluation leaves beside results.json, each of which may be missing.
+// readDetails reads the other files of an evaluation. Any of them may be missing.
 func (r *run) readDetails(in func(string) string) error {
 	var err error
 	if r.images, err = readLines[score.Image](in("scores.jsonl"), false, nil); err != nil {
@@ -144,8 +144,8 @@ func (r *run) readDetails(in func(string) string) error {
 	return err
 }
 
-// readLines reads one value a line; nothing where there is no file. Errors name file and line. A last line without an
-// end is one that is being written, and left out if growing is set.
+// readLines reads one value per line; none if there is no file. If growing is set, a last line without an end is still
+// being written and is ignored. Errors name file and line.
 func readLines[T any](path string, growing bool, check func(*T) error) ([]T, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

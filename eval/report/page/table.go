@@ -11,7 +11,7 @@ import (
 	"mvag-torch/eval/metric"
 )
 
-// table is one that can be sorted.
+// table is a table that can be sorted.
 type table struct {
 	ID, Caption string
 	Head        []column
@@ -20,20 +20,20 @@ type table struct {
 }
 
 type column struct {
-	Name, Title string // Title says what the short name means
+	Name, Title string // Title explains the name
 	Text        bool   // sorted as text
 }
 
-// cell is what is shown and by what it is sorted, "" for what comes last.
+// cell is a text and its sorting key; cells with the key "" come last.
 type cell struct {
 	Text, Sort string
-	Bar        string // length of a bar behind it, a fraction; "" for none
-	Left       bool   // it is a text
+	Bar        string // length of a bar behind the text, a fraction; "" for none
+	Left       bool   // aligned as text
 }
 
 func word(s string) cell { return cell{Text: s, Sort: s, Left: true} }
 
-// percent is a cell of a fraction.
+// percent is a cell for a fraction.
 func percent(v float64) cell {
 	if math.IsNaN(v) {
 		return cell{Text: "n/a"}
@@ -43,10 +43,10 @@ func percent(v float64) cell {
 
 func whole(n int) cell { return cell{Text: strconv.Itoa(n), Sort: strconv.Itoa(n)} }
 
-// scored is a cell of a score.
+// scored is a cell for a score.
 func scored(v float64) cell { return cell{Text: short(v), Sort: number(v)} }
 
-// number is what v is sorted by.
+// number is the sorting key of v.
 func number(v float64) string {
 	if math.IsNaN(v) {
 		return ""
@@ -54,7 +54,7 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
-// short has four digits.
+// short formats v with four digits.
 func short(v float64) string {
 	if math.IsNaN(v) {
 		return "n/a"
@@ -65,7 +65,7 @@ func short(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// every lists all metrics, mAD first: it is what tables are sorted by.
+// every lists all metrics, mAD first.
 func every() []metric.Name {
 	all := []metric.Name{metric.MAD}
 	for n := range metric.Count {
@@ -76,12 +76,12 @@ func every() []metric.Name {
 	return all
 }
 
-// perCamera are the metrics of a single camera: those of objects it has not.
+// perCamera are the metrics of a single camera: all but those of objects.
 func perCamera() []metric.Name {
 	return slices.DeleteFunc(every(), func(n metric.Name) bool { return measured(n) == "objects" })
 }
 
-// newTable is a table of metrics behind columns of text.
+// newTable returns a table of columns of text, followed by metrics.
 func newTable(id, caption string, of []metric.Name, text ...string) *table {
 	t := &table{ID: id, Caption: caption}
 	for _, name := range text {
@@ -93,7 +93,7 @@ func newTable(id, caption string, of []metric.Name, text ...string) *table {
 	return t
 }
 
-// row is a row of such a table.
+// row returns a row of such a table.
 func row(v metric.Values, of []metric.Name, text ...string) []cell {
 	var out []cell
 	for _, s := range text {
@@ -119,7 +119,7 @@ func (r *run) classTable() *table {
 	return t
 }
 
-// cameraTable has each camera's mean over classes, if they are more than one, and each camera of each class.
+// cameraTable has a row per camera and class, below the means over classes if there are several.
 func (r *run) cameraTable() *table {
 	t := newTable("cameras", "Percent; each camera's images judged by themselves. A camera that sees few of the defects, or has good images that look odd, stands out here.",
 		perCamera(), "class", "camera")
@@ -187,13 +187,13 @@ func natural(names func(func(string) bool)) []string {
 	})
 }
 
-// tile is a number of the summary.
+// tile is a value of the summary.
 type tile struct {
 	Name, Value, About string
 	Main               bool
 }
 
-// headline has mAD, the seven that it is the mean of, and those of objects.
+// headline returns mAD, the seven metrics whose mean it is, and those of objects.
 func (r *run) headline() []tile {
 	mean, skipped := r.results.Mean()
 	var out []tile

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// most is the number of points of a line about training.
+// most is the largest number of points of a line.
 const most = 400
 
-// training draws what train.jsonl says.
+// training plots train.jsonl.
 func (r *run) training() ([]figure, error) {
 	if len(r.steps) == 0 {
 		return nil, nil
@@ -34,7 +34,7 @@ func (r *run) training() ([]figure, error) {
 			tx, ty := extremes(x, y)
 			mx, my := medians(x, y)
 			g.lines = []series{{colour: faintColour, width: 0.7, x: tx, y: ty}, {colour: objectColour, width: 2, x: mx, y: my}}
-			g.yMax = 1.05 * quantile(y, 0.995) // a few odd steps do not flatten the rest
+			g.yMax = 1.05 * quantile(y, 0.995) // so that a few outliers do not flatten the line
 		} else {
 			tx, ty := extremes(x, y)
 			g.lines = []series{{colour: objectColour, width: 2, x: tx, y: ty}}
@@ -48,8 +48,7 @@ func (r *run) training() ([]figure, error) {
 	return out, nil
 }
 
-// extremes thins a line: of each of many stretches it keeps the lowest and the highest value in their order, so that
-// what stands out stays.
+// extremes thins a line: it keeps the lowest and the highest value of each of many stretches, so that outliers stay.
 func extremes(x, y []float64) (tx, ty []float64) {
 	if len(x) <= most {
 		return x, y
@@ -70,7 +69,7 @@ func extremes(x, y []float64) (tx, ty []float64) {
 	return tx, ty
 }
 
-// medians has one point for each of up to 50 stretches.
+// medians returns one point for each of up to 50 stretches.
 func medians(x, y []float64) (mx, my []float64) {
 	for from := range stretches(len(x), 50) {
 		mx = append(mx, (x[from.begin]+x[from.end-1])/2)
@@ -81,7 +80,7 @@ func medians(x, y []float64) (mx, my []float64) {
 
 type stretch struct{ begin, end int }
 
-// stretches divides n values into at most parts of about the same length.
+// stretches divides n values into at most so many parts of about the same length.
 func stretches(n, parts int) func(func(stretch) bool) {
 	parts = min(n, parts)
 	return func(yield func(stretch) bool) {
@@ -93,7 +92,7 @@ func stretches(n, parts int) func(func(stretch) bool) {
 	}
 }
 
-func quantile(values []float64, share float64) float64 {
+func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[int(share*float64(len(sorted)-1))]
+	return sorted[int(q*float64(len(sorted)-1))]
 }
