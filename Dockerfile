@@ -1,16 +1,16 @@
-# docker build -t mvag-torch .                              # processor and NVIDIA cards
-# docker build -t mvag-torch:cpu --build-arg VARIANT=cpu .  # the processor alone
+# docker build -t mvag-torch .                              # CPU and NVIDIA GPUs
+# docker build -t mvag-torch:cpu --build-arg VARIANT=cpu .  # CPU only
 # docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/workspace" mvag-torch train -c realiad.yaml
 #
-# docs/container.md says more.
+# See docs/container.md.
 
-# LibTorch, from files that change seldom: rebuilt only when they do.
+# LibTorch, from files that rarely change.
 FROM debian:bookworm-slim AS libtorch
 # hadolint ignore=DL3008
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends ca-certificates python3-pip && \
     rm -rf /var/lib/apt/lists/*
-# The program is linked for this path, so it is the same in all stages.
+# The program is linked with this path, so it is the same in all stages.
 ENV MVAG_CACHE=/opt/mvag-torch
 COPY third_party/libtorch.sh third_party/wheels-cpu.txt third_party/wheels-cuda.txt /src/third_party/
 ARG VARIANT=cuda
@@ -20,8 +20,8 @@ RUN case "$VARIANT" in \
         *) echo "VARIANT: have $VARIANT, want cpu or cuda" >&2; exit 1 ;; \
     esac
 
-# What runs needs of it: shared libraries, the version, licences. Without
-# cards the libraries for them go, too.
+# What is needed at run time: shared libraries, the version, licences. The CPU
+# variant has no CUDA libraries.
 FROM libtorch AS libraries
 ARG VARIANT=cuda
 RUN find /opt/mvag-torch -type f ! -name '*.so' ! -name '*.so.*' ! -name version.py ! -path '*.dist-info/*' -delete && \
@@ -35,7 +35,7 @@ FROM golang:1.26-bookworm AS build
 ENV MVAG_CACHE=/opt/mvag-torch
 COPY --from=libtorch /opt/mvag-torch /opt/mvag-torch
 WORKDIR /src
-# gotch's C++ takes minutes and changes seldom.
+# gotch's C++ takes minutes and rarely changes.
 COPY go.mod go.sum ./
 COPY third_party/env.sh third_party/libtorch.sh third_party/gotch_compat.h third_party/
 RUN bash -c '. third_party/env.sh && go build github.com/sugarme/gotch/libtch'
@@ -56,7 +56,7 @@ LABEL org.opencontainers.image.title="mvag-torch" \
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 1000:1000
 WORKDIR /workspace
-# Loads LibTorch and compares its version; mvag-torch doctor examines all.
+# Loads LibTorch and compares its version; mvag-torch doctor checks everything.
 HEALTHCHECK --interval=5m --timeout=1m CMD ["mvag-torch", "--version"]
 ENTRYPOINT ["mvag-torch"]
 CMD ["--help"]

@@ -1,16 +1,16 @@
 # Targets for people and for .ci/run; `make help` lists them. LibTorch is
-# fetched on first use (third_party/libtorch.sh), nothing else need be set up.
+# downloaded on first use (third_party/libtorch.sh); nothing else is needed.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 export MVAG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mvag-torch
 
 # The go command with the settings for LibTorch.
 GO := . third_party/env.sh && go
-# make TAGS=libjpeg decodes JPEGs by libjpeg-turbo (docs/datasets.md). Where
-# pkg-config finds it, make test and make lint go over that code as well.
+# make TAGS=libjpeg decodes JPEGs with libjpeg-turbo (docs/datasets.md). If
+# pkg-config finds it, make test and make lint check that code, too.
 TAGS ?=
 JPEG := $(shell pkg-config --exists libjpeg 2>/dev/null && echo libjpeg)
-# For comparisons in benchmarks alone: a Python with torch, torchvision and Pillow.
+# Only for comparisons in benchmarks: a Python with torch, torchvision and Pillow.
 PYTHON ?= python3
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -19,7 +19,7 @@ REFERENCE := $(addprefix third_party/,export_requirements.txt metrics_requiremen
 PACKAGES := $(MVAG_CACHE)/python-$(shell { cat $(REFERENCE); python3 --version; } | sha256sum | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
-BENCH_PICTURES ?= 3800
+BENCH_IMAGES ?= 3800
 BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 
@@ -30,7 +30,7 @@ build: libtorch ## compile bin/mvag-torch (the default target)
 	@built=$$(third_party/libtorch.sh --print); CGO_ENABLED=0 go build -o bin/mvag-torch \
 		-ldflags "-s -w -X main.version=$(VERSION) -X 'main.built=$$built'" ./cmd/launch
 
-quickstart: build ## fetch a backbone, render a small data set, train on it and evaluate
+quickstart: build ## download a backbone, render a small data set, train on it and evaluate
 	mkdir -p backbones
 	onnx=$$(third_party/quickstart_backbone.sh); bin/mvag-torch backbone convert "$$onnx" $(BACKBONE)
 	bin/mvag-torch dataset demo data/demo
@@ -41,13 +41,13 @@ test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
-parity: libtorch reference ## compare encoder, exporter and metrics with timm and scikit-learn, which are fetched (4 GB)
+parity: libtorch reference ## compare encoder, exporter and metrics with timm and scikit-learn, which are downloaded (4 GB)
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./eval/score
 
-dry-cuda: libtorch reference ## take steps and predict with LibTorch's CUDA libraries on a runtime that needs no card and computes nothing
+dry-cuda: libtorch reference ## train and predict with LibTorch's CUDA libraries on a stub runtime that needs no GPU
 	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./model ./train ./eval
 
-lint: libtorch ## check form and common faults of Go, shell and Python files
+lint: libtorch ## check formatting and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) run $(STATICCHECK) ./...
@@ -68,20 +68,20 @@ bench-compare: build ## time training and inference beside eager PyTorch (PYTHON
 	$(PYTHON) third_party/bench_compare.py --what train $(ARGS)
 	$(PYTHON) third_party/bench_compare.py --what infer $(ARGS)
 
-bench-metrics: ## metrics of BENCH_PICTURES synthetic maps beside scikit-learn, Dinomaly and ADEval
-	$(PYTHON) third_party/bench_metrics.py "$(BENCH_MAPS)" --pictures $(BENCH_PICTURES) $(BENCH_OPTIONS)
+bench-metrics: ## time the metrics of BENCH_IMAGES synthetic maps beside scikit-learn, Dinomaly and ADEval
+	$(PYTHON) third_party/bench_metrics.py "$(BENCH_MAPS)" --images $(BENCH_IMAGES) $(BENCH_OPTIONS)
 	MVAG_BENCH_MAPS="$(abspath $(BENCH_MAPS))" CGO_ENABLED=0 go test -run '^$$' -bench Class -benchtime 1x -count 5 -v ./eval/score
 
 release: libtorch ## pack dist/mvag-torch-VERSION-linux-x86_64.tar.gz, which needs neither Go nor Python
 	@VERSION=$(VERSION) third_party/release.sh
 
-clean: ## remove what build and release made; data, backbones and runs stay
+clean: ## remove the outputs of build and release; data, backbones and runs stay
 	rm -rf bin dist
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# What parity compares with, and dry-cuda runs, for python3 as it is; the folder appears when it is whole.
+# The Python packages of parity and dry-cuda, for this python3. The folder appears when it is complete.
 reference:
 	@[ -d "$(PACKAGES)" ] || { \
 		mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(PACKAGES).XXXXXX"); \

@@ -1,11 +1,11 @@
-"""Times mvag-torch and the same model in eager PyTorch in alternation, and
-prints the medians and their ratios.
+"""Times mvag-torch and the same model in eager PyTorch in turn, and prints the
+medians and their ratios.
 
     python3 third_party/bench_compare.py --size s224 --device cpu --threads 2 --rounds 3
 
 Needs bin/mvag-torch and a Python with torch (third_party/export_requirements.txt).
-Each round runs every program once, so that what else the machine does meets all
-of them; the order turns from round to round.
+Each round runs every program once, so that other load of the machine affects all
+of them. The order rotates from round to round.
 """
 
 import argparse
@@ -61,12 +61,12 @@ def main():
     median = {name: statistics.median(s) for name, s in seconds.items()}
     references = [name for name in rows if name.startswith("PyTorch")]
     first = last[order[0]]
-    print(f"{a.what}, {a.size}, {first['pictures']} pictures a step, {a.device}, {first['threads']} threads, {a.rounds} rounds of {a.steps} steps\n")
-    print("| program | s a step | pictures/s | peak GB | " + " | ".join(f"x {name}" for name in references) + " |")
+    print(f"{a.what}, {a.size}, {first['images']} images a step, {a.device}, {first['threads']} threads, {a.rounds} rounds of {a.steps} steps\n")
+    print("| program | s a step | images/s | peak GB | " + " | ".join(f"x {name}" for name in references) + " |")
     print("|---|" + "---|" * (3 + len(references)))
     for name in rows:
         ratios = " | ".join(f"{median[r] / median[name]:.2f}" for r in references)
-        print(f"| {name} | {median[name]:.4f} | {first['pictures'] / median[name]:.2f} | {last[name]['peak_bytes'] / 1e9:.2f} | {ratios} |")
+        print(f"| {name} | {median[name]:.4f} | {first['images'] / median[name]:.2f} | {last[name]['peak_bytes'] / 1e9:.2f} | {ratios} |")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Times one picture on its way from file to pixels: Pillow + torchvision and us.
+"""Times one image from file to pixels, in Pillow + torchvision and in this program.
 
-    python3 third_party/bench_loader.py [PICTURE.jpg]
+    python3 third_party/bench_loader.py [IMAGE.jpg]
 
-without a PICTURE, the 1024 x 1024 centre of golden/preprocess/large.jpg in the
-folder of recorded traces, coded anew by Go at quality 92 (BenchmarkOneCore).
+Without a IMAGE it takes the 1024 x 1024 centre of golden/preprocess/large.jpg in
+the folder of traces, encoded by Go at quality 92.
 
-Decode, resize to 448 x 448 (bilinear, antialiased), centre crop of 392, to a
-uint8 tensor of planes: Image.open, Resize, CenterCrop, PILToTensor. Time is that
-of the processor, garbage collection and system calls included, so that other
-programs disturb little; rounds alternate, the table has medians. Without torch and torchvision only our own rows are printed; without
-libjpeg (pkg-config) its rows are left out.
+The work is decoding, resizing to 448 x 448 (bilinear, antialiased) and a centre
+crop of 392, to a planar uint8 tensor: Image.open, Resize, CenterCrop, PILToTensor.
+Times are CPU time, including garbage collection and system calls, so that other
+programs have little effect. Rounds alternate, and the table has medians. Without
+torch and torchvision only this program's rows are printed; without libjpeg
+(pkg-config) its rows are left out.
 """
 import os
 import re
@@ -24,8 +25,8 @@ ROUNDS, SECONDS = 5, 0.5
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def torchvision(picture):
-    """Returns a function that times a picture, or None."""
+def torchvision(image):
+    """Returns a function that times an image, or None."""
     try:
         import torch
         from PIL import Image
@@ -39,20 +40,20 @@ def torchvision(picture):
     def once():
         count, began = 0, time.process_time()
         while time.process_time() - began < SECONDS:
-            fit(Image.open(picture).convert("RGB"))
+            fit(Image.open(image).convert("RGB"))
             count += 1
         return {"Pillow + torchvision": (time.process_time() - began) / count}
 
     return once
 
 
-def ours(picture, binary, names):
+def ours(image, binary, names):
     """Returns a function that times the benchmarks of a test binary."""
 
     def once():
         out = subprocess.run(
             [binary, "-test.run", "^$", "-test.bench", "BenchmarkOneCore", "-test.benchtime", f"{SECONDS}s", "-test.cpu", "1"],
-            cwd=os.path.join(HERE, "dataset"), env={**os.environ, "MVAG_BENCH_PICTURE": picture},
+            cwd=os.path.join(HERE, "dataset"), env={**os.environ, "MVAG_BENCH_PICTURE": image},
             check=True, capture_output=True, text=True).stdout
         return {names[name]: float(ns) / 1e9
                 for name, ns in re.findall(r"^BenchmarkOneCore/(\w+)\s.*?([\d.]+) cpu-ns/op", out, re.M) if name in names}
@@ -69,15 +70,15 @@ def build(folder, name, cgo, *flags):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         go = build(folder, "go.test", "0")
-        picture = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(folder, "photo.jpg")
+        image = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(folder, "photo.jpg")
         if len(sys.argv) == 1:
             subprocess.run([go, "-test.run", "^TestWritePhoto$"], cwd=os.path.join(HERE, "dataset"),
-                           env={**os.environ, "MVAG_BENCH_WRITE": picture}, check=True, stdout=subprocess.DEVNULL)
-        if not os.path.exists(picture):
-            sys.exit(f"{picture}: no such picture; give one, or the recorded traces (MVAG_SHARED)")
-        runs = [torchvision(picture), ours(picture, go, {"exact": "exact, pure Go", "cache": "prepared cache"})]
+                           env={**os.environ, "MVAG_BENCH_WRITE": image}, check=True, stdout=subprocess.DEVNULL)
+        if not os.path.exists(image):
+            sys.exit(f"{image}: no such image; give one, or the folder of traces (MVAG_SHARED)")
+        runs = [torchvision(image), ours(image, go, {"exact": "exact, pure Go", "cache": "prepared cache"})]
         if subprocess.run(["pkg-config", "--exists", "libjpeg"], check=False).returncode == 0:
-            runs.append(ours(picture, build(folder, "libjpeg.test", "1", "-tags", "libjpeg"),
+            runs.append(ours(image, build(folder, "libjpeg.test", "1", "-tags", "libjpeg"),
                              {"exact": "exact, libjpeg-turbo", "scaled": "scaled, libjpeg-turbo"}))
         times = {}
         for _ in range(ROUNDS):
@@ -87,7 +88,7 @@ def main():
     medians = {name: statistics.median(t) for name, t in times.items()}
     base = medians.get("Pillow + torchvision")
     jpeg = min(t for name, t in medians.items() if name.startswith("exact"))
-    print(f"{'one core, ' + os.path.basename(picture):32}{'ms':>8}{'pictures/s':>12}{'to Pillow':>11}{'to exact':>10}")
+    print(f"{'one core, ' + os.path.basename(image):32}{'ms':>8}{'images/s':>12}{'to Pillow':>11}{'to exact':>10}")
     for name, t in medians.items():
         print(f"{name:32}{1e3 * t:8.3f}{1 / t:12.1f}{base / t if base else float('nan'):11.2f}{jpeg / t:10.2f}")
 

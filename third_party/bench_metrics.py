@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""Compares metrics with what is computed in Python, on synthetic maps.
+"""Computes metrics of synthetic maps with Python programs, to compare with.
 
-    python3 third_party/bench_metrics.py OUT --pictures 200
+    python3 third_party/bench_metrics.py OUT --images 200
 
-writes OUT/bench.maps.npy and OUT/bench.masks.npy, for the Go benchmark and
-`mvag-torch metrics OUT`, and prints one JSON object, which is also left in
-OUT/bench.json: values, seconds and processor seconds of scikit-learn (AUROC,
-average precision, F1 over its curve, of pixels and of pictures), of Dinomaly's
-compute_pro (200 thresholds over all pictures; after
-github.com/guojiajeremy/Dinomaly, utils.py), and of ADEval where it is installed.
-Needs numpy, scikit-learn and scikit-image; ADEval is optional (it needs
-opencv). A part whose package is missing is left out. The AUPRO of MVTec's tool,
-exact with interpolation at 0.3, is computed by its formula.
+Writes OUT/bench.maps.npy and OUT/bench.masks.npy, for the Go benchmark and
+`mvag-torch metrics OUT`, and prints one JSON object, which is also written to
+OUT/bench.json: values, seconds and CPU seconds of scikit-learn (AUROC, average
+precision, F1 over its curve, of pixels and of images), of Dinomaly's compute_pro
+(200 thresholds over all images; after github.com/guojiajeremy/Dinomaly, utils.py),
+and of ADEval if it is installed. Needs numpy, scikit-learn and scikit-image; ADEval
+needs opencv. What has no package is left out. The AUPRO of MVTec's tool, exact with
+interpolation at 0.3, is computed by its formula.
 
-Every threshold of compute_pro costs the same. --timed 10 runs 10 of the 200,
-multiplies their seconds by 20 and gives no value. Maps that OUT already has for
-the same number of pictures and seed are used again.
+Every threshold of compute_pro takes the same time. --timed 10 runs 10 of the 200,
+multiplies their seconds by 20 and returns no value. Maps that OUT already has for
+the same number of images and seed are used again.
 """
 
 import argparse
@@ -31,8 +30,8 @@ import numpy as np
 SIDE, CELLS = 256, 28
 
 
-def pictures(n, seed):
-    """Log-normal scores on a grid, bilinear between; 45 % of the pictures have
+def images(n, seed):
+    """Log-normal scores on a grid, bilinear between; 45 % of the images have
     one elliptic defect, in all about 0.56 % of the pixels."""
     rng = np.random.default_rng(seed)
     at = np.arange(SIDE) * CELLS / SIDE
@@ -70,7 +69,7 @@ def ranking(scores, labels):
 
 
 def dinomaly_aupro(masks, maps, thresholds=200, timed=200):
-    """With fewer timed than thresholds there is no value to return."""
+    """Returns None if fewer thresholds are timed than there are."""
     from skimage import measure
 
     low, high = float(maps.min()), float(maps.max())
@@ -128,20 +127,20 @@ def top_mean(maps):
     return flat[:, -max(1, int(0.01 * flat.shape[1])) :].mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
-def processors():
-    """Seconds of this process and of those it started, as ADEval does."""
+def process_seconds():
+    """CPU seconds of this process and its children, as in ADEval."""
     return sum(os.times()[:4])
 
 
 def stored(args):
     """Returns the maps and masks of OUT, made if need be."""
-    recipe = {"pictures": args.pictures, "seed": args.seed}
+    recipe = {"images": args.images, "seed": args.seed}
     path = args.out / "bench.recipe.json"
     files = [args.out / "bench.maps.npy", args.out / "bench.masks.npy"]
     if not (path.exists() and json.loads(path.read_text()) == recipe):
         args.out.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        for file, array in zip(files, pictures(args.pictures, args.seed)):
+        for file, array in zip(files, images(args.images, args.seed)):
             np.save(file, array)
         path.write_text(json.dumps(recipe))
     return [np.load(file) for file in files]
@@ -150,22 +149,22 @@ def stored(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timed", type=int, default=200, choices=[1, 2, 4, 5, 10, 20, 40, 50, 100, 200], help="thresholds of compute_pro to run")
     args = parser.parse_args()
     maps, masks = stored(args)
-    result = {"pictures": args.pictures, "values": maps.size, "defective": float(masks.mean()), "seconds": {}, "cpu_seconds": {}, "missing": []}
+    result = {"maps": args.images, "values": maps.size, "defective": float(masks.mean()), "seconds": {}, "cpu_seconds": {}, "missing": []}
 
     def part(name, work, scale=1):
-        start, cpu = time.perf_counter(), processors()
+        start, cpu = time.perf_counter(), process_seconds()
         try:
             result[name] = work()
         except ImportError as err:
             result["missing"].append(f"{name}: {err}")
             return
         result["seconds"][name] = round(scale * (time.perf_counter() - start), 3)
-        result["cpu_seconds"][name] = round(scale * (processors() - cpu), 3)
+        result["cpu_seconds"][name] = round(scale * (process_seconds() - cpu), 3)
 
     labels = masks.reshape(len(masks), -1).max(axis=1)
     part("pixels", lambda: ranking(maps.ravel(), masks.ravel()))

@@ -1,11 +1,11 @@
-"""The same model in eager PyTorch, to compare speed with: a train step and
-inference on random pictures and weights.
+"""The same model in eager PyTorch, to compare speed with: a training step and
+inference on random images and weights.
 
     python3 third_party/bench_torch.py --size s224 --what train --attention vectorised
 
-Prints one JSON line: pictures a second (median over steps), seconds of each
-step, peak memory. The attention across views is either vectorised over pairs of
-views or the published loop over them.
+Prints one JSON line: images per second (median over steps), seconds of each step,
+peak memory. Attention across views is either vectorised over pairs of views or
+the published loop over them.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-SIZES = {  # channels, blocks, heads, registers, layers, side in pixels
+SIZES = {  # channels, blocks, heads, registers, layers, image size in pixels
     "s224": (384, 12, 6, 0, range(2, 10), 224),
     "s392": (384, 12, 6, 0, range(2, 10), 392),
     "b392": (768, 12, 12, 4, range(2, 10), 392),
@@ -141,8 +141,8 @@ class Model(nn.Module):
         self.decoder = nn.ModuleList(DecoderBlock(dim, heads, views, looped) for _ in self.layers)
 
     @torch.no_grad()
-    def encode(self, pictures):
-        x = self.embed(pictures).flatten(2).transpose(1, 2) + self.position
+    def encode(self, images):
+        x = self.embed(images).flatten(2).transpose(1, 2) + self.position
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], 1)
         outputs = []
         for i, block in enumerate(self.blocks):
@@ -155,8 +155,8 @@ class Model(nn.Module):
         half = len(outputs) // 2
         return [torch.stack(part).mean(0)[:, self.prefix :] for part in (outputs[:half], outputs[half:])]
 
-    def forward(self, pictures):
-        encoded = self.encode(pictures)
+    def forward(self, images):
+        encoded = self.encode(images)
         x = torch.stack(encoded).mean(0)
         drop = 0.4 if self.training else 0.0
         x = F.dropout(F.gelu(self.bottleneck.fc1(F.dropout(x, drop))), drop)
@@ -185,7 +185,7 @@ def loss_of(targets, reconstructions, easy=0.8):
 
 
 class StableAdamW(torch.optim.Optimizer):
-    """A plain loop over parameters, as research scripts have it."""
+    """A plain loop over parameters, as in research scripts."""
 
     def __init__(self, params):
         super().__init__(params, dict(lr=2e-3))
@@ -241,15 +241,15 @@ def main():
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = StableAdamW(trainable)
     side = SIZES[a.size][-1]
-    pictures = torch.randn(a.objects * a.views, 3, side, side, device=a.device)
+    images = torch.randn(a.objects * a.views, 3, side, side, device=a.device)
     kind = torch.device(a.device).type
 
     def step():
         with torch.autocast(kind, torch.bfloat16, enabled=a.precision == "bf16"):
             if a.what == "infer":
                 with torch.no_grad():
-                    return maps_of(*model(pictures), side).cpu()
-            loss = loss_of(*model(pictures))
+                    return maps_of(*model(images), side).cpu()
+            loss = loss_of(*model(images))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 0.1)
@@ -268,8 +268,8 @@ def main():
     peak = torch.cuda.max_memory_allocated() if kind == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({
         "program": "pytorch " + torch.__version__, "size": a.size, "what": a.what, "attention": a.attention,
-        "precision": a.precision, "device": a.device, "threads": torch.get_num_threads(), "pictures": len(pictures),
-        "pictures_per_second": round(len(pictures) / statistics.median(seconds), 3),
+        "precision": a.precision, "device": a.device, "threads": torch.get_num_threads(), "images": len(images),
+        "images_per_second": round(len(images) / statistics.median(seconds), 3),
         "seconds": [round(s, 4) for s in seconds], "peak_bytes": peak,
     }))
 

@@ -2,10 +2,10 @@
 # cuda_stub.sh SITE COMMAND…
 #
 # Runs a command with LibTorch's CUDA libraries in SITE (a folder with torch and
-# nvidia, such as a Python's site-packages) on a CUDA runtime, driver and cuBLAS
-# that need no card and compute nothing (third_party/cuda_stub): so which calls
-# are made, of which types and shapes, and that nothing waits for the device while
-# a graph is recorded, can be tested anywhere. Wants g++ and nm.
+# nvidia, such as a Python's site-packages) on a stub CUDA runtime, driver and
+# cuBLAS that need no GPU (third_party/cuda_stub). So the calls, their types and
+# shapes, and that nothing waits for the device while a graph is captured, can be
+# tested anywhere. Needs g++ and nm.
 set -euo pipefail
 
 [ $# -ge 2 ] && [ -e "$1/torch/lib/libtorch_cuda.so" ] || {
@@ -18,8 +18,8 @@ source=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/cuda_stub
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 
-# stub makes library $1 of the C or C++ file $2: what that lacks of the symbols $3
-# is there, too, and returns 0; a product is a kernel.
+# stub builds library $1 from the C or C++ file $2. Those of the symbols $3 that the
+# file does not define return 0; a matrix multiplication counts as a kernel.
 stub() {
 	local name
 	g++ -w -O1 -fPIC -x "$(case $2 in *.cpp) echo c++ ;; *) echo c ;; esac)" -I"$source/include" -I"$site/nvidia/cu13/include" -c "$source/$2" -o "$made/$2.o"

@@ -3,19 +3,19 @@
 #
 #	. third_party/env.sh
 #
-# For bash and zsh, from any folder. LibTorch must be there (see libtorch.sh);
-# otherwise one line says so, the status is 1 and nothing is exported.
+# For bash and zsh, from any folder. LibTorch must be present (see libtorch.sh);
+# otherwise this prints one line, returns 1 and exports nothing.
 #
 # No path below depends on the checkout, and the folder of the compatibility
-# header is named after its contents: so the Go build cache keeps the slow C++
-# part of gotch across clones, and rebuilds it when the header changes.
+# header is named after its content, so that the Go build cache keeps the slow
+# C++ of gotch across clones and rebuilds it when the header changes.
 
 mvag_env() {
 	local here lt cache sum fit tmp name
 	if [ -n "${BASH_VERSION:-}" ]; then
 		here=${BASH_SOURCE[0]}
 	else
-		eval 'here=${(%):-%x}' # zsh's name for it, which bash cannot parse
+		eval 'here=${(%):-%x}' # the same in zsh, which bash cannot parse
 	fi
 	here=$(cd "$(dirname "$here")" && pwd) || return 1
 	lt=$("$here/libtorch.sh" --print) || return 1
@@ -26,13 +26,13 @@ mvag_env() {
 	if [ ! -d "$fit" ]; then
 		mkdir -p "$cache" && tmp=$(mktemp -d "$fit.XXXXXX") && mkdir "$tmp/stubs" && chmod 755 "$tmp" || return 1
 		cp "$here/gotch_compat.h" "$tmp/" || return 1
-		# gotch links all of these by name. Empty linker scripts satisfy it:
-		# libtorch_cpu and libc10 are enough, CUDA is opened at run time.
+		# gotch links all of these. Empty linker scripts satisfy it: libtorch_cpu and
+		# libc10 are enough, and CUDA is opened at run time.
 		for name in torch torch_cuda c10_cuda cuda cudart cublas cudnn \
 			caffe2_nvrtc nvrtc-builtins nvrtc nvToolsExt; do
 			echo '/* empty */' >"$tmp/stubs/lib$name.so" || return 1
 		done
-		# Another shell may have been faster; its folder is as good.
+		# Another shell may have been faster; its folder is the same.
 		mv -T "$tmp" "$fit" 2>/dev/null || rm -rf "$tmp"
 	fi
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Writes a backbone of timm as a TorchScript archive that mvag-torch reads or runs.
+"""Exports a timm backbone as a TorchScript archive that mvag-torch reads or runs.
 
     python3 third_party/export_backbone.py --timm vit_base_patch14_reg4_dinov2 -o backbones/vitb.pt
 
-The archive holds timm's parameters under timm's names (with "model." in front),
-which is what backbone.mode native reads, and a forward that maps pictures to the
-tokens of the layers, which is what backbone.mode module runs. In extra/mvag.json it
-says what it is: architecture, statistics of the input, size, patch, tokens, layers,
-versions, licence, SHA-256 of the weights (docs/format/weights.md). It needs torch
-and timm (export_requirements.txt); timm fetches the official weights.
+The archive has timm's parameters with timm's names (prefixed "model."), for
+backbone.mode native, and a forward that maps images to the tokens of the layers, for
+backbone.mode module. extra/mvag.json describes it: architecture, input statistics,
+size, patch, tokens, layers, versions, licence, SHA-256 of the weights
+(docs/format/weights.md). Needs torch and timm (export_requirements.txt); timm downloads
+the official weights.
 """
 
 import argparse
@@ -34,7 +34,7 @@ except ImportError as err:
 
 
 class Tokens(torch.nn.Module):
-    """Maps pictures [B, 3, H, W] to the outputs [B, N, C] of layers of a model: blocks
+    """Maps images [B, 3, H, W] to the outputs [B, N, C] of layers of a model: blocks
     by number, or modules by name."""
 
     def __init__(self, model, layers):
@@ -67,7 +67,7 @@ class Tokens(torch.nn.Module):
         if isinstance(y, (list, tuple)):
             y, prefix = y
         if y.ndim == 4:
-            if y.shape[1] == y.shape[2] != y.shape[3]:  # [B, H, W, C]: pictures are square
+            if y.shape[1] == y.shape[2] != y.shape[3]:  # [B, H, W, C]: images are square
                 y = y.permute(0, 3, 1, 2)
             self.grid = int(y.shape[2])
             y = y.flatten(2).transpose(1, 2)
@@ -77,7 +77,7 @@ class Tokens(torch.nn.Module):
 
 
 def build(name, random, size):
-    """The model without a head, in evaluation mode, and the side of its pictures."""
+    """Returns the model without a head, in evaluation mode, and its image size."""
     model = None
     for options in ({"dynamic_img_size": True}, {"img_size": size} if size else {}, {}):
         try:
@@ -85,7 +85,7 @@ def build(name, random, size):
             break
         except TypeError as err:  # the model has no such option
             last = err
-        except Exception as err:  # whatever timm's fetching raises
+        except Exception as err:  # whatever timm's download raises
             fail(f"{name}: {err}")
     if model is None:
         fail(f"{name}: {last}")
@@ -95,7 +95,7 @@ def build(name, random, size):
 
 
 def default_layers(model):
-    """The blocks that are reconstructed: 2 to 9 of 12, the same part of other depths."""
+    """Returns the blocks that are reconstructed: 2 to 9 of 12, in proportion for other depths."""
     depth = len(model.blocks) if hasattr(model, "blocks") else len(getattr(model, "feature_info", ()))
     if depth in (24, 40):
         chosen = range(4, 19, 2) if depth == 24 else range(8, 30, 3)
@@ -107,7 +107,7 @@ def default_layers(model):
 
 
 def candidates(model, size):
-    """Says which numbered modules give outputs of one shape."""
+    """Lists numbered modules with outputs of one shape."""
     groups = {}
 
     def note(name):
@@ -178,9 +178,9 @@ def check(path, meta, want, tokens, size):
     if digest(have) != meta["sha256"]:
         fail(f"{path}: have another SHA-256 of the weights after reloading")
     worst = 0.0
-    pictures = torch.randn(3, 3, size, size)  # another batch than that of the trace
+    images = torch.randn(3, 3, size, size)  # another batch than that of the trace
     with torch.no_grad():
-        for x, y in zip(archive.float()(pictures), tokens.float()(pictures), strict=True):
+        for x, y in zip(archive.float()(images), tokens.float()(images), strict=True):
             worst = max(worst, ((x - y).abs().max() / y.abs().max()).item())
     if not worst < 1e-4:
         fail(f"{path}: computes otherwise after reloading, by {worst:.1e} of the largest value")
@@ -219,14 +219,14 @@ def export(model, layers, name, size, path, half=False, random=False):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--timm", required=True, metavar="NAME", help="of a model, as timm.list_models() has it")
-    parser.add_argument("--layers", help="blocks by number, as 2,3,4, or modules by name, as stages.2.0,stages.2.1; "
-                        "2 to 9 of 12 blocks by default, the same part of other depths")
-    parser.add_argument("--size", type=int, help="side of the pictures, which backbone.mode module fixes: data.crop; "
-                        "392, or the next multiple of the patch below, by default")
+    parser.add_argument("--timm", required=True, metavar="NAME", help="of a model in timm.list_models()")
+    parser.add_argument("--layers", help="blocks by number, such as 2,3,4, or modules by name, such as stages.2.0,stages.2.1; "
+                        "2 to 9 of 12 blocks by default, in proportion for other depths")
+    parser.add_argument("--size", type=int, help="image size, which backbone.mode module fixes: data.crop; "
+                        "392, or the next smaller multiple of the patch size, by default")
     parser.add_argument("-o", required=True, metavar="FILE", dest="out", help="the archive to write")
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
-    parser.add_argument("--random", action="store_true", help="random weights, for tests: fetch nothing")
+    parser.add_argument("--random", action="store_true", help="random weights, for tests: download nothing")
     args = parser.parse_args()
     try:
         model, size = build(args.timm, args.random, args.size)

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
 # libtorch.sh [--cuda] [--print]
 #
-# Makes sure that LibTorch 2.11.0 is there: in $MVAG_CACHE (default: the user's
-# cache folder), where it is unpacked from hash-checked wheels, or, if
-# MVAG_LIBTORCH is set, in that folder (for instance the site-packages/torch of
-# a Python environment), of which only the version is checked.
+# Makes sure that LibTorch 2.11.0 is present: in $MVAG_CACHE (default: the user's
+# cache folder), unpacked from wheels with verified hashes, or, if MVAG_LIBTORCH
+# is set, in that folder (such as site-packages/torch of a Python environment),
+# where only the version is checked.
 #
-#   --cuda   the CUDA libraries too (about 2 GB to fetch; one binary serves
-#            both kinds of machine)
-#   --print  fetch nothing; print the folder that holds lib and include
+#   --cuda   the CUDA libraries, too (about 2 GB to download; the same binary
+#            works with and without)
+#   --print  download nothing; print the folder with lib and include
 #
-# It may be interrupted and run again, and two may run at once: LibTorch
-# appears under its final name only when it is complete.
+# It can be interrupted and run again, and two may run at once: LibTorch gets its
+# final name only when it is complete.
 set -euo pipefail
 
 version=2.11.0
-# Without this library libtorch_cuda.so does not load; so it is put in place
-# last, and its presence means that the CUDA libraries are complete.
+# libtorch_cuda.so cannot be loaded without this library. It is moved in place last,
+# so its presence means that the CUDA libraries are complete.
 cuda_last=nvidia/cu13/lib/libcublas.so.13
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -38,19 +38,19 @@ version_in() {
 	fi
 }
 
-# complete says whether folder $1 holds all that is asked for.
+# complete says whether folder $1 has all that is requested.
 complete() {
 	[ "$(version_in "$1")" = "$version" ] && { [ "$cuda" = no ] || [ -e "$1/../$cuda_last" ]; }
 }
 
-# need_space wants $1 MB free for the cache.
+# need_space fails unless $1 MB are free for the cache.
 need_space() {
 	local free
 	free=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
 	[ "$free" -ge "$1" ] || fail "have $free MB free in $cache, want $1 MB"
 }
 
-# reason makes one line of pip's complaint $1.
+# reason makes one line of pip's error $1.
 reason() {
 	local last=${1##*$'\n'}
 	case $1 in
@@ -64,13 +64,13 @@ reason() {
 	esac
 }
 
-# unpack fetches the wheels that file $1 lists, which need $2 MB in all, and
-# unpacks what is used of them into $part/tree. Whole wheels survive an
-# interruption; pip checks them again.
+# unpack downloads the wheels in file $1, which need $2 MB in all, and unpacks what
+# is used of them into $part/tree. Complete wheels survive an interruption; pip
+# verifies them again.
 unpack() {
 	local platforms=(--platform manylinux2014_x86_64) quiet=() wheels minor log
 	wheels=$part/$(basename "$1" .txt)
-	# pip takes platform tags literally: each wheel carries another one.
+	# pip takes platform tags literally, and each wheel has another one.
 	for minor in {5..28}; do
 		platforms+=(--platform "manylinux_2_${minor}_x86_64")
 	done
@@ -95,7 +95,7 @@ unpack() {
 		    except (OSError, zipfile.BadZipFile) as err:
 		        sys.exit(f"libtorch: unpack {name}: {err}")
 	END
-	sync -f "$part/tree" # so that a power failure leaves no hollow file either
+	sync -f "$part/tree" # so that a power failure leaves no empty files
 }
 
 fetch() {

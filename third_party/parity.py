@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Writes what a model of timm computes, for a test of the encoder (model/python_test.go).
+"""Computes the outputs of a timm model, for a test of the encoder (model/python_test.go).
 
     python3 third_party/parity.py NAME OUT SIZE...
 
-OUT/weights.safetensors has random weights under timm's names, and OUT/trace.safetensors, for each
-SIZE, ROWSxCOLUMNS in pixels, the picture "SIZE" and the tokens "SIZE.9" behind block 9,
-computed in float64. Of a model without blocks of one shape name modules after a
-colon: NAME:stages.2.0,stages.2.1 leaves OUT/module.pt of export_backbone.py instead, and
-its outputs "SIZE.0", "SIZE.1" and so on, for one SIZE.
+OUT/weights.safetensors has random weights with timm's names. OUT/trace.safetensors has
+for each SIZE, ROWSxCOLUMNS in pixels, the image "SIZE" and the tokens "SIZE.9" after
+block 9, computed in float64. For a model without blocks of one shape, name modules
+after a colon: NAME:stages.2.0,stages.2.1 writes OUT/module.pt with export_backbone.py
+instead, and its outputs "SIZE.0", "SIZE.1" and so on, for one SIZE.
 """
 
 import sys
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 
 def spread(model):
-    """Weights of a size at which every part shows."""
+    """Weights of a magnitude at which every part matters."""
     torch.manual_seed(3)
     for name, parameter in model.named_parameters():
         centre = 1.0 if ("norm" in name and name.endswith("weight")) or "gamma" in name else 0.0
@@ -45,10 +45,10 @@ def main():
     model.double()
     for size in sizes:
         rows, columns = map(int, size.split("x"))
-        picture = torch.randn(1, 3, rows, columns)
-        trace[size] = picture
+        image = torch.randn(1, 3, rows, columns)
+        trace[size] = image
         with torch.no_grad():
-            outputs = wrapped(picture.double()) if layers else tokens(model, picture.double(), [9])
+            outputs = wrapped(image.double()) if layers else tokens(model, image.double(), [9])
         for i, y in enumerate(outputs):
             trace[f"{size}.{i if layers else 9}"] = y.float().contiguous()
     save_file(trace, out / "trace.safetensors")

