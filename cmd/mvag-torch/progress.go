@@ -11,10 +11,10 @@ import (
 	"mvag-torch/dataset"
 )
 
-// terminal reports whether a person watches stderr.
+// terminal reports whether stderr is a terminal.
 func terminal() bool { return term.IsTerminal(int(os.Stderr.Fd())) }
 
-// newBar returns a progress bar on stderr, or nil where that is no terminal.
+// newBar returns a progress bar on stderr, or nil if that is no terminal.
 func newBar(total, done int, unit string) *progressbar.ProgressBar {
 	if !terminal() {
 		return nil
@@ -30,7 +30,7 @@ func newBar(total, done int, unit string) *progressbar.ProgressBar {
 		progressbar.OptionOnCompletion(func() { os.Stderr.WriteString("\n") }),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: "", BarEnd: ""}),
 	)
-	_ = bar.Set(done) // drawing errors are no reason to stop a run
+	_ = bar.Set(done) // an error of drawing must not stop a run
 	return bar
 }
 
@@ -44,7 +44,7 @@ func newImageBar(objects []dataset.Object, title string) func(done int) {
 			}
 		}
 	}
-	if bar := newBar(total, 0, "images"); bar != nil && total > 0 {
+	if bar := newBar(total, 0, "images"); bar != nil {
 		bar.Describe(title)
 		return func(done int) { _ = bar.Set(done) }
 	}
