@@ -36,10 +36,14 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 	err := tensor.Run(func(*tensor.Scope) error {
 		e.scope = tensor.NewScope()
 		m, err := model.Open(e.scope, e.cfg, u.file)
-		if err == nil {
-			e.predictor = model.NewPredictor(e.scope, m.Model, e.cfg, u.uncaptured)
+		if err != nil {
+			return err
 		}
-		return err
+		u.log("kernels: " + m.Kernels.String())
+		e.predictor = model.NewPredictor(e.scope, m.Model, e.cfg, func(why error) {
+			u.log(fmt.Sprintf("cuda_graph: predictions cannot be captured (%v); going on without", why))
+		})
+		return nil
 	})
 	if err != nil {
 		_ = e.close() // the first error tells more
@@ -160,23 +164,23 @@ func (e *engine) run(items []*item) error {
 			batch.Present = append(batch.Present, v.present)
 		}
 	}
-	if !slices.Contains(batch.Present, true) {
-		return nil
-	}
 	began := time.Now()
 	prediction, err := e.predict(batch)
 	if err != nil {
 		return err
 	}
+	took := time.Since(began) / time.Duration(len(items))
+	var wg sync.WaitGroup
 	for i, it := range items {
-		it.took = time.Since(began) / time.Duration(len(items))
+		it.took = took
 		for j := range it.views {
-			if row := i*batch.Views + j; it.views[j].present {
-				it.views[j].scores = prediction.Maps[row]
-				it.views[j].score = prediction.Score(row)
+			v, row := &it.views[j], i*batch.Views+j
+			if v.present {
+				wg.Go(func() { v.scores, v.score = prediction.Maps[row], prediction.Score(row) })
 			}
 		}
 	}
+	wg.Wait()
 	return nil
 }
 

@@ -26,8 +26,9 @@ type Options struct {
 	Set []string
 	// Uncalibrated accepts a checkpoint without a calibration, to make one.
 	Uncalibrated bool
-	// Uncaptured is told, at most once, why predictions are not captured as cuda_graph wants; nil where nobody cares.
-	Uncaptured func(why error)
+	// Log gets a line that says what computes the model, and one if predictions cannot be captured for cuda_graph. It may
+	// be nil.
+	Log func(line string)
 }
 
 // Setup is what a checkpoint says before its model is loaded.
@@ -37,7 +38,7 @@ type Setup struct {
 	Trained     checkpoint.Info          // as the checkpoint has it
 	Calibration *calibration.Calibration // nil where there is none
 	file        *checkpoint.File
-	uncaptured  func(why error)
+	log         func(line string)
 }
 
 // Read reads a checkpoint without its model. The caller closes the Setup.
@@ -46,9 +47,9 @@ func Read(path string, opt Options) (*Setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Setup{Path: path, file: f, uncaptured: opt.Uncaptured}
-	if u.uncaptured == nil {
-		u.uncaptured = func(error) {}
+	u := &Setup{Path: path, file: f, log: opt.Log}
+	if u.log == nil {
+		u.log = func(string) {}
 	}
 	if err := u.read(opt); err != nil {
 		f.Close()
@@ -150,6 +151,8 @@ func (i *Inspector) Object(ctx context.Context, object dataset.Object) (*Result,
 	select {
 	case <-it.done:
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // it may have been left out of its batch
 		return nil, context.Cause(ctx)
 	}
 	if it.err != nil {

@@ -42,7 +42,7 @@ func calibrateCommand() *cli.Command {
 }
 
 func runCalibrate(c *cli.Context) error {
-	setup, err := readSetup(c, inspect.Options{Uncalibrated: true, Uncaptured: uncaptured})
+	setup, err := readSetup(c, inspect.Options{Uncalibrated: true, Log: logLine})
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 			"mvag-torch calibrate -m %s takes other good images\n", len(held), path)
 		return nil
 	}
-	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Uncaptured: uncaptured})
+	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Log: logLine})
 	if err != nil {
 		return err
 	}

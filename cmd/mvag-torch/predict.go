@@ -35,7 +35,7 @@ func runPredict(c *cli.Context) error {
 	if c.Bool("maps") && folder == "" {
 		return usageError{fmt.Errorf("%s: have --maps without -o, want a folder for them", c.Command.HelpName)}
 	}
-	setup, err := readSetup(c, inspect.Options{Uncaptured: uncaptured})
+	setup, err := readSetup(c, inspect.Options{Log: logLine})
 	if err != nil {
 		return err
 	}
@@ -142,9 +142,4 @@ func (l *lines) close(err error) error {
 		err = closed
 	}
 	return err
-}
-
-// uncaptured warns that cuda_graph has no effect.
-func uncaptured(why error) {
-	fmt.Fprintf(os.Stderr, "cuda_graph: the work cannot be captured (%v); going on without\n", why)
 }

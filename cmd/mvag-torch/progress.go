@@ -14,6 +14,14 @@ import (
 // terminal reports whether stderr is a terminal.
 func terminal() bool { return term.IsTerminal(int(os.Stderr.Fd())) }
 
+// logLine prints a line on stderr.
+func logLine(line string) { fmt.Fprintln(os.Stderr, line) }
+
+// uncaptured warns that cuda_graph has no effect.
+func uncaptured(why error) {
+	fmt.Fprintf(os.Stderr, "cuda_graph: the work cannot be captured (%v); going on without\n", why)
+}
+
 // newBar returns a progress bar on stderr, or nil if that is no terminal.
 func newBar(total, done int, unit string) *progressbar.ProgressBar {
 	if !terminal() {
