@@ -99,6 +99,9 @@ func smoke(out *doctor.Smoke, cfg configs.Config) error {
 		out.Trainable = uint64(m.Params.Count())
 		if m.Device != tensor.CPU {
 			out.Kernels = m.Kernels.String()
+			if !m.Kernels.Optimizer { // it serves every shape
+				out.Warning = "none of the kernels can be used"
+			}
 		}
 		if out.Still, _, err = use(m.Device, true); err != nil {
 			return err
