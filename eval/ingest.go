@@ -115,11 +115,11 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 	defer maps.close()
 	before := r.done
 	err = r.pass(s, objects, func(p predicted) error {
-		place := order[p.index]
+		index := order[p.index]
 		views, err := r.views(p)
 		if err == nil && len(views) > 0 { // else all were left out
 			var object float64
-			if object, err = gathered.Add(place, p.object.ID, scores(views)); err == nil {
+			if object, err = gathered.Add(index, p.object.ID, scores(views)); err == nil {
 				r.draw(p, views, object)
 			}
 		}
@@ -129,7 +129,7 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 		if p.index < defective && marked.Add(-1) == 0 {
 			gathered.Seal() // good objects follow, whose maps need not be kept
 		}
-		return maps.write(place, views)
+		return maps.write(index, views)
 	}, func(n int) {
 		r.done = before + images(objects[:n]...)
 		r.sink.Lock()

@@ -41,16 +41,16 @@ func createMaps(folder, class string, objects []dataset.Object, size int) (*mapF
 	return f, nil
 }
 
-// write puts the maps of an object where they belong; place is its index in the list that the files were created for.
-func (f *mapFile) write(place int, views []view) error {
+// write writes the maps of an object; index is its position in the list of createMaps.
+func (f *mapFile) write(index int, views []view) error {
 	if f == nil {
 		return nil
 	}
-	if want := f.first[place+1] - f.first[place]; len(views) != want {
+	if want := f.first[index+1] - f.first[index]; len(views) != want {
 		return fmt.Errorf("saved maps: have %d images of an object, want its %d: data.on_error has left some out", len(views), want)
 	}
 	for i, v := range views {
-		row := f.first[place] + i
+		row := f.first[index] + i
 		if err := f.maps.WriteFloats(row, v.Scores); err != nil {
 			return err
 		}

@@ -139,7 +139,7 @@ func evaluateInto(t *testing.T, cfg configs.Config, set *dataset.Set, sha, parti
 }
 
 // TestResume changes something between an evaluation that was interrupted in its second class and the next: the first
-// class is taken over only if nothing that decides its numbers differs.
+// class is taken over only if nothing that decides its metrics differs.
 func TestResume(t *testing.T) {
 	rewrite := func(t *testing.T, path string, change func()) {
 		t.Helper()

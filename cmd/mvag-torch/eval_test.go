@@ -121,7 +121,7 @@ func TestScaleOf(t *testing.T) {
 	}
 }
 
-// exhibited lists the objects of a gallery and the number of their pictures.
+// exhibited lists the objects of a gallery and the number of their views.
 func exhibited(t *testing.T, folder string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(folder, "gallery.jsonl"))
@@ -161,7 +161,7 @@ func stderr(t *testing.T, args ...string) (out, text string) {
 	return out, string(written)
 }
 
-// evalSavesMaps scores the saved maps again: as given, the scores of pictures and so their metrics are those of the
+// evalSavesMaps scores the saved maps again: with the scores in the table, the scores of images and so their metrics are those of the
 // evaluation; pixels were rounded to half precision.
 func evalSavesMaps(t *testing.T, dir, model, want string) {
 	maps := filepath.Join(dir, "maps")

@@ -84,5 +84,5 @@ func BenchmarkPixels(b *testing.B) {
 		add(b, p, false)
 		p.Summarize(AUPROLimit)
 	})
-	b.Logf("%d images, %.2f %% anomalous pixels, %d processors", images, 100*share, runtime.GOMAXPROCS(0))
+	b.Logf("%d images, %.2f %% anomalous pixels, %d CPUs", images, 100*share, runtime.GOMAXPROCS(0))
 }

@@ -45,7 +45,7 @@ func blobs(r *rand.Rand, images, side, levels int) []Image {
 	return out
 }
 
-// TestCurveKeepsTheAreas compares the areas under thinned curves with the exact numbers. With few levels the curve is a
+// TestCurveKeepsTheAreas compares the areas under thinned curves with the exact values. With few levels the curve is a
 // few long lines, which are exact.
 func TestCurveKeepsTheAreas(t *testing.T) {
 	for levels, within := range map[int]float64{0: 0.5 / CurveResolution, 7: 1e-12} {

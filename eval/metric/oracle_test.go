@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// results are all numbers of a set of images, of the code or of the oracle.
+// results are all metrics of a set of images, by the code or by the oracle.
 type results struct {
 	PixelRanking
 	aupro200 float64

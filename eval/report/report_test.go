@@ -209,7 +209,7 @@ func TestWriteAndRead(t *testing.T) {
 
 func equal(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
 
-// only fails if dir holds anything else than name.
+// only fails if dir has another file than name.
 func only(t *testing.T, dir, name string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -282,7 +282,7 @@ func TestReadErrors(t *testing.T) {
 	}
 }
 
-// TestReadOtherVersions reads results that lack a metric of this version, have one of another, and count pictures.
+// TestReadOtherVersions reads results without a metric of this version, with one of another, and with counts of pictures.
 func TestReadOtherVersions(t *testing.T) {
 	text := strings.NewReplacer(`"AUPRO": 0.5,`, `"PRO@0.05": 0.4,`, `"images"`, `"pictures"`, `"mean"`, `"means"`).Replace(render(t, detailed(), "json"))
 	path := filepath.Join(t.TempDir(), "results.json")

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkClass computes all results of one class from maps in memory, five images an object, on all processors; then
+// BenchmarkClass computes all results of one class from maps in memory, five images an object, on all CPUs; then
 // again with the good objects twice and four times, to show that memory does not grow with them. The maps are those
 // that third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS; `make bench-metrics` does both. MB is the
-// largest memory of the process beyond them, cpu-s the seconds of all processors, which other programs disturb less;
+// largest memory of the process beyond them, cpu-s the CPU seconds, which other programs disturb less;
 // the ratios compare with what that script measured (bench.json).
 func BenchmarkClass(b *testing.B) {
 	folder := os.Getenv("MVAG_BENCH_MAPS")
@@ -51,7 +51,7 @@ func BenchmarkClass(b *testing.B) {
 	}
 }
 
-// benchmark returns the seconds and the processor seconds of an evaluation.
+// benchmark returns the seconds and the CPU seconds of an evaluation.
 func benchmark(b *testing.B, objects [][]View, pixels int) (seconds, used float64) {
 	runtime.GC()
 	debug.FreeOSMemory()
@@ -67,7 +67,7 @@ func benchmark(b *testing.B, objects [][]View, pixels int) (seconds, used float6
 	b.ReportMetric(seconds*1e9/float64(pixels), "ns/pixel")
 	b.ReportMetric(used, "cpu-s/op")
 	b.ReportMetric(float64(resident(b, "VmHWM")-before)/1e6, "MB")
-	b.Logf("%d images, %d pixels, %d defective; %d processors; %v", r.Class.Images, pixels, r.Class.Details.Counts["defective_pixels"], runtime.GOMAXPROCS(0), r.Class.Values)
+	b.Logf("%d images, %d pixels, %d defective; %d CPUs; %v", r.Class.Images, pixels, r.Class.Details.Counts["defective_pixels"], runtime.GOMAXPROCS(0), r.Class.Values)
 	return seconds, used
 }
 
@@ -169,7 +169,7 @@ func marked(views []View) bool {
 	return false
 }
 
-// cpu is the time of all processors so far in seconds.
+// cpu is the CPU time so far in seconds.
 func cpu(b *testing.B) float64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

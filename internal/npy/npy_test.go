@@ -121,7 +121,7 @@ func TestBadFiles(t *testing.T) {
 	}
 	for _, c := range []struct{ name, data, want string }{
 		{"empty", "", "have no .npy file"},
-		{"picture", "\x89PNG\r\n\x1a\n0000000", "have no .npy file"},
+		{"image", "\x89PNG\r\n\x1a\n0000000", "have no .npy file"},
 		{"version", magic + "\x04\x00\x00\x00\x00\x00\x00", "version: have 4"},
 		{"long header", magic + "\x02\x00\xff\xff\xff\x7f", "header: have 2147483647 bytes"},
 		{"no dictionary", file("nothing"), `header: have "nothing"`},

@@ -142,8 +142,8 @@ func edit(t testing.TB, folder, file, old, with string) {
 	put(t, path, strings.Replace(string(text), old, with, 1))
 }
 
-// TestUndefinedNumbers has a class without defects, infinite scores and a score that is not a number.
-func TestUndefinedNumbers(t *testing.T) {
+// TestUndefinedValues has a class without defects, infinite scores and a score that is not a number.
+func TestUndefinedValues(t *testing.T) {
 	folder := sampleRun(t, 2, "gear", "nut")
 	edit(t, folder, "objects.jsonl", `"max":0.`, `"max":null,"was":0.`)
 	edit(t, folder, "scores.jsonl", `"score":0.`, `"score":"Infinity","was":0.`)
