@@ -13,7 +13,7 @@ import (
 // decides; every list of settings that a command compares is derived from it.
 type Kind string
 
-// The kinds. A setting that decides nothing changes places, speed or logging, and results by no more than rounding.
+// The kinds. A setting that decides nothing changes folders, speed or logging, and results by rounding at most.
 const (
 	Layout     Kind = "layout"     // which images belong to which object, camera, class and split
 	Features   Kind = "features"   // what the frozen encoder gives for an image

@@ -92,7 +92,7 @@ func TestQuickstart(t *testing.T) {
 }
 
 // The sets of one view differ from the default in the data, and as Dinomaly
-// trains on them: 10,000 iterations of 16 pictures.
+// trains on them: 10,000 iterations of 16 images.
 func TestOneView(t *testing.T) {
 	for name, data := range map[string]func(*Data){
 		"mvtec": func(d *Data) { d.Format, d.Root = "mvtec", "data/mvtec" },

@@ -15,14 +15,14 @@ import (
 	"mvag-torch/internal/libtorch"
 )
 
-// place is a folder with the launcher and a core: a copy of the shell, which
+// bin is a folder with the launcher and a core: a copy of the shell, which
 // is linked dynamically as the core is.
-type place struct{ dir, launcher, core string }
+type bin struct{ dir, launcher, core string }
 
-func newPlace(t *testing.T) place {
+func newBin(t *testing.T) bin {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "bin")
-	p := place{dir, filepath.Join(dir, "mvag-torch"), filepath.Join(dir, "mvag-torch-core")}
+	p := bin{dir, filepath.Join(dir, "mvag-torch"), filepath.Join(dir, "mvag-torch-core")}
 	build := exec.Command("go", "build", "-o", p.launcher, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -60,7 +60,7 @@ func write(t *testing.T, name, text string) {
 }
 
 // start runs the launcher with LibTorch in dir.
-func (p place) start(t *testing.T, dir, stdin string, args ...string) (stdout, stderr string, code int) {
+func (p bin) start(t *testing.T, dir, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	cmd := exec.Command(p.launcher, args...)
 	cmd.Env = append(os.Environ(), "MVAG_LIBTORCH="+dir, "LD_LIBRARY_PATH=/other")
@@ -79,7 +79,7 @@ func (p place) start(t *testing.T, dir, stdin string, args ...string) (stdout, s
 }
 
 func TestBecomesTheCore(t *testing.T) {
-	p, dir := newPlace(t), install(t, libtorch.Version+"+cu130")
+	p, dir := newBin(t), install(t, libtorch.Version+"+cu130")
 	for name, test := range map[string]struct {
 		script, stdin, want string
 		code                int
@@ -100,7 +100,7 @@ func TestBecomesTheCore(t *testing.T) {
 }
 
 func TestKeepsTheProcess(t *testing.T) {
-	p, dir := newPlace(t), install(t, libtorch.Version)
+	p, dir := newBin(t), install(t, libtorch.Version)
 	cmd := exec.Command(p.launcher, "-c", "trap 'echo interrupted; exit 3' INT; echo $$; while :; do sleep 0.05; done")
 	cmd.Env = append(os.Environ(), "MVAG_LIBTORCH="+dir)
 	out, err := cmd.StdoutPipe()
@@ -138,21 +138,21 @@ func TestFaultsOfTheInstallation(t *testing.T) {
 	write(t, filepath.Join(damaged, "lib", "libc.so.6"), "\x7fELF")
 	for name, test := range map[string]struct {
 		dir   string
-		spoil func(place) error
+		spoil func(bin) error
 		want  []string
 	}{
-		"no LibTorch":      {filepath.Join(good, "none"), nil, []string{"libtorch: have none", "want " + libtorch.Version, "libtorch.sh"}},
-		"another version":  {install(t, "2.6.0+cpu"), nil, []string{"have 2.6.0", "want " + libtorch.Version}},
-		"library removed":  {missing, nil, []string{missing, "without libtorch_cpu.so"}},
-		"no core":          {good, func(p place) error { return os.Remove(p.core) }, []string{"mvag-torch-core", "make"}},
-		"damaged core":     {good, func(p place) error { return os.Truncate(p.core, 100) }, []string{"mvag-torch-core"}},
-		"forbidden core":   {good, func(p place) error { return os.Chmod(p.core, 0o644) }, []string{"mvag-torch-core", "permission"}},
-		"core of no ELF":   {good, func(p place) error { return os.WriteFile(p.core, []byte("x"), 0o755) }, []string{"mvag-torch-core"}},
-		"damaged library":  {damaged, nil, []string{"libc.so.6", damaged}},
-		"unreadable place": {filepath.Join(good, "version.py"), nil, []string{"version.py"}},
+		"no LibTorch":     {filepath.Join(good, "none"), nil, []string{"libtorch: have none", "want " + libtorch.Version, "libtorch.sh"}},
+		"another version": {install(t, "2.6.0+cpu"), nil, []string{"have 2.6.0", "want " + libtorch.Version}},
+		"library removed": {missing, nil, []string{missing, "without libtorch_cpu.so"}},
+		"no core":         {good, func(p bin) error { return os.Remove(p.core) }, []string{"mvag-torch-core", "make"}},
+		"damaged core":    {good, func(p bin) error { return os.Truncate(p.core, 100) }, []string{"mvag-torch-core"}},
+		"forbidden core":  {good, func(p bin) error { return os.Chmod(p.core, 0o644) }, []string{"mvag-torch-core", "permission"}},
+		"core of no ELF":  {good, func(p bin) error { return os.WriteFile(p.core, []byte("x"), 0o755) }, []string{"mvag-torch-core"}},
+		"damaged library": {damaged, nil, []string{"libc.so.6", damaged}},
+		"unreadable path": {filepath.Join(good, "version.py"), nil, []string{"version.py"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlace(t)
+			p := newBin(t)
 			if test.spoil != nil {
 				if err := test.spoil(p); err != nil {
 					t.Fatal(err)
@@ -172,7 +172,7 @@ func TestFaultsOfTheInstallation(t *testing.T) {
 }
 
 func TestDoctorWithoutLibTorch(t *testing.T) {
-	p := newPlace(t)
+	p := newBin(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "c.yaml")
 	write(t, config, "output: "+dir+"\nbackbone: {weights: "+dir+"/none.pt}\ndata: {root: "+dir+"/nodata}\n")

@@ -104,7 +104,7 @@ func cudaCheck(d driver, p *Probe, device string) Check {
 }
 
 // diskCheck looks at the folder that will hold the run folders. A checkpoint is
-// written beside the one it replaces, so there must be room for two.
+// written before the one it replaces is removed, so there must be room for two.
 func diskCheck(cfg configs.Config, e *Estimate) Check {
 	c := Check{Name: "disk", Status: OK}
 	dir, err := filepath.Abs(cfg.Output)

@@ -49,9 +49,9 @@ func TestFind(t *testing.T) {
 	bare := t.TempDir()
 	none := filepath.Join(bare, "none")
 	for name, test := range map[string]struct {
-		places []string
-		want   string   // folder
-		errs   []string // in the error
+		folders []string
+		want    string   // folder
+		errs    []string // in the error
 	}{
 		"good":                  {[]string{good}, good, nil},
 		"first that fits":       {[]string{none, old, good}, good, nil},
@@ -64,7 +64,7 @@ func TestFind(t *testing.T) {
 		"first fault counts":    {[]string{old, halved}, "", []string{"have 2.6.0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			have, err := Find(test.places)
+			have, err := Find(test.folders)
 			if have != test.want || (err == nil) != (test.errs == nil) {
 				t.Fatalf("have %q, error %v; want %q", have, err, test.want)
 			}
@@ -78,18 +78,18 @@ func TestFind(t *testing.T) {
 }
 
 func TestFolders(t *testing.T) {
-	const beside, own = "/opt/m/libtorch/torch", "mvag-torch/libtorch-" + Version + "/torch"
+	const release, own = "/opt/m/libtorch/torch", "mvag-torch/libtorch-" + Version + "/torch"
 	for name, test := range map[string]struct {
 		env   map[string]string
 		built string
 		want  []string
 	}{
 		"set":            {map[string]string{"MVAG_LIBTORCH": "x", "HOME": "/h"}, "/b", []string{"x"}},
-		"home":           {map[string]string{"HOME": "/h"}, "/b", []string{beside, "/b", "/h/.cache/" + own}},
-		"XDG":            {map[string]string{"HOME": "/h", "XDG_CACHE_HOME": "/x"}, "", []string{beside, "/x/" + own}},
-		"cache":          {map[string]string{"HOME": "/h", "MVAG_CACHE": "/c"}, "", []string{beside, "/c/libtorch-" + Version + "/torch"}},
-		"built in cache": {map[string]string{"HOME": "/h"}, "/h/.cache/" + own, []string{beside, "/h/.cache/" + own}},
-		"no home":        {nil, "", []string{beside}},
+		"home":           {map[string]string{"HOME": "/h"}, "/b", []string{release, "/b", "/h/.cache/" + own}},
+		"XDG":            {map[string]string{"HOME": "/h", "XDG_CACHE_HOME": "/x"}, "", []string{release, "/x/" + own}},
+		"cache":          {map[string]string{"HOME": "/h", "MVAG_CACHE": "/c"}, "", []string{release, "/c/libtorch-" + Version + "/torch"}},
+		"built in cache": {map[string]string{"HOME": "/h"}, "/h/.cache/" + own, []string{release, "/h/.cache/" + own}},
+		"no home":        {nil, "", []string{release}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			have := Folders("/opt/m/bin/mvag-torch", test.built, func(key string) string { return test.env[key] })

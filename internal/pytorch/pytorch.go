@@ -1,9 +1,9 @@
-// Package pytorch reads the tensors of what torch.save writes since PyTorch 1.6:
-// a zip archive, not compressed, of a pickle (data.pkl) that says which tensors
-// there are and of an entry of raw elements (data/KEY) for each storage. The
-// pickle is run by a machine that knows tensors in dicts and nothing else;
-// whatever else a file asks for is refused and not done. Memory is bounded by a
-// small multiple of the file's size.
+// Package pytorch reads the tensors of a file that torch.save of PyTorch 1.6 or
+// newer has written: an uncompressed zip archive of a pickle (data.pkl), which
+// describes the tensors, and an entry of raw elements (data/KEY) for each storage.
+// The pickle is run by a machine that knows only tensors in dicts; anything else
+// in a file is refused and not executed. Memory is bounded by a small multiple of
+// the file size.
 package pytorch
 
 import (
@@ -17,18 +17,18 @@ import (
 	"mvag-torch/internal/safetensors"
 )
 
-// ErrTorchScript is what New returns for an archive that holds a program
-// beside its tensors, which torch.jit.save writes.
+// ErrTorchScript is the error of New for an archive of torch.jit.save, which has
+// code besides tensors.
 var ErrTorchScript = errors.New("have a TorchScript archive, want a state dict")
 
-// maxPickle is the largest data.pkl; that of a model of 1,000 tensors has some
+// maxPickle is the maximum size of data.pkl. A model of 1,000 tensors has about
 // 150 KB.
 const maxPickle = 64 << 20
 
-// chunk is how many bytes are read at a time where values are converted.
+// chunk is the number of bytes that are read and converted at a time.
 const chunk = 1 << 20
 
-// File is an open archive whose tensors are known.
+// File is an archive with its tensors.
 type File struct {
 	path    string
 	r       io.ReaderAt
@@ -39,8 +39,8 @@ type File struct {
 	tensors map[string]*tensor
 }
 
-// New reads which tensors the state dict in the size bytes of r holds: a dict of tensors by name, or a dict that holds
-// one such dict ("model", say) beside other values. Errors begin with path. Values are read from r on demand.
+// New reads the description of a state dict in the size bytes of r: a dict of tensors by name, or a dict with one such
+// dict (such as "model") among other values. Elements are read from r on demand. Errors begin with path.
 func New(path string, r io.ReaderAt, size int64) (*File, error) {
 	f := &File{path: path, r: r, size: size, entries: map[string]*zip.File{}, tensors: map[string]*tensor{}}
 	if err := f.read(); err != nil {
@@ -52,7 +52,7 @@ func New(path string, r io.ReaderAt, size int64) (*File, error) {
 // Names returns the names of all tensors, in the order of the file.
 func (f *File) Names() []string { return slices.Clone(f.names) }
 
-// Info returns element type and shape of a tensor.
+// Info returns the element type and shape of a tensor.
 func (f *File) Info(name string) (safetensors.DType, []int64, bool) {
 	t, ok := f.tensors[name]
 	if !ok {
@@ -104,7 +104,7 @@ func (f *File) read() error {
 	return f.collect(root)
 }
 
-// refuseOther names the formats that people take for this one.
+// refuseOther returns an error that names another format.
 func (f *File) refuseOther() error {
 	head := make([]byte, 2)
 	if _, err := f.r.ReadAt(head, 0); err != nil && err != io.EOF {
@@ -119,7 +119,7 @@ func (f *File) refuseOther() error {
 	return nil
 }
 
-// bytes returns the whole of a small entry.
+// bytes returns the content of a small entry.
 func (f *File) bytes(e *zip.File, most uint64) ([]byte, error) {
 	if e.UncompressedSize64 > most {
 		return nil, fmt.Errorf("have %d bytes, want at most %d", e.UncompressedSize64, most)
@@ -134,7 +134,7 @@ func (f *File) bytes(e *zip.File, most uint64) ([]byte, error) {
 
 func (f *File) open(e *zip.File) (io.ReadCloser, error) {
 	if e.Method != zip.Store {
-		return nil, fmt.Errorf("%.80q: have a compressed entry, want one as it is", e.Name)
+		return nil, fmt.Errorf("%.80q: have a compressed entry, want one that is not", e.Name)
 	}
 	if e.UncompressedSize64 > uint64(f.size) {
 		return nil, fmt.Errorf("%.80q: have %d bytes in a file of %d: it is cut short", e.Name, e.UncompressedSize64, f.size)
@@ -142,7 +142,8 @@ func (f *File) open(e *zip.File) (io.ReadCloser, error) {
 	return e.Open()
 }
 
-// collect lists the tensors of the state dict and checks that they are there.
+// collect lists the tensors of the state dict and checks that their elements are in
+// the archive.
 func (f *File) collect(root any) error {
 	state, err := stateDict(root)
 	if err != nil {
@@ -168,16 +169,18 @@ func (f *File) collect(root any) error {
 		if want := uint64(t.storage.numel * t.storage.dtype.Size()); e.UncompressedSize64 != want {
 			return fmt.Errorf("%.80q: have %d bytes of elements, want %d", name, e.UncompressedSize64, want)
 		}
-		// Views may overlap, but a small file must not become a huge model.
-		if total += t.numel * t.storage.dtype.Size(); total > 2*f.size {
-			return fmt.Errorf("%.80q: have tensors of more than twice the file's size (%d bytes), want views of what it holds", name, f.size)
+		// Views may overlap, but a small file must not become a large model.
+		n := t.numel * t.storage.dtype.Size()
+		if n > 2*f.size-total { // the sum may overflow
+			return fmt.Errorf("%.80q: have tensors of more than twice the file's size (%d bytes), want views of what it has", name, f.size)
 		}
+		total += n
 		f.names, f.tensors[name] = append(f.names, name), t
 	}
 	return nil
 }
 
-// stateDict finds the dict of tensors: the root, or the one within it.
+// stateDict finds the dict of tensors: the root, or the only one in it.
 func stateDict(root any) (*dict, error) {
 	d, ok := root.(*dict)
 	if !ok {
@@ -204,8 +207,8 @@ func (d *dict) hasTensors() bool {
 	return slices.ContainsFunc(d.values, func(v any) bool { return kind(v) == "tensor" })
 }
 
-// Float32 returns the elements of a tensor in row-major order: F32, F16 and
-// BF16 exactly, F64 rounded; other types are errors.
+// Float32 returns the elements of a tensor of type F32, F16, BF16 (exact) or F64
+// (rounded to nearest) in row-major order.
 func (f *File) Float32(name string) ([]float32, error) {
 	t, ok := f.tensors[name]
 	if !ok {
@@ -221,8 +224,8 @@ func (f *File) Float32(name string) ([]float32, error) {
 	return data, nil
 }
 
-// floats returns the elements that the tensor spans in its storage. It reads
-// the entry to its end, where zip compares checksums.
+// floats returns the elements that the tensor spans in its storage. It reads the
+// entry to its end, where package zip compares the checksum.
 func (f *File) floats(t *tensor) ([]float32, error) {
 	r, err := f.open(f.entries[f.prefix+"data/"+t.storage.key])
 	if err != nil {

@@ -54,7 +54,7 @@ func kind(mode os.FileMode) string {
 	return "special file"
 }
 
-// New is Open for the size bytes of r; errors begin with path. Close does nothing then.
+// New is Open for the size bytes of r. Errors begin with path. Close does nothing.
 func New(path string, r io.ReaderAt, size int64) (*File, error) {
 	var length [8]byte
 	if size < int64(len(length)) {
