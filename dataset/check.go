@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // CheckOptions configure Check.
@@ -196,26 +193,15 @@ func (c *check) read(ctx context.Context) error {
 	for i := range c.work {
 		total += c.work[i].object.present()
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(cpus(c.opt.Workers))
-	var mu sync.Mutex
-	for i := range c.work {
-		w := &c.work[i]
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			c.object(w)
-			mu.Lock()
-			defer mu.Unlock()
-			done += len(w.views)
-			if c.opt.Progress != nil {
-				c.opt.Progress(done, total)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
+	return parallel(ctx, c.opt.Workers, len(c.work), func(i int) (int, error) {
+		c.object(&c.work[i])
+		return len(c.work[i].views), nil
+	}, func(n int) {
+		done += n
+		if c.opt.Progress != nil {
+			c.opt.Progress(done, total)
+		}
+	})
 }
 
 // object reads the images and masks of one object.

@@ -92,21 +92,16 @@ func (r raster) oriented(o int) raster {
 
 // turn returns the position of pixel x, y of a w x h image after orientation o is applied.
 func turn(o, x, y, w, h int) (u, v int) {
+	if o >= transposed {
+		x, y, w, h = y, x, h, w
+	}
 	switch o {
-	case 2: // mirrored horizontally
+	case 2, 6: // mirror horizontally
 		return w - 1 - x, y
-	case 3: // rotate by 180 degrees
+	case 3, 7: // rotate by 180 degrees
 		return w - 1 - x, h - 1 - y
-	case 4: // mirrored vertically
+	case 4, 8: // mirror vertically
 		return x, h - 1 - y
-	case 5: // transpose
-		return y, x
-	case 6: // rotate clockwise
-		return h - 1 - y, x
-	case 7: // transpose about the other diagonal
-		return h - 1 - y, w - 1 - x
-	case 8: // rotate counter-clockwise
-		return y, w - 1 - x
 	}
 	return x, y
 }

@@ -244,7 +244,13 @@ func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
 	if p.opt.writer != nil {
 		w = p.opt.writer(f)
 	}
-	if err := p.fill(ctx, w, tasks); err != nil {
+	err = parallel(ctx, p.cfg.Workers, len(tasks), func(i int) (int, error) { return 1, p.task(w, &tasks[i]) }, func(done int) {
+		p.done += done
+		if p.opt.Progress != nil {
+			p.opt.Progress(p.done, p.total)
+		}
+	})
+	if err != nil {
 		return err
 	}
 	x := &shardIndex{Preprocessing: p.source.Fit.preprocessing()}
@@ -261,35 +267,29 @@ func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
 	return nil
 }
 
-// fill runs the tasks of a shard in parallel.
-func (p *preparer) fill(ctx context.Context, w io.WriterAt, tasks []prepareTask) error {
+// parallel calls do(0) to do(n-1) on the number of goroutines that data.workers says, until one fails or ctx ends.
+// advance is called with each result of do, never concurrently.
+func parallel(ctx context.Context, workers, n int, do func(i int) (done int, err error), advance func(done int)) error {
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(cpus(p.cfg.Workers))
+	g.SetLimit(workers)
 	var mu sync.Mutex
-	for i := range tasks {
+	for i := range n {
 		g.Go(func() error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if err := p.task(w, &tasks[i]); err != nil {
+			done, err := do(i)
+			if err != nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			p.done++
-			if p.opt.Progress != nil {
-				p.opt.Progress(p.done, p.total)
-			}
+			advance(done)
 			return nil
 		})
 	}
 	return g.Wait()
-}
-
-// cpus returns the number of goroutines for data.workers.
-func cpus(workers int) int {
-	if workers > 0 {
-		return workers
-	}
-	return runtime.GOMAXPROCS(0)
 }

@@ -3,6 +3,7 @@ package dataset
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"syscall"
@@ -79,10 +80,5 @@ func (s *Skipped) Lines() []string {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var lines []string
-	for _, why := range s.byPath {
-		lines = append(lines, why)
-	}
-	slices.Sort(lines)
-	return lines
+	return slices.Sorted(maps.Values(s.byPath))
 }
