@@ -21,6 +21,7 @@ func (u *Setup) Calibrate(
 	defer e.close()
 	var samples []calibration.Sample
 	images := 0
+	progress(images)
 	sample := func(it *item) (calibration.Sample, error) { return sampleOf(it, source) }
 	err = stream(ctx, e, good, sample, func(s calibration.Sample) error {
 		if len(s.Images) > 0 {

@@ -167,7 +167,8 @@ func describe(w io.Writer, c *calibration.Calibration) error {
 	fmt.Fprintf(w, "calibrated with %d good objects (%d images), %s, for a false-alarm rate of %v\n",
 		c.Objects, c.Images, c.Source, c.FalseAlarm)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "class\tobject\timage\tpixel\tbasis\tobjects\trate of objects at most\talarms in 100 good objects (95 %)")
+	fmt.Fprintln(t, "class\tobject threshold\timage threshold\tpixel threshold\tbasis\tobjects\t"+
+		"false alarms at most\tof 100 good objects (95 %)")
 	row := func(name string, get func(calibration.Level) calibration.Scale) {
 		o := get(c.Object)
 		low, high := o.Alarms(100)

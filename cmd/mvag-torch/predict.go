@@ -81,6 +81,7 @@ func predictAll(
 	}
 	defer inspector.Close()
 	progress, done := newImageBar(objects, "predicting"), 0
+	progress(done)
 	return inspector.Objects(ctx, objects, draw, func(r *inspect.Result) error {
 		if r.Verdict != nil && r.Verdict.Decision == inspect.Defective {
 			w.defective++

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -42,7 +43,8 @@ func newBar(total, done int, unit string) *progressbar.ProgressBar {
 	return bar
 }
 
-// newImageBar returns a function that shows progress in images of objects: a bar on a terminal, else one line.
+// newImageBar returns a function that shows progress in images of objects, from its first call on: a bar on a terminal,
+// else one line.
 func newImageBar(objects []dataset.Object, title string) func(done int) {
 	total := 0
 	for i := range objects {
@@ -52,12 +54,20 @@ func newImageBar(objects []dataset.Object, title string) func(done int) {
 			}
 		}
 	}
-	if bar := newBar(total, 0, "images"); bar != nil {
+	start := sync.OnceValue(func() *progressbar.ProgressBar {
+		bar := newBar(total, 0, "images")
+		if bar == nil {
+			fmt.Fprintf(os.Stderr, "%s: %d images of %d objects\n", title, total, len(objects))
+			return nil
+		}
 		bar.Describe(title)
-		return func(done int) { _ = bar.Set(done) }
+		return bar
+	})
+	return func(done int) {
+		if bar := start(); bar != nil {
+			_ = bar.Set(done)
+		}
 	}
-	fmt.Fprintf(os.Stderr, "%s: %d images of %d objects\n", title, total, len(objects))
-	return func(int) {}
 }
 
 // listSkipped lists the images that were left out because they could not be read.
