@@ -63,32 +63,20 @@ func (u *Setup) read(opt Options) error {
 		return fmt.Errorf("%s: have bare weights, want a checkpoint", u.Path)
 	}
 	u.Trained = *u.file.Info
+	var err error
 	if opt.Config != nil {
 		u.Config = *opt.Config
-	} else {
-		text, err := configs.Marshal(u.Trained.Config)
-		if err != nil {
-			return err
-		}
-		if u.Config, err = configs.Parse(u.Path, text, opt.Set...); err != nil {
-			return err
-		}
+	} else if u.Config, err = u.file.Config(opt.Set...); err != nil {
+		return err
 	}
 	if diff := configs.Diff(u.Config, u.Trained.Config, configs.Features, configs.Scores); len(diff) > 0 {
 		return &configs.Error{Faults: []configs.Fault{{Msg: diff[0] + " as in " + u.Path}}}
 	}
-	text := u.file.Calibration()
-	switch {
-	case text == "" && opt.Uncalibrated:
-		return nil
-	case text == "":
-		return fmt.Errorf("%s: have no calibration, want one: mvag-torch calibrate -m %s PATH… with good images", u.Path, u.Path)
+	u.Calibration, err = calibration.Of(u.file)
+	if err == nil && u.Calibration == nil && !opt.Uncalibrated {
+		err = fmt.Errorf("%s: have no calibration, want one: mvag-torch calibrate -m %s PATH… with good images", u.Path, u.Path)
 	}
-	var err error
-	if u.Calibration, err = calibration.Parse(text); err != nil {
-		return fmt.Errorf("%s: %w", u.Path, err)
-	}
-	return nil
+	return err
 }
 
 // Close closes the file of the checkpoint. Inspectors stay as they are.

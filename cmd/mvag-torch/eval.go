@@ -58,7 +58,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	levels, err := readCalibration(f)
+	levels, err := calibration.Of(f)
 	if err != nil {
 		return err
 	}
@@ -110,28 +110,7 @@ func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	if f.Info == nil {
 		return configs.Config{}, usageError{fmt.Errorf("%s: have bare weights, want -c with their configuration", f.Path)}
 	}
-	text, err := configs.Marshal(f.Info.Config)
-	if err != nil {
-		return configs.Config{}, err
-	}
-	cfg, err := configs.Parse(f.Path, text, c.StringSlice("set")...)
-	if err != nil {
-		return cfg, usageError{err}
-	}
-	return cfg, nil
-}
-
-// readCalibration reads the calibration of a checkpoint, nil where there is none.
-func readCalibration(f *checkpoint.File) (*calibration.Calibration, error) {
-	text := f.Calibration()
-	if text == "" {
-		return nil, nil
-	}
-	c, err := calibration.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path, err)
-	}
-	return c, nil
+	return f.Config(c.StringSlice("set")...)
 }
 
 // writeOutcome writes results.json, the scores, the gallery and the sheets, and returns the paths of the sheets. Judged is

@@ -123,6 +123,15 @@ func readConfig(text string) (configs.Config, error) {
 	return cfg, nil
 }
 
+// Config returns the configuration of the run, which Info has, with settings overridden as by [configs.Parse].
+func (f *File) Config(sets ...string) (configs.Config, error) {
+	text, err := configs.Marshal(f.Info.Config)
+	if err != nil {
+		return configs.Config{}, err
+	}
+	return configs.Parse(f.Path, text, sets...)
+}
+
 // Calibration returns the text of [CalibrationKey], "" where there is none.
 func (f *File) Calibration() string { return f.Metadata()[CalibrationKey] }
 

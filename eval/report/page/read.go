@@ -93,12 +93,8 @@ func (r *run) readModel(path string) error {
 	if f.Info != nil {
 		r.config, r.iteration = &f.Info.Config, f.Info.Iteration
 	}
-	if text := f.Calibration(); text != "" {
-		if r.calibration, err = calibration.Parse(text); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return nil
+	r.calibration, err = calibration.Of(f)
+	return err
 }
 
 // readConfig reads the configuration of the folder if the checkpoint has none.
