@@ -30,20 +30,10 @@ const (
 	Float64 DType = "<f8"
 )
 
+var sizes = map[DType]int64{Bool: 1, Uint8: 1, Int8: 1, Float16: 2, Float32: 4, Float64: 8, Int64: 8}
+
 // Size is the number of bytes per element, 0 for an unknown type.
-func (d DType) Size() int64 {
-	switch d {
-	case Bool, Uint8, Int8:
-		return 1
-	case Float16:
-		return 2
-	case Float32:
-		return 4
-	case Float64, Int64:
-		return 8
-	}
-	return 0
-}
+func (d DType) Size() int64 { return sizes[d] }
 
 const magic = "\x93NUMPY"
 

@@ -53,44 +53,28 @@ func extremes(x, y []float64) (tx, ty []float64) {
 	if len(x) <= most {
 		return x, y
 	}
-	for from := range stretches(len(x), most/2) {
-		low, high := from.begin, from.begin
-		for i := from.begin; i < from.end; i++ {
-			if y[i] < y[low] {
-				low = i
-			}
-			if y[i] > y[high] {
-				high = i
-			}
-		}
+	at := 0
+	for part := range slices.Chunk(y, stretch(len(y), most/2)) {
+		low, high := at+slices.Index(part, slices.Min(part)), at+slices.Index(part, slices.Max(part))
 		first, second := min(low, high), max(low, high)
 		tx, ty = append(tx, x[first], x[second]), append(ty, y[first], y[second])
+		at += len(part)
 	}
 	return tx, ty
 }
 
 // medians returns one point for each of up to 50 stretches.
 func medians(x, y []float64) (mx, my []float64) {
-	for from := range stretches(len(x), 50) {
-		mx = append(mx, (x[from.begin]+x[from.end-1])/2)
-		my = append(my, quantile(y[from.begin:from.end], 0.5))
+	at := 0
+	for part := range slices.Chunk(y, stretch(len(y), 50)) {
+		mx, my = append(mx, (x[at]+x[at+len(part)-1])/2), append(my, quantile(part, 0.5))
+		at += len(part)
 	}
 	return mx, my
 }
 
-type stretch struct{ begin, end int }
-
-// stretches divides n values into at most so many parts of about the same length.
-func stretches(n, parts int) func(func(stretch) bool) {
-	parts = min(n, parts)
-	return func(yield func(stretch) bool) {
-		for i := range parts {
-			if !yield(stretch{i * n / parts, (i + 1) * n / parts}) {
-				return
-			}
-		}
-	}
-}
+// stretch is the length of the parts of n values, of which there are at most so many.
+func stretch(n, parts int) int { return (n + parts - 1) / parts }
 
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
