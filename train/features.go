@@ -121,7 +121,7 @@ func (r *run) fill(s *tensor.Scope, c *cache) error {
 		if err != nil {
 			return err
 		}
-		if err := c.store.Put(keys[batch.Index], batch.Present, features, whole(batch)); err != nil {
+		if err := c.store.Put(keys[batch.Index], batch.Present, features, whole(&missing[batch.Index], batch.Present)); err != nil {
 			return err
 		}
 		loader.Recycle(batch)
@@ -130,11 +130,10 @@ func (r *run) fill(s *tensor.Scope, c *cache) error {
 	}
 }
 
-// whole tells whether all images of the one object of a batch could be read that the data set has. Where one was skipped
-// (data.on_error), other runs shall try again.
-func whole(batch *dataset.Batch) bool {
-	for i, v := range batch.Objects[0].Views {
-		if v.Present() != batch.Present[i] {
+// whole tells whether all images of an object were read. Where one was skipped (data.on_error), other runs try again.
+func whole(o *dataset.Object, read []bool) bool {
+	for i, v := range o.Views {
+		if v.Present() != read[i] {
 			return false
 		}
 	}

@@ -3,11 +3,13 @@ package train
 import (
 	"context"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"mvag-torch/configs"
+	"mvag-torch/dataset"
 )
 
 // TestCachedFeatures holds that a run with stored features gives the same bits
@@ -72,5 +74,38 @@ func TestCachedFeatures(t *testing.T) {
 	part.Train.CacheFeatures = "off"
 	if err := runOn(t.Context(), part, true, &watcher{}); err == nil || !strings.Contains(err.Error(), "train.cache_features") {
 		t.Errorf("resumed without features: have %v", err)
+	}
+}
+
+// TestSkippedImagesAreNotShared: an object with an image that was skipped is not in the shared file, so that later runs
+// behave as without a cache: with data.on_error: skip they list the image, with stop they name it and end.
+func TestSkippedImagesAreNotShared(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Train.CacheFeatures, cfg.Data.OnError = "disk", "skip"
+	broken := pictureOf(cfg, 3, 2)
+	if err := os.WriteFile(broken, []byte("no image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var journals []string
+	for _, name := range []string{"first", "second"} {
+		cfg.Name = name
+		data, err := dataset.Open(cfg.Data)
+		if err == nil {
+			err = Run(t.Context(), cfg, data, false, &watcher{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines := data.Source.Skipped.Lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], broken) {
+			t.Errorf("%s run: have %q left out, want %s", name, lines, broken)
+		}
+		journals = append(journals, journalOf(t, cfg))
+	}
+	if journals[0] != journals[1] {
+		t.Errorf("the journals differ:\n%s\n%s", journals[0], journals[1])
+	}
+	cfg.Name, cfg.Data.OnError = "third", "stop"
+	if err := runOn(t.Context(), cfg, false, &watcher{}); err == nil || !strings.Contains(err.Error(), broken) {
+		t.Errorf("data.on_error: stop: have %v, want an error that names %s", err, broken)
 	}
 }

@@ -226,6 +226,48 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestConfigIsReplacedWhole: config.yaml is written anew, not over the old one, and only when nothing speaks against the
+// run.
+func TestConfigIsReplacedWhole(t *testing.T) {
+	cfg := smallConfig(t)
+	if err := runOn(t.Context(), cfg, false, &watcher{}); err != nil {
+		t.Fatal(err)
+	}
+	path, link := filepath.Join(Folder(cfg), "config.yaml"), filepath.Join(t.TempDir(), "link")
+	if err := os.Link(path, link); err != nil {
+		t.Fatal(err)
+	}
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	before, journal := read(path), filepath.Join(Folder(cfg), "train.jsonl")
+	lines := read(journal)
+	if err := os.WriteFile(journal, []byte("no line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Train.LogEvery++ // may change
+	err := runOn(t.Context(), cfg, true, &watcher{})
+	if err == nil || !strings.Contains(err.Error(), journal+": line 1") {
+		t.Errorf("damaged journal: have %v", err)
+	}
+	if read(path) != before {
+		t.Error("a refused run changed config.yaml")
+	}
+	if err := os.WriteFile(journal, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := runOn(t.Context(), cfg, true, &watcher{}); err != nil {
+		t.Fatal(err)
+	}
+	if read(link) != before || read(path) == before {
+		t.Error("config.yaml was written over")
+	}
+}
+
 func TestNothingLeaksInSteps(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Train.Iterations, cfg.Train.CheckpointEvery = 200, 1000
