@@ -21,6 +21,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/eval/metric"
 	"mvag-torch/eval/picture"
+	"mvag-torch/eval/score"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/modeltest"
@@ -89,6 +90,7 @@ func drawImage(t *testing.T, path string, level uint8, square int) {
 // planned is a sink that keeps the plan and what is drawn of all objects, and stops the evaluation in a class.
 type planned struct {
 	plan   Plan
+	maps   string // folder of saved maps, "" for none
 	stop   string
 	cancel context.CancelFunc
 	drawn  map[string][]picture.Tile // by object
@@ -132,7 +134,7 @@ func evaluateInto(t *testing.T, cfg configs.Config, set *dataset.Set, sha, parti
 		if err != nil {
 			return err
 		}
-		out, err = Run(ctx, cfg, &model.Trained{Model: m, SHA256: sha, BackboneSHA256: "b"}, set, Options{Sink: sink, Partial: partial})
+		out, err = Run(ctx, cfg, &model.Trained{Model: m, SHA256: sha, BackboneSHA256: "b"}, set, Options{Sink: sink, Partial: partial, Maps: sink.maps})
 		return err
 	})
 	return out, err
@@ -231,6 +233,33 @@ func TestResumeNames(t *testing.T) {
 	}
 	if plan, _, err := evaluate(t, cfg, other, "a", interrupted, ""); err != nil || !slices.Equal(plan.Restored, []string{"gear"}) {
 		t.Errorf("the interrupted run beside: have restored %q, ignored %v, error %v, want its class", plan.Restored, plan.Ignored, err)
+	}
+}
+
+// TestMapsOfOddNames saves the maps of classes whose names cannot be names of files, and scores them again.
+func TestMapsOfOddNames(t *testing.T) {
+	cfg := smallConfig()
+	odd := []string{"%2F", "..", "[1]", "a*b", "x/y"}
+	set := smallSet(t, cfg, odd...)
+	sink := &planned{maps: filepath.Join(t.TempDir(), "maps[1]")}
+	want, err := evaluateInto(t, cfg, set, "a", "", sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := score.Folder(t.Context(), sink.maps, score.Options{Top: cfg.Eval.Top, AuproLimit: cfg.Eval.AuproLimit}, func(string, int, int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, c := range found.Results.Classes {
+		have = append(have, c.Name)
+	}
+	slices.Sort(have)
+	if files, err := os.ReadDir(sink.maps); err != nil || len(files) != 3*len(odd) || !slices.Equal(have, odd) {
+		t.Errorf("have classes %q in %d files, error %v, want %q", have, len(files), err, odd)
+	}
+	if len(found.Images) != len(want.Images) || len(found.Objects) != len(want.Objects) {
+		t.Errorf("have %d images of %d objects, want %d of %d", len(found.Images), len(found.Objects), len(want.Images), len(want.Objects))
 	}
 }
 
