@@ -51,11 +51,11 @@ func sampleOf(it *item, source dataset.Source) (calibration.Sample, error) {
 		if v.err != nil && !source.Skip(it.object.Views[j], v.err) {
 			return s, v.err
 		}
-		if v.scores == nil {
+		if v.values == nil {
 			continue
 		}
 		s.Images = append(s.Images, v.score)
-		for _, score := range v.scores {
+		for _, score := range v.values {
 			s.Pixel = max(s.Pixel, float64(score))
 		}
 	}

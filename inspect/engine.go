@@ -84,15 +84,15 @@ type view struct {
 	present       bool
 	width, height int       // of the image, in pixels
 	err           error     // why it cannot be read
-	scores        []float32 // its anomaly map [size, size]; nil where it is not present
+	values        []float32 // of its anomaly map [size, size]; nil where it is not present
 	score         float64   // of the map
 }
 
-// score is the score of the object, the highest of its images; NaN where there is none.
+// score is the score of the object, the highest of its images that have one; NaN where none has.
 func (it *item) score() float64 {
 	best := math.NaN()
 	for _, v := range it.views {
-		if v.scores != nil && !(best >= v.score) {
+		if v.values != nil && !math.IsNaN(v.score) && !(best >= v.score) {
 			best = v.score
 		}
 	}
@@ -176,7 +176,7 @@ func (e *engine) run(items []*item) error {
 		for j := range it.views {
 			v, row := &it.views[j], i*batch.Views+j
 			if v.present {
-				wg.Go(func() { v.scores, v.score = prediction.Maps[row], prediction.Score(row) })
+				wg.Go(func() { v.values, v.score = prediction.Maps[row], prediction.Score(row) })
 			}
 		}
 	}

@@ -435,12 +435,12 @@ func TestResults(t *testing.T) {
 	regions := 0
 	for _, l := range lines {
 		if l.Path == broken || l.Path == "gone.png" {
-			if !strings.Contains(l.Error, l.Path) || l.Verdict != nil || l.Heat != "" || (l.Path == broken) != (l.Whole != nil) {
+			if !strings.Contains(l.Error, l.Path) || l.Verdict != nil || l.HeatFile != "" || (l.Path == broken) != (l.OfObject != nil) {
 				t.Errorf("%s: have %+v, want only an error, and the verdict on an object that has other images", l.Path, l)
 			}
 			continue
 		}
-		if l.Error != "" || l.Decision != Good || l.Whole.Decision != Good || l.Calibrated > 0.5+1e-9 || l.Whole.Score < l.Score {
+		if l.Error != "" || l.Decision != Good || l.OfObject.Decision != Good || l.Calibrated > 0.5+1e-9 || l.OfObject.Score < l.Score {
 			t.Errorf("%s: have %+v, want a good image of a good object: it was calibrated with", l.Path, l)
 		}
 		regions += len(*l.Regions)
@@ -450,10 +450,10 @@ func TestResults(t *testing.T) {
 				t.Errorf("%s: have region %+v in an image of 60x50", l.Path, r)
 			}
 		}
-		for _, name := range []string{l.Heat, l.Overlay} {
+		for _, name := range []string{l.HeatFile, l.OverlayFile} {
 			checkImage(t, filepath.Join(folder, name), u.Config.Eval.MapSize)
 		}
-		checkMap(t, filepath.Join(folder, l.Map), u.Config, l.Score)
+		checkMap(t, filepath.Join(folder, l.MapFile), u.Config, l.Score)
 	}
 	if regions == 0 {
 		t.Error("no region anywhere: the test saw nothing")
@@ -470,6 +470,14 @@ func TestResults(t *testing.T) {
 	}
 	if err := out.Write(99, r); err == nil || !strings.Contains(err.Error(), inTheWay) {
 		t.Errorf("a folder in the place of a file: have %v, want its name", err)
+	}
+	size := u.Config.Eval.MapSize * u.Config.Eval.MapSize
+	odd := view{present: true, width: 60, height: 50, values: make([]float32, size), score: math.NaN()}
+	fine := odd
+	fine.score = 0.5
+	r = inspector.judge.result(&item{object: &objects[0], views: []view{fine, odd, {}}})
+	if r.Verdict == nil || r.Verdict.Score != 0.5 || r.Images[1].Verdict != nil || !strings.Contains(r.Images[1].Error, "not a number") {
+		t.Errorf("a score that is not a number: have %+v, want an error of the second image alone", r)
 	}
 	if err := u.Calibrate(t.Context(), objects, dataset.NewSource(u.Config.Data), "test", func(int) {}); err == nil || !strings.Contains(err.Error(), broken) {
 		t.Errorf("calibration with an unreadable image: have %v, want its name", err)

@@ -33,15 +33,15 @@ func (o Output) Write(number int, r *Result) error {
 		base := filepath.Base(m.Path)
 		name += strings.TrimSuffix(base, filepath.Ext(base))
 		heat, overlay := m.Draw()
-		m.Heat, m.Overlay = "heat/"+name+".png", "overlay/"+name+".png"
-		err := o.write(m.Heat, func(w io.Writer) error { return png.Encode(w, heat) })
+		m.HeatFile, m.OverlayFile = "heat/"+name+".png", "overlay/"+name+".png"
+		err := o.write(m.HeatFile, func(w io.Writer) error { return png.Encode(w, heat) })
 		if err == nil {
-			err = o.write(m.Overlay, func(w io.Writer) error { return png.Encode(w, overlay) })
+			err = o.write(m.OverlayFile, func(w io.Writer) error { return png.Encode(w, overlay) })
 		}
 		if err == nil && o.Maps {
-			m.Map = "maps/" + name + ".npy"
-			err = o.write(m.Map, func(w io.Writer) error {
-				_, err := w.Write(npy.Encode(m.Scores, m.judge.size, m.judge.size))
+			m.MapFile = "maps/" + name + ".npy"
+			err = o.write(m.MapFile, func(w io.Writer) error {
+				_, err := w.Write(npy.Encode(m.Map, m.judge.size, m.judge.size))
 				return err
 			})
 		}

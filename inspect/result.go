@@ -30,7 +30,7 @@ func (r *Result) Lines() []Line {
 // Image is what the inspector says of one image.
 type Image struct {
 	Line
-	Scores []float32 // its anomaly map [size, size], row by row; nil where there is no verdict
+	Map []float32 // its anomaly map [size, size], row by row; nil where there is no verdict
 
 	judge  *judge
 	pixel  calibration.Scale
@@ -46,14 +46,14 @@ type Line struct {
 	Path   string `json:"path"`
 
 	*Verdict           // of the image
-	Whole    *Verdict  `json:"of_object,omitempty"` // of its object
+	OfObject *Verdict  `json:"of_object,omitempty"`
 	Regions  *[]Region `json:"regions,omitempty"`
 
-	Heat    string  `json:"heat,omitempty"` // files, relative to the output folder
-	Overlay string  `json:"overlay,omitempty"`
-	Map     string  `json:"map,omitempty"`
-	Millis  float64 `json:"time_ms,omitempty"` // of the model, divided evenly among the images of a batch
-	Error   string  `json:"error,omitempty"`
+	HeatFile    string  `json:"heat,omitempty"` // relative to the output folder, as the others
+	OverlayFile string  `json:"overlay,omitempty"`
+	MapFile     string  `json:"map,omitempty"`
+	Millis      float64 `json:"time_ms,omitempty"` // of the model, per image
+	Error       string  `json:"error,omitempty"`
 }
 
 // Refused is the line of an image that belongs to no object.
@@ -100,7 +100,7 @@ func (g *judge) result(it *item) *Result {
 		if !v.Present() {
 			continue
 		}
-		m := Image{Line: Line{Object: it.object.ID, Class: it.object.Class, Path: v.Path, Whole: r.Verdict}, judge: g}
+		m := Image{Line: Line{Object: it.object.ID, Class: it.object.Class, Path: v.Path, OfObject: r.Verdict}, judge: g}
 		if len(it.object.Views) > 1 {
 			m.Camera = v.Camera + 1
 		}
@@ -122,25 +122,25 @@ func (g *judge) image(m *Image, it *item, j int) {
 	seen := it.views[j]
 	m.Verdict = newVerdict(g.levels.Image.For(m.Class), seen.score)
 	m.Millis = math.Round(it.took.Seconds()*1e6/float64(it.present())) / 1e3
-	m.Scores, m.pixels, m.pixel = seen.scores, it.planes(j), g.levels.Pixel.For(m.Class)
-	m.mask = make([]bool, len(m.Scores))
-	for i, v := range m.Scores {
+	m.Map, m.pixels, m.pixel = seen.values, it.planes(j), g.levels.Pixel.For(m.Class)
+	m.mask = make([]bool, len(m.Map))
+	for i, v := range m.Map {
 		m.mask[i] = m.pixel.Defective(float64(v))
 	}
-	found := regions(m.Scores, m.mask, g.size, m.pixel, g.fit, seen.width, seen.height)
+	found := regions(m.Map, m.mask, g.size, m.pixel, g.fit, seen.width, seen.height)
 	m.Regions = &found
 }
 
-// Draw draws the map of an image that has a verdict in fixed colours, and the image as the model saw it with these
-// colours and the outline of its regions. Both are squares of eval.map_size pixels.
+// Draw draws the map of an image that has a verdict in fixed colors, and the image as the model saw it with these
+// colors and the outline of its regions. Both are squares of eval.map_size pixels.
 func (m *Image) Draw() (heat, overlay *image.RGBA) {
 	g := m.judge
 	curve, ok := g.curves.Load(m.pixel)
 	if !ok {
 		curve, _ = g.curves.LoadOrStore(m.pixel, m.pixel.Curve())
 	}
-	values := make([]float32, len(m.Scores))
-	for i, v := range m.Scores {
+	values := make([]float32, len(m.Map))
+	for i, v := range m.Map {
 		values[i] = curve.(*calibration.Curve).At(v)
 	}
 	return heatmap.Heat(values, g.size), heatmap.Overlay(heatmap.Image(m.pixels, g.fit.Crop, g.size), values, m.mask)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -123,8 +124,8 @@ func (l *lines) write(list ...inspect.Line) error {
 		l.count++
 		if line.Error != "" {
 			l.failed++
-			if l.failed == 1 {
-				l.first = line.Path + ": " + line.Error
+			if l.failed == 1 { // most errors name the file themselves
+				l.first = line.Path + ": " + strings.TrimPrefix(line.Error, line.Path+": ")
 			}
 		}
 		if err := enc.Encode(line); err != nil {

@@ -140,7 +140,7 @@ func TestFromTrainingToDecisions(t *testing.T) {
 			if exactly && l.Score != score || !(math.Abs(l.Score-score) <= 1e-4) {
 				t.Errorf("%q: %s: have %v, eval has %v", args, l.Path, l.Score, score)
 			}
-			if !strings.HasPrefix(l.Class, "bottle_cap") && l.Class != "gear" && l.Class != "hex_nut" || l.Camera == 0 || l.Whole == nil {
+			if !strings.HasPrefix(l.Class, "bottle_cap") && l.Class != "gear" && l.Class != "hex_nut" || l.Camera == 0 || l.OfObject == nil {
 				t.Errorf("%q: have %+v, want a class, a camera and a verdict on the object", args, l)
 			}
 		}
@@ -196,7 +196,7 @@ func predictRefusals(t *testing.T, dir, model, list string) {
 		"no image":                 {[]string{"predict", "-m", model}, []string{"want 1 (PATH…)"}},
 		"empty folder":             {[]string{"predict", "-m", model, empty}, []string{empty, "have no image"}},
 		"folder that is not there": {[]string{"predict", "-m", model, empty + "x"}, []string{empty + "x"}},
-		"unreadable among good":    {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 images failed", broken, "truncated"}},
+		"unreadable among good":    {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 images failed; the first: " + broken + ": truncated"}},
 		"only unreadable":          {[]string{"predict", "-m", model, broken}, []string{"1 of 1 images failed"}},
 		"a camera too many":        {[]string{"predict", "-m", model, six, "-o", filepath.Join(dir, "o2")}, []string{"4 of 4 images failed", "have C6, want C1 to C5"}},
 		"another score":            {[]string{"predict", "-m", model, good, "--set", "eval.top=0.5"}, []string{"eval.top: have 0.5, want 0.01", model}},
