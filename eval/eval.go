@@ -48,7 +48,8 @@ type Plan struct {
 // the device's.
 type Sink interface {
 	Begin(Plan)
-	// Uncaptured is called, at most once, where cuda_graph is on and a prediction cannot be captured; the run goes on without.
+	// Uncaptured is called, at most once, where cuda_graph is on and a prediction cannot be captured; the run goes on
+	// without.
 	Uncaptured(why error)
 	// Batch is called after each batch: done of total images.
 	Batch(class string, done, total int)

@@ -41,6 +41,7 @@ func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicte
 		return err
 	}
 	defer loader.Close()
+	defer func() { _ = group.Wait() }() // also after a panic of the device
 	for first := 0; ; {
 		var batch *dataset.Batch
 		if batch, err = loader.Next(); err != nil {

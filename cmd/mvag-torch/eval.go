@@ -113,8 +113,8 @@ func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	return f.Config(c.StringSlice("set")...)
 }
 
-// writeOutcome writes results.json, the scores, the gallery and the sheets, and returns the paths of the sheets. Judged is
-// the calibration of the model, nil without one.
+// writeOutcome writes results.json, the scores, the gallery and the sheets, and returns the paths of the sheets. Judged
+// is the calibration of the model, nil without one.
 func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, judged *calibration.Calibration) ([]string, error) {
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err

@@ -161,8 +161,8 @@ func stderr(t *testing.T, args ...string) (out, text string) {
 	return out, string(written)
 }
 
-// evalSavesMaps scores the saved maps again: with the scores in the table, the scores of images and so their metrics are those of the
-// evaluation; pixels were rounded to half precision.
+// evalSavesMaps scores the saved maps again: with the scores in the table, the scores of images and so their metrics
+// are those of the evaluation; pixels were rounded to half precision.
 func evalSavesMaps(t *testing.T, dir, model, want string) {
 	maps := filepath.Join(dir, "maps")
 	if _, err := command(t, "eval", "-m", model, "-o", filepath.Join(dir, "again"), "--save-maps", maps); err != nil {

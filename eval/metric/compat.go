@@ -9,14 +9,14 @@ import (
 // values are NaN.
 //
 // They follow from counts at a few thresholds that depend on the range of all scores, which is known only at the end.
-// Without Seal they are exact. After Seal, normal pixels have been counted between edges: at a threshold that is no edge
-// the count is interpolated, and false-positive rates are off by at most Slack.
+// Without Seal they are exact. After Seal, normal pixels have been counted between edges: at a threshold that is no
+// edge the count is interpolated, and false-positive rates are off by at most Slack.
 type Compat struct {
 	// AUPRO200 is the AUPRO that Dinomaly prints (compute_pro over all images of a class), as do the papers compared
 	// with it. There are 200 thresholds t_k = min + k*(max-min)/200 between the extremes of all scores, and a pixel is
 	// detected if its score is above t_k. Points with a false-positive rate of 0.3 or more are dropped, the rates are
-	// divided by the largest one left, whatever it is, and the area is taken by the trapezoid rule. It is NaN with fewer
-	// than two points or a largest rate of 0.
+	// divided by the largest one left, whatever it is, and the area is taken by the trapezoid rule. It is NaN with
+	// fewer than two points or a largest rate of 0.
 	AUPRO200 float64
 	// ADEval is what ADEval 1.1 computes with its 1000 bins of equal width from the lowest to the highest score.
 	ADEval BinnedRanking

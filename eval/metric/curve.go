@@ -6,9 +6,9 @@ import (
 )
 
 // Curve holds detection and false alarms while the threshold falls from above all scores to below them. All slices have
-// one entry per point. Between two points the exact curve is a straight line, or none of FPR, Recall and Overlap moves by
-// more than 1/CurveResolution: so the area under the thinned curve differs from that under the exact one by at most half
-// of that. Without positives or negatives a curve has no points.
+// one entry per point. Between two points the exact curve is a straight line, or none of FPR, Recall and Overlap moves
+// by more than 1/CurveResolution: so the area under the thinned curve differs from that under the exact one by at most
+// half of that. Without positives or negatives a curve has no points.
 type Curve struct {
 	// Threshold is the score from which on a sample is predicted positive; it is ±math.MaxFloat32 at the ends.
 	Threshold []float32 `json:"threshold"`

@@ -11,8 +11,9 @@ import (
 //	directory  one bit for each word of 32 consecutive keys, set if the word has an edge; words before each block of 64
 //	words      only those with an edge: one bit for each of 32 keys, set for edges; edges before the word
 //
-// It takes at most 8 bytes per edge, and 16 bytes for every 2,048 keys between the lowest and the highest edge. Few edges
-// that lie far apart are searched instead. Keys are looked up as offsets: the key less from, clamped to [from, to].
+// It takes at most 8 bytes per edge, and 16 bytes for every 2,048 keys between the lowest and the highest edge. Few
+// edges that lie far apart are searched instead. Keys are looked up as offsets: the key less from, clamped to [from,
+// to].
 type index struct {
 	edges     []uint32 // ascending
 	from, to  uint32   // the keys below the lowest and above the highest edge
@@ -34,8 +35,9 @@ func newIndex(edges []uint32) index {
 	if len(edges) == 0 {
 		return index{}
 	}
-	x := index{edges: edges, from: edges[0] - 1, to: edges[len(edges)-1] + 1} // no score has the first or the last uint32 as its key
-	const most = 64                                                           // blocks per edge
+	// No score has the first or the last uint32 as its key.
+	x := index{edges: edges, from: edges[0] - 1, to: edges[len(edges)-1] + 1}
+	const most = 64 // blocks per edge
 	blocks := int((x.to-x.from)>>11) + 1
 	if blocks > most*len(edges) {
 		return x

@@ -48,7 +48,8 @@ func (c *counts) steps(positives []uint64, regions []region, visit func(step)) {
 	}
 }
 
-// evaluate computes all metrics from positives packed by the index of their edge. AUPRO is the mean over so many regions.
+// evaluate computes all metrics from positives packed by the index of their edge. AUPRO is the mean over so many
+// regions.
 func (c *counts) evaluate(positives []uint64, sizes []region, regions int, limits []float64) PixelRanking {
 	in := integral{p: int64(len(positives)), n: c.total, limits: limits, areas: make([]sum, len(limits))}
 	c.steps(positives, sizes, in.add)

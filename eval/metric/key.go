@@ -16,8 +16,8 @@ func value(key uint32) float32 {
 	return math.Float32frombits(key ^ (uint32(int32(^key)>>31) | 1<<31))
 }
 
-// toKeys stores the keys of scores in dst, which has their length, and returns the lowest and the highest key. Nan is the
-// index of the first NaN, or -1.
+// toKeys stores the keys of scores in dst, which has their length, and returns the lowest and the highest key. Nan is
+// the index of the first NaN, or -1.
 func toKeys(dst []uint32, scores []float32) (low, high uint32, nan int) {
 	dst = dst[:len(scores)]
 	low = 1<<32 - 1

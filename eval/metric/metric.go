@@ -3,15 +3,15 @@
 // programs print instead (Compat).
 //
 // No score is binned and no curve is built. All four metrics depend on the negative (normal) scores only through two
-// counts at each distinct positive (anomalous) score v: how many negatives are above v and how many equal it. So only the
-// positives are sorted, usually less than one percent of the pixels, and the negatives are counted between them. Equal
-// scores always enter together.
+// counts at each distinct positive (anomalous) score v: how many negatives are above v and how many equal it. So only
+// the positives are sorted, usually less than one percent of the pixels, and the negatives are counted between them.
+// Equal scores always enter together.
 //
 // An undefined value is NaN: AUROC needs both labels, AP and F1max a positive, AUPRO a region and a negative. Infinite
 // scores are ordered like any others, -0 equals +0, and a NaN score is an error that names the image.
 //
-// Results are the same bits for any order of the input and any number of CPUs: counts are integers, and the only inexact
-// sums run over the positives in sorted order.
+// Results are the same bits for any order of the input and any number of CPUs: counts are integers, and the only
+// inexact sums run over the positives in sorted order.
 package metric
 
 import (

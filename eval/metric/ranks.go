@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// ranks counts negatives between edges, the scores whose counts will be needed: the distinct scores of the positives and
-// further ones. Each camera has bins of its own. It is safe for concurrent use.
+// ranks counts negatives between edges, the scores whose counts will be needed: the distinct scores of the positives
+// and further ones. Each camera has bins of its own. It is safe for concurrent use.
 type ranks struct {
 	index index // of the edges [D]
 	shift int   // part of an offset = offset >> shift
@@ -27,15 +27,15 @@ type lane struct {
 	wait  [parts][]uint32
 }
 
-// Index and bins together are larger than most CPU caches. So negatives wait, sorted into parts of the range of offsets,
-// until there are enough of one part, whose piece of index and bins fits into a cache.
+// Index and bins together are larger than most CPU caches. So negatives wait, sorted into parts of the range of
+// offsets, until there are enough of one part, whose piece of index and bins fits into a cache.
 const (
 	parts  = 256
 	enough = 4096
 )
 
-// newRanks takes ascending, distinct edges. Spread is the number of goroutines that may count negatives of one camera at
-// the same time.
+// newRanks takes ascending, distinct edges. Spread is the number of goroutines that may count negatives of one camera
+// at the same time.
 func newRanks(edges []uint32, spread int) *ranks {
 	r := &ranks{index: newIndex(edges), spread: spread, lanes: map[int][]*lane{}}
 	r.shift = max(0, bits.Len32(r.index.to-r.index.from)-bits.Len(parts-1))

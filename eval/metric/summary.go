@@ -24,8 +24,8 @@ type Summary struct {
 	PixelRanking
 	// Views are the results of each camera, among its own normal pixels.
 	Views map[int]PixelRanking
-	// Codes and Objects are the results of the anomalous pixels of each defect code and of each object, among all normal
-	// pixels of the class.
+	// Codes and Objects are the results of the anomalous pixels of each defect code and of each object, among all
+	// normal pixels of the class.
 	Codes   map[string]PixelRanking
 	Objects map[string]PixelRanking
 	// Other is the result by the masks of Image.Other; nil if no image had one.
@@ -52,7 +52,7 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	defer p.mu.Unlock()
 	r := p.sealed
 	if r == nil {
-		r = p.rank(slices.Clone(p.kept), p.cuts()) // all scores are known, so the exact thresholds of Compat can be edges
+		r = p.rank(slices.Clone(p.kept), p.cuts()) // all scores are known, so that the thresholds of Compat can be edges
 	}
 	all := r.counts(allViews)
 	among := func(string) *counts { return all }

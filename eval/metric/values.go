@@ -65,8 +65,8 @@ func NewValues(image Ranking, pixel PixelRanking, object Ranking) Values {
 	return v
 }
 
-// Mean is the plain mean over classes of each metric. Classes in which it is undefined are left out of its mean,
-// and skipped says how many those are.
+// Mean is the plain mean over classes of each metric. Classes in which it is undefined are left out of its mean, and
+// skipped says how many those are.
 func Mean(classes []Values) (mean Values, skipped [Count]int) {
 	for n := range Count {
 		total := 0.0

@@ -8,8 +8,8 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// Album collects a few objects of each class for its sheet: the first good one, and of each defect code the one with the
-// most defective views.
+// Album collects a few objects of each class for its sheet: the first good one, and of each defect code the one with
+// the most defective views.
 type Album struct {
 	classes []string
 	chosen  map[string][]string // object IDs by class

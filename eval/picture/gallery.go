@@ -12,8 +12,8 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// Gallery collects the worst objects of each class: the good ones with the highest scores and the defective ones with the
-// lowest.
+// Gallery collects the worst objects of each class: the good ones with the highest scores and the defective ones with
+// the lowest.
 type Gallery struct {
 	classes []string
 	each    int // objects of a kind

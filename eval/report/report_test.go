@@ -282,7 +282,8 @@ func TestReadErrors(t *testing.T) {
 	}
 }
 
-// TestReadOtherVersions reads results without a metric of this version, with one of another, and with counts of pictures.
+// TestReadOtherVersions reads results without a metric of this version, with one of another, and with counts of
+// pictures.
 func TestReadOtherVersions(t *testing.T) {
 	text := strings.NewReplacer(`"AUPRO": 0.5,`, `"PRO@0.05": 0.4,`, `"images"`, `"pictures"`, `"mean"`, `"means"`).Replace(render(t, detailed(), "json"))
 	path := filepath.Join(t.TempDir(), "results.json")

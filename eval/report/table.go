@@ -19,8 +19,8 @@ const Formats = "table, markdown, latex, csv or json"
 
 // Table prints one row per class and one for their mean; columns are the names of metric.Name. The format is one of
 //
-//   - table: aligned text in percent, "n/a" where undefined; below, a note if undefined values were left out of the mean,
-//     and three means by the rules of other programs;
+//   - table: aligned text in percent, "n/a" where undefined; below, a note if undefined values were left out of the
+//     mean, and three means by the rules of other programs;
 //   - markdown: the same as Markdown;
 //   - latex: the table in percent, for \usepackage{booktabs};
 //   - csv: fractions with all digits, empty where undefined;

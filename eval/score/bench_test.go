@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkClass computes all results of one class from maps in memory, five images an object, on all CPUs; then
-// again with the good objects twice and four times, to show that memory does not grow with them. The maps are those
-// that third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS; `make bench-metrics` does both. MB is the
-// largest memory of the process beyond them, cpu-s the CPU seconds, which other programs disturb less;
-// the ratios compare with what that script measured (bench.json).
+// BenchmarkClass computes all results of one class from maps in memory, five images an object, on all CPUs; then again
+// with the good objects twice and four times, to show that memory does not grow with them. The maps are those that
+// third_party/bench_metrics.py wrote into the folder MVAG_BENCH_MAPS; `make bench-metrics` does both. MB is the largest
+// memory of the process beyond them, cpu-s the CPU seconds, which other programs disturb less; the ratios compare with
+// what that script measured (bench.json).
 func BenchmarkClass(b *testing.B) {
 	folder := os.Getenv("MVAG_BENCH_MAPS")
 	if folder == "" {

@@ -40,8 +40,8 @@ type protocol struct {
 	Excluded    map[string][]string `json:"excluded"`
 }
 
-// Folder scores the maps of every class in a folder (docs/format/maps.md), in order of names. Progress is called with the
-// number of images scored so far, one call at a time. Errors name the file.
+// Folder scores the maps of every class in a folder (docs/format/maps.md), in order of names. Progress is called with
+// the number of images scored so far, one call at a time. Errors name the file.
 func Folder(ctx context.Context, folder string, opt Options, progress func(class string, done, total int)) (Found, error) {
 	entries, err := os.ReadDir(folder) // by name
 	if err != nil {

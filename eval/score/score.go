@@ -1,5 +1,5 @@
-// Package score turns the anomaly maps of a class, whoever made them, into its results: scores of images and objects, and
-// the metrics of report.Class.
+// Package score turns the anomaly maps of a class, whoever made them, into its results: scores of images and objects,
+// and the metrics of report.Class.
 package score
 
 import (
@@ -56,8 +56,8 @@ type Object struct {
 	ID    string `json:"object"`
 	Label int    `json:"label"`  // 1 if any of its images is defective
 	Code  string `json:"defect"` // of its first defective image
-	// Max is the highest score of its images, the headline; Mean is their mean; Pooled is the mean of the highest pixels
-	// of all its maps together.
+	// Max is the highest score of its images, the headline; Mean is their mean; Pooled is the mean of the highest
+	// pixels of all its maps together.
 	Max    metric.Number `json:"max"`
 	Mean   metric.Number `json:"mean"`
 	Pooled metric.Number `json:"pooled"`
@@ -141,12 +141,13 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 // Seal declares that all images with defective pixels have been added. Images that follow take no memory for pixels.
 func (c *Class) Seal() { c.pixels.Seal() }
 
-// GCPercent is a setting of debug.SetGCPercent for programs that score. Their heap is a few long lists without pointers:
-// collecting often costs little and keeps the peak near what is in use.
+// GCPercent is a setting of debug.SetGCPercent for programs that score. Their heap is a few long lists without
+// pointers: collecting often costs little and keeps the peak near what is in use.
 const GCPercent = 5
 
-// Memory estimates, generously, the largest number of bytes that a class needs. Marked is the number of images of objects
-// with defects: their pixels, size each, are kept until Seal. One pixel in a hundred of them is assumed to be defective.
+// Memory estimates, generously, the largest number of bytes that a class needs. Marked is the number of images of
+// objects with defects: their pixels, size each, are kept until Seal. One pixel in a hundred of them is assumed to be
+// defective.
 func Memory(marked int, size, views int) int64 {
 	pixels := int64(marked) * int64(size)
 	const positive = 100 // bytes of a defective pixel: packed, as edge, counts; bins of each view take 2 more
