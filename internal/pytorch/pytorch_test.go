@@ -192,6 +192,7 @@ func TestRefusals(t *testing.T) {
 		"shape without strides":   {data(pickle(text("w") + view(2, 0, []int32{2, 1}, []int32{1}))), "as many sizes as strides"},
 		"expanded to 4 GB":        {data(pickle(text("w") + view(2, 0, []int32{1 << 30}, []int32{0}))), "more than twice the file's size"},
 		"expanded without end":    {data(pickle(text("w") + view(2, 0, []int32{math.MaxInt32, math.MaxInt32, math.MaxInt32}, []int32{0, 0, 0}))), "fits 63 bits"},
+		"expanded beside another": {data(pickle(text("v") + pair + text("w") + strings.Replace(view(2, 0, []int32{77}, []int32{0}), number(77), "\x8a\x08"+string(binary.LittleEndian.AppendUint64(nil, 1<<61-1)), 1))), "more than twice the file's size"},
 		"empty stack":             {data("\x80\x02."), "have 0 values on the stack"},
 		"no mark":                 {data("\x80\x02t."), "have no mark"},
 		"memo":                    {data("\x80\x02h\x07."), "have no value 7 in the memo"},
