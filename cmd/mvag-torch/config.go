@@ -12,6 +12,8 @@ func configCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "config",
 		Usage: "print the effective configuration as YAML, itself a valid configuration",
+		Description: "docs/format/config.md says what each key means, and what it decides: layout, features, training, scores,\n" +
+			"metrics, thresholds or nothing. Keys that decide features or scores must agree for predict and calibrate.",
 		Flags: []cli.Flag{configFlag, setFlag},
 		Action: func(c *cli.Context) error {
 			cfg, err := loadConfig(c)
