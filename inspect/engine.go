@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
@@ -115,13 +117,13 @@ func (it *item) planes(j int) []uint8 {
 	return it.pixels[j*n : (j+1)*n]
 }
 
-// decode reads the images of an object. The error is that of ctx, or of an object that does not fit the model.
-func (e *engine) decode(ctx context.Context, object *dataset.Object) (*item, error) {
+// decode reads the images of an object, which has this index in stream. The error is that of ctx, or of an object that does not fit the model.
+func (e *engine) decode(ctx context.Context, index int, object *dataset.Object) (*item, error) {
 	n := len(object.Views)
 	if n != 1 && n != e.cfg.Data.Views {
 		return nil, fmt.Errorf("object %q: have %d views, want %d as the model, or 1", object.ID, n, e.cfg.Data.Views)
 	}
-	it := &item{ctx: ctx, object: object, pixels: make([]uint8, n*3*e.cfg.Data.Crop*e.cfg.Data.Crop),
+	it := &item{ctx: ctx, index: index, object: object, pixels: make([]uint8, n*3*e.cfg.Data.Crop*e.cfg.Data.Crop),
 		views: make([]view, n), done: make(chan struct{})}
 	var wg sync.WaitGroup
 	for j, v := range object.Views {
@@ -202,52 +204,54 @@ func (e *engine) predict(batch *dataset.Batch) (out model.Prediction, err error)
 func stream[T any](
 	ctx context.Context, e *engine, objects []dataset.Object, work func(*item) (T, error), use func(T) error,
 ) error {
-	var running sync.WaitGroup
-	defer running.Wait()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-
+	g, ctx := errgroup.WithContext(ctx)
 	batches := make(chan []*item, e.cfg.Data.Prefetch)
-	running.Go(func() {
+	g.Go(func() error {
 		defer close(batches)
-		cancelOn(cancel, e.decodeAll(ctx, objects, batches))
+		return e.decodeAll(ctx, objects, batches)
 	})
 	outcomes := make(chan chan T, 2*cap(e.slots)) // in order; the capacity bounds the calls of work
-	running.Go(func() {
+	g.Go(func() error {
 		defer close(outcomes)
 		for batch := range batches {
-			cancelOn(cancel, e.run(batch))
+			if err := e.run(batch); err != nil {
+				return err
+			}
 			for _, it := range batch {
 				outcome := make(chan T, 1)
 				select {
 				case outcomes <- outcome:
 				case <-ctx.Done():
-					return
+					return context.Cause(ctx)
 				}
-				running.Go(func() {
+				g.Go(func() error {
 					value, err := work(it)
-					cancelOn(cancel, err)
-					outcome <- value
+					if err == nil {
+						outcome <- value
+					}
+					return err
 				})
 			}
 		}
+		return nil
 	})
-	for outcome := range outcomes {
-		value := <-outcome
-		if ctx.Err() != nil {
-			break
+	g.Go(func() error {
+		for outcome := range outcomes {
+			select {
+			case value := <-outcome:
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err := use(value); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
-		if err := use(value); err != nil {
-			return err
-		}
-	}
-	return context.Cause(ctx)
-}
-
-func cancelOn(cancel context.CancelCauseFunc, err error) {
-	if err != nil {
-		cancel(err)
-	}
+		return nil
+	})
+	return g.Wait()
 }
 
 // decodeAll decodes objects and sends them batch by batch.
@@ -257,20 +261,16 @@ func (e *engine) decodeAll(ctx context.Context, objects []dataset.Object, out ch
 		for end < min(len(objects), start+e.batch(views)) && len(objects[end].Views) == views {
 			end++
 		}
-		batch, errs := make([]*item, end-start), make([]error, end-start)
-		var wg sync.WaitGroup
+		batch := make([]*item, end-start)
+		var g errgroup.Group
 		for i := range batch {
-			wg.Go(func() {
-				if batch[i], errs[i] = e.decode(ctx, &objects[start+i]); errs[i] == nil {
-					batch[i].index = start + i
-				}
+			g.Go(func() (err error) {
+				batch[i], err = e.decode(ctx, start+i, &objects[start+i])
+				return err
 			})
 		}
-		wg.Wait()
-		for _, err := range errs {
-			if err != nil {
-				return err
-			}
+		if err := g.Wait(); err != nil {
+			return err
 		}
 		select {
 		case out <- batch:

@@ -125,7 +125,7 @@ var errClosed = errors.New("inspect: the inspector is closed")
 // same time go through the model together, up to eval.objects of them; none waits for others to come. When ctx ends,
 // Object returns its cause at once.
 func (i *Inspector) Object(ctx context.Context, object dataset.Object) (*Result, error) {
-	it, err := i.engine.decode(ctx, &object)
+	it, err := i.engine.decode(ctx, 0, &object)
 	if err != nil {
 		return nil, err
 	}
