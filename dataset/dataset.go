@@ -2,7 +2,7 @@
 // masks, caches the result, and loads batches of whole objects in parallel.
 //
 // An object is one physical part; a view is one camera's image of it. Axis letters: S objects in a batch, V views of an
-// object (model.md). Batches are object-major: image s*V+j is view j of object s.
+// object (docs/model.md). Batches are object-major: image s*V+j is view j of object s.
 //
 // Each format has a reader, which turns the data block of the configuration into a [Set]. Everything after the reader
 // is the same for all formats.
@@ -17,8 +17,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// Mean and Std are the ImageNet statistics that normalise images: (v/255 - Mean)/Std for red, green and blue (model.md
-// section 6). Batches contain bytes; the device normalises.
+// Mean and Std are the ImageNet statistics that normalise images: (v/255 - Mean)/Std for red, green and blue
+// (docs/model.md section 6). Batches contain bytes; the device normalises.
 var (
 	Mean = [3]float32{0.485, 0.456, 0.406}
 	Std  = [3]float32{0.229, 0.224, 0.225}

@@ -9,14 +9,14 @@ import (
 	"mvag-torch/configs"
 )
 
-// The rules that binarise a resized mask (model.md section 6).
+// The rules that binarise a resized mask (docs/model.md section 6).
 const (
 	MaskGT0  = "gt0"   // any value above 0 is a defect, which grows masks by about a pixel
 	MaskGT05 = "gt0.5" // values of at least 128: the pixel is at least half covered
 )
 
 // Fit is the geometry of preprocessing: images are resized to Resize x Resize pixels whatever their aspect ratio
-// (Pillow's antialiased bilinear filter), then cropped to the central Crop x Crop pixels (model.md sections 6 and 7).
+// (Pillow's antialiased bilinear filter), then cropped to the central Crop x Crop pixels (docs/model.md section 6).
 type Fit struct {
 	Resize, Crop int
 	Exif         bool // apply the EXIF orientation of JPEG and TIFF images

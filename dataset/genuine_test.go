@@ -15,7 +15,7 @@ import (
 	"mvag-torch/internal/testdata"
 )
 
-// realIAD contains the numbers of images and objects per class in the genuine index files (realiad.md section B3).
+// realIAD contains the numbers of images and objects per class in the published index files.
 var realIAD = map[string]struct{ trainImages, train, testImages, defective, test, defectiveObjects int }{
 	"audiojack":         {1235, 247, 3815, 1296, 763, 517},
 	"bottle_cap":        {1230, 246, 3785, 1631, 757, 511},
@@ -121,7 +121,7 @@ func unzip(t *testing.T, from, to string) {
 	writeFile(t, to, data)
 }
 
-// TestMiniview compares with the totals in miniview/README.md.
+// TestMiniview compares with the totals that the README of the set miniview states.
 func TestMiniview(t *testing.T) {
 	cfg := configs.Data{Format: "realiad", Root: testdata.Shared(t, "miniview"), Index: "realiad_jsons", Images: "realiad_256", Views: 5}
 	if _, err := Open(cfg); err != nil {

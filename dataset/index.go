@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// index is an index file of Real-IAD (realiad.md section B2).
+// index is an index file of Real-IAD (docs/datasets.md).
 type index struct {
 	Meta  indexMeta    `json:"meta"`
 	Train []indexEntry `json:"train"`

@@ -23,8 +23,8 @@ func bytesRaster(pix []uint8, w, h, channels int) raster {
 	}}
 }
 
-// newRaster converts an image decoded from JPEG, PNG, BMP or TIFF as Pillow's convert('RGB') does (model.md section 7):
-// alpha is dropped, not multiplied in, and of 16-bit samples the high byte is used.
+// newRaster converts an image decoded from JPEG, PNG, BMP or TIFF as Pillow's convert('RGB') does (docs/model.md section
+// 6): alpha is dropped, not multiplied in, and of 16-bit samples the high byte is used.
 func newRaster(img image.Image) (raster, error) {
 	b := img.Bounds()
 	r := raster{w: b.Dx(), h: b.Dy(), channels: 3}

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// realiad reads the layout of Real-IAD (realiad.md section B): index files <root>/<index>/<class>.json and images
+// realiad reads the layout of Real-IAD (docs/datasets.md): index files <root>/<index>/<class>.json and images
 // <root>/<images>/<prefix><image_path>. The original archives unpack with a doubled folder, so <root>/<index>/<index>
 // and <root>/<images>/<class> are tried as well.
 //

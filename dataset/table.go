@@ -43,7 +43,7 @@ func (r reader) table() (*Set, error) {
 }
 
 // visa reads VisA: from the table of its authors if data.table is set (split_csv/1cls.csv; masks contain class labels),
-// else from the layout of MVTec AD (realiad.md section B5).
+// else from the layout of MVTec AD (docs/datasets.md).
 func (r reader) visa() (*Set, error) {
 	if r.Views != 1 {
 		return nil, fmt.Errorf("data.views: have %d, want 1 with data.format visa", r.Views)

@@ -19,7 +19,7 @@ func (r reader) mvtec() (*Set, error) {
 	return r.trees(p, false, mvtecLayout)
 }
 
-// manta reads MANTA and MANTA-Tiny (realiad.md section B5): the layout of MVTec AD in <domain>/<class> or <class>, with
+// manta reads MANTA and MANTA-Tiny (docs/datasets.md): the layout of MVTec AD in <domain>/<class> or <class>, with
 // strips of data.views images as files. The label of a strip applies to all its views.
 func (r reader) manta() (*Set, error) {
 	return r.trees(pattern{}, true, "want <root>/<domain>/<class>/train/good, .../test/{good,<defect>} and .../ground_truth/<defect>")

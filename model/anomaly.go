@@ -7,7 +7,7 @@ import (
 	"mvag-torch/internal/tensor"
 )
 
-// Mapper turns features and their reconstructions into anomaly maps (model.md section 6).
+// Mapper turns features and their reconstructions into anomaly maps (docs/model.md section 6).
 type Mapper struct {
 	crop, size int64          // side lengths of image and map in pixels
 	kernel     *tensor.Tensor // Gaussian [1, 1, k, k]

@@ -2,8 +2,8 @@ package model
 
 import "mvag-torch/internal/tensor"
 
-// Attention is the decoder's multi-view linear attention (model.md section 3): each view attends to itself, then, with
-// the same weights, to the other views of its object. ViewLogits weigh those, and Gate mixes the two.
+// Attention is the decoder's multi-view linear attention (docs/model.md section 3): each view attends to itself, then,
+// with the same weights, to the other views of its object. ViewLogits weigh those, and Gate mixes the two.
 type Attention struct {
 	QKV, Proj  Linear
 	ViewLogits *tensor.Tensor // [V-1]

@@ -104,7 +104,7 @@ func constant(v float32) initializer {
 	}
 }
 
-// truncNormal draws from a normal distribution of the given standard deviation, cut at three times that (model.md
+// truncNormal draws from a normal distribution of the given standard deviation, cut at three times that (docs/model.md
 // section 3: 0.01, cut at 0.03).
 func truncNormal(std float64) initializer {
 	return func(rng *rand.Rand, data []float32) {

@@ -2,7 +2,7 @@ package model
 
 import "mvag-torch/internal/tensor"
 
-// Decoder is a stack of pre-norm blocks with multi-view attention (model.md section 3).
+// Decoder is a stack of pre-norm blocks with multi-view attention (docs/model.md section 3).
 type Decoder struct {
 	Blocks []DecoderBlock
 
@@ -16,7 +16,7 @@ type DecoderBlock struct {
 	MLP          MLP
 }
 
-// Bottleneck is the noisy two-layer MLP between encoder and decoder (model.md section 2).
+// Bottleneck is the noisy two-layer MLP between encoder and decoder (docs/model.md section 2).
 type Bottleneck struct {
 	FC1, FC2 Linear
 	Dropout  float64 // probability, in training only

@@ -8,7 +8,7 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// Encoder is a frozen ViT (model.md section 1; timm's vision_transformer.py and eva.py) of one of the families of
+// Encoder is a frozen ViT (docs/model.md section 1; timm's vision_transformer.py and eva.py) of one of the families of
 // [weights.Arch]. Only the blocks up to the last layer are evaluated.
 type Encoder struct {
 	Arch          weights.Arch

@@ -2,7 +2,7 @@ package model
 
 import "mvag-torch/internal/tensor"
 
-// GroupLoss is what one group of layers adds to the losses (model.md section 4), scalars on the device.
+// GroupLoss is what one group of layers adds to the losses (docs/model.md section 4), scalars on the device.
 type GroupLoss struct {
 	Global, Regional *tensor.Tensor
 	Tau              *tensor.Tensor // the smallest distance of a hard patch

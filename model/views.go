@@ -6,8 +6,8 @@ import (
 	"mvag-torch/internal/tensor"
 )
 
-// Views says how the images of a batch belong together: S objects of V views, some of which may be absent (model.md
-// sections 3.4 and 7). It is made once a batch.
+// Views says how the images of a batch belong together: S objects of V views, some of which may be absent
+// (docs/model.md section 3). It is made once a batch.
 type Views struct {
 	Objects, Count int64 // S, V
 

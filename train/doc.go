@@ -1,3 +1,3 @@
 // Package train optimises the model: the losses, StableAdamW, the loop with its checkpoints, and the events that a
-// command shows (model.md sections 2, 4, 5).
+// command shows (docs/model.md sections 2, 4, 5).
 package train

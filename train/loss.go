@@ -6,7 +6,7 @@ import (
 	"mvag-torch/train/schedule"
 )
 
-// Loss is the objective of a batch (model.md section 4), scalars on the device.
+// Loss is the objective of a batch (docs/model.md section 4), scalars on the device.
 type Loss struct {
 	Total, Global, Regional *tensor.Tensor
 	Tau                     []*tensor.Tensor // one a group: the smallest distance of a hard patch

@@ -9,7 +9,7 @@ import (
 	"mvag-torch/model/checkpoint"
 )
 
-// Optimizer is StableAdamW with amsgrad over the trainable parameters (model.md section 5).
+// Optimizer is StableAdamW with amsgrad over the trainable parameters (docs/model.md section 5).
 type Optimizer struct {
 	Steps int64 // taken so far
 

@@ -14,7 +14,7 @@ import (
 )
 
 // recorded returns the scores that the reference's trained weights give the test objects of the rendered set
-// (golden/README.md).
+// (made by the reference in Python).
 func recorded(t *testing.T) (good, bad map[string][]Sample) {
 	t.Helper()
 	text, err := os.ReadFile(testdata.Shared(t, "golden/miniview_s224.json"))

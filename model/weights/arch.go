@@ -78,7 +78,7 @@ func (a Arch) Statistics() (mean, std [3]float32) {
 }
 
 // DefaultLayers returns the 0-based blocks whose outputs are reconstructed:
-// 2 to 9 of 12 blocks, 4, 6, ..., 18 of 24 (model.md section 1), and, of the 40
+// 2 to 9 of 12 blocks, 4, 6, ..., 18 of 24 (docs/model.md section 1), and, of the 40
 // of the giant models, which the paper does not use, 8, 11, ..., 29: the same
 // part of the depth. Of an archive all layers, counted from 0.
 func (a Arch) DefaultLayers() []int {

@@ -1,4 +1,4 @@
-// Package weights knows the pretrained weights of the encoder (model.md,
+// Package weights knows the pretrained weights of the encoder (docs/model.md,
 // section 1): their names, the shapes an architecture wants, and the files they
 // come from. Names are those of timm's DINOv2 vision transformers:
 //

@@ -111,7 +111,7 @@ func TestParseArch(t *testing.T) {
 }
 
 func TestDefaultLayers(t *testing.T) {
-	for name, want := range map[string][]int{ // model.md, section 1
+	for name, want := range map[string][]int{ // docs/model.md, section 1
 		"vit_small_patch14_dinov2":      {2, 3, 4, 5, 6, 7, 8, 9},
 		"vit_base_patch14_reg4_dinov2":  {2, 3, 4, 5, 6, 7, 8, 9},
 		"vit_large_patch14_reg4_dinov2": {4, 6, 8, 10, 12, 14, 16, 18},

@@ -6,7 +6,7 @@ import "math"
 
 // LR is the learning rate: linear from 0 to peak over the first warmup steps
 // as linspace(0, peak, warmup), then a cosine from peak to final over the rest
-// (model.md section 5).
+// (docs/model.md section 5).
 func LR(iteration, warmup, iterations int, peak, final float64) float64 {
 	if iteration < warmup {
 		if warmup == 1 {
@@ -19,7 +19,7 @@ func LR(iteration, warmup, iterations int, peak, final float64) float64 {
 }
 
 // Linear goes from first to last over the run and stays there (scale and
-// probability of the jitter, model.md section 2).
+// probability of the jitter, docs/model.md section 2).
 func Linear(iteration, iterations int, first, last float64) float64 {
 	if iteration >= iterations {
 		return last
@@ -28,7 +28,7 @@ func Linear(iteration, iterations int, first, last float64) float64 {
 }
 
 // EasyFraction is the share of patches whose gradient is damped: linear from 0
-// to final over the first warmup steps (model.md section 4).
+// to final over the first warmup steps (docs/model.md section 4).
 func EasyFraction(iteration, warmup int, final float64) float64 {
 	return min(final*float64(iteration)/float64(warmup), final)
 }
