@@ -36,17 +36,17 @@ func TestMapsOnCUDA(t *testing.T) {
 	if !computes {
 		t.Setenv("MVAG_STUB_IDLE", "1")
 	}
-	recordings := 0
+	captures := 0
 	plain, replayed := mapsOf(t, 0, func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
-		recordings++
+		captures++
 		g, err := tensor.RecordGraph(s, d, like, work)
 		if err != nil {
 			t.Error(err)
 		}
 		return g, err
 	})
-	if recordings != 2 {
-		t.Errorf("have %d recordings, want 2", recordings)
+	if captures != 2 {
+		t.Errorf("have %d captures, want 2", captures)
 	}
 	if !computes {
 		return

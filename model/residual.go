@@ -2,15 +2,15 @@ package model
 
 import "mvag-torch/internal/tensor"
 
-// Residual is the stream x [B, N, C] of a pre-norm transformer, float32. Each branch of a block reads it through a norm
-// and adds to it:
+// Residual is the residual stream x [B, N, C] of a pre-norm transformer, float32. Each branch of a block reads it through a
+// norm and adds to it:
 //
 //	x.Add(b.Attn.Forward(s, x.Norm(s, b.Norm1)))
 //
-// What a branch adds stays pending until the stream is read again, because the cheapest way to add depends on what
-// reads: before a norm, kernels add, normalise and round in one pass; on the CPU, the addition is part of the matmul that
-// ends the branch. The stream's tensors live in the scope that the calls name, which is the same in all of them, and go
-// when nothing needs them any more.
+// What a branch adds stays pending until the stream is read again, because how it is added best depends on the reader: for
+// a norm, a CUDA kernel adds, normalises and rounds in one pass; on the CPU the addition is part of the matmul that ends
+// the branch. All calls name the same scope s. The tensors of the stream live there and are freed as soon as nothing needs
+// them.
 type Residual struct {
 	sum     *tensor.Tensor // [B, N, C] without the pending branch
 	pending Branch
@@ -22,7 +22,7 @@ type Residual struct {
 	outputs []*tensor.Tensor
 }
 
-// Branch is the end of a branch that nobody has computed yet: the output of its last layer for In [B, N, in].
+// Branch is the result of a branch whose last layer has not been computed yet: Last applied to In [B, N, in].
 type Branch struct {
 	Last Linear
 	In   *tensor.Tensor

@@ -7,20 +7,19 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// rotary turns pairs of channels by angles that depend on the place of a patch
-// (DINOv3; timm's RotaryEmbeddingDinoV3): channel i of the first half of a head
-// with channel i of the second. The first half's first half goes by the row, its
-// second by the column. Class token and registers are not turned.
+// rotary rotates pairs of channels by angles that depend on the position of a patch (DINOv3; timm's
+// RotaryEmbeddingDinoV3). Channel i of the first half of a head is paired with channel i of the second. In the first half,
+// the first quarter of the channels goes by the row, the second by the column. Class token and registers stay as they are.
 type rotary struct {
 	cos, sin *tensor.Tensor // [N, D]
 }
 
-// rotaryBase is the longest period, in half-widths of the picture.
+// rotaryBase is the longest period, in half-widths of the image.
 const rotaryBase = 100
 
-// newRotary computes the angles: 2π·u/period, u being the centre of the patch,
-// from -1 to 1 over the picture, period rotaryBase^(i/(D/4)), i = 0 … D/4-1. Both are
-// float32, as timm computes them; the release stores periods rounded to bfloat16.
+// newRotary computes the angles 2π·u/period, where u is the centre of the patch, from -1 to 1 across the image, and the
+// period is rotaryBase^(i/(D/4)), i = 0 … D/4-1. Both are float32, as in timm; the release stores periods rounded to
+// bfloat16.
 func newRotary(s *tensor.Scope, d tensor.Device, arch weights.Arch, rows, columns int64) *rotary {
 	dim := arch.Dim / arch.Heads // D
 	n := arch.Prefix() + int(rows*columns)
@@ -49,7 +48,7 @@ func newRotary(s *tensor.Scope, d tensor.Device, arch weights.Arch, rows, column
 // centre is the middle of cell i of n in [-1, 1].
 func centre(i int, n int64) float32 { return 2*((float32(i)+0.5)/float32(n)) - 1 }
 
-// Forward maps [B, H, N, D] to the same of x's type, through float32.
+// Forward maps x [B, H, N, D] to [B, H, N, D] of its type, by way of float32.
 func (r *rotary) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	half := x.Dim(3) / 2
 	across := tensor.Cat(s, 3, x.Narrow(s, 3, half, half).Neg(s), x.Narrow(s, 3, 0, half))

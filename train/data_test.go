@@ -11,13 +11,12 @@ import (
 	"mvag-torch/dataset"
 )
 
-// pictureOf is a file of smallSet.
-func pictureOf(cfg configs.Config, object, camera int) string {
-	return filepath.Join(cfg.Data.Root, "pictures", "part", fmt.Sprintf("OK/S%04d/part_%04d_OK_C%d_20260101000000.jpg", object, object, camera))
+// imageOf is a file of smallSet.
+func imageOf(cfg configs.Config, object, camera int) string {
+	return filepath.Join(cfg.Data.Root, "images", "part", fmt.Sprintf("OK/S%04d/part_%04d_OK_C%d_20260101000000.jpg", object, object, camera))
 }
 
-// TestCacheGivesTheSameLosses trains from JPEGs and from their cache, which
-// says so when a picture is another.
+// TestCacheGivesTheSameLosses trains from JPEGs and from their cache, which refuses an image that has changed.
 func TestCacheGivesTheSameLosses(t *testing.T) {
 	cfg := smallConfig(t)
 	files, cached := cfg, cfg
@@ -43,22 +42,22 @@ func TestCacheGivesTheSameLosses(t *testing.T) {
 		t.Errorf("the journals differ:\n%s\n%s", a, b)
 	}
 	cached.Name = "changed"
-	if err := os.Truncate(pictureOf(cfg, 1, 1), 100); err != nil {
+	if err := os.Truncate(imageOf(cfg, 1, 1), 100); err != nil {
 		t.Fatal(err)
 	}
 	err = runOn(t.Context(), cached, false, &watcher{})
-	if err == nil || !strings.Contains(err.Error(), pictureOf(cfg, 1, 1)+" has changed since it was prepared") {
-		t.Errorf("have %v, want an error of the changed picture", err)
+	if err == nil || !strings.Contains(err.Error(), imageOf(cfg, 1, 1)+" has changed since it was prepared") {
+		t.Errorf("have %v, want an error about the changed image", err)
 	}
 }
 
-// TestSkippedPictures: pictures that cannot be read are left out, all of one
-// object and one of another, and a run that was resumed has the same bits.
-func TestSkippedPictures(t *testing.T) {
+// TestSkippedImages: images that cannot be read are left out, all of one object and one of another, and a run that was
+// resumed has the same bits.
+func TestSkippedImages(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Data.OnError = "skip"
-	for _, path := range []string{pictureOf(cfg, 0, 2), pictureOf(cfg, 3, 1), pictureOf(cfg, 3, 2), pictureOf(cfg, 3, 3)} {
-		if err := os.WriteFile(path, []byte("no picture"), 0o600); err != nil {
+	for _, path := range []string{imageOf(cfg, 0, 2), imageOf(cfg, 3, 1), imageOf(cfg, 3, 2), imageOf(cfg, 3, 3)} {
+		if err := os.WriteFile(path, []byte("no image"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,8 +69,8 @@ func TestSkippedPictures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lines := data.Source.Skipped.Lines(); len(lines) != 4 || !strings.HasPrefix(lines[0], pictureOf(cfg, 0, 2)+": ") {
-		t.Errorf("have %q left out, want four pictures", lines)
+	if lines := data.Source.Skipped.Lines(); len(lines) != 4 || !strings.HasPrefix(lines[0], imageOf(cfg, 0, 2)+": ") {
+		t.Errorf("have %q left out, want four images", lines)
 	}
 	parted.Output = t.TempDir()
 	func() {
@@ -99,13 +98,13 @@ func TestSetMovedWhileTraining(t *testing.T) {
 			cfg.Data.OnError, cfg.Data.Prefetch = onError, 1
 			err := runOn(t.Context(), cfg, false, &watcher{after: func(done int) {
 				if done == 3 {
-					if err := os.Rename(filepath.Join(cfg.Data.Root, "pictures"), filepath.Join(cfg.Data.Root, "moved")); err != nil {
+					if err := os.Rename(filepath.Join(cfg.Data.Root, "images"), filepath.Join(cfg.Data.Root, "moved")); err != nil {
 						t.Error(err)
 					}
 				}
 			}})
-			if err == nil || !strings.Contains(err.Error(), filepath.Join(cfg.Data.Root, "pictures")) || strings.Contains(err.Error(), "\n") {
-				t.Fatalf("have %v, want one line naming a picture", err)
+			if err == nil || !strings.Contains(err.Error(), filepath.Join(cfg.Data.Root, "images")) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("have %v, want one line naming an image", err)
 			}
 			if _, info := checkpointOf(t, cfg); info.Iteration < 3 {
 				t.Errorf("checkpoint of iteration %d, want 3 or later", info.Iteration)

@@ -82,7 +82,7 @@ func TestCachedFeatures(t *testing.T) {
 func TestSkippedImagesAreNotShared(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Train.CacheFeatures, cfg.Data.OnError = "disk", "skip"
-	broken := pictureOf(cfg, 3, 2)
+	broken := imageOf(cfg, 3, 2)
 	if err := os.WriteFile(broken, []byte("no image"), 0o600); err != nil {
 		t.Fatal(err)
 	}

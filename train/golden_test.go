@@ -12,8 +12,7 @@ import (
 	"mvag-torch/train/schedule"
 )
 
-// Every expected number below is from golden/tiny.*: an independent float64
-// PyTorch run of the small model, compared within the manifest's tolerances.
+// Every expected value below is of the trace "tiny" of internal/golden, compared within its tolerances.
 
 // lossAt computes the losses of one batch at an iteration.
 func lossAt(m *modeltest.Tiny, images *tensor.Tensor, v *model.Views, iteration int) Loss {
@@ -40,8 +39,8 @@ func TestGoldenLosses(t *testing.T) {
 	})
 }
 
-// checkGradients runs backward and compares the recorded gradients below
-// prefix, of which there must be want, and the norm over all.
+// checkGradients runs backward and compares the gradients of the trace below prefix, of which there must be want, and the
+// norm over all.
 func checkGradients(t *testing.T, m *modeltest.Tiny, l Loss, prefix, norm string, want int) {
 	t.Helper()
 	l.Total.Backward()
@@ -95,8 +94,7 @@ func TestGoldenMissingViews(t *testing.T) {
 	})
 }
 
-// TestGoldenSingleView also holds that gate and view_logits get no gradient
-// and hence no update.
+// TestGoldenSingleView: gate and view_logits get no gradient, hence no update.
 func TestGoldenSingleView(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		l := lossAt(m, m.Load("input"), model.NewViews(m.Scope, tensor.CPU, 10, 1, nil), 500)
@@ -115,7 +113,7 @@ func TestGoldenSingleView(t *testing.T) {
 	})
 }
 
-// TestGoldenTraining repeats the recorded run of 12 steps on one batch.
+// TestGoldenTraining repeats the run of 12 steps on one batch.
 func TestGoldenTraining(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		cfg := modeltest.Config().Train

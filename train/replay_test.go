@@ -14,31 +14,30 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// TestReplayGivesTheSameBits holds that a recorded step takes all that differs
-// between steps from its inputs: pictures or features, learning rate, number of
-// the step, jitter. One object lacks a picture.
+// TestReplayGivesTheSameBits: a captured step takes all that differs between steps from its inputs: images or features,
+// learning rate, number of the step, jitter. One object has an absent image.
 func TestReplayGivesTheSameBits(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Train.Iterations, cfg.Train.HardWarmup = 40, 3
 	for _, features := range []bool{false, true} {
 		want := trainWith(t, cfg, features, nil)
-		var recorded []tensor.Recording
+		var captured []tensor.Recording
 		var replays int
 		have := trainWith(t, cfg, features, func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
-			if len(recorded) == 1 && like == nil {
-				t.Error("the second recording takes memory of its own")
+			if len(captured) == 1 && like == nil {
+				t.Error("the second graph takes memory of its own")
 			}
-			recorded = append(recorded, like)
+			captured = append(captured, like)
 			return modeltest.Again(func() { replays++; work() }), nil
 		})
 		have.same(t, want)
-		if len(recorded) != 2 || replays < 10 || replays > 35 {
-			t.Errorf("features %v: have %d recordings and %d replays, want 2 and most of the 37 steps after the warm-up", features, len(recorded), replays)
+		if len(captured) != 2 || replays < 10 || replays > 35 {
+			t.Errorf("features %v: have %d captures and %d replays, want 2 and most of the 37 steps after the warm-up", features, len(captured), replays)
 		}
 	}
 }
 
-func TestGoesOnWhereNothingCanBeRecorded(t *testing.T) {
+func TestGoesOnWhereNothingCanBeCaptured(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Train.Iterations, cfg.Train.HardWarmup = 20, 3
 	want := trainWith(t, cfg, false, nil)
@@ -53,8 +52,7 @@ func TestGoesOnWhereNothingCanBeRecorded(t *testing.T) {
 	}
 }
 
-// TestCUDA takes steps on a card, or on what stands for one (make dry-cuda),
-// where numbers mean nothing: with graphs and without.
+// TestCUDA takes steps on a GPU, with graphs and without, or on the stub of make dry-cuda, where values mean nothing.
 func TestCUDA(t *testing.T) {
 	computes := modeltest.CUDA(t)
 	if !computes {
@@ -66,17 +64,17 @@ func TestCUDA(t *testing.T) {
 	for _, precision := range []string{"fp32", "tf32", "bf16"} {
 		for _, features := range []bool{false, true} {
 			cfg.Precision = precision
-			recordings := 0
+			captures := 0
 			record := func(s *tensor.Scope, d tensor.Device, like tensor.Recording, work func()) (tensor.Recording, error) {
-				recordings++
+				captures++
 				return tensor.RecordGraph(s, d, like, work)
 			}
 			want, have := trainWith(t, cfg, features, nil), trainWith(t, cfg, features, record)
-			if recordings != 2 || have.uncaptured != nil {
-				t.Errorf("%s, features %v: have %d recordings, %v, want 2", precision, features, recordings, have.uncaptured)
+			if captures != 2 || have.uncaptured != nil {
+				t.Errorf("%s, features %v: have %d captures, %v, want 2", precision, features, captures, have.uncaptured)
 			}
 			if !slices.Equal(have.state, want.state) {
-				t.Errorf("%s, features %v: random numbers: have %x, want %x", precision, features, have.state, want.state)
+				t.Errorf("%s, features %v: generator: have %x, want %x", precision, features, have.state, want.state)
 			}
 			if computes {
 				have.near(t, want, 0.01)
@@ -84,7 +82,7 @@ func TestCUDA(t *testing.T) {
 		}
 	}
 	if computes {
-		cfg.Precision, cfg.Model.Dropout, cfg.Model.Jitter.Enabled = "fp32", 0, false // random numbers are others on the CPU
+		cfg.Precision, cfg.Model.Dropout, cfg.Model.Jitter.Enabled = "fp32", 0, false // the generator of the CPU is another
 		have := trainWith(t, cfg, false, tensor.RecordGraph)
 		cfg.Device = "cpu"
 		have.near(t, trainWith(t, cfg, false, nil), 0.01)
@@ -93,7 +91,7 @@ func TestCUDA(t *testing.T) {
 	t.Setenv("MVAG_STUB_FAIL", "100")
 	want, have := trainWith(t, cfg, false, nil), trainWith(t, cfg, false, tensor.RecordGraph)
 	if len(have.uncaptured) != 1 || !slices.Equal(have.state, want.state) {
-		t.Errorf("where CUDA refuses: have %v, random numbers %x, want one error and %x", have.uncaptured, have.state, want.state)
+		t.Errorf("where CUDA refuses: have %v, generator %x, want one error and %x", have.uncaptured, have.state, want.state)
 	}
 }
 
@@ -107,15 +105,15 @@ type trained struct {
 func (have trained) same(t *testing.T, want trained) {
 	t.Helper()
 	if !slices.Equal(have.losses, want.losses) || !slices.Equal(have.weights, want.weights) || !slices.Equal(have.state, want.state) {
-		t.Errorf("losses, weights or random numbers differ; losses:\n%v\n%v", have.losses, want.losses)
+		t.Errorf("losses, weights or generators differ; losses:\n%v\n%v", have.losses, want.losses)
 	}
 }
 
-// near wants losses that agree but for a share.
-func (have trained) near(t *testing.T, want trained, share float64) {
+// near wants losses that agree to within a fraction.
+func (have trained) near(t *testing.T, want trained, fraction float64) {
 	t.Helper()
 	for i := 0; i < len(want.losses); i += 2 {
-		if off := math.Abs(float64(have.losses[i] - want.losses[i])); !(off <= share*float64(want.losses[i])) {
+		if off := math.Abs(float64(have.losses[i] - want.losses[i])); !(off <= fraction*float64(want.losses[i])) {
 			t.Errorf("step %d: have loss %v, want %v", i/2, have.losses[i], want.losses[i])
 		}
 	}

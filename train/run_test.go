@@ -102,10 +102,10 @@ func TestStopsCleanly(t *testing.T) {
 	}
 }
 
-func TestUnreadablePictureSavesFirst(t *testing.T) {
+func TestUnreadableImageSavesFirst(t *testing.T) {
 	cfg := smallConfig(t)
 	cfg.Data.Prefetch = 1
-	broken := filepath.Join(cfg.Data.Root, "pictures", "part", "OK/S0003/part_0003_OK_C2_20260101000000.jpg")
+	broken := filepath.Join(cfg.Data.Root, "images", "part", "OK/S0003/part_0003_OK_C2_20260101000000.jpg")
 	err := runOn(t.Context(), cfg, false, &watcher{after: func(done int) {
 		if done == 3 {
 			if err := os.Truncate(broken, 100); err != nil {

@@ -47,7 +47,7 @@ var backboneFile = func() func(t *testing.T) string {
 }()
 
 // smallSet writes a Real-IAD set of one class with 5 good objects of 3 views;
-// object 2 lacks its third picture.
+// object 2 has no third image.
 func smallSet(t *testing.T) string {
 	root := t.TempDir()
 	type entry struct {
@@ -64,7 +64,7 @@ func smallSet(t *testing.T) string {
 				continue
 			}
 			name := fmt.Sprintf("OK/S%04d/part_%04d_OK_C%d_20260101000000.jpg", o, o, v+1)
-			writeJPEG(t, filepath.Join(root, "pictures", "part", name), rng)
+			writeJPEG(t, filepath.Join(root, "images", "part", name), rng)
 			entries = append(entries, entry{"part", "OK", name, nil})
 		}
 	}
@@ -110,7 +110,7 @@ func smallConfig(t *testing.T) configs.Config {
 	cfg := configs.Default()
 	cfg.Name, cfg.Output, cfg.Device = "small", t.TempDir(), "cpu"
 	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Weights: backboneFile(t), Layers: []int{1, 3}}
-	cfg.Data.Root, cfg.Data.Index, cfg.Data.Images = smallSet(t), "index", "pictures"
+	cfg.Data.Root, cfg.Data.Index, cfg.Data.Images = smallSet(t), "index", "images"
 	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, 30, 28
 	cfg.Model.DecoderDepth = 2
 	cfg.Train.Iterations, cfg.Train.Warmup, cfg.Train.CheckpointEvery = 12, 3, 5
@@ -120,7 +120,7 @@ func smallConfig(t *testing.T) configs.Config {
 	return cfg
 }
 
-// watcher records what a run reports and may stop it.
+// watcher keeps what a run reports and may stop it.
 type watcher struct {
 	steps    []Step
 	saved    []int

@@ -31,13 +31,11 @@ type Arch struct {
 	Gated     bool // the MLP is a SwiGLU
 	QuickGELU bool // the MLP's GELU is x·sigmoid(1.702x)
 
-	// Mean and Std of the pictures the weights were trained on, in [0, 1], red
-	// green blue; zero means ImageNet's.
+	// Mean and Std of the images that the weights were trained on, in [0, 1], red, green, blue; zero means ImageNet's.
 	Mean, Std [3]float32
 
-	// Module is the archive whose code computes the encoder; nil where the
-	// program does. Depth is then the number of its layers; Family, Registers,
-	// Gated and QuickGELU say nothing.
+	// Module is the TorchScript archive whose code computes the encoder; nil where the program does. Depth is then the
+	// number of its layers; Family, Registers, Gated and QuickGELU mean nothing.
 	Module *Module
 }
 
@@ -189,7 +187,7 @@ func (a *Arch) setStatistics(tag string) {
 	half := [3]float32{0.5, 0.5, 0.5}
 	clipMean, clipStd := [3]float32{0.48145466, 0.4578275, 0.40821073}, [3]float32{0.26862954, 0.26130258, 0.27577711}
 	switch {
-	case tag == "sat493m": // DINOv3 on satellite pictures
+	case tag == "sat493m": // DINOv3 on satellite images
 		a.Mean, a.Std = [3]float32{0.430, 0.411, 0.296}, [3]float32{0.213, 0.156, 0.143}
 	case a.Family == CLIP && strings.Contains(a.Name, "_large_") && strings.HasPrefix(tag, "laion2b"):
 		a.Mean, a.Std = half, half

@@ -10,8 +10,8 @@ const pretraining = "lvd142m"
 
 func (f Family) String() string { return [...]string{"DINOv2", "DINOv3", "ViT", "CLIP"}[f] }
 
-// Fetchable is the name with the tag of the weights that Address knows, "" for
-// other architectures: DINOv3's want an agreement, the others have many tags.
+// Fetchable is the name with the tag of the weights that Address knows, "" for other architectures: DINOv3's weights need
+// an agreement, the others have many tags.
 func (a Arch) Fetchable() string {
 	if a.Family != DINOv2 {
 		return ""
@@ -19,8 +19,8 @@ func (a Arch) Fetchable() string {
 	return a.Name + "." + pretraining
 }
 
-// Address returns where timm's DINOv2 weights of the given name are, with its
-// tag or without, and the name with the tag. Host is "" for Hugging Face's.
+// Address returns the URL of timm's DINOv2 weights with the given name, with or without its tag, and the name with the
+// tag. An empty host means Hugging Face's.
 func Address(name, host string) (url, full string, err error) {
 	if host == "" {
 		host = "https://huggingface.co"

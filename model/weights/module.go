@@ -18,8 +18,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// Module is what an archive of third_party/export_backbone.py says of itself:
-// a TorchScript module whose forward maps pictures [B, 3, Height, Width] to the
+// Module is how an archive of third_party/export_backbone.py describes itself:
+// a TorchScript module whose forward maps images [B, 3, Height, Width] to the
 // outputs [B, N, Channels] of its layers, N being Prefix tokens and then the
 // patches, row by row.
 type Module struct {
@@ -27,22 +27,22 @@ type Module struct {
 
 	Format   int        `json:"format"` // moduleFormat
 	Arch     string     `json:"arch"`   // timm's name with its tag
-	Mean     [3]float32 `json:"mean"`   // of the pictures, as in Arch
+	Mean     [3]float32 `json:"mean"`   // of the images, as in Arch
 	Std      [3]float32 `json:"std"`
-	Height   int        `json:"height"` // of a picture, in pixels
+	Height   int        `json:"height"` // of an image, in pixels
 	Width    int        `json:"width"`
 	Patch    int        `json:"patch"`    // pixels from one patch to the next
 	Prefix   int        `json:"prefix"`   // tokens in front of the patches
 	Channels int        `json:"channels"` // C
 	Heads    int        `json:"heads"`    // for the decoder; divides Channels
-	Layers   []string   `json:"layers"`   // numbers of blocks, or names of modules
+	Layers   []string   `json:"layers"`   // block indices, or names of modules
 	Licence  string     `json:"licence"`  // of the weights, as timm has it
 	Timm     string     `json:"timm"`     // versions
 	Torch    string     `json:"torch"`
 	SHA256   string     `json:"sha256"` // of the weights, see [Map.SHA256]
 }
 
-// Tokens counts the tokens N of a picture.
+// Tokens counts the tokens N of an image.
 func (m *Module) Tokens() int { return m.Prefix + m.Height/m.Patch*(m.Width/m.Patch) }
 
 const (
@@ -55,7 +55,7 @@ const (
 // ours wrote.
 var ErrNoMetadata = errors.New("want an archive of third_party/export_backbone.py")
 
-// ReadModule reads what the archive at path says of itself; nothing is run.
+// ReadModule reads how the archive at path describes itself; nothing is run.
 func ReadModule(path string) (*Module, error) {
 	z, err := zip.OpenReader(path)
 	if errors.Is(err, zip.ErrFormat) {
@@ -128,7 +128,7 @@ func parseModule(text []byte) (*Module, error) {
 	}
 	for i := range m.Std {
 		if !(m.Std[i] > 0) || math.IsInf(float64(m.Std[i]), 0) || math.IsNaN(float64(m.Mean[i])) || math.IsInf(float64(m.Mean[i]), 0) {
-			return nil, fmt.Errorf("mean, std: have %v, %v, want numbers, std above 0", m.Mean, m.Std)
+			return nil, fmt.Errorf("mean, std: have %v, %v, want finite values, std above 0", m.Mean, m.Std)
 		}
 	}
 	for i, name := range m.Layers {

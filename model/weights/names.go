@@ -13,7 +13,7 @@ import (
 type scheme struct {
 	title  string
 	sign   string            // a name that only this scheme has
-	blocks string            // what the number of a block follows
+	blocks string            // what the index of a block follows
 	whole  map[string]string // outside the blocks
 	block  map[string]string // within a block
 }
@@ -192,7 +192,7 @@ func joinThree(m Map, attn, kind string) error {
 		delete(m, attn+part+kind)
 	}
 	if len(joined.Shape) == 0 {
-		return fmt.Errorf("weights: %q: have a number, want a matrix or vector", attn+"q."+kind)
+		return fmt.Errorf("weights: %q: have a scalar, want a matrix or vector", attn+"q."+kind)
 	}
 	joined.Shape[0] *= 3
 	m[attn+"qkv."+kind] = joined

@@ -156,7 +156,7 @@ func TestRenameRefuses(t *testing.T) {
 		"one name":      {Map{"mask_token": one, "register_tokens": one, "reg_token": one}, `have two tensors for "reg_token"`},
 		"no key":        {Map{"blocks.0.norm1.weight": one, "blocks.0.attn.q.weight": one, "blocks.0.attn.v.weight": one}, `have no "blocks.0.attn.k.weight"`},
 		"other shape":   {Map{"blocks.0.norm1.weight": one, "blocks.0.attn.q.weight": one, "blocks.0.attn.k.weight": {[]int64{2}, []float32{1, 2}}}, `"blocks.0.attn.k.weight": have shape [2]`},
-		"scalar query":  {Map{"blocks.0.norm1.weight": one, "blocks.0.attn.q.weight": {nil, []float32{1}}, "blocks.0.attn.k.weight": {nil, []float32{1}}, "blocks.0.attn.v.weight": {nil, []float32{1}}}, "have a number"},
+		"scalar query":  {Map{"blocks.0.norm1.weight": one, "blocks.0.attn.q.weight": {nil, []float32{1}}, "blocks.0.attn.k.weight": {nil, []float32{1}}, "blocks.0.attn.v.weight": {nil, []float32{1}}}, "have a scalar"},
 		"only a masked": {Map{"storage_tokens": one, "blocks.0.norm1.weight": one, "blocks.0.attn.qkv.bias": one}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

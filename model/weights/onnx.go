@@ -14,7 +14,7 @@ import (
 //
 // Such an export keeps the names of the tokens, biases, norms and layer scales.
 // The weight of a Linear layer is transposed under a name of the exporter's: it
-// is the second factor of the product to which the named bias is added. The
+// is the second factor of the matmul to which the named bias is added. The
 // position table is cut into class and patches, [1, 1, C] and [1, P, C], found on
 // the way to the sum with the tokens. Query, key and value are joined to qkv.
 // The final norm, mask token and registers are there if the export has them.
@@ -105,7 +105,7 @@ func (r *dinov2) embeddings() {
 	r.optional("embeddings.register_tokens", "reg_token")
 	r.copy("embeddings.patch_embeddings.projection.weight", "patch_embed.proj.weight")
 	r.copy("embeddings.patch_embeddings.projection.bias", "patch_embed.proj.bias")
-	if r.has("embeddings.position_embeddings") { // an export for one size of picture
+	if r.has("embeddings.position_embeddings") { // an export for one image size
 		r.copy("embeddings.position_embeddings", "pos_embed")
 	} else {
 		r.positions()

@@ -130,7 +130,7 @@ func (g *model) bytes() []byte {
 }
 
 // tiny returns weights of 2 blocks with 2 channels, patches of 1 pixel and 4
-// positions, every number another.
+// positions, all values different.
 func tiny() Map {
 	m, next := Map{}, float32(0)
 	add := func(name string, shape []int64) {

@@ -93,11 +93,11 @@ func (r *dinov2) factor(bias string) (string, error) {
 	if len(users) != 1 || users[0].OpType != "Add" || len(users[0].Inputs) != 2 {
 		return "", errors.New("have no single Add that takes it, want one")
 	}
-	product := r.producers[other(users[0], bias)]
-	if product == nil || product.OpType != "MatMul" || len(product.Inputs) != 2 {
+	matmul := r.producers[other(users[0], bias)]
+	if matmul == nil || matmul.OpType != "MatMul" || len(matmul.Inputs) != 2 {
 		return "", errors.New("have no MatMul in front of its Add, want one")
 	}
-	return product.Inputs[1], nil
+	return matmul.Inputs[1], nil
 }
 
 // other returns the input of a node of two that is not value.
