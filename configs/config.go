@@ -1,15 +1,12 @@
-// Package configs is the configuration of a run: the schema and what each key
-// decides, defaults (the published setting, except that thresholds have a
-// hold-out), strict decoding of YAML, validation, and the embedded
-// configurations.
+// Package configs is the configuration of a run: the schema and what each key decides, defaults (the published setting,
+// except that thresholds have a hold-out), strict decoding of YAML, validation, and the embedded configurations.
 package configs
 
-// Config is everything that decides the outcome of a run. Its zero value is not
-// valid: start from [Default]. The struct tag "decides" of a field lists what the
-// key decides, as [Kind] values.
+// Config is everything that decides the outcome of a run. Its zero value is not valid: start from [Default]. The struct
+// tag "decides" of a field lists what the key decides, as [Kind] values.
 //
-// Relative paths are relative to the working folder. In Output, Backbone.Weights,
-// Data.Root and Data.Cache, [Load] replaces $NAME, ${NAME} and a leading ~/.
+// Relative paths are relative to the working folder. In Output, Backbone.Weights, Data.Root and Data.Cache, [Load]
+// replaces $NAME, ${NAME} and a leading ~/.
 type Config struct {
 	// Name is the name of the run folder below Output.
 	Name string `yaml:"name" decides:"nothing"`
@@ -23,8 +20,7 @@ type Config struct {
 	Threads int `yaml:"threads" decides:"nothing"`
 	// Precision is that of matrix multiplications: "fp32", "tf32" or "bf16".
 	Precision string `yaml:"precision" decides:"features,training,scores"`
-	// CUDAGraph captures training steps and predictions as CUDA graphs and replays
-	// them.
+	// CUDAGraph captures training steps and predictions as CUDA graphs and replays them.
 	CUDAGraph bool `yaml:"cuda_graph" decides:"nothing"`
 
 	Backbone Backbone `yaml:"backbone"`
@@ -36,22 +32,19 @@ type Config struct {
 
 // Backbone is the frozen encoder.
 type Backbone struct {
-	// Mode is "native" for an architecture that the program implements, or
-	// "module" to run the code of a TorchScript archive
-	// (third_party/export_backbone.py), which then also determines the layers.
+	// Mode is "native" for an architecture that the program implements, or "module" to run the code of a TorchScript
+	// archive (third_party/export_backbone.py), which then also determines the layers.
 	Mode string `yaml:"mode" decides:"features,training,scores"`
-	// Name is timm's architecture name, with or without the pretraining tag:
-	// vit_base_patch14_reg4_dinov2.lvd142m.
+	// Name is timm's architecture name, with or without the pretraining tag: vit_base_patch14_reg4_dinov2.lvd142m.
 	Name string `yaml:"name" decides:"features,training,scores"`
-	// Weights is a safetensors file, a PyTorch state dict (.pth), a TorchScript
-	// archive (.pt, .ts) or an ONNX model; docs/format/weights.md lists whose.
+	// Weights is a safetensors file, a PyTorch state dict (.pth), a TorchScript archive (.pt, .ts) or an ONNX model;
+	// docs/format/weights.md lists whose.
 	Weights string `yaml:"weights" decides:"nothing"`
-	// Layers are the blocks whose outputs are reconstructed, counted from 0. If
-	// empty, the architecture's default: 2, 3 … 9 of 12 blocks; 4, 6 … 18 of 24;
-	// 8, 11 … 29 of 40.
+	// Layers are the blocks whose outputs are reconstructed, counted from 0. If empty, the architecture's default: 2, 3
+	// … 9 of 12 blocks; 4, 6 … 18 of 24; 8, 11 … 29 of 40.
 	Layers []int `yaml:"layers,flow" decides:"features,training,scores"`
-	// Fuse groups indices into Layers; the outputs of a group are averaged into
-	// one target. If empty, the first and the second half.
+	// Fuse groups indices into Layers; the outputs of a group are averaged into one target. If empty, the first and the
+	// second half.
 	Fuse [][]int `yaml:"fuse,flow" decides:"features,training,scores"`
 }
 
@@ -65,38 +58,34 @@ type Data struct {
 	Index string `yaml:"index" decides:"nothing"`
 	// Images is the folder of images below Root: realiad_1024.
 	Images string `yaml:"images" decides:"nothing"`
-	// Table is the CSV file below Root that lists the images, in formats table and
-	// visa (there "" reads the reorganised folders).
+	// Table is the CSV file below Root that lists the images, in formats table and visa (there "" reads the reorganised
+	// folders).
 	Table string `yaml:"table" decides:"layout"`
-	// Pattern is the pattern of file names, such as {object}_{camera}.jpg, in
-	// formats folder and mvtec. If "", every image is an object.
+	// Pattern is the pattern of file names, such as {object}_{camera}.jpg, in formats folder and mvtec. If "", every
+	// image is an object.
 	Pattern string `yaml:"pattern" decides:"layout"`
-	// Good, Bad and Masks are the folders of a class in format folder; Bad and
-	// Masks may be "".
+	// Good, Bad and Masks are the folders of a class in format folder; Bad and Masks may be "".
 	Good  string `yaml:"good" decides:"layout"`
 	Bad   string `yaml:"bad" decides:"layout"`
 	Masks string `yaml:"masks" decides:"layout"`
-	// Holdout is the fraction of the good objects that is kept for testing, in
-	// format folder.
+	// Holdout is the fraction of the good objects that is kept for testing, in format folder.
 	Holdout float64 `yaml:"holdout" decides:"layout"`
 	// Classes are the classes to use, in this order; if empty, all, by name.
 	Classes []string `yaml:"classes,flow" decides:"layout"`
 	// Views is the number of cameras, V.
 	Views int `yaml:"views" decides:"layout,features,training,scores"`
-	// Resize and Crop are side lengths in pixels: images are resized to
-	// Resize x Resize, then cropped to the central Crop x Crop.
+	// Resize and Crop are side lengths in pixels: images are resized to Resize x Resize, then cropped to the central
+	// Crop x Crop.
 	Resize int `yaml:"resize" decides:"features,training,scores"`
 	Crop   int `yaml:"crop" decides:"features,training,scores"`
 	// Exif applies the EXIF orientation of JPEG and TIFF images.
 	Exif bool `yaml:"exif" decides:"features,training,scores"`
-	// Decode is how JPEGs are decoded: "exact", or "scaled", to about Resize in
-	// the decoder, which is faster and needs a build with libjpeg-turbo.
+	// Decode is how JPEGs are decoded: "exact", or "scaled", to about Resize in the decoder, which is faster and needs
+	// a build with libjpeg-turbo.
 	Decode string `yaml:"decode" decides:"features,training,scores"`
-	// OnError is what happens if an image cannot be read: "stop" ends the run,
-	// "skip" leaves the image out.
+	// OnError is what happens if an image cannot be read: "stop" ends the run, "skip" leaves the image out.
 	OnError string `yaml:"on_error" decides:"metrics"`
-	// Cache is the folder of prepared images (mvag-torch dataset prepare); if "",
-	// the files themselves are read.
+	// Cache is the folder of prepared images (mvag-torch dataset prepare); if "", the files themselves are read.
 	Cache string `yaml:"cache" decides:"nothing"`
 	// Workers is the number of decoding goroutines; 0 is one for each CPU.
 	Workers int `yaml:"workers" decides:"nothing"`
@@ -106,8 +95,7 @@ type Data struct {
 
 // Model is the trainable part.
 type Model struct {
-	// DecoderDepth is the number of decoder blocks; it equals the number of
-	// encoder layers.
+	// DecoderDepth is the number of decoder blocks; it equals the number of encoder layers.
 	DecoderDepth int `yaml:"decoder_depth" decides:"training,scores"`
 	// Dropout is the probability of the bottleneck's three dropouts.
 	Dropout float64 `yaml:"dropout" decides:"training"`
@@ -123,8 +111,8 @@ type Model struct {
 	Jitter Jitter `yaml:"jitter"`
 }
 
-// Jitter is the feature noise of training. Over the run, scale and probability
-// change linearly from their first to their second value.
+// Jitter is the feature noise of training. Over the run, scale and probability change linearly from their first to
+// their second value.
 type Jitter struct {
 	Enabled bool       `yaml:"enabled" decides:"training"`
 	Scale   [2]float64 `yaml:"scale,flow" decides:"training"`
@@ -146,17 +134,16 @@ type Train struct {
 	WeightDecay float64 `yaml:"weight_decay" decides:"training"`
 	// Clip is the maximum gradient norm.
 	Clip float64 `yaml:"clip" decides:"training"`
-	// HardFraction is the final fraction of patches treated as easy, reached after
-	// HardWarmup steps. EasyScale multiplies their gradient.
+	// HardFraction is the final fraction of patches treated as easy, reached after HardWarmup steps. EasyScale
+	// multiplies their gradient.
 	HardFraction float64 `yaml:"hard_fraction" decides:"training"`
 	HardWarmup   int     `yaml:"hard_warmup" decides:"training"`
 	EasyScale    float64 `yaml:"easy_scale" decides:"training"`
-	// Holdout is the fraction of the training objects of each class that is held
-	// out to calibrate thresholds. The paper trains on all.
+	// Holdout is the fraction of the training objects of each class that is held out to calibrate thresholds. The paper
+	// trains on all.
 	Holdout float64 `yaml:"holdout" decides:"training"`
-	// CacheFeatures keeps the frozen encoder's features of each training image in
-	// float16, so that they are computed once: "off", "ram", or "disk" (in the
-	// folder features below Output, which runs share).
+	// CacheFeatures keeps the frozen encoder's features of each training image in float16, so that they are computed
+	// once: "off", "ram", or "disk" (in the folder features below Output, which runs share).
 	CacheFeatures string `yaml:"cache_features" decides:"training"`
 	// LogEvery and CheckpointEvery are intervals in steps.
 	LogEvery        int `yaml:"log_every" decides:"nothing"`
@@ -181,8 +168,7 @@ type Eval struct {
 	FalseAlarm float64 `yaml:"false_alarm" decides:"thresholds"`
 }
 
-// Blur is a Gaussian filter with zero padding: kernel size, odd, and standard
-// deviation, in pixels.
+// Blur is a Gaussian filter with zero padding: kernel size, odd, and standard deviation, in pixels.
 type Blur struct {
 	Size  int     `yaml:"size" decides:"scores"`
 	Sigma float64 `yaml:"sigma" decides:"scores"`

@@ -17,9 +17,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decoder decodes YAML nodes into a Config and collects every fault. It walks the
-// nodes itself because yaml.v3's decoder turns 1.5 into the integer 1 and names
-// neither the file nor the YAML path of what it refuses.
+// decoder decodes YAML nodes into a Config and collects every fault. It walks the nodes itself because yaml.v3's
+// decoder turns 1.5 into the integer 1 and names neither the file nor the YAML path of what it refuses.
 type decoder struct {
 	name   string            // of the file
 	faults []Fault           // in the order of the file
@@ -48,8 +47,7 @@ func (d *decoder) document(data []byte, cfg *Config) {
 	d.value(root, "", reflect.ValueOf(cfg).Elem())
 }
 
-// parse returns the root of the only document in data, or nil. Having no document
-// is not a fault.
+// parse returns the root of the only document in data, or nil. Having no document is not a fault.
 func (d *decoder) parse(data []byte, path string) *yaml.Node {
 	if !d.readable(data, path) {
 		return nil
@@ -77,8 +75,7 @@ func (d *decoder) parse(data []byte, path string) *yaml.Node {
 var (
 	// yamlError splits an error of yaml.v3's parser.
 	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
-	// grammarError matches errors whose line yaml.v3 counts from 0, and which may
-	// be the line where the block begins.
+	// grammarError matches errors whose line yaml.v3 counts from 0, and which may be the line where the block begins.
 	grammarError = regexp.MustCompile(`^did not find expected (key|node content|'-'|',' or|<)`)
 )
 
@@ -159,8 +156,7 @@ func (d *decoder) value(n *yaml.Node, path string, out reflect.Value) {
 	}
 }
 
-// mapping decodes a section. An empty one ("train:" with every key commented out)
-// keeps the defaults.
+// mapping decodes a section. An empty one ("train:" with every key commented out) keeps the defaults.
 func (d *decoder) mapping(n *yaml.Node, path string, out reflect.Value) {
 	if isNull(n) {
 		return

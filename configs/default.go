@@ -1,10 +1,9 @@
 package configs
 
-// Default returns the published setting of MVAG-FL on Real-IAD (docs/model.md):
-// 50,000 iterations of 2 objects x 5 views at 392 pixels with a DINOv2 ViT-B/14,
-// except that one training object in eight is held out to calibrate thresholds
-// (train.holdout); the paper trains on all. It is valid, and what a YAML file
-// does not set keeps these values.
+// Default returns the published setting of MVAG-FL on Real-IAD (docs/model.md): 50,000 iterations of 2 objects x 5
+// views at 392 pixels with a DINOv2 ViT-B/14, except that one training object in eight is held out to calibrate
+// thresholds (train.holdout); the paper trains on all. It is valid, and what a YAML file does not set keeps these
+// values.
 func Default() Config {
 	return Config{
 		Name:      "realiad",

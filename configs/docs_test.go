@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// docs/format/config.md has one row for every key, with its default in YAML and
-// what it decides, and no other row; and it names every embedded configuration.
+// docs/format/config.md has one row for every key, with its default in YAML and what it decides, and no other row; and
+// it names every embedded configuration.
 func TestDocs(t *testing.T) {
 	const file = "../docs/format/config.md"
 	page, err := os.ReadFile(file)

@@ -41,8 +41,8 @@ func (c *Config) expand() []Fault {
 // variable matches $$, $NAME, ${NAME}, or a lone dollar sign.
 var variable = regexp.MustCompile(`\$(?:\$|[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})?`)
 
-// expandPath replaces $NAME and ${NAME} by environment variables and $$ by a
-// dollar sign, then a leading ~/ by the home folder.
+// expandPath replaces $NAME and ${NAME} by environment variables and $$ by a dollar sign, then a leading ~/ by the home
+// folder.
 func expandPath(path string) (string, error) {
 	var err error // the first
 	expanded := variable.ReplaceAllStringFunc(path, func(match string) string {

@@ -4,11 +4,11 @@ import "strings"
 
 // Fault is one thing wrong with a configuration.
 type Fault struct {
-	// Where is "file:line", the file alone for a value that is a default, "--set",
-	// or empty for a Config that was not read from a file.
+	// Where is "file:line", the file alone for a value that is a default, "--set", or empty for a Config that was not
+	// read from a file.
 	Where string
-	// Path is the YAML path of the value, "train.warmup"; empty for a fault that
-	// is not of one value, such as a syntax error.
+	// Path is the YAML path of the value, "train.warmup"; empty for a fault that is not of one value, such as a syntax
+	// error.
 	Path string
 	// Msg is one line: "have X, want Y".
 	Msg string
@@ -26,8 +26,7 @@ func (f Fault) String() string {
 	return line
 }
 
-// Error is everything wrong with a configuration, at least one fault. Its text
-// has a line for each fault.
+// Error is everything wrong with a configuration, at least one fault. Its text has a line for each fault.
 type Error struct {
 	Faults []Fault
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Every testdata/*.bad.yaml begins with "# want: phrase"; the phrase is in the
-// first line of its error. The files are one a rule.
+// Every testdata/*.bad.yaml begins with "# want: phrase"; the phrase is in the first line of its error. The files are
+// one a rule.
 func TestBadFiles(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.bad.yaml")
 	if err != nil || len(files) == 0 {

@@ -34,8 +34,7 @@ func fieldOf(section reflect.Value, key string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
-// visit calls f for each key of a section and of the sections in it, in order of
-// the schema, a section before its keys.
+// visit calls f for each key of a section and of the sections in it, in order of the schema, a section before its keys.
 func visit(section reflect.Value, path string, f func(key string, field reflect.StructField, value reflect.Value)) {
 	for i := range section.NumField() {
 		field, value := section.Type().Field(i), section.Field(i)
@@ -79,8 +78,7 @@ func (d *decoder) set(assignment string, cfg *Config) {
 	d.value(n, path, out)
 }
 
-// unknown adds the fault of a key that is not in the schema, with the most
-// similar one that is.
+// unknown adds the fault of a key that is not in the schema, with the most similar one that is.
 func (d *decoder) unknown(n *yaml.Node, section, key string) {
 	path := join(section, key)
 	if near := nearest(path); near != "" {
@@ -125,9 +123,8 @@ func siblings(t reflect.Type, path string) []string {
 	return all
 }
 
-// nearest returns the known key most similar to path, or "" if none is similar.
-// A known last part in the wrong section counts as one typing error: lr and
-// model.lr are near train.lr.
+// nearest returns the known key most similar to path, or "" if none is similar. A known last part in the wrong section
+// counts as one typing error: lr and model.lr are near train.lr.
 func nearest(path string) string {
 	last := func(p string) string { return p[strings.LastIndexByte(p, '.')+1:] }
 	distance := func(a, b string) int { return smetrics.WagnerFischer(a, b, 1, 1, 1) } // Levenshtein's

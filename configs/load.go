@@ -18,8 +18,7 @@ const maxBytes = 1 << 16
 //go:embed *.yaml
 var embedded embed.FS
 
-// Names returns the names of the embedded configurations, sorted, without
-// ".yaml".
+// Names returns the names of the embedded configurations, sorted, without ".yaml".
 func Names() []string {
 	entries, err := embedded.ReadDir(".")
 	if err != nil {
@@ -32,9 +31,8 @@ func Names() []string {
 	return names
 }
 
-// Load reads a configuration file, or, if there is no such file, the embedded
-// configuration of that name ("realiad" or "realiad.yaml"), and passes it to
-// [Parse].
+// Load reads a configuration file, or, if there is no such file, the embedded configuration of that name ("realiad" or
+// "realiad.yaml"), and passes it to [Parse].
 func Load(nameOrPath string, sets ...string) (Config, error) {
 	data, err := read(nameOrPath)
 	if err != nil {
@@ -43,14 +41,12 @@ func Load(nameOrPath string, sets ...string) (Config, error) {
 	return Parse(nameOrPath, data, sets...)
 }
 
-// Parse decodes one YAML document over the defaults. Then it applies sets in
-// order, each of the form "train.iterations=200" with a YAML value; replaces
-// $NAME, ${NAME} and a leading ~/ in paths; and validates. An empty document
-// means the defaults.
+// Parse decodes one YAML document over the defaults. Then it applies sets in order, each of the form
+// "train.iterations=200" with a YAML value; replaces $NAME, ${NAME} and a leading ~/ in paths; and validates. An empty
+// document means the defaults.
 //
-// Decoding is strict: unknown and duplicate keys, a second document, fractions
-// for integers, and aliases are refused. Relative paths are kept as they are;
-// they are relative to the working folder, not to the file.
+// Decoding is strict: unknown and duplicate keys, a second document, fractions for integers, and aliases are refused.
+// Relative paths are kept as they are; they are relative to the working folder, not to the file.
 //
 // All faults are reported at once, as an [*Error] with name in each line.
 func Parse(name string, data []byte, sets ...string) (Config, error) {

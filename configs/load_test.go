@@ -23,8 +23,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Every embedded configuration is valid on any machine, is named after its
-// file, and survives Marshal.
+// Every embedded configuration is valid on any machine, is named after its file, and survives Marshal.
 func TestEmbedded(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
@@ -91,8 +90,8 @@ func TestQuickstart(t *testing.T) {
 	}
 }
 
-// The sets of one view differ from the default in the data, and as Dinomaly
-// trains on them: 10,000 iterations of 16 images.
+// The sets of one view differ from the default in the data, and as Dinomaly trains on them: 10,000 iterations of 16
+// images.
 func TestOneView(t *testing.T) {
 	for name, data := range map[string]func(*Data){
 		"mvtec": func(d *Data) { d.Format, d.Root = "mvtec", "data/mvtec" },

@@ -7,10 +7,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Marshal returns c as YAML with every key. [Parse] of it returns a valid c
-// exactly: floats are in their shortest form, and dollar signs in paths are
-// doubled so that they are not expanded again. A leading ~/, which no path has
-// after Parse, would be.
+// Marshal returns c as YAML with every key. [Parse] of it returns a valid c exactly: floats are in their shortest form,
+// and dollar signs in paths are doubled so that they are not expanded again. A leading ~/, which no path has after
+// Parse, would be.
 func Marshal(c Config) ([]byte, error) {
 	for _, p := range c.paths() {
 		*p.value = escapePath(*p.value)

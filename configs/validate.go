@@ -23,11 +23,10 @@ const (
 	numLayers = 8    // of every architecture's default
 )
 
-// Validate returns everything wrong with c as an [*Error], each fault with its
-// YAML path: "train.warmup: have 500, want less than train.iterations (400)".
-// It does not look at files: whether weights and images exist, and whether the
-// architecture has the layers, is checked where they are read. [Parse] and [Load]
-// validate; only a Config built in Go needs it.
+// Validate returns everything wrong with c as an [*Error], each fault with its YAML path: "train.warmup: have 500, want
+// less than train.iterations (400)". It does not look at files: whether weights and images exist, and whether the
+// architecture has the layers, is checked where they are read. [Parse] and [Load] validate; only a Config built in Go
+// needs it.
 func (c *Config) Validate() error {
 	if faults := c.faults(); len(faults) > 0 {
 		return &Error{faults}
@@ -92,9 +91,8 @@ func (k *checker) backbone(b *Backbone, n int) {
 	}
 }
 
-// numLayers returns the number of encoder layers: 8 by default, for every
-// architecture. With backbone.mode module it is that of the decoder, which is
-// compared with the archive when that is read.
+// numLayers returns the number of encoder layers: 8 by default, for every architecture. With backbone.mode module it is
+// that of the decoder, which is compared with the archive when that is read.
 func (c *Config) numLayers() int {
 	switch {
 	case c.Backbone.Mode == "module":
@@ -107,8 +105,7 @@ func (c *Config) numLayers() int {
 
 var patchSize = regexp.MustCompile(`_patch([1-9][0-9]?)(_|$)`)
 
-// patch returns the patch size in pixels, which is part of timm's names; 1 if a
-// name has none.
+// patch returns the patch size in pixels, which is part of timm's names; 1 if a name has none.
 func (b *Backbone) patch() int {
 	name, _, _ := strings.Cut(b.Name, ".")
 	if m := patchSize.FindStringSubmatch(name); m != nil {

@@ -12,8 +12,8 @@ import (
 	"mvag-torch/internal/doctor"
 )
 
-// doctorWithout is the command doctor for an installation whose core cannot start
-// because of fault. It returns the exit code.
+// doctorWithout is the command doctor for an installation whose core cannot start because of fault. It returns the exit
+// code.
 func doctorWithout(fault error, args []string) int {
 	patient := doctor.Patient{Version: version, Fault: fault}
 	flags := flag.NewFlagSet("mvag-torch doctor", flag.ContinueOnError)

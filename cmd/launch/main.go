@@ -1,7 +1,6 @@
-// Command launch is installed as mvag-torch. It finds and checks LibTorch, then
-// executes mvag-torch-core, the actual program, in the same folder. The dynamic
-// loader cannot start the core without LibTorch; this program is statically linked
-// and can say what is wrong (docs/adr/0002-a-launcher-finds-libtorch.md).
+// Command launch is installed as mvag-torch. It finds and checks LibTorch, then executes mvag-torch-core, the actual
+// program, in the same folder. The dynamic loader cannot start the core without LibTorch; this program is statically
+// linked and can say what is wrong (docs/adr/0002-a-launcher-finds-libtorch.md).
 package main
 
 import (

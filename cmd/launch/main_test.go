@@ -15,8 +15,7 @@ import (
 	"mvag-torch/internal/libtorch"
 )
 
-// bin is a folder with the launcher and a core: a copy of the shell, which
-// is linked dynamically as the core is.
+// bin is a folder with the launcher and a core: a copy of the shell, which is linked dynamically as the core is.
 type bin struct{ dir, launcher, core string }
 
 func newBin(t *testing.T) bin {

@@ -56,11 +56,10 @@ func manCommand() *cli.Command {
 	}
 }
 
-// The cli package's own completion runs the program at every tab, which would load
-// LibTorch each time. These scripts contain all words and run nothing.
+// The cli package's own completion runs the program at every tab, which would load LibTorch each time. These scripts
+// contain all words and run nothing.
 
-// node is a command, with its path ("" for the program, "/dataset/demo"), and the
-// words that may follow it.
+// node is a command, with its path ("" for the program, "/dataset/demo"), and the words that may follow it.
 type node struct {
 	Path  string
 	Words []word

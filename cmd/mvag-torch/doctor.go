@@ -36,8 +36,7 @@ func doctorCommand() *cli.Command {
 	}
 }
 
-// runProbe runs the command probe in a process of its own, so that doctor can
-// report even a crash.
+// runProbe runs the command probe in a process of its own, so that doctor can report even a crash.
 func runProbe(ctx context.Context, cfg configs.Config) (p doctor.Probe, err error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -1,6 +1,5 @@
-// Command mvag-torch trains and evaluates MVAG-FL, multi-view attention guided
-// feature learning for industrial anomaly detection. Each command has one file,
-// which reads flags, calls packages and prints. Results go to stdout, everything
+// Command mvag-torch trains and evaluates MVAG-FL, multi-view attention guided feature learning for industrial anomaly
+// detection. Each command has one file, which reads flags, calls packages and prints. Results go to stdout, everything
 // else to stderr. The exit code is 0 for success, 1 for failure, 2 for wrong usage.
 package main
 
@@ -69,8 +68,8 @@ func run(ctx context.Context, args []string) error {
 	return app.RunContext(ctx, flagsFirst(app.Commands, args))
 }
 
-// flagsFirst moves the flags of a command before its arguments, because package
-// cli stops parsing flags at the first argument.
+// flagsFirst moves the flags of a command before its arguments, because package cli stops parsing flags at the first
+// argument.
 func flagsFirst(commands []*cli.Command, args []string) []string {
 	var flags []cli.Flag
 	i := 1
@@ -134,8 +133,8 @@ func strict(commands []*cli.Command) {
 	}
 }
 
-// arguments counts the words of a command's ArgsUsage. A word with "…" stands for
-// one or more arguments, in brackets for any number.
+// arguments counts the words of a command's ArgsUsage. A word with "…" stands for one or more arguments, in brackets
+// for any number.
 func arguments(usage string) int {
 	n := 0
 	for i := range usage {

@@ -18,8 +18,7 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// commandVariable makes the test binary the program, with these arguments, so
-// that it can be killed.
+// commandVariable makes the test binary the program, with these arguments, so that it can be killed.
 const commandVariable = "MVAG_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -97,8 +96,8 @@ func TestConfigPrintsAValidConfiguration(t *testing.T) {
 	}
 }
 
-// TestFromNothingToATable goes the way of the quick start with a small random
-// backbone: convert, render, train, resume, evaluate, in each format.
+// TestFromNothingToATable goes the way of the quick start with a small random backbone: convert, render, train, resume,
+// evaluate, in each format.
 func TestFromNothingToATable(t *testing.T) {
 	dir := t.TempDir()
 	raw, backbone, demo := filepath.Join(dir, "raw.safetensors"), filepath.Join(dir, "b", "vits14.safetensors"), filepath.Join(dir, "demo")

@@ -1,5 +1,5 @@
-// Package atomicfile replaces files so that a reader, or whoever comes after a
-// crash, finds the whole of the old file or the whole of the new one.
+// Package atomicfile replaces files so that a reader, or whoever comes after a crash, finds the whole of the old file
+// or the whole of the new one.
 package atomicfile
 
 import (
@@ -14,9 +14,8 @@ import (
 	"syscall"
 )
 
-// Write calls write with a buffered writer and gives the file its name once all
-// of it is on the disk. After an error, or a panic of write, the new file is
-// removed and what was at path is as before; the error begins with path.
+// Write calls write with a buffered writer and gives the file its name once all of it is on the disk. After an error,
+// or a panic of write, the new file is removed and what was at path is as before; the error begins with path.
 func Write(path string, write func(w io.Writer) error) error {
 	f, err := Create(path)
 	if err != nil {
@@ -33,8 +32,8 @@ func Write(path string, write func(w io.Writer) error) error {
 	return Commit(f, path)
 }
 
-// Create opens a new file with a hidden name in the folder of path, for callers
-// that write out of order or over a longer time. Commit or Discard ends it.
+// Create opens a new file with a hidden name in the folder of path, for callers that write out of order or over a
+// longer time. Commit or Discard ends it.
 func Create(path string) (*os.File, error) {
 	name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%016x.tmp", rand.Uint64()))
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
@@ -44,9 +43,8 @@ func Create(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Commit syncs and closes f, renames it to path, which is in the same folder,
-// and syncs the folder. Each step is taken only if the one before succeeded, so
-// an error leaves path as it was, unless the last step failed: then path is the
+// Commit syncs and closes f, renames it to path, which is in the same folder, and syncs the folder. Each step is taken
+// only if the one before succeeded, so an error leaves path as it was, unless the last step failed: then path is the
 // new file, which a crash may undo.
 func Commit(f *os.File, path string) error {
 	// The folder is opened first, so that what can fail fails before the rename.

@@ -75,8 +75,8 @@ func TestWriteFailing(t *testing.T) {
 	}
 }
 
-// TestWriteFailingDisk lets the kernel refuse to let the file grow, as it does
-// on a full disk: while the values are written and when the buffer is flushed.
+// TestWriteFailingDisk lets the kernel refuse to let the file grow, as it does on a full disk: while the values are
+// written and when the buffer is flushed.
 func TestWriteFailingDisk(t *testing.T) {
 	for name, content := range map[string]string{"while writing": strings.Repeat("x", 3<<20), "at the end": "12345"} {
 		t.Run(name, func(t *testing.T) {

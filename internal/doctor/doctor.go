@@ -1,9 +1,8 @@
-// Package doctor examines an installation: LibTorch, the machine, and the files
-// that a configuration names. It says what to do about each fault, and estimates
-// the time and memory that training will take.
+// Package doctor examines an installation: LibTorch, the machine, and the files that a configuration names. It says
+// what to do about each fault, and estimates the time and memory that training will take.
 //
-// The package is pure Go and so works on a machine without LibTorch. What only a
-// program with LibTorch can find out comes from a [Probe].
+// The package is pure Go and so works on a machine without LibTorch. What only a program with LibTorch can find out
+// comes from a [Probe].
 package doctor
 
 import (
@@ -84,8 +83,8 @@ func Examine(ctx context.Context, p Patient) Report {
 	return r
 }
 
-// config reads the configuration. Without a valid one known is false, and the
-// result is the default configuration with a small encoder.
+// config reads the configuration. Without a valid one known is false, and the result is the default configuration with
+// a small encoder.
 func (r *Report) config(p Patient) (cfg configs.Config, arch weights.Arch, known bool) {
 	fallback := configs.Default()
 	fallback.Backbone.Name = "vit_small_patch14_dinov2"
@@ -104,8 +103,7 @@ func (r *Report) config(p Patient) (cfg configs.Config, arch weights.Arch, known
 	return fallback, arch, false
 }
 
-// libtorch reports on LibTorch and returns what the probe found, nil if it could
-// not run.
+// libtorch reports on LibTorch and returns what the probe found, nil if it could not run.
 func (r *Report) libtorch(ctx context.Context, p Patient, cfg configs.Config) *Probe {
 	if p.Fault != nil {
 		detail, remedy, _ := strings.Cut(oneLine(p.Fault), "; ")
@@ -142,8 +140,7 @@ func (r Report) Err() error {
 	return fmt.Errorf("doctor: %d of %d checks failed", failed, len(r.Checks))
 }
 
-// Write writes the report to w as JSON or as text: one line for each check, and
-// its remedy on the next.
+// Write writes the report to w as JSON or as text: one line for each check, and its remedy on the next.
 func (r Report) Write(w io.Writer, asJSON bool) error {
 	if asJSON {
 		e := json.NewEncoder(w)

@@ -19,8 +19,7 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// site is a machine on which all is well: a rendered data set, weights, and a
-// configuration that names them.
+// site is a machine on which all is well: a rendered data set, weights, and a configuration that names them.
 type site struct{ dir, config string }
 
 func newSite(t *testing.T) site {
@@ -125,8 +124,8 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// TestEachFaultIsNamed breaks one thing at a time: that check fails, names it
-// and says what to do, and no other check fails.
+// TestEachFaultIsNamed breaks one thing at a time: that check fails, names it and says what to do, and no other check
+// fails.
 func TestEachFaultIsNamed(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil func(*testing.T, site, *Probe)
@@ -177,8 +176,7 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// TestWithoutLibTorch: where LibTorch is at fault the rest is still examined,
-// and no step is asked for.
+// TestWithoutLibTorch: where LibTorch is at fault the rest is still examined, and no step is asked for.
 func TestWithoutLibTorch(t *testing.T) {
 	r := Examine(context.Background(), Patient{Config: newSite(t).config, Fault: errors.New("libtorch: have 2.11.0 in /x without libtorch_cpu.so; run third_party/libtorch.sh")})
 	for _, c := range r.Checks {
@@ -228,9 +226,8 @@ func TestKernelsAreNamed(t *testing.T) {
 	}
 }
 
-// TestEstimateOfTheSmokeIsItself: of the configuration that was measured, the
-// estimate is the measurement; twice the objects take twice the time, and twice
-// the memory of what passes.
+// TestEstimateOfTheSmokeIsItself: of the configuration that was measured, the estimate is the measurement; twice the
+// objects take twice the time, and twice the memory of what passes.
 func TestEstimateOfTheSmokeIsItself(t *testing.T) {
 	cfg := configs.Default()
 	cfg.Data.Crop, cfg.Train.Objects = 56, 1

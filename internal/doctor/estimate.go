@@ -10,14 +10,13 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// Estimate is the time and memory that training takes, scaled from the steps of
-// the probe (docs/doctor.md):
+// Estimate is the time and memory that training takes, scaled from the steps of the probe (docs/doctor.md):
 //
 //	step   = smoke.Seconds · Work(cfg) / Work(smoke)
 //	memory = smoke.Still + moments + (smoke.Peak - smoke.Still - moments) · tokens(cfg) / tokens(smoke)
 //
-// with moments the 16 bytes that gradient and optimiser keep for each trainable
-// parameter. Images are decoded in parallel to the steps and not counted.
+// with moments the 16 bytes that gradient and optimiser keep for each trainable parameter. Images are decoded in
+// parallel to the steps and not counted.
 type Estimate struct {
 	Device     string  `json:"device"`
 	Step       float64 `json:"step_seconds"`
@@ -26,8 +25,7 @@ type Estimate struct {
 	Checkpoint uint64  `json:"checkpoint_bytes"` // of the file
 }
 
-// estimate scales the measured step of the device that cfg names; ok is false if
-// that has none.
+// estimate scales the measured step of the device that cfg names; ok is false if that has none.
 func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (e Estimate, ok bool) {
 	var smoke *Smoke
 	for i := range p.Smoke {
@@ -66,9 +64,8 @@ func tokens(cfg configs.Config, arch weights.Arch) float64 {
 	return float64(cfg.Train.Objects * cfg.Data.Views * (grid*grid + 1 + arch.Registers))
 }
 
-// Work counts the floating-point operations of the matrix multiplications in a
-// training step, and in inference on the same images (docs/doctor.md). Backward
-// takes twice what forward takes. With train.cache_features a step does not run
+// Work counts the floating-point operations of the matrix multiplications in a training step, and in inference on the
+// same images (docs/doctor.md). Backward takes twice what forward takes. With train.cache_features a step does not run
 // the encoder.
 func Work(cfg configs.Config, arch weights.Arch) (step, inference float64) {
 	layers := cfg.Backbone.Layers

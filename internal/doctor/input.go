@@ -10,8 +10,7 @@ import (
 	"mvag-torch/internal/machine"
 )
 
-// backboneCheck reports on the weights file. Without a probe it can only say
-// that the file is readable.
+// backboneCheck reports on the weights file. Without a probe it can only say that the file is readable.
 func backboneCheck(cfg configs.Config, p *Probe) Check {
 	path := cfg.Backbone.Weights
 	remedy := "set backbone.weights to a file of " + cfg.Backbone.Name + "; mvag-torch backbone --help says how to get one"
@@ -42,8 +41,8 @@ func readable(path string) (uint64, error) {
 	return uint64(info.Size()), nil
 }
 
-// dataCheck opens the data set, which reads the index and looks for the first images
-// of each class. Command dataset check reads every image.
+// dataCheck opens the data set, which reads the index and looks for the first images of each class. Command dataset
+// check reads every image.
 func dataCheck(cfg configs.Config) Check {
 	set, err := dataset.Open(cfg.Data)
 	if err == nil {

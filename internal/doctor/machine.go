@@ -67,8 +67,7 @@ func readDriver(dir string) driver {
 	return d
 }
 
-// cudaCheck reports on CUDA. What does not work is a failure if the
-// configuration asks for CUDA, else a warning.
+// cudaCheck reports on CUDA. What does not work is a failure if the configuration asks for CUDA, else a warning.
 func cudaCheck(d driver, p *Probe, device string) Check {
 	c := Check{Name: "cuda", Status: OK}
 	trouble := Warn
@@ -103,8 +102,8 @@ func cudaCheck(d driver, p *Probe, device string) Check {
 	return c
 }
 
-// diskCheck looks at the folder that will hold the run folders. A checkpoint is
-// written before the one it replaces is removed, so there must be room for two.
+// diskCheck looks at the folder that will hold the run folders. A checkpoint is written before the one it replaces is
+// removed, so there must be room for two.
 func diskCheck(cfg configs.Config, e *Estimate) Check {
 	c := Check{Name: "disk", Status: OK}
 	dir, err := filepath.Abs(cfg.Output)

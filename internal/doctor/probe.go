@@ -54,9 +54,8 @@ type Smoke struct {
 	Error     string  `json:"error"`     // what went wrong, "" if nothing
 }
 
-// SmokeConfig is the configuration of these steps. On a GPU it is cfg. On the
-// CPU a batch is one object with small images, so that the steps take seconds;
-// a TorchScript archive keeps its image size.
+// SmokeConfig is the configuration of these steps. On a GPU it is cfg. On the CPU a batch is one object with small
+// images, so that the steps take seconds; a TorchScript archive keeps its image size.
 func SmokeConfig(cfg configs.Config, arch weights.Arch, cpu bool) configs.Config {
 	if cpu {
 		cfg.Train.Objects = 1

@@ -1,6 +1,5 @@
-// Package download fetches a large file over HTTP. An interrupted download is
-// kept and resumed, if the server still has the same file, and the whole is
-// checked by its SHA-256 before it gets its name.
+// Package download fetches a large file over HTTP. An interrupted download is kept and resumed, if the server still has
+// the same file, and the whole is checked by its SHA-256 before it gets its name.
 package download
 
 import (
@@ -25,8 +24,8 @@ import (
 // File is what to download, and where to.
 type File struct {
 	URL, Path string
-	// SHA256 is the expected checksum in hexadecimal. If it is "", the server's
-	// (header X-Linked-ETag) is used, if it sends one.
+	// SHA256 is the expected checksum in hexadecimal. If it is "", the server's (header X-Linked-ETag) is used, if it
+	// sends one.
 	SHA256   string
 	Client   *http.Client
 	Pause    time.Duration          // before another attempt
@@ -43,10 +42,9 @@ type Result struct {
 // maxAttempts is the number of attempts in a row that may end without progress.
 const maxAttempts = 3
 
-// Get downloads f. What has arrived so far is in Path + ".part", and the
-// validator of that version of the file (its ETag or Last-Modified) in
-// Path + ".part.validator"; a later Get resumes from there. A file with another
-// SHA-256 than expected is removed.
+// Get downloads f. What has arrived so far is in Path + ".part", and the validator of that version of the file (its
+// ETag or Last-Modified) in Path + ".part.validator"; a later Get resumes from there. A file with another SHA-256 than
+// expected is removed.
 func Get(ctx context.Context, f File) (Result, error) {
 	part := f.Path + ".part"
 	out, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
@@ -113,8 +111,8 @@ func (g *getter) readSHA256(h http.Header) {
 
 // attempt requests what is missing; retry says whether another attempt may help.
 func (g *getter) attempt(ctx context.Context) (retry bool, err error) {
-	// Without a validator only the SHA-256 would show that the beginning and the
-	// rest come from two versions of the file.
+	// Without a validator only the SHA-256 would show that the beginning and the rest come from two versions of the
+	// file.
 	if g.done > 0 && g.validator == "" && g.expected == "" {
 		if err := g.restart(""); err != nil {
 			return false, err
@@ -157,8 +155,7 @@ func (g *getter) attempt(ctx context.Context) (retry bool, err error) {
 	return false, nil
 }
 
-// seek moves to the offset where the response's body begins and returns the
-// size of the whole file, -1 if unknown.
+// seek moves to the offset where the response's body begins and returns the size of the whole file, -1 if unknown.
 func (g *getter) seek(resp *http.Response) (size int64, err error) {
 	switch have := resp.Header.Get("Content-Range"); resp.StatusCode {
 	case http.StatusOK: // the whole file, because all of it was requested or because it has changed
@@ -184,8 +181,7 @@ func (g *getter) seek(resp *http.Response) (size int64, err error) {
 	return 0, fmt.Errorf("%s: have status %s, want 200", g.URL, resp.Status)
 }
 
-// validatorOf returns what If-Range may ask for: a strong ETag, else the time
-// of the last change, else "".
+// validatorOf returns what If-Range may ask for: a strong ETag, else the time of the last change, else "".
 func validatorOf(h http.Header) string {
 	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) { // weak ones begin with W/
 		return tag

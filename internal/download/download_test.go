@@ -36,10 +36,9 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// server redirects as Hugging Face does, with the SHA-256 in linked, to a
-// second address, which sends content with validator (the header's name and
-// value) and cuts the first connections after half of what is requested. It
-// returns the address and the headers Range and If-Range of all requests.
+// server redirects as Hugging Face does, with the SHA-256 in linked, to a second address, which sends content with
+// validator (the header's name and value) and cuts the first connections after half of what is requested. It returns
+// the address and the headers Range and If-Range of all requests.
 func server(t *testing.T, linked string, validator [2]string, cuts int) (url string, requests *[]string) {
 	t.Helper()
 	requests = new([]string)

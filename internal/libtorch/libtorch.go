@@ -1,7 +1,6 @@
 // Package libtorch finds the LibTorch to run with, without loading it.
 //
-// An installation is a folder with the layout of the Python package torch:
-// version.py, and the shared libraries in lib.
+// An installation is a folder with the layout of the Python package torch: version.py, and the shared libraries in lib.
 package libtorch
 
 import (
@@ -15,17 +14,15 @@ import (
 	"strings"
 )
 
-// Version is the LibTorch version that the program is written for, the same as in
-// third_party/libtorch.sh.
+// Version is the LibTorch version that the program is written for, the same as in third_party/libtorch.sh.
 const Version = "2.11.0"
 
 // linked are the libraries that the core is linked with.
 var linked = []string{"libtorch_cpu.so", "libc10.so"}
 
-// Folders returns the folders in which to look for LibTorch, in order. If
-// $MVAG_LIBTORCH is set, it is the only one. Otherwise they are libtorch/torch
-// next to the folder of the executable exe (the layout of a release), the folder
-// that the core was built with ("" if unknown), and the user's cache.
+// Folders returns the folders in which to look for LibTorch, in order. If $MVAG_LIBTORCH is set, it is the only one.
+// Otherwise they are libtorch/torch next to the folder of the executable exe (the layout of a release), the folder that
+// the core was built with ("" if unknown), and the user's cache.
 func Folders(exe, built string, getenv func(string) string) []string {
 	if set := getenv("MVAG_LIBTORCH"); set != "" {
 		return []string{set}
@@ -52,9 +49,8 @@ func Folders(exe, built string, getenv func(string) string) []string {
 	return folders
 }
 
-// Find returns the first of folders that has LibTorch of this Version. The error is
-// one line: what is wrong with the first folder that exists, or, if none does, all
-// of them.
+// Find returns the first of folders that has LibTorch of this Version. The error is one line: what is wrong with the
+// first folder that exists, or, if none does, all of them.
 func Find(folders []string) (dir string, err error) {
 	for _, folder := range folders {
 		folder, absErr := filepath.Abs(folder)
@@ -97,8 +93,7 @@ func check(dir string) error {
 
 var versionLine = regexp.MustCompile(`(?m)^__version__ = '([^'+]*)`)
 
-// VersionIn reads the version of the installation in dir from version.py, without
-// the suffix after "+".
+// VersionIn reads the version of the installation in dir from version.py, without the suffix after "+".
 func VersionIn(dir string) (string, error) {
 	name := filepath.Join(dir, "version.py")
 	text, err := os.ReadFile(name)
@@ -112,8 +107,7 @@ func VersionIn(dir string) (string, error) {
 	return string(m[1]), nil
 }
 
-// Environ returns env with the libraries of the installation in dir first in
-// LD_LIBRARY_PATH.
+// Environ returns env with the libraries of the installation in dir first in LD_LIBRARY_PATH.
 func Environ(env []string, dir string) []string {
 	const key = "LD_LIBRARY_PATH="
 	path := filepath.Join(dir, "lib")

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// Loadable asks the dynamic loader whether it finds every library that program
-// needs in the environment env, without running it. The error is one line that
-// names the first missing or damaged library.
+// Loadable asks the dynamic loader whether it finds every library that program needs in the environment env, without
+// running it. The error is one line that names the first missing or damaged library.
 func Loadable(ctx context.Context, program string, env []string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

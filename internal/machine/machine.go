@@ -1,5 +1,4 @@
-// Package machine reports the memory and disk space of the machine, or of the
-// control group of the process.
+// Package machine reports the memory and disk space of the machine, or of the control group of the process.
 package machine
 
 import (
@@ -25,8 +24,7 @@ func Size[T int64 | uint64](bytes T) string {
 // Memory is in bytes; 0 is unknown.
 type Memory struct{ Total, Free uint64 }
 
-// ReadMemory reads /proc/meminfo and the limit of the control group (version 2
-// or 1) that this process sees as its own.
+// ReadMemory reads /proc/meminfo and the limit of the control group (version 2 or 1) that this process sees as its own.
 func ReadMemory() Memory {
 	m := Memory{meminfo("MemTotal"), meminfo("MemAvailable")}
 	for _, group := range [][2]string{
@@ -70,8 +68,7 @@ func meminfo(key string) uint64 {
 	return 0
 }
 
-// DiskFree returns the free space in bytes of dir, or of its nearest existing
-// parent.
+// DiskFree returns the free space in bytes of dir, or of its nearest existing parent.
 func DiskFree(dir string) (uint64, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

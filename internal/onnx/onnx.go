@@ -1,12 +1,10 @@
-// Package onnx reads the weights of an ONNX model file: the initialisers, and the
-// nodes of the graph, which identify tensors that have no name of their own. It
-// ignores attributes, subgraphs, types and all else that is needed only to run a
-// model.
+// Package onnx reads the weights of an ONNX model file: the initialisers, and the nodes of the graph, which identify
+// tensors that have no name of their own. It ignores attributes, subgraphs, types and all else that is needed only to
+// run a model.
 //
-// The file is a protocol buffer. Package protowire, the lowest layer of
-// google.golang.org/protobuf, splits it into fields. Generated code would have
-// the hundred messages of onnx.proto, of which four are used. The field numbers
-// below are those of onnx.proto, which never change.
+// The file is a protocol buffer. Package protowire, the lowest layer of google.golang.org/protobuf, splits it into
+// fields. Generated code would have the hundred messages of onnx.proto, of which four are used. The field numbers below
+// are those of onnx.proto, which never change.
 package onnx
 
 import (
@@ -18,8 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// maxNodes bounds the memory that a malicious file of empty nodes can take. Large
-// models have about ten thousand.
+// maxNodes bounds the memory that a malicious file of empty nodes can take. Large models have about ten thousand.
 const maxNodes = 1 << 20
 
 // Graph is the main graph of a model.
@@ -28,9 +25,8 @@ type Graph struct {
 	Initializers []Tensor
 }
 
-// Node is an operator. Inputs and Outputs are names of values. An input is the
-// output of another node, an initialiser, an input of the graph, or "" for an
-// optional one that is absent.
+// Node is an operator. Inputs and Outputs are names of values. An input is the output of another node, an initialiser,
+// an input of the graph, or "" for an optional one that is absent.
 type Node struct {
 	OpType, Name    string
 	Inputs, Outputs []string
@@ -59,8 +55,7 @@ func ReadFile(path string) (*Graph, error) {
 	return g, nil
 }
 
-// Parse parses a serialised ModelProto. The tensors of the result may share memory
-// with data, which must not change.
+// Parse parses a serialised ModelProto. The tensors of the result may share memory with data, which must not change.
 func Parse(data []byte) (*Graph, error) {
 	var graph *Graph
 	err := fields(data, func(f field) (err error) {
@@ -135,8 +130,7 @@ func parseNode(f field) (Node, error) {
 	return n, err
 }
 
-// field is a field of a message: number, wire type, and content without length
-// prefix.
+// field is a field of a message: number, wire type, and content without length prefix.
 type field struct {
 	number  protowire.Number
 	wire    protowire.Type

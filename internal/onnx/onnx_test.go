@@ -13,8 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The functions below write the fields that the tests need, by the numbers of
-// onnx.proto.
+// The functions below write the fields that the tests need, by the numbers of onnx.proto.
 
 func sub(b []byte, number protowire.Number, content []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), content)

@@ -23,8 +23,7 @@ const (
 	BFloat16 DataType = 16
 )
 
-// dataTypes has their names in onnx.proto, and the types with the same elements
-// in a safetensors file.
+// dataTypes has their names in onnx.proto, and the types with the same elements in a safetensors file.
 var dataTypes = map[DataType]struct {
 	name  string
 	dtype safetensors.DType
@@ -48,8 +47,7 @@ type Tensor struct {
 	raw      []byte // little-endian elements; nil for a type that cannot be read
 }
 
-// Float32 returns the elements of a tensor of type FLOAT, FLOAT16, BFLOAT16
-// (exact) or DOUBLE (rounded to nearest).
+// Float32 returns the elements of a tensor of type FLOAT, FLOAT16, BFLOAT16 (exact) or DOUBLE (rounded to nearest).
 func (t *Tensor) Float32() ([]float32, error) {
 	d := dataTypes[t.DataType].dtype
 	if d == "" {
@@ -61,8 +59,8 @@ func (t *Tensor) Float32() ([]float32, error) {
 // maxRank is the maximum number of dimensions of a tensor, as in LibTorch.
 const maxRank = 64
 
-// values are the fields in which a TensorProto may have its elements. A repeated
-// field may be packed, in parts, or element by element: its bytes are the same.
+// values are the fields in which a TensorProto may have its elements. A repeated field may be packed, in parts, or
+// element by element: its bytes are the same.
 type values struct {
 	raw, floats, doubles []byte // little-endian
 	int32s               []byte // varints
@@ -151,8 +149,7 @@ func (f field) dims(to *[]int64) error {
 	return nil
 }
 
-// elements returns the elements of a tensor as little-endian bytes, as many as
-// its dimensions require.
+// elements returns the elements of a tensor as little-endian bytes, as many as its dimensions require.
 func (v *values) elements(d DataType, dims []int64) (raw []byte, err error) {
 	known, ok := dataTypes[d]
 	if !ok {

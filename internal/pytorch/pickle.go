@@ -9,11 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// machine runs a pickle of protocol 2, which torch.save writes. It knows the
-// opcodes of tensors in dicts and three globals, which build an OrderedDict, a
-// tensor and a parameter. All others are errors, and nothing that the pickle names
-// is called. Each opcode makes at most one value, so memory is proportional to the
-// length of the pickle.
+// machine runs a pickle of protocol 2, which torch.save writes. It knows the opcodes of tensors in dicts and three
+// globals, which build an OrderedDict, a tensor and a parameter. All others are errors, and nothing that the pickle
+// names is called. Each opcode makes at most one value, so memory is proportional to the length of the pickle.
 //
 // The first fault is kept in err and ends the run. After it, zeros are read.
 type machine struct {
@@ -85,8 +83,7 @@ func (m *machine) literal(op byte) bool {
 	return true
 }
 
-// structure runs an opcode that works on the stack. It returns false for other
-// opcodes.
+// structure runs an opcode that works on the stack. It returns false for other opcodes.
 func (m *machine) structure(op byte) bool {
 	switch op {
 	case 'q':

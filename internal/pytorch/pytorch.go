@@ -1,9 +1,7 @@
-// Package pytorch reads the tensors of a file that torch.save of PyTorch 1.6 or
-// newer has written: an uncompressed zip archive of a pickle (data.pkl), which
-// describes the tensors, and an entry of raw elements (data/KEY) for each storage.
-// The pickle is run by a machine that knows only tensors in dicts; anything else
-// in a file is refused and not executed. Memory is bounded by a small multiple of
-// the file size.
+// Package pytorch reads the tensors of a file that torch.save of PyTorch 1.6 or newer has written: an uncompressed zip
+// archive of a pickle (data.pkl), which describes the tensors, and an entry of raw elements (data/KEY) for each
+// storage. The pickle is run by a machine that knows only tensors in dicts; anything else in a file is refused and not
+// executed. Memory is bounded by a small multiple of the file size.
 package pytorch
 
 import (
@@ -17,12 +15,10 @@ import (
 	"mvag-torch/internal/safetensors"
 )
 
-// ErrTorchScript is the error of New for an archive of torch.jit.save, which has
-// code besides tensors.
+// ErrTorchScript is the error of New for an archive of torch.jit.save, which has code besides tensors.
 var ErrTorchScript = errors.New("have a TorchScript archive, want a state dict")
 
-// maxPickle is the maximum size of data.pkl. A model of 1,000 tensors has about
-// 150 KB.
+// maxPickle is the maximum size of data.pkl. A model of 1,000 tensors has about 150 KB.
 const maxPickle = 64 << 20
 
 // chunk is the number of bytes that are read and converted at a time.
@@ -142,8 +138,7 @@ func (f *File) open(e *zip.File) (io.ReadCloser, error) {
 	return e.Open()
 }
 
-// collect lists the tensors of the state dict and checks that their elements are in
-// the archive.
+// collect lists the tensors of the state dict and checks that their elements are in the archive.
 func (f *File) collect(root any) error {
 	state, err := stateDict(root)
 	if err != nil {
@@ -207,8 +202,8 @@ func (d *dict) hasTensors() bool {
 	return slices.ContainsFunc(d.values, func(v any) bool { return kind(v) == "tensor" })
 }
 
-// Float32 returns the elements of a tensor of type F32, F16, BF16 (exact) or F64
-// (rounded to nearest) in row-major order.
+// Float32 returns the elements of a tensor of type F32, F16, BF16 (exact) or F64 (rounded to nearest) in row-major
+// order.
 func (f *File) Float32(name string) ([]float32, error) {
 	t, ok := f.tensors[name]
 	if !ok {
@@ -224,8 +219,8 @@ func (f *File) Float32(name string) ([]float32, error) {
 	return data, nil
 }
 
-// floats returns the elements that the tensor spans in its storage. It reads the
-// entry to its end, where package zip compares the checksum.
+// floats returns the elements that the tensor spans in its storage. It reads the entry to its end, where package zip
+// compares the checksum.
 func (f *File) floats(t *tensor) ([]float32, error) {
 	r, err := f.open(f.entries[f.prefix+"data/"+t.storage.key])
 	if err != nil {

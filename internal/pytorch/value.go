@@ -68,8 +68,8 @@ func newStorage(id any) (*storage, error) {
 	return &storage{key, dtype, numel}, nil
 }
 
-// newTensor converts the arguments of _rebuild_tensor_v2: storage, offset, shape,
-// strides, and some that matter only for training.
+// newTensor converts the arguments of _rebuild_tensor_v2: storage, offset, shape, strides, and some that matter only
+// for training.
 func newTensor(args tuple) (*tensor, error) {
 	if len(args) < 4 {
 		return nil, fmt.Errorf("have a tensor of %d arguments, want 4 or more", len(args))
@@ -142,8 +142,7 @@ func (t *tensor) contiguous() bool {
 	return t.numel == t.span
 }
 
-// gather returns the elements of the tensor in row-major order, from those of its
-// span.
+// gather returns the elements of the tensor in row-major order, from those of its span.
 func (t *tensor) gather(span []float32) []float32 {
 	out := make([]float32, t.numel)
 	at, index := int64(0), make([]int64, len(t.shape))

@@ -13,8 +13,8 @@ import (
 // chunk is the number of bytes that are read and converted at a time.
 const chunk = 1 << 20
 
-// File is an open safetensors file with a valid header. Its methods may be called
-// from several goroutines, but not after Close.
+// File is an open safetensors file with a valid header. Its methods may be called from several goroutines, but not
+// after Close.
 type File struct {
 	path     string
 	r        io.ReaderAt
@@ -86,8 +86,8 @@ func New(path string, r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// readAt fills buf. Unlike ReadAt, it returns no error at the end of the file if
-// buf is full, and io.ErrUnexpectedEOF if it is not.
+// readAt fills buf. Unlike ReadAt, it returns no error at the end of the file if buf is full, and io.ErrUnexpectedEOF
+// if it is not.
 func readAt(r io.ReaderAt, buf []byte, offset int64) error {
 	n, err := r.ReadAt(buf, offset)
 	if n == len(buf) {
@@ -108,8 +108,7 @@ func (f *File) Names() []string {
 	return names
 }
 
-// Info returns the element type and a copy of the shape of a tensor. The shape of
-// a scalar is empty.
+// Info returns the element type and a copy of the shape of a tensor. The shape of a scalar is empty.
 func (f *File) Info(name string) (DType, []int64, bool) {
 	i, ok := f.index[name]
 	if !ok {
@@ -126,8 +125,7 @@ func (f *File) Metadata() map[string]string {
 	return maps.Clone(f.metadata)
 }
 
-// Float32 returns the elements of a tensor of type F32, F16, BF16 (exact) or F64
-// (rounded to nearest).
+// Float32 returns the elements of a tensor of type F32, F16, BF16 (exact) or F64 (rounded to nearest).
 func (f *File) Float32(name string) ([]float32, error) {
 	e, err := f.find(name)
 	if err != nil {

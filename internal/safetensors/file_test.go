@@ -150,8 +150,7 @@ func TestOpenSpecialFiles(t *testing.T) {
 	}
 }
 
-// TestValues reads every convertible type; the expected values follow from
-// the bit patterns.
+// TestValues reads every convertible type; the expected values follow from the bit patterns.
 func TestValues(t *testing.T) {
 	le := binary.LittleEndian
 	data := slices.Concat(
@@ -215,8 +214,8 @@ func TestFileShrinksAfterOpen(t *testing.T) {
 	}
 }
 
-// TestGolden reads the trace of the tiny model, which the Python package wrote,
-// against the shapes and largest values its manifest documents.
+// TestGolden reads the trace of the tiny model, which the Python package wrote, against the shapes and largest values
+// its manifest documents.
 func TestGolden(t *testing.T) {
 	raw, err := os.ReadFile("../golden/testdata/tiny.json")
 	if err != nil {

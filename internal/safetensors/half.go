@@ -6,8 +6,7 @@ import (
 	"math"
 )
 
-// Float16ToFloat32 returns the value of an IEEE 754 half-precision number, exactly.
-// The payload of a NaN is kept.
+// Float16ToFloat32 returns the value of an IEEE 754 half-precision number, exactly. The payload of a NaN is kept.
 func Float16ToFloat32(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
@@ -20,8 +19,8 @@ func Float16ToFloat32(h uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
-// Float32ToFloat16 rounds f to half precision, ties to even. Values from 65520 up
-// become infinite. A NaN keeps the upper bits of its payload and stays a NaN.
+// Float32ToFloat16 rounds f to half precision, ties to even. Values from 65520 up become infinite. A NaN keeps the
+// upper bits of its payload and stays a NaN.
 func Float32ToFloat16(f float32) uint16 {
 	bits := math.Float32bits(f)
 	sign, abs := uint16(bits>>16&0x8000), bits&0x7fffffff
@@ -35,23 +34,20 @@ func Float32ToFloat16(f float32) uint16 {
 	case abs >= 0x477ff000: // 65520, halfway between the largest half and 2^16
 		return sign | 0x7c00
 	case abs < 0x38800000: // below 2^-14: count multiples of 2^-24
-		// The sum has an exponent at which one unit in the last place is
-		// 2^-24, so that the addition itself rounds to even.
+		// The sum has an exponent at which one unit in the last place is 2^-24, so that the addition itself rounds to
+		// even.
 		return sign | uint16(math.Float32bits(math.Float32frombits(abs)+0.5)-0x3f000000)
 	}
-	// Rounding to even is an addition before the truncation; its carry into the
-	// exponent is right.
+	// Rounding to even is an addition before the truncation; its carry into the exponent is right.
 	even := abs + 1<<12 - 1 + abs>>13&1
 	return sign | uint16((even-(127-15)<<23)>>13)
 }
 
-// BFloat16ToFloat32 returns the value of a bfloat16 number, the upper half of a
-// float32.
+// BFloat16ToFloat32 returns the value of a bfloat16 number, the upper half of a float32.
 func BFloat16ToFloat32(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
 
-// AppendFloat32 appends the little-endian elements of type d in src to dst. F32,
-// F16 and BF16 are exact, F64 is rounded to nearest. Other types, and part of an
-// element, are errors.
+// AppendFloat32 appends the little-endian elements of type d in src to dst. F32, F16 and BF16 are exact, F64 is rounded
+// to nearest. Other types, and part of an element, are errors.
 func AppendFloat32(dst []float32, d DType, src []byte) ([]float32, error) {
 	le := binary.LittleEndian
 	if size := d.Size(); size > 0 && int64(len(src))%size != 0 {

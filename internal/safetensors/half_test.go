@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// value computes the value of a binary float with the given fraction bits from
-// its definition (IEEE 754-2019, 3.4), in float64, where every half and every
-// bfloat16 is exact.
+// value computes the value of a binary float with the given fraction bits from its definition (IEEE 754-2019, 3.4), in
+// float64, where every half and every bfloat16 is exact.
 func value(bits uint16, fractionBits, bias int) float64 {
 	fraction := int(bits) & (1<<fractionBits - 1)
 	exponent := int(bits&0x7fff) >> fractionBits
@@ -47,8 +46,8 @@ func TestHalfAllValues(t *testing.T) {
 	}
 }
 
-// TestHalfRounding visits every gap between neighbouring values: its middle
-// rounds to the even neighbour, everything else to the nearer one.
+// TestHalfRounding visits every gap between neighbouring values: its middle rounds to the even neighbour, everything
+// else to the nearer one.
 func TestHalfRounding(t *testing.T) {
 	const fraction, bias, infinity = 10, 15, 0x7c00
 	for lower := uint16(0); lower < infinity; lower++ {

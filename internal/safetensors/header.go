@@ -12,11 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// parseHeader parses the JSON header of a file with dataLen bytes of data. The
-// entries are returned in the order of their data; they cover it without gaps,
-// and each is as long as its shape and type require. Unlike encoding/json it
-// refuses duplicate, unknown and missing keys, numbers that are not integers,
-// invalid UTF-8, and anything but white space after the object.
+// parseHeader parses the JSON header of a file with dataLen bytes of data. The entries are returned in the order of
+// their data; they cover it without gaps, and each is as long as its shape and type require. Unlike encoding/json it
+// refuses duplicate, unknown and missing keys, numbers that are not integers, invalid UTF-8, and anything but white
+// space after the object.
 func parseHeader(header []byte, dataLen int64) ([]entry, map[string]string, error) {
 	if len(header) == 0 || header[0] != '{' {
 		return nil, nil, fmt.Errorf("header: have %.8q, want a JSON object that begins with %q", header, "{")
@@ -38,8 +37,7 @@ func parseHeader(header []byte, dataLen int64) ([]entry, map[string]string, erro
 	return p.entries, p.metadata, nil
 }
 
-// contiguous sorts the entries by offset and checks that they cover the data
-// without gaps and overlaps.
+// contiguous sorts the entries by offset and checks that they cover the data without gaps and overlaps.
 func contiguous(entries []entry, dataLen int64) error {
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
@@ -58,16 +56,15 @@ func contiguous(entries []entry, dataLen int64) error {
 	return nil
 }
 
-// headerParser reads the header token by token, so that duplicate keys are
-// detected and memory is bounded by the length of the text.
+// headerParser reads the header token by token, so that duplicate keys are detected and memory is bounded by the length
+// of the text.
 type headerParser struct {
 	dec      *json.Decoder
 	entries  []entry
 	metadata map[string]string
 }
 
-// object reads an object. For every key it calls value, which must read the value.
-// A duplicate key is an error.
+// object reads an object. For every key it calls value, which must read the value. A duplicate key is an error.
 func (p *headerParser) object(value func(key string) error) error {
 	if err := p.delim('{'); err != nil {
 		return err
@@ -145,8 +142,7 @@ func (p *headerParser) tensor(name string) (entry, error) {
 	return e, nil
 }
 
-// integers reads an array of at most limit integers. Without an error the result
-// is not nil.
+// integers reads an array of at most limit integers. Without an error the result is not nil.
 func (p *headerParser) integers(limit int) ([]int64, error) {
 	if err := p.delim('['); err != nil {
 		return nil, err

@@ -1,6 +1,5 @@
-// Package safetensors reads and writes the safetensors format: the length of the
-// header in eight little-endian bytes, a JSON header that describes the tensors,
-// and their elements in one contiguous block. It is compatible with the Python
+// Package safetensors reads and writes the safetensors format: the length of the header in eight little-endian bytes, a
+// JSON header that describes the tensors, and their elements in one contiguous block. It is compatible with the Python
 // package of that name. docs/format/weights.md says what is checked and refused.
 package safetensors
 
@@ -11,8 +10,7 @@ import (
 	"strings"
 )
 
-// maxHeader is the maximum length of the header in bytes, as in the reference
-// implementation.
+// maxHeader is the maximum length of the header in bytes, as in the reference implementation.
 const maxHeader = 100_000_000
 
 // maxRank is the maximum number of dimensions of a tensor, as in LibTorch.
@@ -41,8 +39,8 @@ const (
 	U64  DType = "U64"
 )
 
-// dtypes are all types in the order of the reference implementation, that of
-// alignment. Write stores the last of them first.
+// dtypes are all types in the order of the reference implementation, that of alignment. Write stores the last of them
+// first.
 var dtypes = []DType{Bool, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64}
 
 // Size returns the number of bytes of one element, 0 for an unknown type.
@@ -60,8 +58,7 @@ func (d DType) Size() int64 {
 	return 0
 }
 
-// entry describes one tensor in the header. Offsets are relative to the end of
-// the header.
+// entry describes one tensor in the header. Offsets are relative to the end of the header.
 type entry struct {
 	name       string
 	dtype      DType
@@ -69,8 +66,8 @@ type entry struct {
 	begin, end int64
 }
 
-// ByteLen returns the size of a tensor in bytes. An unknown type, too many or
-// negative dimensions, and a size above 2^63-1 are errors.
+// ByteLen returns the size of a tensor in bytes. An unknown type, too many or negative dimensions, and a size above
+// 2^63-1 are errors.
 func ByteLen(d DType, shape []int64) (int64, error) {
 	n := d.Size()
 	if n == 0 {

@@ -21,9 +21,8 @@ type Tensor struct {
 	Name  string
 	DType DType
 	Shape []int64
-	// Data writes the little-endian elements, exactly as many bytes as Shape and
-	// DType require. It is called once, while the file is written, so that not all
-	// values have to be in memory at the same time.
+	// Data writes the little-endian elements, exactly as many bytes as Shape and DType require. It is called once,
+	// while the file is written, so that not all values have to be in memory at the same time.
 	Data func(io.Writer) error
 }
 
@@ -44,8 +43,7 @@ func Float32(name string, shape []int64, values []float32) Tensor {
 	}}
 }
 
-// Raw returns a tensor of any type with these little-endian elements, which are
-// not copied.
+// Raw returns a tensor of any type with these little-endian elements, which are not copied.
 func Raw(name string, d DType, shape []int64, data []byte) Tensor {
 	return Tensor{name, d, shape, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -53,9 +51,8 @@ func Raw(name string, d DType, shape []int64, data []byte) Tensor {
 	}}
 }
 
-// Write writes or replaces a safetensors file. As in the reference implementation
-// tensors are sorted by type, the widest first, and then by name, so that every
-// tensor is aligned and equal contents give equal bytes.
+// Write writes or replaces a safetensors file. As in the reference implementation tensors are sorted by type, the
+// widest first, and then by name, so that every tensor is aligned and equal contents give equal bytes.
 //
 // The file is replaced atomically. Errors name path and cause.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
@@ -66,8 +63,7 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return encode(w, sorted, header) })
 }
 
-// layout returns the tensors in the order of their data, and the header preceded
-// by its length.
+// layout returns the tensors in the order of their data, and the header preceded by its length.
 func layout(tensors []Tensor, metadata map[string]string) ([]Tensor, []byte, error) {
 	sorted := slices.SortedStableFunc(slices.Values(tensors), func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(b.DType.rank(), a.DType.rank()), cmp.Compare(a.Name, b.Name))
@@ -142,8 +138,8 @@ func appendMetadata(header *bytes.Buffer, metadata map[string]string) error {
 	return nil
 }
 
-// quote returns v, a valid string or a list of integers, as JSON. "<" is not
-// escaped, as in other writers of the format.
+// quote returns v, a valid string or a list of integers, as JSON. "<" is not escaped, as in other writers of the
+// format.
 func quote(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

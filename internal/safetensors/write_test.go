@@ -123,8 +123,7 @@ func checkOnly(t *testing.T, path, want string) {
 	}
 }
 
-// TestWritePanicLeavesNothing: values come from LibTorch, whose operators
-// panic; the temporary file must go then too.
+// TestWritePanicLeavesNothing: values come from LibTorch, whose operators panic; the temporary file must go then too.
 func TestWritePanicLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.safetensors")
 	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
@@ -138,8 +137,7 @@ func TestWritePanicLeavesNothing(t *testing.T) {
 	checkOnly(t, path, "old")
 }
 
-// TestPython has the reference implementation read what is written here and
-// write it again: the bytes are the same.
+// TestPython has the reference implementation read what is written here and write it again: the bytes are the same.
 func TestPython(t *testing.T) {
 	if exec.Command("python3", "-c", "import safetensors, numpy").Run() != nil {
 		t.Skip("python3 with safetensors and numpy: missing")
