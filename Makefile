@@ -44,7 +44,7 @@ test: libtorch ## run all tests
 parity: libtorch reference ## compare encoder, exporter and metrics with timm and scikit-learn, which are downloaded (4 GB)
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./eval/score
 
-dry-cuda: libtorch reference ## train and predict with LibTorch's CUDA libraries on a stub runtime that needs no GPU
+dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and predict with LibTorch's CUDA libraries on a stub runtime that needs none
 	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./model ./train ./eval
 
 lint: libtorch ## check formatting and common faults of Go, shell and Python files
@@ -58,6 +58,7 @@ lint: libtorch ## check formatting and common faults of Go, shell and Python fil
 		mv -T "$$new" "$(LINTERS)"; }
 	@"$(LINTERS)/bin/shellcheck" .ci/run third_party/*.sh
 	@"$(LINTERS)/bin/hadolint" Dockerfile
+	@"$(LINTERS)/bin/clang-format" --dry-run -Werror internal/tensor/*.{cpp,h,cu} third_party/cuda_stub/*.{c,cpp,h}
 	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' third_party/*.py
 
 bench: libtorch ## run all benchmarks

@@ -54,6 +54,6 @@ func (m *Mapper) smooth(s *tensor.Scope, distances []*tensor.Tensor) *tensor.Ten
 		full[i] = d.Reshape(s, b, 1, g, g).Bilinear(s, m.crop, m.crop, true) // [B, 1, H, W]
 	}
 	x := mean(s, false, full).Bilinear(s, m.size, m.size, false) // [B, 1, size, size]
-	x = x.Conv2d(s, m.kernel, nil, 1, (m.kernel.Dim(-1)-1)/2)    // [B, 1, size, size]
+	x = x.Conv2dExact(s, m.kernel, (m.kernel.Dim(-1)-1)/2)       // [B, 1, size, size]
 	return x.Reshape(s, x.Dim(0), m.size, m.size)
 }

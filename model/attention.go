@@ -84,7 +84,7 @@ func (a *Attention) across(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) 
 	n, c, h := qkv.Dim(1), qkv.Dim(2)/3, a.heads
 	objects, views, d := v.Objects, v.Count, c/a.heads
 	q, sums := a.splitViews(s, qkv, bias, v)                                                  // [S, H, V·N, D], [S, H, V, D, D+1]
-	kv := sums.Narrow(s, -1, 0, d).Reshape(s, objects, h, views*d, d)                         // [S, H, V·D, D]
+	kv := sums.Slice(s, -1, 0, d).Reshape(s, objects, h, views*d, d)                          // [S, H, V·D, D]
 	z := similarity(s, q, sums.Select(s, -1, d))                                              // [S, H, Vi, Vj, N]
 	weights := v.weights(s, a.ViewLogits).Transpose(s, 1, 2).Unsqueeze(s, 1).Unsqueeze(s, -1) // [1 or S, 1, Vi, Vj, 1]
 	scale := weights.Div(s, z.AddScalar(s, a.opt.Eps))                                        // [S, H, Vi, Vj, N]

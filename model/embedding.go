@@ -34,8 +34,8 @@ func newEmbedding(s *tensor.Scope, w binder, arch weights.Arch, rows, columns in
 	if arch.Family != weights.DINOv3 {
 		table := w.Tensor("pos_embed", nil)
 		if n := table.Dim(1); isqrt(n)*isqrt(n) != n {
-			e.prefix = e.prefix.Add(s, table.Narrow(s, 1, 0, 1))
-			table = table.Narrow(s, 1, 1, n-1)
+			e.prefix = e.prefix.Add(s, table.Slice(s, 1, 0, 1))
+			table = table.Slice(s, 1, 1, n-1)
 		}
 		e.position = resamplePosition(s, table, rows, columns) // [1, P, C]
 	}

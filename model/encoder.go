@@ -151,8 +151,8 @@ func mergeHeads(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 func swiGLU(fc1 Linear, s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	x = fc1.Forward(s, x) // [..., 2F]
 	half := x.Dim(-1) / 2
-	gate := x.Narrow(s, -1, 0, half)
-	return gate.Mul(s, gate.Sigmoid(s)).Mul(s, x.Narrow(s, -1, half, half)) // [..., F]
+	gate := x.Slice(s, -1, 0, half)
+	return gate.Mul(s, gate.Sigmoid(s)).Mul(s, x.Slice(s, -1, half, half)) // [..., F]
 }
 
 // quickGELU is the activation of OpenAI's CLIP for y = fc1(x): y·sigmoid(1.702·y).

@@ -14,7 +14,7 @@ func (m *Model) PackedBytes() int { return int(m.PackedRows()) * m.Encoder.Arch.
 // Pack lays features out for storage: [B, PackedRows, C] of float16. Of the mean it holds only the class token and
 // registers: its patches are the mean of the targets, each weighted by the number of its layers.
 func (m *Model) Pack(s *tensor.Scope, f Features) *tensor.Tensor {
-	rows := append([]*tensor.Tensor{f.Mean.Narrow(s, 1, 0, int64(m.Encoder.Arch.Prefix()))}, f.Targets...)
+	rows := append([]*tensor.Tensor{f.Mean.Slice(s, 1, 0, int64(m.Encoder.Arch.Prefix()))}, f.Targets...)
 	return tensor.Cat(s, 1, rows...).To(s, tensor.Half)
 }
 
@@ -23,10 +23,10 @@ func (m *Model) Unpack(s *tensor.Scope, packed *tensor.Tensor) (f Features) {
 	tensor.NoGrad(func() {
 		rows := packed.To(s, tensor.Float)
 		at, patches := int64(m.Encoder.Arch.Prefix()), m.Encoder.Rows*m.Encoder.Columns
-		prefix, layers := rows.Narrow(s, 1, 0, at), 0 // [B, 1+R, C]
-		var sum *tensor.Tensor                        // over layers [B, P, C]
+		prefix, layers := rows.Slice(s, 1, 0, at), 0 // [B, 1+R, C]
+		var sum *tensor.Tensor                       // over layers [B, P, C]
 		for _, group := range m.fuse {
-			target := rows.Narrow(s, 1, at, patches) // [B, P, C]
+			target := rows.Slice(s, 1, at, patches) // [B, P, C]
 			f.Targets = append(f.Targets, target)
 			at, layers = at+patches, layers+len(group)
 			if weighted := target.MulScalar(s, float64(len(group))); sum == nil {

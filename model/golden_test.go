@@ -20,7 +20,7 @@ import (
 func TestGoldenPositionTables(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		a := m.Load("position.a.stored")
-		a = a.Narrow(m.Scope, 1, 1, a.Dim(1)-1) // without the class entry
+		a = a.Slice(m.Scope, 1, 1, a.Dim(1)-1) // without the class entry
 		b := m.Load("position.b.stored")
 		for _, test := range []struct {
 			name  string
@@ -30,7 +30,7 @@ func TestGoldenPositionTables(t *testing.T) {
 		}{{"position.a.28", a, 28, true}, {"position.a.16", a, 16, true}, {"position.b.8", b, 8, false}, {"position.b.5", b, 5, false}} {
 			got := model.ResamplePosition(m.Scope, test.table, test.grid, test.grid)
 			if test.class {
-				class := m.Load("position.a.stored").Narrow(m.Scope, 1, 0, 1)
+				class := m.Load("position.a.stored").Slice(m.Scope, 1, 0, 1)
 				got = tensor.Cat(m.Scope, 1, class, got)
 			}
 			m.Check(test.name, got.Floats())

@@ -38,7 +38,7 @@ func lossOn(t *testing.T, d tensor.Device, members, channels, hard int64, both b
 		}
 		copied := func(x *tensor.Tensor) *tensor.Tensor { return tensor.FromFloats(s, d, x.Floats(), x.Shape()...) }
 		x := random(1)
-		target := copied(x).Narrow(s, 1, prefix, patches)
+		target := copied(x).Slice(s, 1, prefix, patches)
 		var group []*tensor.Tensor
 		var all []int
 		for i := range members {
@@ -47,7 +47,7 @@ func lossOn(t *testing.T, d tensor.Device, members, channels, hard int64, both b
 		}
 		var l model.GroupLoss
 		if d == tensor.CPU {
-			rec := tensor.Means(s, false, group, all)[0].Narrow(s, 1, prefix, patches)
+			rec := tensor.Means(s, false, group, all)[0].Slice(s, 1, prefix, patches)
 			l = model.ComposedLoss(s, target, rec, hard, easyScale)
 		} else {
 			l.Global, l.Regional, l.Tau = tensor.GroupLosses(s, target, group, hard, easyScale)

@@ -136,7 +136,7 @@ func (r Reconstruction) Patches(s *tensor.Scope, fused bool) *tensor.Tensor {
 // patches drops the class token and registers of x [B, N, C]: [B, P, C].
 func (m *Model) patches(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	prefix := int64(m.Encoder.Arch.Prefix())
-	return x.Narrow(s, 1, prefix, x.Dim(1)-prefix)
+	return x.Slice(s, 1, prefix, x.Dim(1)-prefix)
 }
 
 // mean averages tensors of one shape.

@@ -31,12 +31,10 @@ type Prediction struct {
 // NewPredictor prepares m for inference; what it needs lives in s. Where cuda_graph is on and a prediction cannot be
 // captured, uncaptured is told why, once.
 func NewPredictor(s *tensor.Scope, m *Model, cfg configs.Config, uncaptured func(why error)) *Predictor {
-	p := &Predictor{
+	return &Predictor{
 		model: m, mapper: NewMapper(s, m.Device, cfg), crop: int64(cfg.Data.Crop), top: cfg.Eval.Top,
-		views: map[string]*Views{}, scope: s, replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph),
+		views: map[string]*Views{}, scope: s, replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph, uncaptured),
 	}
-	p.replay.Failed = uncaptured
-	return p
 }
 
 // Predict runs the model on a batch, which may have any number of objects and views. The result is ordinary Go memory, for

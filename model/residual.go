@@ -84,7 +84,7 @@ func (r *Residual) settle(s *tensor.Scope, sum *tensor.Tensor) {
 // addTo returns sum + Last(In), as part of the matmul where the types allow.
 func (b Branch) addTo(s *tensor.Scope, sum *tensor.Tensor) *tensor.Tensor {
 	if b.Last.kernels.Compute == tensor.Float && b.Last.Bias != nil {
-		return b.In.LinearOnto(s, sum, b.Last.Weight, b.Last.Bias)
+		return b.In.LinearAdd(s, sum, b.Last.Weight, b.Last.Bias)
 	}
 	y := b.Last.Forward(s, b.In)
 	defer s.Free(y)

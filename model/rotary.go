@@ -51,6 +51,6 @@ func centre(i int, n int64) float32 { return 2*((float32(i)+0.5)/float32(n)) - 1
 // Forward maps x [B, H, N, D] to [B, H, N, D] of its type, by way of float32.
 func (r *rotary) Forward(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	half := x.Dim(3) / 2
-	across := tensor.Cat(s, 3, x.Narrow(s, 3, half, half).Neg(s), x.Narrow(s, 3, 0, half))
+	across := tensor.Cat(s, 3, x.Slice(s, 3, half, half).Neg(s), x.Slice(s, 3, 0, half))
 	return x.Mul(s, r.cos).Add(s, across.Mul(s, r.sin)).To(s, x.DType())
 }

@@ -24,11 +24,11 @@ stub() {
 	local name
 	g++ -w -O1 -fPIC -x "$(case $2 in *.cpp) echo c++ ;; *) echo c ;; esac)" -I"$source/include" -I"$site/nvidia/cu13/include" -c "$source/$2" -o "$made/$2.o"
 	{
-		echo 'int mvag_stub_nothing(void) { return 0; } int mvag_stub_product(void);'
+		echo 'int mvag_stub_nothing(void) { return 0; } int mvag_stub_matmul(void);'
 		comm -23 <(sort -u <<<"$3") <(nm "$made/$2.o" | awk '$2 == "T" { print $3 }' | sort) | while read -r name; do
 			case $name in
 			'') ;;
-			*[gG]emm*) echo "int $name(void) { return mvag_stub_product(); }" ;;
+			*[gG]emm*) echo "int $name(void) { return mvag_stub_matmul(); }" ;;
 			*) echo "int $name(void) __attribute__((alias(\"mvag_stub_nothing\")));" ;;
 			esac
 		done

@@ -95,6 +95,20 @@ func TestCUDA(t *testing.T) {
 	}
 }
 
+// TestNeighborMaskOnCUDA takes steps in bf16 with the neighbour mask, whose attention within views has no kernel and
+// meets that of the kernel across views.
+func TestNeighborMaskOnCUDA(t *testing.T) {
+	if !modeltest.CUDA(t) {
+		t.Setenv("MVAG_STUB_IDLE", "1")
+	}
+	cfg := smallConfig(t)
+	cfg.Train.Iterations, cfg.Train.HardWarmup, cfg.Device = 10, 2, "cuda"
+	cfg.Precision, cfg.Model.NeighborMask = "bf16", 3
+	if have := trainWith(t, cfg, false, tensor.RecordGraph); len(have.losses) != 20 || have.uncaptured != nil {
+		t.Errorf("have %d values and errors %v, want 20 and none", len(have.losses), have.uncaptured)
+	}
+}
+
 // trained is what training gave.
 type trained struct {
 	losses, weights []float32 // losses with gradient norms

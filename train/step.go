@@ -29,8 +29,7 @@ type Stepper struct {
 func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, uncaptured func(why error)) *Stepper {
 	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m, cfg.Train), cfg: cfg,
 		views:  model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil),
-		replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph)}
-	t.replay.Failed = uncaptured
+		replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph, uncaptured)}
 	return t
 }
 

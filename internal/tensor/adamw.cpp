@@ -1,6 +1,6 @@
-// One step of StableAdamW with amsgrad (see StableAdamW in run.go), in few passes:
-// fused, kernels of our own over tables of tensors on CUDA (adamw.cu.h) or two loops over
-// each tensor on the CPU; else LibTorch's operations on lists of tensors.
+// One step of StableAdamW with amsgrad (see StableAdamW in run.go), in few passes: fused, kernels of our own over
+// tables of tensors on CUDA (adamw.cu) or two loops over each tensor on the CPU; else LibTorch's operations on lists of
+// tensors.
 #include "bridge.h"
 #include "check.h"
 #include "handles.h"
@@ -12,17 +12,15 @@
 #include <iterator>
 #include <vector>
 
-#define KERNELS(...) __VA_ARGS__
 namespace {
 
-#include "tables.cu.h"
+#include "tables.h"
 
 struct Lists {
   std::vector<Tensor> p, g, m, v, vmax;
 };
 
-// Those parameters that have a gradient: the others get no update, no decay
-// and no share in the norm.
+// The parameters that have a gradient: the others get no update and no decay, and do not count in the norm.
 Lists with_gradient(handle *params, handle *m, handle *v, handle *vmax, int n) {
   Lists l;
   for (int i = 0; i < n; i++) {
@@ -38,27 +36,25 @@ Lists with_gradient(handle *params, handle *m, handle *v, handle *vmax, int n) {
 }
 
 struct Constants {
-  float b1, b2, rest1, rest2, eps, decay, rate, bias2; // rest1 is 1 - beta1
+  float b1, b2, one_minus_b1, one_minus_b2, eps, decay, rate, bias2; // one_minus_b1 is 1 - beta1
   Constants(const mvag_adamw &o, const float *rates)
-      : b1(o.beta1), b2(o.beta2), rest1(1 - o.beta1), rest2(1 - o.beta2),
-        eps(o.eps), decay(rates[0]), rate(rates[1]), bias2(rates[2]) {}
+      : b1(o.beta1), b2(o.beta2), one_minus_b1(1 - o.beta1), one_minus_b2(1 - o.beta2), eps(o.eps), decay(rates[0]),
+        rate(rates[1]), bias2(rates[2]) {}
 };
 
-// Sums are taken over chunks of this size, in lanes, whatever the number of
-// threads: the result depends on the numbers alone.
+// Sums are taken over chunks of this size, in lanes, so that the result does not depend on the number of threads.
 constexpr int64_t chunk = 16384;
 constexpr int lanes = 16;
 
 // Updates the moments of one chunk; returns the sum of (g/d)².
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
-double moments(const float *__restrict__ g, float *__restrict__ m,
-               float *__restrict__ v, float *__restrict__ x, int64_t n,
-               float scale, Constants c) {
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) double
+moments(const float *__restrict__ g, float *__restrict__ m, float *__restrict__ v, float *__restrict__ x, int64_t n,
+        float scale, Constants c) {
   float sum[lanes] = {};
   auto one = [&](int64_t i, int lane) {
     float gi = g[i] * scale;
-    m[i] = c.b1 * m[i] + c.rest1 * gi;
-    v[i] = c.b2 * v[i] + c.rest2 * gi * gi;
+    m[i] = c.b1 * m[i] + c.one_minus_b1 * gi;
+    v[i] = c.b2 * v[i] + c.one_minus_b2 * gi * gi;
     x[i] = x[i] < v[i] ? v[i] : x[i];
     float r = gi / (__builtin_sqrtf(x[i]) / c.bias2 + c.eps);
     sum[lane] += r * r;
@@ -76,19 +72,16 @@ double moments(const float *__restrict__ g, float *__restrict__ m,
 }
 
 // Decays and moves one chunk of a parameter.
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
-void move(float *__restrict__ p, const float *__restrict__ m,
-          const float *__restrict__ x, int64_t n, float rate, Constants c) {
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) void
+move(float *__restrict__ p, const float *__restrict__ m, const float *__restrict__ x, int64_t n, float rate,
+     Constants c) {
   for (int64_t i = 0; i < n; i++)
-    p[i] = c.decay * p[i] -
-           rate * (m[i] / (__builtin_sqrtf(x[i]) / c.bias2 + c.eps));
+    p[i] = c.decay * p[i] - rate * (m[i] / (__builtin_sqrtf(x[i]) / c.bias2 + c.eps));
 }
 
-void update_cpu(Tensor &p, const Tensor &g, Tensor &m, Tensor &v,
-                Tensor &vmax, float scale, Constants c) {
+void update_cpu(Tensor &p, const Tensor &g, Tensor &m, Tensor &v, Tensor &vmax, float scale, Constants c) {
   int64_t n = p.numel();
-  float *pp = p.data_ptr<float>(), *pm = m.data_ptr<float>(),
-        *pv = v.data_ptr<float>(), *px = vmax.data_ptr<float>();
+  float *pp = p.data_ptr<float>(), *pm = m.data_ptr<float>(), *pv = v.data_ptr<float>(), *px = vmax.data_ptr<float>();
   const float *pg = g.data_ptr<float>();
   std::vector<double> sums((n + chunk - 1) / chunk);
   each_chunk(n, chunk, [&](int64_t k, int64_t at, int64_t to) {
@@ -98,9 +91,8 @@ void update_cpu(Tensor &p, const Tensor &g, Tensor &m, Tensor &v,
   for (double s : sums)
     total += s;
   float rho = std::max(1.0, std::sqrt(total / static_cast<double>(n)));
-  each_chunk(n, chunk, [&](int64_t, int64_t at, int64_t to) {
-    move(pp + at, pm + at, px + at, to - at, c.rate / rho, c);
-  });
+  each_chunk(n, chunk,
+             [&](int64_t, int64_t at, int64_t to) { move(pp + at, pm + at, px + at, to - at, c.rate / rho, c); });
 }
 
 void update_lists(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tensor &scale) {
@@ -142,7 +134,7 @@ void check(Lists &l, const Tensor &rates) {
   }
 }
 
-constexpr unsigned block = 4096; // numbers, as in adamw.cu.h
+constexpr unsigned block = 4096; // elements, as in adamw.cu
 
 // The parameters of one launch; at is the number of blocks of the launches before it.
 struct Launch {
@@ -161,8 +153,13 @@ std::vector<Launch> launches(Lists &l) {
       all.emplace_back().at = at;
     }
     Launch &to = all.back();
-    to.table.of[to.table.count++] = {l.g[i].const_data_ptr<float>(), l.p[i].data_ptr<float>(), l.m[i].data_ptr<float>(),
-                                     l.v[i].data_ptr<float>(), l.vmax[i].data_ptr<float>(), n, to.blocks};
+    to.table.of[to.table.count++] = {l.g[i].const_data_ptr<float>(),
+                                     l.p[i].data_ptr<float>(),
+                                     l.m[i].data_ptr<float>(),
+                                     l.v[i].data_ptr<float>(),
+                                     l.vmax[i].data_ptr<float>(),
+                                     n,
+                                     to.blocks};
     to.blocks += (n - 1) / block + 1;
   }
   return all;
@@ -184,16 +181,21 @@ Tensor update_kernels(Lists &l, const mvag_adamw &o, const Tensor &rates) {
         work(a.table, Grid{a.blocks}, sums + a.at);
   };
   each([&](const Parameters &table, Grid grid, float *to) { launch(rates, "adamw_squares", grid, table, to); });
-  launch(rates, "adamw_clip", Grid{1, 1, 1, 1024}, address(partial), blocks, static_cast<float>(o.clip), norm.data_ptr(), scale.data_ptr());
-  each([&](const Parameters &table, Grid grid, float *to) { launch(rates, "adamw_moments", grid, table, by, clip, to, betas); });
-  each([&](const Parameters &table, Grid grid, float *from) { launch(rates, "adamw_move", grid, table, by, from, betas.eps); });
+  launch(rates, "adamw_clip", Grid{1, 1, 1, 1024}, address(partial), blocks, static_cast<float>(o.clip),
+         norm.data_ptr(), scale.data_ptr());
+  each([&](const Parameters &table, Grid grid, float *to) {
+    launch(rates, "adamw_moments", grid, table, by, clip, to, betas);
+  });
+  each([&](const Parameters &table, Grid grid, float *from) {
+    launch(rates, "adamw_move", grid, table, by, from, betas.eps);
+  });
   return norm;
 }
 
 } // namespace
 
-char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
-                        handle *vmax, int n, handle rates, mvag_adamw o) {
+char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v, handle *vmax, int n, handle rates,
+                        mvag_adamw o) {
   return guarded([&] {
     torch::NoGradGuard no_grad;
     Lists l = with_gradient(params, m, v, vmax, n);

@@ -2,9 +2,8 @@ package tensor
 
 import "testing"
 
-// TestStableAdamWOnCUDA compares the kernels for CUDA with the loops for the CPU
-// over three steps. There are more parameters than one launch takes, one is no
-// multiple of 16 bytes into its memory, and one has no gradient.
+// TestStableAdamWOnCUDA compares the kernels for CUDA with the loops for the CPU over three steps. There are more
+// parameters than one launch takes, one is no multiple of 16 bytes into its memory, and one has no gradient.
 func TestStableAdamWOnCUDA(t *testing.T) {
 	beside(t)
 	for _, clip := range []float64{1, 1e6} {
@@ -31,7 +30,7 @@ func stepsOn(t *testing.T, d Device, clip float64) map[string][]float32 {
 			p = append(p, random(n).RequireGrad())
 			m, v, x = append(m, zero(n)), append(v, zero(n)), append(x, zero(n))
 		}
-		p = append(p, random(12).Narrow(s, 0, 1, 10).Detach(s).RequireGrad())
+		p = append(p, random(12).Slice(s, 0, 1, 10).Detach(s).RequireGrad())
 		m, v, x = append(m, zero(10)), append(v, zero(10)), append(x, zero(10))
 		opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: clip, Fused: true}
 		for step := range int64(3) {

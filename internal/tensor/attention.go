@@ -8,13 +8,13 @@ import "slices"
 // The element-wise parts of linear attention (model.md section 3), in float32 whatever the type of the input. Fused
 // ([Kernels].Heads), each is one pass over memory: a kernel on CUDA, a loop for float32 on the CPU. φ is elu + 1.
 
-// SplitLinearHeads maps tokens [S·V, N, 3C], groups of V views, plus bias [3C] to φ(q) and φ(k) [S, H, V, N, D] and to v
-// with a column of ones behind it [S, H, V, N, D+1]: kᵀ·v then holds Σ k⊗v and Σ k side by side.
+// SplitLinearHeads maps tokens [S·V, N, 3C], groups of V views, plus bias [3C] to φ(q) and φ(k) [S, H, V, N, D] and to
+// v with a column of ones behind it [S, H, V, N, D+1]: kᵀ·v then holds Σ k⊗v and Σ k side by side.
 func (x *Tensor) SplitLinearHeads(s *Scope, bias *Tensor, views, heads int64, fused bool) (q, k, v *Tensor) {
 	var out [3]C.handle
 	check("split_linear_heads", C.mvag_split_heads(&out[0], C.handle(x.c), C.handle(bias.c), C.int64_t(views), C.int64_t(heads),
 		C.bool(fused)), x, bias)
-	take := func(h C.handle) *Tensor { return s.given("split_linear_heads", h, x, bias) }
+	take := func(h C.handle) *Tensor { return s.own("split_linear_heads", h, x, bias) }
 	return take(out[0]), take(out[1]), take(out[2])
 }
 
@@ -40,10 +40,10 @@ type LinearAttentionOptions struct {
 	Eps    float64 // added to every denominator
 }
 
-// LinearAttention is linear attention over views (model.md section 3) in one operation, for bfloat16 on CUDA and heads of
-// 64 channels ([Kernels].Attention): qkv [S·V, N, 3C] plus bias [3C] give [S·V, N, C], where the tokens of query view j
-// gather Σ weights(j, i)·q·(Σ k⊗v)/(q·Σ k + eps) from the key views i of weights [1 or S, V, V]. It returns base + factor
-// times that, or that where base [S·V, N, C] of bfloat16 and factor, a scalar, are nil.
+// LinearAttention is linear attention over views (model.md section 3) in one operation, for bfloat16 on CUDA and heads
+// of 64 channels ([Kernels].Attention): qkv [S·V, N, 3C] plus bias [3C] give [S·V, N, C], where the tokens of query
+// view j gather Σ weights(j, i)·q·(Σ k⊗v)/(q·Σ k + eps) from the key views i of weights [1 or S, V, V]. It returns base
+// + factor times that, or that where base [S·V, N, C] of bfloat16 and factor, a scalar, are nil.
 func (qkv *Tensor) LinearAttention(s *Scope, bias, weights, base, factor *Tensor, opt LinearAttentionOptions) *Tensor {
 	out := s.slot()
 	o := C.mvag_attention{eps: C.double(opt.Eps), _select: C.int(slices.Index(selections, opt.Select)), count: C.int64_t(opt.Count)}

@@ -21,14 +21,12 @@ namespace {
 
 // Identity forward; backward multiplies the gradient by factor.
 struct ScaleGrad : torch::autograd::Function<ScaleGrad> {
-  static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x,
-                        const Tensor &factor) {
+  static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x, const Tensor &factor) {
     ctx->save_for_backward({factor});
     return x.view_as(x);
   }
-  static torch::autograd::tensor_list
-  backward(torch::autograd::AutogradContext *ctx,
-           torch::autograd::tensor_list grad) {
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext *ctx,
+                                               torch::autograd::tensor_list grad) {
     return {grad[0] * ctx->get_saved_variables()[0], Tensor()};
   }
 };
@@ -36,17 +34,13 @@ struct ScaleGrad : torch::autograd::Function<ScaleGrad> {
 } // namespace
 
 at::Generator generator(int device) {
-  return device < 0 ? at::detail::getDefaultCPUGenerator()
-                    : at::globalContext().defaultGenerator(as_device(device));
+  return device < 0 ? at::detail::getDefaultCPUGenerator() : at::globalContext().defaultGenerator(as_device(device));
 }
 
-Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim,
-                 int dtype, bool pinned) {
+Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype, bool pinned) {
   auto t = torch::empty(at::IntArrayRef(sizes, ndim),
-                        torch::dtype(static_cast<at::ScalarType>(dtype))
-                            .pinned_memory(pinned));
-  TORCH_CHECK(t.nbytes() == bytes, "have ", bytes, " bytes, want ", t.nbytes(),
-              " for shape ", t.sizes());
+                        torch::dtype(static_cast<at::ScalarType>(dtype)).pinned_memory(pinned));
+  TORCH_CHECK(t.nbytes() == bytes, "have ", bytes, " bytes, want ", t.nbytes(), " for shape ", t.sizes());
   if (bytes > 0)
     std::memcpy(t.data_ptr(), data, bytes);
   return t;
@@ -65,11 +59,11 @@ int mvag_sizes(handle t, int64_t *sizes, int capacity) {
   return n;
 }
 
-char *mvag_from_data(handle *out, const void *data, size_t bytes,
-                     const int64_t *sizes, int ndim, int dtype, int device) {
+char *mvag_from_data(handle *out, const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype,
+                     int device) {
   return guarded([&] {
-    // From pinned memory the copy to the device goes on beside what follows;
-    // LibTorch keeps that memory until it is over.
+    // From pinned memory the copy to the device goes on beside what follows; LibTorch keeps that memory until it is
+    // over.
     auto t = host_copy(data, bytes, sizes, ndim, dtype, device >= 0);
     *out = give(device < 0 ? t : t.to(as_device(device), /*non_blocking=*/true));
   });
@@ -78,8 +72,7 @@ char *mvag_from_data(handle *out, const void *data, size_t bytes,
 char *mvag_to_host(handle t, void *data, size_t bytes) {
   return guarded([&] {
     auto host = as_tensor(t).detach().to(torch::kCPU).contiguous();
-    TORCH_CHECK(host.nbytes() == bytes, "have ", host.nbytes(),
-                " bytes, want ", bytes);
+    TORCH_CHECK(host.nbytes() == bytes, "have ", host.nbytes(), " bytes, want ", bytes);
     if (bytes > 0)
       std::memcpy(data, host.data_ptr(), bytes);
   });
@@ -89,13 +82,24 @@ char *mvag_item(handle t, double *out) {
   return guarded([&] { *out = as_tensor(t).item().toDouble(); });
 }
 
-// Activations are freed and asked for again in every step. With glibc's
-// defaults each is a fresh mapping whose pages fault one by one; kept on the
-// heap they are reused; on the main heap, since the others end at 64 MB each.
+// Activations are freed and asked for again in every step. With glibc's defaults each is a fresh mapping whose pages
+// fault one by one; kept on the heap they are reused; on the main heap, since the others end at 64 MB each.
 void mvag_keep_memory(void) {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
+
+char *mvag_conv2d_exact(handle *out, handle x, handle w, int64_t padding) {
+  return guarded([&] {
+    at::NoTF32Guard exact; // where LibTorch convolves by matmul
+    const auto &c = at::globalContext();
+    int64_t p[] = {padding, padding};
+    *out = give(at::_convolution(as_tensor(x), as_tensor(w), {}, {1, 1}, p, {1, 1}, /*transposed=*/false, {0, 0},
+                                 /*groups=*/1, c.benchmarkCuDNN(),
+                                 c.deterministicCuDNN() || c.deterministicAlgorithms(), c.userEnabledCuDNN(),
+                                 /*allow_tf32=*/false));
+  });
 }
 
 char *mvag_gelu(handle *out, handle x) {
@@ -131,8 +135,7 @@ char *mvag_backward(handle x, handle grad) {
 }
 
 char *mvag_scale_grad(handle *out, handle x, handle factor) {
-  return guarded(
-      [&] { *out = give(ScaleGrad::apply(as_tensor(x), as_tensor(factor))); });
+  return guarded([&] { *out = give(ScaleGrad::apply(as_tensor(x), as_tensor(factor))); });
 }
 
 char *mvag_set_matmul_precision(const char *precision) {
@@ -177,29 +180,23 @@ const char *mvag_library_path(void) {
 // libtorch_cuda.so registers itself with the dispatcher when it is loaded.
 char *mvag_load_cuda(void) {
   namespace fs = std::filesystem;
-  fs::path beside =
-      fs::path(mvag_library_path()).parent_path() / "libtorch_cuda.so";
+  fs::path beside = fs::path(mvag_library_path()).parent_path() / "libtorch_cuda.so";
   std::error_code ignored;
-  std::string name =
-      fs::exists(beside, ignored) ? beside.string() : "libtorch_cuda.so";
+  std::string name = fs::exists(beside, ignored) ? beside.string() : "libtorch_cuda.so";
   if (dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL))
     return nullptr;
   return strdup(dlerror());
 }
 
-int mvag_cuda_devices(void) {
-  return at::hasCUDA() ? static_cast<int>(torch::cuda::device_count()) : 0;
-}
+int mvag_cuda_devices(void) { return at::hasCUDA() ? static_cast<int>(torch::cuda::device_count()) : 0; }
 
 char *mvag_jit_load(const char *path, uintptr_t visitor) {
   return guarded([&] {
     torch::NoGradGuard no_grad;
     auto module = torch::jit::load(path, torch::kCPU);
     for (const auto &p : module.named_parameters())
-      mvagVisitTensor(visitor, const_cast<char *>(p.name.c_str()),
-                      give(p.value.detach()));
+      mvagVisitTensor(visitor, const_cast<char *>(p.name.c_str()), give(p.value.detach()));
     for (const auto &b : module.named_buffers())
-      mvagVisitTensor(visitor, const_cast<char *>(b.name.c_str()),
-                      give(b.value.detach()));
+      mvagVisitTensor(visitor, const_cast<char *>(b.name.c_str()), give(b.value.detach()));
   });
 }

@@ -1,5 +1,5 @@
-// What gotch's C shim lacks. Every function that can fail returns its error in
-// the same call: NULL, or a message allocated with malloc that the caller frees.
+// What gotch's C shim lacks. Every function that can fail returns its error in the same call: NULL, or a message
+// allocated with malloc that the caller frees.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,22 +15,29 @@ typedef void *handle;
 // Memory of tensors and of the arena.
 void mvag_free_all(handle *slots, size_t n);
 int mvag_sizes(handle t, int64_t *sizes, int capacity);
-char *mvag_from_data(handle *out, const void *data, size_t bytes,
-                     const int64_t *sizes, int ndim, int dtype, int device);
-char *mvag_upload(handle *out, const void *data, size_t bytes,
-                  const int64_t *sizes, int ndim, int dtype, int device);
+char *mvag_from_data(handle *out, const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype,
+                     int device);
+char *mvag_upload(handle *out, const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype, int device);
 char *mvag_to_host(handle t, void *data, size_t bytes);
 char *mvag_item(handle t, double *out);
 void mvag_keep_memory(void);
+char *mvag_conv2d_exact(handle *out, handle x, handle w, int64_t padding);
 char *mvag_gelu(handle *out, handle x); // gotch's leaks a string in each call
 char *mvag_dropout(handle *out, handle x, double p);
-char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b);
+char *mvag_linear_add(handle *out, handle base, handle x, handle w, handle b);
 char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu); // b may be NULL
-char *mvag_add_norm(handle *out, handle x, handle y, handle bias, handle gamma, handle beta, double eps); // y, bias may be NULL
+char *mvag_add_norm(handle *out, handle x, handle y, handle bias, handle gamma, handle beta,
+                    double eps); // y, bias may be NULL
 
-// Our own CUDA kernels: compiles and loads them for a device; the message says why there are none. Where an operation
-// below has fused, that asks for our kernels (on the CPU, our loops); else it is composed of LibTorch's operations.
-char *mvag_load_kernels(int device);
+// Our own CUDA kernels, see compile.go. The version of NVRTC and the n architectures that it compiles for, ascending
+// (90 is sm_90); n is the capacity first. The image of a module: machine code for "sm_90", PTX for "compute_90", NULL
+// or allocated with malloc. A device has the kernels of every module that was loaded for it.
+char *mvag_nvrtc(int *major, int *minor, int *architectures, int *n);
+char *mvag_compile(void **image, size_t *bytes, const char *source, const char *name, const char *architecture);
+char *mvag_load_module(int device, const void *image);
+
+// Where an operation below has fused, that asks for our kernels (on the CPU, our loops); else it is composed of
+// LibTorch's operations.
 
 // Before and after the matmul of an encoder's patches, see patches.go.
 char *mvag_patches(handle *out, handle pixels, handle mean, handle std, int64_t side, bool fused);
@@ -56,7 +63,7 @@ typedef struct {
 } mvag_attention;
 char *mvag_attend(handle *out, handle qkv, handle bias, handle weights, handle base, handle factor, mvag_attention o);
 
-// Precision of float32 matrix products: highest, high or medium.
+// Precision of float32 matrix multiplications: highest, high or medium.
 char *mvag_set_matmul_precision(const char *precision);
 
 // Random numbers, threads, devices.
@@ -70,18 +77,17 @@ int mvag_cuda_devices(void);
 const char *mvag_library_path(void);
 const char *mvag_header_version(void);
 
-// Calls visit for each parameter and buffer of a TorchScript archive, by name.
-// The visitor takes over the handle it gets.
+// Calls visit for each parameter and buffer of a TorchScript archive, by name. The visitor takes over the handle it
+// gets.
 char *mvag_jit_load(const char *path, uintptr_t visitor);
 
-// A TorchScript archive that is run: forward(Tensor) -> List[Tensor], each
-// given to visit.
+// A TorchScript archive that is run: forward(Tensor) -> List[Tensor], each passed to visit.
 char *mvag_module_load(void **out, const char *path, int device);
 char *mvag_module_forward(void *module, handle input, uintptr_t visitor);
 void mvag_module_free(void *module);
 
-// CUDA graphs, see graph.go. share is another graph of the device, or NULL. A
-// recording that fails, in begin and end too, is to be abandoned.
+// CUDA graphs, see graph.go. share is another graph of the device whose memory this one uses, or NULL. A capture that
+// fails, in begin and end too, is to be abandoned.
 char *mvag_graph_begin(void **out, int device, void *share);
 char *mvag_graph_end(void *graph);
 void mvag_graph_abandon(void *graph);
@@ -93,8 +99,8 @@ typedef struct {
   double beta1, beta2, eps, clip;
   bool fused;
 } mvag_adamw;
-char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v,
-                        handle *vmax, int n, handle rates, mvag_adamw opt);
+char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v, handle *vmax, int n, handle rates,
+                        mvag_adamw opt);
 
 // Means over tensors and the losses of a group, by kernels, see losses.go. Bit i of masks[k]: xs[i] is in mean k.
 char *mvag_means(handle *out, const int64_t *masks, int means, handle *xs, int n);

@@ -12,24 +12,26 @@ import (
 	"unsafe"
 )
 
-// Library returns the folder of the LibTorch that was loaded, which holds lib,
-// and the version that the program was built with.
+// Library returns the folder of the LibTorch that was loaded, which holds lib, and the version that the program was
+// built with.
 func Library() (dir, version string) {
 	lib := C.GoString(C.mvag_library_path())
 	return filepath.Dir(filepath.Dir(lib)), C.GoString(C.mvag_header_version())
 }
 
-// CUDADriver returns the newest CUDA that NVIDIA's driver serves, 12040 for
-// 12.4, or 0 where there is no driver.
+// CUDADriver returns the newest CUDA that NVIDIA's driver serves, 12040 for 12.4, or 0 where there is no driver.
 func CUDADriver() int { return int(C.mvag_driver_version()) }
 
-// CUDADevices returns the number of CUDA devices that LibTorch sees, or why
-// its CUDA libraries do not load.
-func CUDADevices() (int, error) {
-	if err := loadCUDA(); err != nil {
-		return 0, err
-	}
-	return int(C.mvag_cuda_devices()), nil
+// CUDADevices returns the number of CUDA devices that LibTorch sees, or why its CUDA libraries do not load.
+func CUDADevices() (n int, err error) {
+	err = Run(func(*Scope) error {
+		if err := loadCUDA(); err != nil {
+			return err
+		}
+		n = int(C.mvag_cuda_devices())
+		return nil
+	})
+	return n, err
 }
 
 // DeviceInfo describes CUDA device d: its name, its compute capability ("9.0") and its memory in bytes.
@@ -39,7 +41,7 @@ func DeviceInfo(d Device) (name, capability string, free, total uint64, err erro
 		return "", "", 0, 0, err
 	}
 	var f, t C.uint64_t
-	if err := failure(C.mvag_device_memory(C.int(d), &f, &t)); err != nil {
+	if err := Run(func(*Scope) error { return failure(C.mvag_device_memory(C.int(d), &f, &t)) }); err != nil {
 		return "", "", 0, 0, fmt.Errorf("%v: %w", d, err)
 	}
 	return name, fmt.Sprintf("%d.%d", major, minor), uint64(f), uint64(t), nil
@@ -55,11 +57,10 @@ func describe(d Device) (name string, major, minor int, err error) {
 	return C.GoString(&text[0]), int(a), int(b), nil
 }
 
-// DeviceUse returns the bytes of CUDA device d that LibTorch holds now, and
-// the most it has held.
+// DeviceUse returns the bytes of CUDA device d that LibTorch holds now, and the most it has held.
 func DeviceUse(d Device) (now, peak uint64, err error) {
 	var n, p C.uint64_t
-	if err := failure(C.mvag_device_use(C.int(d), &n, &p)); err != nil {
+	if err := Run(func(*Scope) error { return failure(C.mvag_device_use(C.int(d), &n, &p)) }); err != nil {
 		return 0, 0, fmt.Errorf("%v: %w", d, err)
 	}
 	return uint64(n), uint64(p), nil

@@ -9,25 +9,23 @@ import (
 	"unsafe"
 )
 
-// FromBytes copies raw little-endian elements to a new tensor of the given
-// type and shape on device d.
+// FromBytes copies raw little-endian elements to a new tensor of the given type and shape on device d.
 func FromBytes(s *Scope, d Device, dtype DType, data []byte, shape ...int64) *Tensor {
 	return fromData(s, d, dtype, unsafe.Pointer(unsafe.SliceData(data)), len(data), shape)
 }
 
-// FromFloats copies float32 numbers to a new tensor on device d.
+// FromFloats copies float32 values to a new tensor on device d.
 func FromFloats(s *Scope, d Device, data []float32, shape ...int64) *Tensor {
 	return fromData(s, d, Float, unsafe.Pointer(unsafe.SliceData(data)), 4*len(data), shape)
 }
 
-// FromInts copies int64 numbers to a new tensor on device d.
+// FromInts copies int64 values to a new tensor on device d.
 func FromInts(s *Scope, d Device, data []int64, shape ...int64) *Tensor {
 	return fromData(s, d, Int64, unsafe.Pointer(unsafe.SliceData(data)), 8*len(data), shape)
 }
 
-// Upload is FromBytes for what a step takes in: on a CUDA device the copy goes on
-// beside the step before. It waits until the step before that one is over, a
-// step being what is launched between two uploads.
+// Upload is FromBytes for the input of a step: on a CUDA device the copy overlaps with the step before. It waits until
+// the step before that one has finished, a step being what is launched between two uploads.
 func Upload(s *Scope, d Device, dtype DType, data []byte, shape ...int64) *Tensor {
 	if d == CPU {
 		return FromBytes(s, d, dtype, data, shape...)
@@ -54,8 +52,7 @@ func (t *Tensor) Bytes() []byte {
 	return data
 }
 
-// Floats copies the elements, which must be float32, to the host, row-major.
-// It waits for the device.
+// Floats copies the elements, which must be float32, to the host, row-major. It waits for the device.
 func (t *Tensor) Floats() []float32 {
 	data := make([]float32, t.Numel())
 	check("to_host", C.mvag_to_host(C.handle(t.c), unsafe.Pointer(unsafe.SliceData(data)), C.size_t(4*len(data))), t)
@@ -75,8 +72,8 @@ type Named struct {
 	Tensor *Tensor
 }
 
-// LoadTorchScript reads the parameters and buffers of a TorchScript archive
-// onto the CPU, in the archive's order. Its code is not run.
+// LoadTorchScript reads the parameters and buffers of a TorchScript archive onto the CPU, in the archive's order. Its
+// code is not run.
 func LoadTorchScript(s *Scope, path string) []Named {
 	v := &visitor{scope: s}
 	h := cgo.NewHandle(v)

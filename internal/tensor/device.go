@@ -17,7 +17,7 @@ import (
 // Device is where tensors lie: CPU, or n >= 0 for CUDA device n.
 type Device int32
 
-// CPU is the processor's memory.
+// CPU is the main memory.
 const CPU Device = -1
 
 func (d Device) String() string {
@@ -27,8 +27,8 @@ func (d Device) String() string {
 	return fmt.Sprintf("cuda:%d", int32(d))
 }
 
-// loadCUDA loads LibTorch's CUDA backend once; the program itself links only
-// the CPU part, so that one binary serves both.
+// loadCUDA loads LibTorch's CUDA backend once; the program itself links only the CPU part, so that one binary serves
+// both.
 var loadCUDA = sync.OnceValue(func() error {
 	if msg := C.mvag_load_cuda(); msg != nil {
 		defer C.free(unsafe.Pointer(msg))
@@ -37,10 +37,17 @@ var loadCUDA = sync.OnceValue(func() error {
 	return nil
 })
 
-// PickDevice turns "auto", "cpu", "cuda" or "cuda:N" into a device. "auto"
-// takes the first CUDA device where there is one; asked for by name, a missing
-// one is an error.
-func PickDevice(name string) (Device, error) {
+// PickDevice turns "auto", "cpu", "cuda" or "cuda:N" into a device. "auto" takes the first CUDA device where there is
+// one; asked for by name, a missing one is an error.
+func PickDevice(name string) (d Device, err error) {
+	err = Run(func(*Scope) error {
+		d, err = pick(name)
+		return err
+	})
+	return d, err
+}
+
+func pick(name string) (Device, error) {
 	switch name {
 	case "cpu":
 		return CPU, nil
@@ -65,14 +72,13 @@ func PickDevice(name string) (Device, error) {
 		return CPU, fmt.Errorf("device %s: %w", name, err)
 	}
 	if n := int(C.mvag_cuda_devices()); index >= n {
-		return CPU, fmt.Errorf("device %s: have %d CUDA devices; is the NVIDIA driver installed and the card visible?", name, n)
+		return CPU, fmt.Errorf("device %s: have %d CUDA devices; is the NVIDIA driver installed and the GPU visible?", name, n)
 	}
 	return Device(index), nil
 }
 
-// CheckVersion compares the LibTorch that was loaded with the one that the
-// program was built with. Where the installation does not tell its version
-// (no version.py beside lib/), it is taken as it is.
+// CheckVersion compares the LibTorch that was loaded with the one that the program was built with. Where the
+// installation does not tell its version (no version.py beside lib/), it is taken as it is.
 func CheckVersion() error { return compareVersion(Library()) }
 
 func compareVersion(dir, want string) error {

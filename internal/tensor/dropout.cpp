@@ -15,19 +15,17 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
-// Elements that share a subsequence of random numbers, whatever the number of
-// threads.
+// Elements that use one subsequence of random numbers, whatever the number of threads.
 constexpr int64_t chunk = 4096;
 
 constexpr int lanes = 8;
 using Block = uint32_t[4][lanes];
 
-// Philox 4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3,
-// SC 2011) for so many counters that follow each other.
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
-void philox(uint64_t key, uint64_t subsequence, uint64_t counter, Block out) {
-  uint32_t k0 = static_cast<uint32_t>(key),
-           k1 = static_cast<uint32_t>(key >> 32);
+// Philox 4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011) for so many counters that follow
+// each other.
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) void
+philox(uint64_t key, uint64_t subsequence, uint64_t counter, Block out) {
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
   for (int j = 0; j < lanes; j++) {
     out[0][j] = static_cast<uint32_t>(counter + j);
     out[1][j] = static_cast<uint32_t>((counter + j) >> 32);
@@ -36,8 +34,7 @@ void philox(uint64_t key, uint64_t subsequence, uint64_t counter, Block out) {
   }
   for (int round = 0; round < 10; round++) {
     for (int j = 0; j < lanes; j++) {
-      uint64_t a = uint64_t{0xD2511F53} * out[0][j],
-               b = uint64_t{0xCD9E8D57} * out[2][j];
+      uint64_t a = uint64_t{0xD2511F53} * out[0][j], b = uint64_t{0xCD9E8D57} * out[2][j];
       out[0][j] = static_cast<uint32_t>(b >> 32) ^ out[1][j] ^ k0;
       out[1][j] = static_cast<uint32_t>(b);
       out[2][j] = static_cast<uint32_t>(a >> 32) ^ out[3][j] ^ k1;
@@ -55,8 +52,7 @@ uint64_t draw() {
 
 struct Drop : Function<Drop> {
   static Tensor forward(AutogradContext *ctx, const Tensor &x, double p) {
-    Tensor kept = torch::empty_like(x, torch::kBool),
-           out = torch::empty_like(x);
+    Tensor kept = torch::empty_like(x, torch::kBool), out = torch::empty_like(x);
     const auto scale = static_cast<float>(1 / (1 - p));
     const float *in = x.const_data_ptr<float>();
     const auto dropped = static_cast<uint64_t>(p * 4294967296.0); // of 2^32

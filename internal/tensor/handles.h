@@ -1,5 +1,4 @@
-// How the bridge's C++ files turn handles into tensors and exceptions into
-// messages.
+// How the bridge's C++ files turn handles into tensors and exceptions into messages.
 #pragma once
 #include "bridge.h"
 #include "libtorch.h"
@@ -15,23 +14,19 @@ inline handle give(Tensor t) { return new Tensor(std::move(t)); }
 
 // gotch's convention: -1 is the CPU, n >= 0 the CUDA device n.
 inline torch::Device as_device(int d) {
-  return d < 0 ? torch::Device(torch::kCPU)
-               : torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(d));
+  return d < 0 ? torch::Device(torch::kCPU) : torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(d));
 }
 
 // The generator of random numbers of a device.
 at::Generator generator(int device);
 
 // A new tensor on the CPU with these elements.
-Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim,
-                 int dtype, bool pinned);
+Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype, bool pinned);
 
-// The message of a LibTorch error without its C++ backtrace and its general
-// advice on CUDA, one line.
+// The message of a LibTorch error without its C++ backtrace and its general advice on CUDA, one line.
 inline char *message(const std::exception &e) {
   auto *torch_error = dynamic_cast<const c10::Error *>(&e);
-  std::string text =
-      torch_error ? torch_error->what_without_backtrace() : e.what();
+  std::string text = torch_error ? torch_error->what_without_backtrace() : e.what();
   if (text.rfind("CUDA error", 0) == 0)
     text = text.substr(0, text.find('\n'));
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))

@@ -1,7 +1,6 @@
-// The element-wise parts of linear attention (see attention.go): forward and
-// backward in one pass over memory each, by loops for contiguous float32 on the
-// CPU and by kernels of our own on CUDA (heads.cu.h), else composed of
-// LibTorch's operations. The matrix products between them are LibTorch's.
+// The element-wise parts of linear attention (see attention.go), forward and backward in one pass over memory each:
+// loops for float32 on the CPU and kernels on CUDA (heads.cu), or composed of LibTorch's operations. The matrix
+// multiplications between them are LibTorch's.
 #include "bridge.h"
 #include "check.h"
 #include "handles.h"
@@ -18,16 +17,13 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
-#define VECTORISED                                                             \
-  __attribute__((target_clones("avx512f", "avx2,fma", "default"),              \
-                 optimize("O3,no-trapping-math,no-math-errno")))
+#define VECTORISED                                                                                                     \
+  __attribute__((target_clones("avx512f", "avx2,fma", "default"), optimize("O3,no-trapping-math,no-math-errno")))
 
-// Heads are laid out [S, H, V, N, D] in groups of V pictures, tokens
-// [S·V, N, C] with C = H·D.
+// Heads are laid out [S, H, V, N, D] in groups of V images, tokens [S·V, N, C] with C = H·D.
 struct Layout {
   int64_t s, h, v, n, d;
-  // Calls work(token, head) with the row of a token [S·V, N] and of a head
-  // [S, H, V, N] for all pairs, in parallel.
+  // Calls work(token, head) with the row of a token [S·V, N] and of a head [S, H, V, N] for all pairs, in parallel.
   template <class F> void each(F work) const {
     at::parallel_for(0, s * h * v, 1, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; i++) {
@@ -49,20 +45,17 @@ Way way_for(const Tensor &t, bool fused) {
 }
 
 // Launches a kernel for count elements that ends its arguments with count and l.
-template <class... Args>
-void launch(const Tensor &on, std::string name, int64_t count, Layout l, Args... args) {
-  unsigned n = static_cast<unsigned>(count),
-           layout[] = {static_cast<unsigned>(l.h), static_cast<unsigned>(l.v), static_cast<unsigned>(l.n), static_cast<unsigned>(l.d)};
+template <class... Args> void launch(const Tensor &on, std::string name, int64_t count, Layout l, Args... args) {
+  unsigned n = static_cast<unsigned>(count), layout[] = {static_cast<unsigned>(l.h), static_cast<unsigned>(l.v),
+                                                         static_cast<unsigned>(l.n), static_cast<unsigned>(l.d)};
   void *all[] = {&args..., &n, layout};
   launch_kernel(on, name.c_str(), grid_for(count), all);
 }
 
 const char *suffix(const Tensor &t) { return t.scalar_type() == torch::kFloat ? "_float" : "_bfloat16"; }
 
-// y = phi(x + b) with phi(v) = elu(v) + 1, which is exp(v) below 0: Cephes' expf
-// without branches.
-VECTORISED void phi(const float *__restrict__ x, const float *__restrict__ b,
-                    float *__restrict__ y, int64_t n) {
+// y = phi(x + b) with phi(v) = elu(v) + 1, which is exp(v) below 0: Cephes' expf without branches.
+VECTORISED void phi(const float *__restrict__ x, const float *__restrict__ b, float *__restrict__ y, int64_t n) {
   constexpr float shift = 12582912.0f; // 1.5·2^23: the sum has no fraction left
   for (int64_t i = 0; i < n; i++) {
     float v = x[i] + b[i], low = v < -87.0f ? -87.0f : v > 0.0f ? 0.0f : v;
@@ -83,26 +76,23 @@ VECTORISED void phi(const float *__restrict__ x, const float *__restrict__ b,
 }
 
 // The derivative of phi at x is min(phi(x), 1).
-VECTORISED void phi_backward(const float *__restrict__ g,
-                             const float *__restrict__ y,
-                             float *__restrict__ out, int64_t n) {
+VECTORISED void phi_backward(const float *__restrict__ g, const float *__restrict__ y, float *__restrict__ out,
+                             int64_t n) {
   for (int64_t i = 0; i < n; i++)
     out[i] = g[i] * (y[i] < 1.0f ? y[i] : 1.0f);
 }
 
-VECTORISED void add(const float *__restrict__ x, const float *__restrict__ b,
-                    float *__restrict__ y, int64_t n) {
+VECTORISED void add(const float *__restrict__ x, const float *__restrict__ b, float *__restrict__ y, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     y[i] = x[i] + b[i];
 }
 
-// Tokens [S·V, N, 3C] and their bias [3C] to q = phi, k = phi [S, H, V, N, D]
-// and v with a column of ones [S, H, V, N, D+1].
+// Tokens [S·V, N, 3C] and their bias [3C] to q = phi, k = phi [S, H, V, N, D] and v with a column of ones [S, H, V, N,
+// D+1].
 struct Split : Function<Split> {
-  static tensor_list forward(AutogradContext *ctx, const Tensor &qkv,
-                             const Tensor &bias, int64_t views, int64_t heads, bool fused) {
-    Layout l{qkv.size(0) / views, heads, views, qkv.size(1),
-             qkv.size(2) / 3 / heads};
+  static tensor_list forward(AutogradContext *ctx, const Tensor &qkv, const Tensor &bias, int64_t views, int64_t heads,
+                             bool fused) {
+    Layout l{qkv.size(0) / views, heads, views, qkv.size(1), qkv.size(2) / 3 / heads};
     auto opt = qkv.options().dtype(torch::kFloat);
     Tensor q, k, v;
     Way way = way_for(qkv, fused);
@@ -115,10 +105,8 @@ struct Split : Function<Split> {
       launch(qkv, std::string("split") + suffix(qkv), q.numel(), l, qkv.const_data_ptr(), bias.const_data_ptr(),
              q.data_ptr(), k.data_ptr(), v.data_ptr());
     } else if (way == loops) {
-      const float *x = qkv.const_data_ptr<float>(),
-                  *b = bias.const_data_ptr<float>();
-      float *pq = q.data_ptr<float>(), *pk = k.data_ptr<float>(),
-            *pv = v.data_ptr<float>();
+      const float *x = qkv.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
+      float *pq = q.data_ptr<float>(), *pk = k.data_ptr<float>(), *pv = v.data_ptr<float>();
       int64_t d = l.d, c = l.h * d;
       l.each([&](int64_t token, int64_t row) {
         int64_t head = token % l.h * d;
@@ -129,11 +117,8 @@ struct Split : Function<Split> {
         pv[row * (d + 1) + d] = 1;
       });
     } else {
-      auto parts = (qkv + bias)
-                       .reshape({l.s, l.v, l.n, 3, l.h, l.d})
-                       .permute({3, 0, 4, 1, 2, 5})
-                       .to(torch::kFloat)
-                       .unbind(0);
+      auto parts =
+          (qkv + bias).reshape({l.s, l.v, l.n, 3, l.h, l.d}).permute({3, 0, 4, 1, 2, 5}).to(torch::kFloat).unbind(0);
       q = at::elu(parts[0]).add_(1).contiguous();
       k = at::elu(parts[1]).add_(1).contiguous();
       v = at::constant_pad_nd(parts[2], {0, 1}, 1).contiguous();
@@ -151,23 +136,18 @@ struct Split : Function<Split> {
     Layout l{q.size(0), q.size(1), q.size(2), q.size(3), q.size(4)};
     auto type = ctx->saved_data["type"].toScalarType();
     for (int i = 0; i < 3; i++)
-      g[i] = g[i].defined() ? g[i].contiguous()
-                            : torch::zeros({l.s, l.h, l.v, l.n, l.d + i / 2},
-                                           q.options());
+      g[i] = g[i].defined() ? g[i].contiguous() : torch::zeros({l.s, l.h, l.v, l.n, l.d + i / 2}, q.options());
     int64_t d = l.d, c = l.h * d;
     auto way = static_cast<Way>(ctx->saved_data["way"].toInt());
     Tensor out;
     if (way == kernels) {
       out = torch::empty({l.s * l.v, l.n, 3 * c}, q.options().dtype(type));
-      launch(out, std::string("split_backward") + suffix(out), q.numel(), l, g[0].const_data_ptr(), g[1].const_data_ptr(),
-             g[2].const_data_ptr(), q.const_data_ptr(), k.const_data_ptr(), out.data_ptr());
+      launch(out, std::string("split_backward") + suffix(out), q.numel(), l, g[0].const_data_ptr(),
+             g[1].const_data_ptr(), g[2].const_data_ptr(), q.const_data_ptr(), k.const_data_ptr(), out.data_ptr());
     } else if (way == loops) {
       out = torch::empty({l.s * l.v, l.n, 3 * c}, q.options());
-      const float *gq = g[0].const_data_ptr<float>(),
-                  *gk = g[1].const_data_ptr<float>(),
-                  *gv = g[2].const_data_ptr<float>(),
-                  *pq = q.const_data_ptr<float>(),
-                  *pk = k.const_data_ptr<float>();
+      const float *gq = g[0].const_data_ptr<float>(), *gk = g[1].const_data_ptr<float>(),
+                  *gv = g[2].const_data_ptr<float>(), *pq = q.const_data_ptr<float>(), *pk = k.const_data_ptr<float>();
       float *o = out.data_ptr<float>();
       l.each([&](int64_t token, int64_t row) {
         float *to = o + token / l.h * 3 * c + token % l.h * d;
@@ -176,8 +156,7 @@ struct Split : Function<Split> {
         std::copy(gv + row * (d + 1), gv + row * (d + 1) + d, to + 2 * c);
       });
     } else {
-      out = torch::stack({g[0] * q.clamp_max(1), g[1] * k.clamp_max(1),
-                          g[2].narrow(-1, 0, d)})
+      out = torch::stack({g[0] * q.clamp_max(1), g[1] * k.clamp_max(1), g[2].narrow(-1, 0, d)})
                 .permute({1, 3, 4, 0, 2, 5})
                 .reshape({l.s * l.v, l.n, 3 * c});
     }
@@ -186,15 +165,13 @@ struct Split : Function<Split> {
   }
 };
 
-VECTORISED void divide(const float *__restrict__ x, float by,
-                       float *__restrict__ out, int64_t n) {
+VECTORISED void divide(const float *__restrict__ x, float by, float *__restrict__ out, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     out[i] = x[i] / by;
 }
 
 // out = g / by; returns the sum of g·y.
-VECTORISED float divide_backward(const float *__restrict__ g,
-                                 const float *__restrict__ y, float by,
+VECTORISED float divide_backward(const float *__restrict__ g, const float *__restrict__ y, float by,
                                  float *__restrict__ out, int64_t n) {
   constexpr int lanes = 16;
   float sum[lanes] = {};
@@ -214,8 +191,7 @@ VECTORISED float divide_backward(const float *__restrict__ g,
   return total;
 }
 
-// x [S, H, V, N, D+1] to tokens [S·V, N, C]: the first D columns over the last
-// plus eps.
+// x [S, H, V, N, D+1] to tokens [S·V, N, C]: the first D columns over the last plus eps.
 struct Merge : Function<Merge> {
   static Tensor forward(AutogradContext *ctx, const Tensor &x, double eps, bool fused) {
     Layout l{x.size(0), x.size(1), x.size(2), x.size(3), x.size(4) - 1};
@@ -231,16 +207,11 @@ struct Merge : Function<Merge> {
     }
     if (way == loops) {
       out = torch::empty({l.s * l.v, l.n, l.h * d}, x.options());
-      const float *p = x.const_data_ptr<float>(),
-                  *by = sums.const_data_ptr<float>();
+      const float *p = x.const_data_ptr<float>(), *by = sums.const_data_ptr<float>();
       float *o = out.data_ptr<float>();
-      l.each([&](int64_t token, int64_t row) {
-        divide(p + row * (d + 1), by[row], o + token * d, d);
-      });
+      l.each([&](int64_t token, int64_t row) { divide(p + row * (d + 1), by[row], o + token * d, d); });
     } else if (way == composed) {
-      out = (x.narrow(-1, 0, d) / sums.unsqueeze(-1))
-                .permute({0, 2, 3, 1, 4})
-                .reshape({l.s * l.v, l.n, l.h * d});
+      out = (x.narrow(-1, 0, d) / sums.unsqueeze(-1)).permute({0, 2, 3, 1, 4}).reshape({l.s * l.v, l.n, l.h * d});
     }
     ctx->save_for_backward({out, sums});
     ctx->saved_data["way"] = static_cast<int64_t>(way);
@@ -250,19 +221,17 @@ struct Merge : Function<Merge> {
   static tensor_list backward(AutogradContext *ctx, tensor_list grads) {
     auto saved = ctx->get_saved_variables();
     const Tensor &y = saved[0], &sums = saved[1];
-    Layout l{sums.size(0), sums.size(1), sums.size(2), sums.size(3),
-             y.size(2) / sums.size(1)};
+    Layout l{sums.size(0), sums.size(1), sums.size(2), sums.size(3), y.size(2) / sums.size(1)};
     Tensor g = grads[0].contiguous(), out;
     int64_t d = l.d;
     auto way = static_cast<Way>(ctx->saved_data["way"].toInt());
     if (way != composed)
       out = torch::empty({l.s, l.h, l.v, l.n, d + 1}, g.options());
     if (way == kernels) {
-      launch(g, "merge_backward", out.numel(), l, g.const_data_ptr(), y.const_data_ptr(), sums.const_data_ptr(), out.data_ptr());
+      launch(g, "merge_backward", out.numel(), l, g.const_data_ptr(), y.const_data_ptr(), sums.const_data_ptr(),
+             out.data_ptr());
     } else if (way == loops) {
-      const float *pg = g.const_data_ptr<float>(),
-                  *py = y.const_data_ptr<float>(),
-                  *by = sums.const_data_ptr<float>();
+      const float *pg = g.const_data_ptr<float>(), *py = y.const_data_ptr<float>(), *by = sums.const_data_ptr<float>();
       float *o = out.data_ptr<float>();
       l.each([&](int64_t token, int64_t row) {
         float *to = o + row * (d + 1);
@@ -270,9 +239,7 @@ struct Merge : Function<Merge> {
         to[d] = -sum / by[row];
       });
     } else {
-      auto heads = [&](const Tensor &t) {
-        return t.reshape({l.s, l.v, l.n, l.h, d}).permute({0, 3, 1, 2, 4});
-      };
+      auto heads = [&](const Tensor &t) { return t.reshape({l.s, l.v, l.n, l.h, d}).permute({0, 3, 1, 2, 4}); };
       Tensor over = heads(g) / sums.unsqueeze(-1);
       out = torch::cat({over, -(over * heads(y)).sum(-1, true)}, -1);
     }
@@ -280,15 +247,13 @@ struct Merge : Function<Merge> {
   }
 };
 
-VECTORISED void scale_row(const float *__restrict__ x, float by,
-                          float *__restrict__ out, int64_t n) {
+VECTORISED void scale_row(const float *__restrict__ x, float by, float *__restrict__ out, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     out[i] = x[i] * by;
 }
 
 // sum += g·by; returns the sum of g·x.
-VECTORISED float scale_row_backward(const float *__restrict__ g,
-                                    const float *__restrict__ x, float by,
+VECTORISED float scale_row_backward(const float *__restrict__ g, const float *__restrict__ x, float by,
                                     float *__restrict__ sum, int64_t n) {
   constexpr int lanes = 16;
   float dots[lanes] = {};
@@ -310,8 +275,7 @@ VECTORISED float scale_row_backward(const float *__restrict__ g,
 
 // q [.., D] times each of scale [.., V]: [.., V, D].
 struct Spread : Function<Spread> {
-  static Tensor forward(AutogradContext *ctx, const Tensor &q,
-                        const Tensor &scale, bool fused) {
+  static Tensor forward(AutogradContext *ctx, const Tensor &q, const Tensor &scale, bool fused) {
     ctx->save_for_backward({q, scale});
     Way way = way_for(q, fused);
     ctx->saved_data["way"] = static_cast<int64_t>(way);
@@ -321,8 +285,7 @@ struct Spread : Function<Spread> {
     int64_t v = shape.back(), d = q.size(-1), rows = scale.numel() / v;
     shape.push_back(d);
     Tensor out = torch::empty(shape, q.options());
-    const float *pq = q.const_data_ptr<float>(),
-                *ps = scale.const_data_ptr<float>();
+    const float *pq = q.const_data_ptr<float>(), *ps = scale.const_data_ptr<float>();
     float *o = out.data_ptr<float>();
     at::parallel_for(0, rows, 64, [&](int64_t from, int64_t to) {
       for (int64_t r = from * v; r < to * v; r++)
@@ -337,18 +300,15 @@ struct Spread : Function<Spread> {
     Tensor g = grads[0].contiguous();
     auto way = static_cast<Way>(ctx->saved_data["way"].toInt());
     if (way == composed)
-      return {at::matmul(scale.unsqueeze(-2), g).squeeze(-2),
-              at::matmul(g, q.unsqueeze(-1)).squeeze(-1), Tensor()};
+      return {at::matmul(scale.unsqueeze(-2), g).squeeze(-2), at::matmul(g, q.unsqueeze(-1)).squeeze(-1), Tensor()};
     int64_t v = scale.size(-1), d = q.size(-1), rows = scale.numel() / v;
     Tensor gq = way == loops ? torch::zeros_like(q) : torch::empty_like(q), gs = torch::empty_like(scale);
     if (way == kernels) {
-      launch(g, "spread_backward", grid_for(rows * (d + v)), address(g), address(q), address(scale), gq.data_ptr(), gs.data_ptr(),
-             static_cast<unsigned>(rows * (d + v)), static_cast<unsigned>(v), static_cast<unsigned>(d));
+      launch(g, "spread_backward", grid_for(rows * (d + v)), address(g), address(q), address(scale), gq.data_ptr(),
+             gs.data_ptr(), static_cast<unsigned>(rows * (d + v)), static_cast<unsigned>(v), static_cast<unsigned>(d));
       return {gq, gs, Tensor()};
     }
-    const float *pg = g.const_data_ptr<float>(),
-                *pq = q.const_data_ptr<float>(),
-                *ps = scale.const_data_ptr<float>();
+    const float *pg = g.const_data_ptr<float>(), *pq = q.const_data_ptr<float>(), *ps = scale.const_data_ptr<float>();
     float *oq = gq.data_ptr<float>(), *os = gs.data_ptr<float>();
     at::parallel_for(0, rows, 64, [&](int64_t from, int64_t to) {
       for (int64_t r = from * v; r < to * v; r++)
@@ -390,7 +350,8 @@ char *mvag_spread(handle *out, handle q, handle scale, bool fused) {
   return guarded([&] {
     const Tensor &x = as_tensor(q), &by = as_tensor(scale);
     if (way_for(x, fused) != composed) {
-      TORCH_CHECK(x.dim() > 0 && by.dim() == x.dim(), "scale: have shape ", by.sizes(), ", want that of q but for the last dimension");
+      TORCH_CHECK(x.dim() > 0 && by.dim() == x.dim(), "scale: have shape ", by.sizes(),
+                  ", want that of q but for the last dimension");
       auto shape = x.sizes().vec();
       shape.back() = -1;
       Demands want{x.device()};

@@ -1,5 +1,4 @@
 #include "kernels.h"
-#include "cuda.h"
 #include "handles.h"
 
 #include <dlfcn.h>
@@ -7,42 +6,35 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#define KERNELS(...) #__VA_ARGS__ "\n"
 namespace {
-const char source[] =
-#include "device.cu.h"
-#include "numbers.cu.h"
-#include "heads.cu.h"
-#include "attend.cu.h"
-#include "columns.cu.h"
-#include "norm.cu.h"
-#include "blocks.cu.h"
-#include "tables.cu.h"
-#include "adamw.cu.h"
-#include "losses.cu.h"
-#include "patches.cu.h"
-    ;
 
-// What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success.
-// LibTorch's libcaffe2_nvrtc.so depends on both.
+// What is used of NVIDIA's compiler (nvrtc.h) and driver (cuda.h); 0 is success. LibTorch's libcaffe2_nvrtc.so depends
+// on both.
 struct Nvidia {
   int (*create)(void **program, const char *source, const char *name, int, const char *const *, const char *const *);
   int (*compile)(void *program, int n, const char *const *options);
   int (*log_size)(void *program, size_t *);
   int (*log)(void *program, char *);
-  int (*size)(void *program, size_t *);
-  int (*code)(void *program, char *);
+  int (*cubin_size)(void *program, size_t *);
+  int (*cubin)(void *program, char *);
+  int (*ptx_size)(void *program, size_t *);
+  int (*ptx)(void *program, char *);
   int (*destroy)(void **program);
+  int (*version)(int *major, int *minor);
+  int (*count)(int *);
+  int (*architectures)(int *);
   int (*context)(void **);
   int (*retain)(void **context, int device);
   int (*use)(void *context);
   int (*load)(void **module, const void *code);
   int (*get)(void **kernel, void *module, const char *name);
-  int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, void *stream, void **args, void **extra);
+  int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, void *stream,
+                void **args, void **extra);
 
   Nvidia() {
     namespace fs = std::filesystem;
@@ -59,9 +51,14 @@ struct Nvidia {
     find(compile, "nvrtcCompileProgram");
     find(log_size, "nvrtcGetProgramLogSize");
     find(log, "nvrtcGetProgramLog");
-    find(size, "nvrtcGetCUBINSize");
-    find(code, "nvrtcGetCUBIN");
+    find(cubin_size, "nvrtcGetCUBINSize");
+    find(cubin, "nvrtcGetCUBIN");
+    find(ptx_size, "nvrtcGetPTXSize");
+    find(ptx, "nvrtcGetPTX");
     find(destroy, "nvrtcDestroyProgram");
+    find(version, "nvrtcVersion");
+    find(count, "nvrtcGetNumSupportedArchs");
+    find(architectures, "nvrtcGetSupportedArchs");
     find(context, "cuCtxGetCurrent");
     find(retain, "cuDevicePrimaryCtxRetain");
     find(use, "cuCtxSetCurrent");
@@ -76,21 +73,25 @@ const Nvidia &nvidia() {
   return n;
 }
 
-std::string compile(const std::string &architecture) {
+// The machine code for an architecture such as sm_90, or PTX for one such as compute_120.
+std::string compile(const char *source, const char *name, const std::string &architecture) {
   const Nvidia &n = nvidia();
   void *program = nullptr;
-  TORCH_CHECK(n.create(&program, source, "kernels.cu", 0, nullptr, nullptr) == 0, "nvrtcCreateProgram failed");
+  TORCH_CHECK(n.create(&program, source, name, 0, nullptr, nullptr) == 0, "nvrtcCreateProgram failed");
+  bool ptx = architecture.rfind("compute_", 0) == 0;
   std::string option = "--gpu-architecture=" + architecture, text;
-  const char *options[] = {option.c_str(), "--split-compile=0"}; // on all processors
+  const char *options[] = {option.c_str(), "--split-compile=0"}; // on all CPUs
   int failed = n.compile(program, 2, options);
+  auto size_of = failed ? n.log_size : ptx ? n.ptx_size : n.cubin_size;
+  auto text_of = failed ? n.log : ptx ? n.ptx : n.cubin;
   size_t size = 0;
-  if (failed ? n.log_size(program, &size) : n.size(program, &size))
+  if (size_of(program, &size))
     size = 0;
   text.resize(size);
-  if (failed ? n.log(program, text.data()) : n.code(program, text.data()))
+  if (text_of(program, text.data()))
     text.clear();
   n.destroy(&program);
-  TORCH_CHECK(!failed, architecture, ": ", text);
+  TORCH_CHECK(!failed && !text.empty(), architecture, ": ", text);
   return text;
 }
 
@@ -106,63 +107,65 @@ struct OnDevice {
   }
 };
 
-// The kernels of a device, or why it has none. Two threads call them: the caller's forward and, for CUDA, LibTorch's
-// own for backward.
-class Module {
-  void *loaded = nullptr;
-  std::string failure;
+// The kernels of a device. Two threads launch them: the caller's, and LibTorch's own for backward on CUDA.
+struct Device {
+  std::vector<void *> modules;
   std::map<std::string, void *> kernels;
 
-  void load(int device) {
-    char name[256];
-    int major = 0, minor = 0;
-    TORCH_CHECK(mvag_device_name(device, name, sizeof name, &major, &minor), "the driver does not describe it");
-    OnDevice on(device);
-    std::string code = compile("sm_" + std::to_string(10 * major + minor));
-    int failed = nvidia().load(&loaded, code.data());
-    TORCH_CHECK(!failed, "cuModuleLoadData: error ", failed);
-  }
-
-public:
-  explicit Module(int device) {
-    if (char *why = guarded([&] { load(device); })) {
-      failure = why;
-      free(why);
-    }
-  }
   void *kernel(const char *name) {
-    TORCH_CHECK(failure.empty(), "no CUDA kernels: ", failure);
     void *&k = kernels[name];
-    if (!k) {
-      int failed = nvidia().get(&k, loaded, name);
-      TORCH_CHECK(!failed, "cuModuleGetFunction ", name, ": error ", failed);
-    }
+    for (size_t i = 0; i < modules.size() && !k; i++)
+      if (nvidia().get(&k, modules[i], name))
+        k = nullptr;
+    TORCH_CHECK(k, name, ": no such kernel has been loaded");
     return k;
   }
-  const std::string &why() const { return failure; }
 };
 
-// Calls f with the kernels of a device, which are loaded once.
-template <class F> auto with_module(int device, F f) {
-  static std::mutex mutex;
-  static std::map<int, Module> all;
-  std::lock_guard<std::mutex> lock(mutex);
-  return f(all.try_emplace(device, device).first->second);
-}
+// The devices by index, and the lock that whoever uses one holds.
+std::mutex mutex;
+std::map<int, Device> devices;
 
 } // namespace
 
-char *mvag_load_kernels(int device) {
+char *mvag_nvrtc(int *major, int *minor, int *architectures, int *n) {
   return guarded([&] {
-    with_module(device, [&](Module &m) { TORCH_CHECK(m.why().empty(), m.why()); });
+    const Nvidia &nv = nvidia();
+    int have = 0;
+    TORCH_CHECK(nv.version(major, minor) == 0 && nv.count(&have) == 0 && have <= *n, "nvrtcVersion failed");
+    *n = have;
+    TORCH_CHECK(nv.architectures(architectures) == 0, "nvrtcGetSupportedArchs failed");
+  });
+}
+
+char *mvag_compile(void **image, size_t *bytes, const char *source, const char *name, const char *architecture) {
+  return guarded([&] {
+    std::string code = compile(source, name, architecture);
+    *image = malloc(code.size());
+    TORCH_CHECK(*image, "out of memory");
+    std::memcpy(*image, code.data(), *bytes = code.size());
+  });
+}
+
+char *mvag_load_module(int device, const void *image) {
+  return guarded([&] {
+    OnDevice on(device);
+    void *module = nullptr;
+    int failed = nvidia().load(&module, image);
+    TORCH_CHECK(!failed, "cuModuleLoadData: error ", failed);
+    std::lock_guard<std::mutex> lock(mutex);
+    devices[device].modules.push_back(module);
   });
 }
 
 void launch_kernel(const Tensor &on, const char *name, Grid grid, void **args) {
   TORCH_CHECK(on.is_cuda(), name, ": have the CPU, want a CUDA device");
   OnDevice device(on.get_device());
-  void *kernel = with_module(on.get_device(), [&](Module &m) { return m.kernel(name); });
+  std::unique_lock<std::mutex> lock(mutex);
+  void *kernel = devices[on.get_device()].kernel(name);
+  lock.unlock();
   c10::Stream stream = c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(on.device());
-  int failed = nvidia().launch(kernel, grid.x, grid.y, grid.z, grid.threads, 1, 1, 0, stream.native_handle(), args, nullptr);
+  int failed =
+      nvidia().launch(kernel, grid.x, grid.y, grid.z, grid.threads, 1, 1, 0, stream.native_handle(), args, nullptr);
   TORCH_CHECK(!failed, name, ": cuLaunchKernel: error ", failed);
 }

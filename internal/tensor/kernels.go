@@ -1,9 +1,7 @@
 package tensor
 
-// #include "bridge.h"
-import "C"
-
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -36,25 +34,37 @@ type ModelShape struct {
 }
 
 // ChooseKernels decides which kernels serve a model of the given shape on device d whose linear layers and attention
-// compute in the given type. On a CUDA device it compiles and loads them; where that fails, none serve and String says
-// why.
+// compute in the given type. On a CUDA device it compiles and loads them, or takes them from the cache; where that
+// fails, none serve and String says why.
 func ChooseKernels(d Device, compute DType, shape ModelShape) Kernels {
 	k := Kernels{Compute: compute, device: d}
 	if d == CPU {
 		k.Heads, k.Optimizer = true, true
 		return k
 	}
+	capability := 0
 	_, major, minor, err := describe(d)
 	if err == nil {
-		k.capability = fmt.Sprintf("sm_%d%d", major, minor)
-		err = failure(C.mvag_load_kernels(C.int(d)))
+		capability = 10*major + minor
+		l := loadKernels(d, capability)
+		for _, why := range l.kept {
+			k.reasons = append(k.reasons, "not cached: "+why.Error())
+		}
+		err = l.err
 	}
 	if err != nil {
 		k.reasons = []string{err.Error()}
 		return k
 	}
+	k.capability = fmt.Sprintf("sm_%d", capability)
+	k.choose(capability, shape)
+	return k
+}
+
+// choose decides for a GPU whose kernels have been loaded.
+func (k *Kernels) choose(capability int, shape ModelShape) {
 	k.Heads, k.Optimizer = true, true
-	c, bf16 := shape.Channels, compute == BFloat16
+	c, bf16 := shape.Channels, k.Compute == BFloat16
 	choose := func(on *bool, fits bool, reason string, args ...any) {
 		if *on = fits; !fits {
 			k.reasons = append(k.reasons, fmt.Sprintf(reason, args...))
@@ -65,12 +75,37 @@ func ChooseKernels(d Device, compute DType, shape ModelShape) Kernels {
 		choose(&k.Linear, c%8 == 0, "layers of %d channels, kernels need a multiple of 8", c)
 		k.Patches = k.Linear
 		choose(&k.Norm, k.Linear && c%128 == 0 && c <= 1536, "norms of %d channels, kernels need a multiple of 128 up to 1536", c)
-		choose(&k.Attention, c == 64*shape.Heads, "heads of %d channels, kernels need 64", c/max(shape.Heads, 1))
-		if k.Attention {
+		switch least := modules[1].minimum; {
+		case capability < least:
+			choose(&k.Attention, false, "attention needs sm_%d", least)
+		case c != 64*shape.Heads:
+			choose(&k.Attention, false, "heads of %d channels, kernels need 64", c/max(shape.Heads, 1))
+		default:
 			choose(&k.Attention, shape.Tokens <= 4096, "%d tokens, attention kernels take 4096", shape.Tokens)
 		}
 	}
-	return k
+}
+
+// unsupported is the message for a compute capability that is too low.
+func unsupported(capability int) string {
+	least := modules[0].minimum
+	return fmt.Sprintf("compute capability: have %d.%d, want at least %d.%d", capability/10, capability%10, least/10, least%10)
+}
+
+// SupportedKernels tells what a GPU of the given compute capability ("9.0") runs at best, in one line for people. The
+// error says that the capability is too low for the program.
+func SupportedKernels(capability string) (string, error) {
+	var major, minor int
+	if _, err := fmt.Sscanf(capability, "%d.%d", &major, &minor); err != nil {
+		return "", fmt.Errorf("compute capability: have %q, want a number such as 9.0", capability)
+	}
+	number := 10*major + minor
+	if number < modules[0].minimum {
+		return "", errors.New(unsupported(number))
+	}
+	k := Kernels{Compute: BFloat16, capability: fmt.Sprintf("sm_%d", number)}
+	k.choose(number, ModelShape{Channels: 768, Heads: 12, Tokens: 1, Layers: 8})
+	return k.String(), nil
 }
 
 // String is one line for people: what runs fused and where, and why the rest does not.
@@ -84,7 +119,7 @@ func (k Kernels) String() string {
 		name string
 	}{
 		{k.Attention, "attention"}, {k.Norm, "norms"}, {k.Linear, "linear layers"}, {k.Patches, "patch embedding"},
-		{k.Heads && !k.Attention, "heads"}, {k.Losses, "losses"}, {k.Optimizer, "optimizer"},
+		{k.Heads && !k.Attention, "heads"}, {k.Losses, "losses"}, {k.Optimizer, "optimiser"},
 	} {
 		if part.on {
 			fused = append(fused, part.name)

@@ -1,6 +1,4 @@
-// CUDA kernels of our own, compiled at run time (kernels.cpp). They are in the files .cu.h, as the argument of KERNELS;
-// what that makes of it is up to who includes them: text, functions for a test without a GPU, or types that both sides
-// share.
+// Launches of our own CUDA kernels, which are in the .cu files and compiled at run time (compile.go, kernels.cpp).
 #pragma once
 #include "libtorch.h"
 
@@ -11,8 +9,7 @@ struct Grid {
 // A thread for each of count elements.
 inline Grid grid_for(int64_t count) { return {static_cast<unsigned>((count + 255) / 256)}; }
 
-// Launches a kernel on the stream in use; compiles the kernels for the device first, if need be. args are pointers to
-// its arguments.
+// Launches a kernel of the device of on, on the stream in use. args are pointers to its arguments.
 void launch_kernel(const torch::Tensor &on, const char *name, Grid grid, void **args);
 
 // A kernel's argument: the address of a tensor's elements, or NULL for no tensor.

@@ -5,16 +5,15 @@ import (
 	"testing"
 )
 
-// TestKernelsOnCUDA compares our kernels with our loops on the CPU, and with
-// LibTorch's operations where the type is bfloat16, forward and backward. What
-// stands for a card (make dry-cuda) runs the kernels and copies, nothing else.
+// TestKernelsOnCUDA compares our kernels with our loops on the CPU, and with LibTorch's operations where the type is
+// bfloat16, forward and backward. What stands for a GPU (make dry-cuda) runs the kernels and copies, nothing else.
 func TestKernelsOnCUDA(t *testing.T) {
-	card := beside(t)
+	gpu := beside(t)
 	for _, dtype := range []DType{Float, BFloat16} {
 		share := map[DType]float64{Float: 1e-5, BFloat16: 0.01}[dtype]
 		onCPU, onCUDA := headsOn(t, CPU, dtype), headsOn(t, 0, dtype)
 		for name, want := range onCPU {
-			if card == "stub" && (name == "bias" || name == "spread") {
+			if gpu == "stub" && (name == "bias" || name == "spread") {
 				continue // LibTorch's own operations
 			}
 			compare(t, fmt.Sprint(dtype, " ", name), onCUDA[name], want, share)
@@ -22,8 +21,7 @@ func TestKernelsOnCUDA(t *testing.T) {
 	}
 }
 
-// headsOn computes what heads.cpp has on device d, from tokens of dtype, and
-// its gradients.
+// headsOn computes what heads.cpp has on device d, from tokens of dtype, and its gradients.
 func headsOn(t *testing.T, d Device, dtype DType) map[string][]float32 {
 	const objects, views, heads, tokens, dim = 2, 3, 2, 5, 7
 	const b, c = objects * views, heads * dim
@@ -41,7 +39,7 @@ func headsOn(t *testing.T, d Device, dtype DType) map[string][]float32 {
 			keep(fmt.Sprint("split ", i), part)
 			part.BackwardFrom(random(Float, objects, heads, views, tokens, columns))
 			// The gradient of the other two parts is zero, which LibTorch fills in.
-			keep(fmt.Sprint("split backward ", i), host(x.Grad(s)).Narrow(s, -1, int64(i)*c, c))
+			keep(fmt.Sprint("split backward ", i), host(x.Grad(s)).Slice(s, -1, int64(i)*c, c))
 			keep("bias", by.Grad(s))
 		}
 		sums := random(Float, objects, heads, views, tokens, dim+1).RequireGrad()

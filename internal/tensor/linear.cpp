@@ -1,8 +1,8 @@
-// Linear layers: onto a residual in float32, where the composed operations fill
-// the output with the bias, then add; and in bfloat16 with weights of float32.
+// Linear layers: added to a residual in float32, where the composed operations fill the output with the bias, then add;
+// and in bfloat16 with weights of float32.
 #include "bridge.h"
 #include "check.h"
-#include "columns.h"
+#include "column_sums.h"
 #include "handles.h"
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -14,9 +14,8 @@ using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
 // base [.., O] + x [.., I]·wᵀ [O, I] + b [O].
-struct Onto : Function<Onto> {
-  static Tensor forward(AutogradContext *ctx, const Tensor &base,
-                        const Tensor &x, const Tensor &w, const Tensor &b) {
+struct LinearAdd : Function<LinearAdd> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &base, const Tensor &x, const Tensor &w, const Tensor &b) {
     ctx->save_for_backward({x, w});
     Tensor out = at::add(base, b).contiguous();
     out.view({-1, w.size(0)}).addmm_(x.reshape({-1, w.size(1)}), w.t());
@@ -37,10 +36,11 @@ struct Onto : Function<Onto> {
   }
 };
 
-// x [.., I]·wᵀ [O, I] + b [O] of bfloat16 on CUDA, and the exact GELU of that where
-// gelu. The gradients of w and b are sums in float32 and not rounded on their way.
+// x [.., I]·wᵀ [O, I] + b [O] of bfloat16 on CUDA, and the exact GELU of that where gelu. The gradients of w and b are
+// sums in float32 and not rounded on their way.
 struct LinearBFloat16 : Function<LinearBFloat16> {
-  static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &w, const std::optional<Tensor> &bias, bool gelu) {
+  static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &w, const std::optional<Tensor> &bias,
+                        bool gelu) {
     const Tensor b = bias.value_or(Tensor());
     Tensor by = w.to(torch::kBFloat16), out = at::linear(x, by, b.defined() ? b.to(torch::kBFloat16) : b);
     ctx->saved_data["gelu"] = gelu;
@@ -90,9 +90,6 @@ char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu)
   });
 }
 
-char *mvag_linear_onto(handle *out, handle base, handle x, handle w, handle b) {
-  return guarded([&] {
-    *out = give(Onto::apply(as_tensor(base), as_tensor(x), as_tensor(w),
-                            as_tensor(b)));
-  });
+char *mvag_linear_add(handle *out, handle base, handle x, handle w, handle b) {
+  return guarded([&] { *out = give(LinearAdd::apply(as_tensor(base), as_tensor(x), as_tensor(w), as_tensor(b))); });
 }

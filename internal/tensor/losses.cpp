@@ -1,5 +1,5 @@
-// Means over tensors, and the losses of a group of layers (see losses.go), in few
-// passes over memory: kernels of our own for float32 on CUDA (losses.cu.h).
+// Means over tensors, and the losses of a group of layers (see losses.go), in few passes over memory: kernels of our
+// own for float32 on CUDA (losses.cu).
 #include "bridge.h"
 #include "check.h"
 #include "handles.h"
@@ -12,10 +12,9 @@
 
 #include <torch/csrc/autograd/custom_function.h>
 
-#define KERNELS(...) __VA_ARGS__
 namespace {
 
-#include "tables.cu.h"
+#include "tables.h"
 
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
@@ -46,41 +45,49 @@ Members members_of(at::TensorList all) {
 
 Group group_of(const Tensor &member, const Tensor &target) {
   auto number = [](int64_t n) { return static_cast<unsigned>(n); };
-  return {number(member.size(0)), number(member.size(1)), number(target.size(1)), number(member.size(2)), number(target.stride(0))};
+  return {number(member.size(0)), number(member.size(1)), number(target.size(1)), number(member.size(2)),
+          number(target.stride(0))};
 }
 // A warp for each of count rows.
 Grid warps(unsigned count) { return {(count + 7) / 8}; }
 
-// The target may be a slice of tokens: a picture begins any multiple of four numbers after the one before.
+// The target may be a slice of tokens: an image begins any multiple of four elements after the one before.
 void check_group(at::TensorList members, const Tensor &target, int64_t hard) {
   check_members(members);
   const Tensor &m = members[0];
-  TORCH_CHECK(m.dim() == 3 && m.size(2) % 4 == 0, "member: have shape ", m.sizes(), ", want [B, N, C], C a multiple of 4");
+  TORCH_CHECK(m.dim() == 3 && m.size(2) % 4 == 0, "member: have shape ", m.sizes(),
+              ", want [B, N, C], C a multiple of 4");
   int64_t c = m.size(2);
   Demands want{m.device()};
   want.shaped("target", target, {torch::kFloat}, {m.size(0), -1, c});
   want.aligned("target", target);
   TORCH_CHECK(target.size(1) <= m.size(1), "target: have ", target.size(1), " patches, want at most ", m.size(1));
-  TORCH_CHECK(target.stride(2) == 1 && target.stride(1) == c && target.stride(0) % 4 == 0 && target.size(0) * target.stride(0) < 1LL << 31,
+  TORCH_CHECK(target.stride(2) == 1 && target.stride(1) == c && target.stride(0) % 4 == 0 &&
+                  target.size(0) * target.stride(0) < 1LL << 31,
               "target: have strides ", target.strides(), ", want [4n, ", c, ", 1]");
-  TORCH_CHECK(hard > 0 && hard <= target.size(0) * target.size(1), "hard: have ", hard, " patches, want 1 to ", target.size(0) * target.size(1));
+  TORCH_CHECK(hard > 0 && hard <= target.size(0) * target.size(1), "hard: have ", hard, " patches, want 1 to ",
+              target.size(0) * target.size(1));
   want.cuda();
 }
 
 // The losses of one group (model.md section 4): global, regional, and tau.
 struct GroupLosses : Function<GroupLosses> {
-  static tensor_list forward(AutogradContext *ctx, at::TensorList members, const Tensor &target, int64_t hard, double easy) {
+  static tensor_list forward(AutogradContext *ctx, at::TensorList members, const Tensor &target, int64_t hard,
+                             double easy) {
     const Tensor &like = members[0];
     Group g = group_of(like, target);
-    unsigned rows = g.pictures * g.patches;
+    unsigned rows = g.images * g.patches;
     float share = static_cast<float>(1.0 / members.size());
-    Tensor mean = torch::empty({g.pictures, g.patches, g.c}, like.options());
-    Tensor products = torch::empty({4, g.pictures, g.patches}, like.options());
-    Tensor sums = torch::empty({g.pictures, 4}, like.options());
-    Tensor global = torch::empty({}, like.options()), regional = torch::empty_like(global), tau = torch::empty_like(global);
-    launch(like, "group_products", warps(rows), members_of(members), address(target), mean.data_ptr(), products.data_ptr(), g, share);
-    launch(like, "ranked", Grid{1, 1, 1, std::min(1024u, (rows + 31) / 32 * 32)}, address(products[3]), rows, static_cast<unsigned>(rows - hard), tau.data_ptr());
-    launch(like, "group_pictures", Grid{g.pictures}, address(products), address(tau), sums.data_ptr(), g);
+    Tensor mean = torch::empty({g.images, g.patches, g.c}, like.options());
+    Tensor products = torch::empty({4, g.images, g.patches}, like.options());
+    Tensor sums = torch::empty({g.images, 4}, like.options());
+    Tensor global = torch::empty({}, like.options()), regional = torch::empty_like(global),
+           tau = torch::empty_like(global);
+    launch(like, "group_products", warps(rows), members_of(members), address(target), mean.data_ptr(),
+           products.data_ptr(), g, share);
+    launch(like, "ranked", Grid{1, 1, 1, std::min(1024u, (rows + 31) / 32 * 32)}, address(products[3]), rows,
+           static_cast<unsigned>(rows - hard), tau.data_ptr());
+    launch(like, "group_images", Grid{g.images}, address(products), address(tau), sums.data_ptr(), g);
     launch(like, "group_losses", Grid{1, 1, 1, 32}, address(sums), global.data_ptr(), regional.data_ptr(), g);
     ctx->save_for_backward({target, mean, products, sums, tau});
     ctx->saved_data["members"] = static_cast<int64_t>(members.size());
@@ -97,9 +104,9 @@ struct GroupLosses : Function<GroupLosses> {
     int64_t members = ctx->saved_data["members"].toInt();
     Tensor out = torch::empty({mean.size(0), ctx->saved_data["tokens"].toInt(), mean.size(2)}, mean.options());
     Group g = group_of(out, target);
-    launch(out, "group_backward", warps(g.pictures * g.tokens), address(target), address(mean), address(saved[2]), address(saved[3]),
-           address(saved[4]), address(grads[0]), address(grads[1]), out.data_ptr(), g, static_cast<float>(1.0 / members),
-           static_cast<float>(ctx->saved_data["easy"].toDouble()));
+    launch(out, "group_backward", warps(g.images * g.tokens), address(target), address(mean), address(saved[2]),
+           address(saved[3]), address(saved[4]), address(grads[0]), address(grads[1]), out.data_ptr(), g,
+           static_cast<float>(1.0 / members), static_cast<float>(ctx->saved_data["easy"].toDouble()));
     tensor_list all(members, out); // a member's gradient is any other's
     all.resize(members + 3);
     return all;

@@ -25,9 +25,9 @@ func Means(s *Scope, fused bool, xs []*Tensor, of ...[]int) []*Tensor {
 			masks[k] |= 1 << i
 		}
 	}
-	check("means", C.mvag_means(&made[0], &masks[0], C.int(len(of)), first(handles(xs)), C.int(len(xs))), xs...)
+	check("means", C.mvag_means(&made[0], &masks[0], C.int(len(of)), firstHandle(handles(xs)), C.int(len(xs))), xs...)
 	for k := range of {
-		out[k] = s.given("means", made[k], xs...)
+		out[k] = s.own("means", made[k], xs...)
 	}
 	return out
 }
@@ -39,8 +39,8 @@ func Means(s *Scope, fused bool, xs []*Tensor, of ...[]int) []*Tensor {
 func GroupLosses(s *Scope, target *Tensor, members []*Tensor, hard int64, easy float64) (global, regional, tau *Tensor) {
 	var out [3]C.handle
 	of := append([]*Tensor{target}, members...)
-	check("group_losses", C.mvag_group_losses(&out[0], first(handles(members)), C.int(len(members)), C.handle(target.c),
+	check("group_losses", C.mvag_group_losses(&out[0], firstHandle(handles(members)), C.int(len(members)), C.handle(target.c),
 		C.int64_t(hard), C.double(easy)), of...)
-	take := func(h C.handle) *Tensor { return s.given("group_losses", h, of...) }
+	take := func(h C.handle) *Tensor { return s.own("group_losses", h, of...) }
 	return take(out[0]), take(out[1]), take(out[2])
 }

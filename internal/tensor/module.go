@@ -9,12 +9,11 @@ import (
 	"unsafe"
 )
 
-// Module is a TorchScript archive whose code is run. It lives as long as the
-// scope that it was loaded into.
+// Module is a TorchScript archive whose code is run. It lives as long as the scope that it was loaded into.
 type Module struct{ c unsafe.Pointer }
 
-// LoadModule reads a TorchScript archive onto device d, its numbers as float32.
-// The archive's author decides what its forward does: see docs/format/weights.md.
+// LoadModule reads a TorchScript archive onto device d, its values as float32. The archive's author decides what its
+// forward does: see docs/format/weights.md.
 func LoadModule(s *Scope, path string, d Device) *Module {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
@@ -24,9 +23,8 @@ func LoadModule(s *Scope, path string, d Device) *Module {
 	return m
 }
 
-// Forward calls the archive's forward, which maps a tensor to a list of
-// tensors, without gradients. The same input gives the same bits in every call
-// on the CPU.
+// Forward calls the archive's forward, which maps a tensor to a list of tensors, without gradients. The same input
+// gives the same bits in every call on the CPU.
 func (m *Module) Forward(s *Scope, x *Tensor) []*Tensor {
 	v := &visitor{scope: s}
 	h := cgo.NewHandle(v)

@@ -9,17 +9,17 @@ import "github.com/sugarme/gotch/libtch"
 
 // Linear is x·wᵀ + b over the last dimension; b may be nil.
 func (x *Tensor) Linear(s *Scope, w, b *Tensor) *Tensor {
-	back := quick(s, &x, &w, &b)
+	back := matmulInFloat(s, &x, &w, &b)
 	out := s.slot()
 	libtch.AtgLinear(&out.c, x.c, w.c, optional(b))
 	return back(out.done("linear", x, w, b))
 }
 
-// LinearOnto is base + x·wᵀ + b in fewer passes; x and w are of base's type.
-func (x *Tensor) LinearOnto(s *Scope, base, w, b *Tensor) *Tensor {
+// LinearAdd is base + x·wᵀ + b in fewer passes; x and w are of base's type.
+func (x *Tensor) LinearAdd(s *Scope, base, w, b *Tensor) *Tensor {
 	out := s.slot()
-	check("linear_onto", C.mvag_linear_onto((*C.handle)(&out.c), C.handle(base.c), C.handle(x.c), C.handle(w.c), C.handle(b.c)), base, x, w, b)
-	return out.done("linear_onto", base, x, w, b)
+	check("linear_add", C.mvag_linear_add((*C.handle)(&out.c), C.handle(base.c), C.handle(x.c), C.handle(w.c), C.handle(b.c)), base, x, w, b)
+	return out.done("linear_add", base, x, w, b)
 }
 
 // LinearBFloat16 is x·wᵀ + b on CUDA ([Kernels].Linear) for x of bfloat16 and w and b of float32 or bfloat16, and the
@@ -32,7 +32,7 @@ func (x *Tensor) LinearBFloat16(s *Scope, w, b *Tensor, gelu bool) *Tensor {
 }
 
 func (x *Tensor) Matmul(s *Scope, y *Tensor) *Tensor {
-	back := quick(s, &x, &y)
+	back := matmulInFloat(s, &x, &y)
 	out := s.slot()
 	libtch.AtgMatmul(&out.c, x.c, y.c)
 	return back(out.done("matmul", x, y))
@@ -80,7 +80,7 @@ func (x *Tensor) Dropout(s *Scope, p float64) *Tensor {
 
 // Attention is softmax(q·kᵀ/√D)·v for q, k, v of shape [B, H, N, D].
 func Attention(s *Scope, q, k, v *Tensor) *Tensor {
-	back := quick(s, &q, &k, &v)
+	back := matmulInFloat(s, &q, &k, &v)
 	out := s.slot()
 	libtch.AtgScaledDotProductAttention(&out.c, q.c, k.c, v.c, nil, 0, 0, 0, 1)
 	return back(out.done("scaled_dot_product_attention", q, k, v))
@@ -101,16 +101,23 @@ func (x *Tensor) Conv2d(s *Scope, w, b *Tensor, stride, padding int64) *Tensor {
 	return out.done("conv2d", x, w, b)
 }
 
+// Conv2dExact convolves [B, C, H, W] with w [O, C, h, w] in float32, never in TF32, whatever [SetPrecision] says.
+func (x *Tensor) Conv2dExact(s *Scope, w *Tensor, padding int64) *Tensor {
+	out := s.slot()
+	check("conv2d", C.mvag_conv2d_exact((*C.handle)(&out.c), C.handle(x.c), C.handle(w.c), C.int64_t(padding)), x, w)
+	return out.done("conv2d", x, w)
+}
+
 // Bilinear resizes [B, C, H, W] to h x w without antialiasing.
 func (x *Tensor) Bilinear(s *Scope, h, w int64, alignCorners bool) *Tensor {
 	out := s.slot()
 	s.dims[0], s.dims[1] = h, w
-	libtch.AtgUpsampleBilinear2d(&out.c, x.c, s.dims[:2], 2, flag(alignCorners), 0, 1, 0, 1)
+	libtch.AtgUpsampleBilinear2d(&out.c, x.c, s.dims[:2], 2, toInt(alignCorners), 0, 1, 0, 1)
 	return out.done("upsample_bilinear2d", x)
 }
 
-// BicubicAntialiased resizes [B, C, H, W] to h x w as PyTorch's
-// interpolate(mode="bicubic", antialias=True, align_corners=False).
+// BicubicAntialiased resizes [B, C, H, W] to h x w as PyTorch's interpolate(mode="bicubic", antialias=True,
+// align_corners=False).
 func (x *Tensor) BicubicAntialiased(s *Scope, h, w int64) *Tensor {
 	out := s.slot()
 	s.dims[0], s.dims[1] = h, w

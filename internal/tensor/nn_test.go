@@ -42,15 +42,14 @@ func TestLinearHeads(t *testing.T) {
 	compare(t, "fused", parts(true), parts(false), 1e-6)
 }
 
-// TestLinearOnto compares a linear layer onto a residual with the operations it
-// stands for, forward and backward.
-func TestLinearOnto(t *testing.T) {
+// TestLinearAdd compares a linear layer onto a residual with the operations it stands for, forward and backward.
+func TestLinearAdd(t *testing.T) {
 	parts := func(composed bool) (values []float32) {
 		must(t, func(s *Scope) {
 			Seed(4)
 			leaf := func(shape ...int64) *Tensor { return Zeros(s, CPU, Float, shape...).RandnLike(s).RequireGrad() }
 			base, x, w, b := leaf(2, 5, 3), leaf(2, 5, 7), leaf(3, 7), leaf(3)
-			y := x.LinearOnto(s, base, w, b)
+			y := x.LinearAdd(s, base, w, b)
 			if composed {
 				y = base.Add(s, x.Linear(s, w, b))
 			}
@@ -65,8 +64,8 @@ func TestLinearOnto(t *testing.T) {
 	compare(t, "onto a residual", parts(false), parts(true), 1e-5)
 }
 
-// TestDropout holds what is dropped to its share, the rest and its gradient to
-// their scale, and all to the seed, whatever the number of threads.
+// TestDropout holds what is dropped to its share, the rest and its gradient to their scale, and all to the seed,
+// whatever the number of threads.
 func TestDropout(t *testing.T) {
 	const n, p = 1 << 17, 0.4
 	run := func(seed int64, threads int) (out, grad []float32) {
@@ -92,7 +91,7 @@ func TestDropout(t *testing.T) {
 			t.Fatalf("%d: have %v, gradient %v", i, v, grad[i])
 		}
 	}
-	if want := p * n; math.Abs(float64(dropped)-want) > 5*math.Sqrt(want*(1-p)) { // 5 standard deviations
+	if want := p * n; math.Abs(float64(dropped)-want) > 5*math.Sqrt(want*(1-p)) { // 5 standard std
 		t.Errorf("have %d of %d dropped, want about %v", dropped, n, want)
 	}
 	if again, _ := run(1, 2); !slices.Equal(again, out) {
@@ -108,8 +107,8 @@ func TestDropout(t *testing.T) {
 	})
 }
 
-// TestBFloat16 holds the detour of processors without bfloat16 to what LibTorch
-// itself computes there: the last of 8 bits may be rounded another way.
+// TestBFloat16 holds the detour of CPUs without bfloat16 to what LibTorch itself computes there: the last of 8 bits may
+// be rounded another way.
 func TestBFloat16(t *testing.T) {
 	parts := func(slow bool) (values []float32) {
 		before := slowBFloat16

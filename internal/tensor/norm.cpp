@@ -1,9 +1,8 @@
-// The end of a branch of a residual stream and LayerNorm before the next branch:
-// one pass over memory each way, by kernels of our own, where the stream is float32
-// and the branches compute in bfloat16 on CUDA.
+// The end of a branch of a residual stream and LayerNorm before the next branch: one pass over memory each way, by
+// kernels of our own, where the stream is float32 and the branches compute in bfloat16 on CUDA.
 #include "bridge.h"
 #include "check.h"
-#include "columns.h"
+#include "column_sums.h"
 #include "handles.h"
 #include "kernels.h"
 
@@ -23,14 +22,15 @@ const void *address_if(const Tensor &t, torch::ScalarType type) {
 // x [.., C] + y [.., C] + bias [C], and that normalised; without y, x itself.
 struct AddNorm : Function<AddNorm> {
   // Arguments that may be undefined are none to LibTorch only as optional.
-  static tensor_list forward(AutogradContext *ctx, const Tensor &x, const std::optional<Tensor> &branch, const std::optional<Tensor> &with,
-                             const Tensor &gamma, const Tensor &beta, double eps) {
+  static tensor_list forward(AutogradContext *ctx, const Tensor &x, const std::optional<Tensor> &branch,
+                             const std::optional<Tensor> &with, const Tensor &gamma, const Tensor &beta, double eps) {
     const Tensor y = branch.value_or(Tensor()), bias = with.value_or(Tensor());
     auto c = static_cast<unsigned>(x.size(-1)), rows = static_cast<unsigned>(x.numel() / c);
     Tensor sum = y.defined() ? torch::empty_like(x) : x, normed = torch::empty_like(x, torch::kBFloat16);
     Tensor mean = torch::empty({rows}, x.options()), rstd = torch::empty_like(mean);
-    launch(x, "add_norm", Grid{(rows + 3) / 4, 1, 1, 128}, address(x), address(y), address_if(bias, torch::kFloat), address_if(bias, torch::kBFloat16),
-           address(gamma), address(beta), sum.data_ptr(), normed.data_ptr(), mean.data_ptr(), rstd.data_ptr(), static_cast<float>(eps), rows, c);
+    launch(x, "add_norm", Grid{(rows + 3) / 4, 1, 1, 128}, address(x), address(y), address_if(bias, torch::kFloat),
+           address_if(bias, torch::kBFloat16), address(gamma), address(beta), sum.data_ptr(), normed.data_ptr(),
+           mean.data_ptr(), rstd.data_ptr(), static_cast<float>(eps), rows, c);
     ctx->save_for_backward({sum, mean, rstd, gamma});
     ctx->saved_data["branch"] = y.defined();
     ctx->saved_data["bias"] = bias.defined() ? static_cast<int64_t>(bias.scalar_type()) : int64_t{-1};
@@ -49,8 +49,8 @@ struct AddNorm : Function<AddNorm> {
     Tensor gx = torch::empty_like(sum), gy = branch ? torch::empty_like(sum, torch::kBFloat16) : Tensor();
     unsigned blocks = std::min(528u, (rows + 1) / 2); // 4 for each multiprocessor of an H100
     Tensor parts = torch::empty({blocks, 3 * static_cast<int64_t>(c)}, sum.options());
-    launch(sum, "norm_backward", Grid{blocks, 1, 1, c / 4}, address(g), address(g_sum), address(sum), address(mean), address(rstd),
-           address(gamma), gx.data_ptr(), branch ? gy.data_ptr() : nullptr, parts.data_ptr(), rows);
+    launch(sum, "norm_backward", Grid{blocks, 1, 1, c / 4}, address(g), address(g_sum), address(sum), address(mean),
+           address(rstd), address(gamma), gx.data_ptr(), branch ? gy.data_ptr() : nullptr, parts.data_ptr(), rows);
     auto of = sum_parts(parts).chunk(3);
     return {gx, gy, bias < 0 ? Tensor() : of[2].to(static_cast<torch::ScalarType>(bias)), of[0], of[1], Tensor()};
   }

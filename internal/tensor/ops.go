@@ -2,9 +2,8 @@ package tensor
 
 import "github.com/sugarme/gotch/libtch"
 
-// The methods below are LibTorch's operations of the same name; each result
-// belongs to the scope s. Sizes follow LibTorch: negative dimensions count
-// from the end, -1 in Reshape is inferred.
+// The methods below are LibTorch's operations of the same name; each result belongs to the scope s. Sizes follow
+// LibTorch: negative dimensions count from the end, -1 in Reshape is inferred.
 
 // sizes copies dims to the scope's scratch memory; libtch keeps no reference.
 func (s *Scope) sizes(dims []int64) ([]int64, int) {
@@ -33,7 +32,7 @@ func Full(s *Scope, d Device, dtype DType, v float64, shape ...int64) *Tensor {
 	return out.done("full")
 }
 
-// Rand returns float32 numbers uniform in [0, 1).
+// Rand returns float32 values uniform in [0, 1).
 func Rand(s *Scope, d Device, shape ...int64) *Tensor {
 	out := s.slot()
 	dims, n := s.sizes(shape)
@@ -41,7 +40,7 @@ func Rand(s *Scope, d Device, shape ...int64) *Tensor {
 	return out.done("rand")
 }
 
-// RandnLike returns standard normal numbers of x's shape, type and device.
+// RandnLike returns standard normal values of x's shape, type and device.
 func (x *Tensor) RandnLike(s *Scope) *Tensor {
 	out := s.slot()
 	libtch.AtgRandnLike(&out.c, x.c)
@@ -148,7 +147,7 @@ func (x *Tensor) MaskedFill(s *Scope, mask *Tensor, v float64) *Tensor {
 	return out.done("masked_fill", x, mask)
 }
 
-// Kthvalue returns the k-th smallest number along dim, k from 1.
+// Kthvalue returns the k-th smallest value along dim, k from 1.
 func (x *Tensor) Kthvalue(s *Scope, k, dim int64) *Tensor {
 	values, indices := s.pair()
 	libtch.AtgKthvalue(&values.c, x.c, k, dim, 0)
@@ -156,11 +155,10 @@ func (x *Tensor) Kthvalue(s *Scope, k, dim int64) *Tensor {
 	return values.done("kthvalue", x)
 }
 
-// Topk returns the k largest (or smallest) numbers along dim and their
-// indices, in no particular order.
+// Topk returns the k largest (or smallest) values along dim and their indices, in no particular order.
 func (x *Tensor) Topk(s *Scope, k, dim int64, largest bool) (values, indices *Tensor) {
 	values, indices = s.pair()
-	libtch.AtgTopk(&values.c, x.c, k, dim, flag(largest), 0)
+	libtch.AtgTopk(&values.c, x.c, k, dim, toInt(largest), 0)
 	return values.done("topk", x), indices.done("topk", x)
 }
 
@@ -219,8 +217,8 @@ func (x *Tensor) Select(s *Scope, dim, i int64) *Tensor {
 	return out.done("select", x)
 }
 
-// Narrow takes length indices of dim from start on.
-func (x *Tensor) Narrow(s *Scope, dim, start, length int64) *Tensor {
+// Slice takes length indices of dim from start on.
+func (x *Tensor) Slice(s *Scope, dim, start, length int64) *Tensor {
 	out := s.slot()
 	libtch.AtgNarrow(&out.c, x.c, dim, start, length)
 	return out.done("narrow", x)
@@ -246,11 +244,11 @@ func Stack(s *Scope, dim int64, xs ...*Tensor) *Tensor {
 func (x *Tensor) Sum(s *Scope, keep bool, over ...int64) *Tensor {
 	out := s.slot()
 	dims, n := s.sizes(over)
-	libtch.AtgSumDimIntlist(&out.c, x.c, dims, n, flag(keep), int32(x.DType()))
+	libtch.AtgSumDimIntlist(&out.c, x.c, dims, n, toInt(keep), int32(x.DType()))
 	return out.done("sum", x)
 }
 
-// Mean averages over dims; over all where none is given.
+// Mean averages over dims; over all where none are named.
 func (x *Tensor) Mean(s *Scope, over ...int64) *Tensor {
 	out := s.slot()
 	if len(over) == 0 {
@@ -270,8 +268,7 @@ func (x *Tensor) Norm(s *Scope, dim int64) *Tensor {
 	return out.done("norm", x)
 }
 
-// pair returns two slots whose handles are adjacent, as libtch wants them for
-// an operation of two results.
+// pair returns two slots whose handles are adjacent, as libtch wants them for an operation of two results.
 func (s *Scope) pair() (*Tensor, *Tensor) {
 	if s.n%chunkTensors == chunkTensors-1 {
 		s.slot() // stays undefined
@@ -287,7 +284,7 @@ func ctensors(xs []*Tensor) []libtch.Ctensor {
 	return c
 }
 
-func flag(b bool) int32 {
+func toInt(b bool) int32 {
 	if b {
 		return 1
 	}

@@ -9,7 +9,8 @@ namespace {
 
 // pixels [B, 3, H, W] of uint8 to [B·P, K], see mvag_patches.
 Tensor patches(const Tensor &pixels, const Tensor &mean, const Tensor &std, int64_t side, bool fused) {
-  int64_t b = pixels.size(0), rows = pixels.size(2) / side, columns = pixels.size(3) / side, of = 3 * side * side, k = (of + 7) / 8 * 8;
+  int64_t b = pixels.size(0), rows = pixels.size(2) / side, columns = pixels.size(3) / side, of = 3 * side * side,
+          k = (of + 7) / 8 * 8;
   if (!fused) {
     Tensor x = (pixels.to(torch::kFloat) * (1.0 / 255) - mean.reshape({3, 1, 1})) / std.reshape({3, 1, 1});
     x = x.reshape({b, 3, rows, side, columns, side}).permute({0, 2, 4, 1, 3, 5}).reshape({b * rows * columns, of});
@@ -18,8 +19,9 @@ Tensor patches(const Tensor &pixels, const Tensor &mean, const Tensor &std, int6
   Tensor out = torch::empty({b * rows * columns, k}, pixels.options().dtype(torch::kBFloat16));
   TORCH_CHECK(out.numel() < int64_t{1} << 31, "have ", out.numel(), " elements of patches, want fewer than 2^31");
   auto count = static_cast<unsigned>(out.numel() / 8);
-  launch(pixels, "patches", grid_for(count), address(pixels), address(mean), address(std), out.data_ptr(), count, static_cast<unsigned>(k),
-         static_cast<unsigned>(side), static_cast<unsigned>(rows), static_cast<unsigned>(columns));
+  launch(pixels, "patches", grid_for(count), address(pixels), address(mean), address(std), out.data_ptr(), count,
+         static_cast<unsigned>(k), static_cast<unsigned>(side), static_cast<unsigned>(rows),
+         static_cast<unsigned>(columns));
   return out;
 }
 
@@ -33,8 +35,8 @@ Tensor place(const Tensor &x, const Tensor &table, int64_t b, bool fused) {
   Tensor out = torch::empty({b, n, c}, table.options());
   TORCH_CHECK(out.numel() < int64_t{1} << 31, "have ", out.numel(), " elements of tokens, want fewer than 2^31");
   auto count = static_cast<unsigned>(out.numel() / 4);
-  launch(x, "place", grid_for(count), address(x), address(table), out.data_ptr(), count, static_cast<unsigned>(n), static_cast<unsigned>(p),
-         static_cast<unsigned>(c));
+  launch(x, "place", grid_for(count), address(x), address(table), out.data_ptr(), count, static_cast<unsigned>(n),
+         static_cast<unsigned>(p), static_cast<unsigned>(c));
   return out;
 }
 
@@ -47,7 +49,8 @@ char *mvag_patches(handle *out, handle pixels, handle mean, handle std, int64_t 
     want.tensor("pixels", x, {torch::kByte}, {-1, 3, -1, -1});
     want.tensor("mean", as_tensor(mean), {torch::kFloat}, {3});
     want.tensor("std", as_tensor(std), {torch::kFloat}, {3});
-    TORCH_CHECK(side > 0 && x.size(2) % side == 0 && x.size(3) % side == 0, "pixels: have ", x.sizes(), ", want whole patches of ", side);
+    TORCH_CHECK(side > 0 && x.size(2) % side == 0 && x.size(3) % side == 0, "pixels: have ", x.sizes(),
+                ", want whole patches of ", side);
     if (fused)
       want.cuda();
     *out = give(patches(x, as_tensor(mean), as_tensor(std), side, fused));
@@ -60,8 +63,8 @@ char *mvag_place_patches(handle *out, handle x, handle table, int64_t images, bo
     Demands want{t.device()};
     want.tensor("table", t, {torch::kFloat}, {-1, -1});
     want.tensor("x", patches, {torch::kBFloat16}, {-1, t.size(1)});
-    TORCH_CHECK(images > 0 && patches.size(0) % images == 0 && patches.size(0) / images <= t.size(0), "x: have ", patches.size(0),
-                " patches, want as many for each of ", images, " images and at most ", t.size(0));
+    TORCH_CHECK(images > 0 && patches.size(0) % images == 0 && patches.size(0) / images <= t.size(0), "x: have ",
+                patches.size(0), " patches, want as many for each of ", images, " images and at most ", t.size(0));
     if (fused) {
       TORCH_CHECK(t.size(1) % 4 == 0, "table: have ", t.size(1), " channels, want a multiple of 4");
       want.cuda();

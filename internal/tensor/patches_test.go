@@ -2,8 +2,8 @@ package tensor
 
 import "testing"
 
-// TestPatchesOnCUDA compares what is done before and after the product of an
-// encoder's patches with LibTorch's operations on the CPU.
+// TestPatchesOnCUDA compares what is done before and after the product of an encoder's patches with LibTorch's
+// operations on the CPU.
 func TestPatchesOnCUDA(t *testing.T) {
 	beside(t)
 	on := func(d Device) (patches, tokens []float32) {
@@ -15,8 +15,8 @@ func TestPatchesOnCUDA(t *testing.T) {
 				bytes[i] = byte(i * i / 7)
 			}
 			pixels := FromBytes(s, d, Uint8, bytes, b, 3, rows*side, columns*side)
-			means, deviations := FromFloats(s, d, []float32{0.4, 0.5, 0.6}, 3), FromFloats(s, d, []float32{0.2, 0.25, 0.3}, 3)
-			patches = onHost(s, pixels.Patches(s, means, deviations, side, d != CPU))
+			mean, std := FromFloats(s, d, []float32{0.4, 0.5, 0.6}, 3), FromFloats(s, d, []float32{0.2, 0.25, 0.3}, 3)
+			patches = onHost(s, pixels.Patches(s, mean, std, side, d != CPU))
 			x, table := drawn(s, d, BFloat16, b*rows*columns, c), drawn(s, d, Float, prefix+rows*columns, c)
 			tokens = onHost(s, x.PlacePatches(s, table, b, d != CPU))
 		})

@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// SetPrecision lets float32 matrix products and convolutions be computed with TF32's
-// 10-bit mantissas where the hardware has them (PyTorch's "high"), or, for "fp32",
-// exactly.
+// SetPrecision allows TF32, with its 10-bit mantissas, in float32 matrix multiplications and convolutions where the
+// hardware has it (PyTorch's "high"); for "fp32" they are exact.
 func SetPrecision(precision string) error {
 	mode := "high"
 	if precision == "fp32" {
@@ -26,14 +25,13 @@ func SetPrecision(precision string) error {
 	})
 }
 
-// slowBFloat16: LibTorch's products of bfloat16 take some twenty times as long
-// as float32's on a processor on which oneDNN has none.
+// slowBFloat16: LibTorch's bfloat16 matmuls take some twenty times as long as float32's on a CPU for which oneDNN has
+// none.
 var slowBFloat16 = !(cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ)
 
-// quick returns tensors of bfloat16 as float32 where their products are slow,
-// and a function that gives the result its type back. Rounded factors, sums in
-// float32 and a rounded result are what other processors compute.
-func quick(s *Scope, tensors ...**Tensor) (back func(*Tensor) *Tensor) {
+// matmulInFloat converts tensors of bfloat16 to float32 where their matmuls are slow, and returns a function that
+// converts the result back. Rounded factors, sums in float32 and a rounded result are what other CPUs compute.
+func matmulInFloat(s *Scope, tensors ...**Tensor) (back func(*Tensor) *Tensor) {
 	x := *tensors[0]
 	if !slowBFloat16 || x.DType() != BFloat16 || x.Device() != CPU {
 		return func(y *Tensor) *Tensor { return y }

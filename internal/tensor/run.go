@@ -5,15 +5,17 @@ import "C"
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// worker is the one OS thread on which all LibTorch work happens: grad mode,
-// pending errors, current device and OpenMP's team are thread-local.
+// worker is the one OS thread on which all LibTorch work happens: grad mode, pending errors, current device and
+// OpenMP's team are thread-local.
 var worker struct {
 	start sync.Once
 	tid   int
@@ -35,24 +37,27 @@ func startWorker() {
 	<-ready
 }
 
-// Run calls f on the LibTorch thread with a fresh scope, frees the scope, and
-// returns f's error, or the *Error of the operation that failed in it. Calls
-// from several goroutines take turns; a call from within f runs at once.
+// Run calls f on the LibTorch thread with a fresh scope, frees the scope, and returns f's error, or the *Error of the
+// operation that failed in it. Calls from several goroutines take turns; a call from within f runs at once.
 func Run(f func(*Scope) error) error {
 	worker.start.Do(startWorker)
 	if unix.Gettid() == worker.tid {
 		return run(f)
 	}
 	var err error
-	var crash any
+	var crash string
 	finished := make(chan struct{})
 	worker.jobs <- func() {
 		defer close(finished)
-		defer func() { crash = recover() }() // a bug in f belongs to the caller
+		defer func() { // a bug in f belongs to the caller, with the stack that shows it
+			if r := recover(); r != nil {
+				crash = fmt.Sprintf("%v\n\nin a call of tensor.Run, on the thread of LibTorch:\n%s", r, debug.Stack())
+			}
+		}()
 		err = run(f)
 	}
 	<-finished
-	if crash != nil {
+	if crash != "" {
 		panic(crash)
 	}
 	return err
@@ -78,8 +83,7 @@ func caught(f func() error) (err error) {
 	return f()
 }
 
-// NoGrad calls f without recording gradients and restores the earlier mode,
-// also when f panics.
+// NoGrad calls f without gradients and restores the earlier mode, also when f panics.
 func NoGrad(f func()) {
 	before := C.mvag_set_grad_mode(C.bool(false))
 	defer C.mvag_set_grad_mode(before)
@@ -115,11 +119,10 @@ func (t *Tensor) BackwardFrom(grad *Tensor) {
 // ClearGrads forgets the gradients of params.
 func ClearGrads(params []*Tensor) {
 	h := handles(params)
-	check("clear_grads", C.mvag_clear_grads(first(h), C.int(len(h))))
+	check("clear_grads", C.mvag_clear_grads(firstHandle(h), C.int(len(h))))
 }
 
-// ScaleGrad returns x; the gradient that flows back through it is multiplied
-// by factor, which broadcasts to x's shape.
+// ScaleGrad returns x; the gradient that flows back through it is multiplied by factor, which broadcasts to x's shape.
 func (x *Tensor) ScaleGrad(s *Scope, factor *Tensor) *Tensor {
 	out := s.slot()
 	check("scale_grad", C.mvag_scale_grad((*C.handle)(&out.c), C.handle(x.c), C.handle(factor.c)), x, factor)
@@ -134,7 +137,7 @@ func handles(ts []*Tensor) []C.handle {
 	return h
 }
 
-func first(h []C.handle) *C.handle {
+func firstHandle(h []C.handle) *C.handle {
 	if len(h) == 0 {
 		return nil
 	}
@@ -168,10 +171,16 @@ func SetRNGState(d Device, state []byte) error {
 }
 
 // SetThreads sets the number of CPU threads of one operation.
-func SetThreads(n int) { C.mvag_set_threads(C.int(n)) }
+func SetThreads(n int) { onThread(func() { C.mvag_set_threads(C.int(n)) }) }
 
 // Threads returns the number of CPU threads of one operation.
-func Threads() int { return int(C.mvag_threads()) }
+func Threads() (n int) {
+	onThread(func() { n = int(C.mvag_threads()) })
+	return n
+}
+
+// onThread calls f, which cannot fail, on the LibTorch thread.
+func onThread(f func()) { _ = Run(func(*Scope) error { f(); return nil }) }
 
 // AdamW holds the settings of one step of StableAdamW; see StableAdamW.
 type AdamW struct {
@@ -180,8 +189,7 @@ type AdamW struct {
 	Fused bool // by kernels of our own on CUDA, by loops on the CPU ([Kernels].Optimizer); else LibTorch's operations
 }
 
-// Rates returns what a step takes from the learning rate lr and its number, 1
-// for the first: [3] on device d.
+// Rates returns what a step takes from the learning rate lr and its index, 1 for the first: [3] on device d.
 func (o AdamW) Rates(s *Scope, d Device, lr float64, step int64) *Tensor {
 	return FromFloats(s, d, []float32{
 		float32(1 - lr*o.WeightDecay),                            // by which a parameter decays
@@ -190,18 +198,16 @@ func (o AdamW) Rates(s *Scope, d Device, lr float64, step int64) *Tensor {
 	}, 3)
 }
 
-// StableAdamW updates params, in place, from their gradients: the gradients
-// are clipped to the total norm opt.Clip, weight decay is decoupled and applied
-// first, the second moment is amsgrad's running maximum, and the update of
-// each tensor is divided by max(1, rms(g/d)) (model.md section 5). m, v and
-// vmax are the moments of each parameter, rates are opt.Rates of the step.
-// Parameters without a gradient are left alone. It returns the gradient norm
-// before clipping, a scalar on the device; nothing waits for the device.
+// StableAdamW updates params, in place, from their gradients: the gradients are clipped to the total norm opt.Clip,
+// weight decay is decoupled and applied first, the second moment is amsgrad's running maximum, and the update of each
+// tensor is divided by max(1, rms(g/d)) (model.md section 5). m, v and vmax are the moments of each parameter, rates
+// are opt.Rates of the step. Parameters without a gradient are left alone. It returns the gradient norm before
+// clipping, a scalar on the device; nothing waits for the device.
 func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, rates *Tensor, opt AdamW) *Tensor {
 	out := s.slot()
 	p := handles(params)
-	check("stable_adamw", C.mvag_stable_adamw((*C.handle)(&out.c), first(p), first(handles(m)), first(handles(v)),
-		first(handles(vmax)), C.int(len(p)), C.handle(rates.c), C.mvag_adamw{
+	check("stable_adamw", C.mvag_stable_adamw((*C.handle)(&out.c), firstHandle(p), firstHandle(handles(m)), firstHandle(handles(v)),
+		firstHandle(handles(vmax)), C.int(len(p)), C.handle(rates.c), C.mvag_adamw{
 			beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps), clip: C.double(opt.Clip), fused: C.bool(opt.Fused),
 		}))
 	return out.done("stable_adamw")

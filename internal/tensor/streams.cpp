@@ -1,5 +1,5 @@
-// What needs more than the one stream of a CUDA device that all work is
-// launched on: uploads that go on beside it, and CUDA graphs.
+// What needs more than the one stream of a CUDA device that all work is launched on: uploads that go on beside it, and
+// CUDA graphs.
 #include "bridge.h"
 #include "handles.h"
 
@@ -17,8 +17,7 @@ namespace {
 
 using c10::impl::VirtualGuardImpl;
 
-// at::cuda::CUDAGraph (ATen/cuda/CUDAGraph.h) by its symbols in LibTorch 2.11,
-// since the program links no CUDA library.
+// at::cuda::CUDAGraph (ATen/cuda/CUDAGraph.h) by its symbols in LibTorch 2.11, since the program links no CUDA library.
 struct CudaGraph {
   using Pool = std::pair<unsigned long long, unsigned long long>; // MempoolId_t
   void (*construct)(void *, bool keep_graph);
@@ -39,7 +38,7 @@ struct CudaGraph {
 
   template <class F> static void find(F &f, const char *symbol) {
     f = reinterpret_cast<F>(dlsym(RTLD_DEFAULT, symbol));
-    TORCH_CHECK(f, "LibTorch lacks ", symbol);
+    TORCH_CHECK(f, "LibTorch has no ", symbol);
   }
 };
 
@@ -50,7 +49,7 @@ const CudaGraph &api() {
 
 // The streams beside the one in use, one pair a device, for the whole process.
 struct Side {
-  c10::Stream upload, record;
+  c10::Stream upload, capture;
   std::optional<c10::Event> launched; // before the latest upload
 };
 
@@ -59,7 +58,9 @@ Side &side(c10::Device device) {
   auto at = all.find(device.index());
   if (at == all.end()) {
     VirtualGuardImpl impl(device.type());
-    at = all.emplace(device.index(), Side{impl.getStreamFromGlobalPool(device), impl.getStreamFromGlobalPool(device), {}}).first;
+    at = all.emplace(device.index(),
+                     Side{impl.getStreamFromGlobalPool(device), impl.getStreamFromGlobalPool(device), {}})
+             .first;
   }
   return at->second;
 }
@@ -67,9 +68,9 @@ Side &side(c10::Device device) {
 struct Graph {
   // The CUDAGraph: 104 bytes in LibTorch 2.11, and room for more.
   alignas(std::max_align_t) std::byte object[1024];
-  bool whole = false; // it was recorded to its end
+  bool complete = false; // captured to its end
 
-  // While it is recorded:
+  // While it is captured:
   std::optional<c10::StreamGuard> on;
   at::Generator spare; // the device's generator as it was before
 };
@@ -78,14 +79,13 @@ Graph *as_graph(void *g) { return static_cast<Graph *>(g); }
 
 } // namespace
 
-char *mvag_upload(handle *out, const void *data, size_t bytes,
-                  const int64_t *sizes, int ndim, int dtype, int index) {
+char *mvag_upload(handle *out, const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype, int index) {
   return guarded([&] {
     c10::Device device = as_device(index);
     c10::Stream now = VirtualGuardImpl(device.type()).getStream(device);
     Side &s = side(device);
-    // Whoever uploads for the next step waits here for the one before the last:
-    // else steps, and the memory of what they take in, would pile up.
+    // Whoever uploads for the next step waits here for the one before the last: else steps, and the memory of what they
+    // take in, would pile up.
     if (s.launched)
       s.launched->synchronize();
     s.launched.emplace(device.type());
@@ -114,7 +114,7 @@ char *mvag_graph_begin(void **out, int index, void *share) {
     VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
     c10::getDeviceAllocator(device.type())->emptyCache();
     g->spare = generator(index).clone();
-    g->on.emplace(side(device).record);
+    g->on.emplace(side(device).capture);
     f.construct(g->object, false);
     f.begin(g->object, share ? f.pool(as_graph(share)->object) : CudaGraph::Pool{}, 0);
   });
@@ -123,14 +123,13 @@ char *mvag_graph_begin(void **out, int index, void *share) {
 char *mvag_graph_end(void *graph) {
   return guarded([&] {
     api().end(as_graph(graph)->object);
-    as_graph(graph)->whole = true;
+    as_graph(graph)->complete = true;
     as_graph(graph)->on.reset();
   });
 }
 
-// LibTorch goes on counting a recording as under way that CUDA has given up: the
-// generator would refuse to draw, hence another; and the allocator keeps a
-// reference to the object, which therefore stays for good.
+// When CUDA gives up a capture, LibTorch still counts it as under way: the generator would refuse to draw, so it gets
+// another state; and the allocator keeps a reference to the object, which therefore is never freed.
 void mvag_graph_abandon(void *graph) {
   Graph *g = as_graph(graph);
   if (!g || !g->on)
@@ -148,7 +147,7 @@ char *mvag_graph_replay(void *graph) {
 }
 
 void mvag_graph_free(void *graph) {
-  if (!graph || !as_graph(graph)->whole)
+  if (!graph || !as_graph(graph)->complete)
     return;
   api().destroy(as_graph(graph)->object);
   delete as_graph(graph);

@@ -1,14 +1,10 @@
-// Package tensor is the only package that knows LibTorch. It offers tensors
-// that live in arenas ([Scope]), the operations the model needs as thin methods
-// over gotch's libtch, and, through one C++ bridge, what gotch lacks: seeds and
-// RNG states, gradients, the optimiser step, TorchScript buffers, and CUDA
-// loaded at run time.
+// Package tensor is the only package that knows LibTorch. It offers tensors that live in arenas ([Scope]), the
+// operations the model needs as thin methods over gotch's libtch, and, through one C++ bridge, what gotch lacks: seeds
+// and RNG states, gradients, the optimiser step, TorchScript buffers, and CUDA loaded at run time.
 //
-// Contracts. All work runs on one locked OS thread, entered by [Run]; other
-// goroutines exchange Go values with it, never tensors. An operation that
-// fails panics with [*Error], which Run alone turns into an error. Grad mode
-// changes only through [NoGrad]. There are no finalizers: a tensor is freed
-// when its scope ends.
+// Contracts. All work runs on one locked OS thread, entered by [Run]; other goroutines exchange Go values with it,
+// never tensors. An operation that fails panics with [*Error], which Run alone turns into an error. Grad mode changes
+// only through [NoGrad]. There are no finalizers: a tensor is freed when its scope ends.
 package tensor
 
 // #cgo CXXFLAGS: -std=c++17 -fopenmp -DMVAG_BRIDGE
@@ -30,19 +26,18 @@ import (
 	"github.com/sugarme/gotch/libtch"
 )
 
-// Tensor is a handle to a LibTorch tensor. It is made by an operation in a
-// [Scope] and must not be used after that scope has ended.
+// Tensor is a handle to a LibTorch tensor. It is made by an operation in a [Scope] and must not be used after that
+// scope has ended.
 type Tensor struct {
-	// Tensors lie in C memory (see Scope), so that passing one to LibTorch
-	// costs neither a Go allocation nor a pointer check. No other field may
-	// be added: mvag_free_all reads an array of them.
+	// Tensors lie in C memory (see Scope), so that passing one to LibTorch costs neither a Go allocation nor a pointer
+	// check. No other field may be added: mvag_free_all reads an array of them.
 	c libtch.Ctensor
 }
 
 // DType is a LibTorch scalar type.
 type DType int32
 
-// The scalar types in use, by LibTorch's numbers.
+// The scalar types in use, with LibTorch's values.
 const (
 	Uint8    DType = 0
 	Int64    DType = 4
@@ -111,8 +106,7 @@ func Live() int64 { return live.Load() }
 // chunkTensors is the number of tensors in one block of a scope.
 const chunkTensors = 128
 
-// Scope is an arena of tensors: the first argument of everything that makes
-// one. Close frees them all at once.
+// Scope is an arena of tensors: the first argument of everything that makes one. Close frees them all at once.
 type Scope struct {
 	chunks [][]Tensor // C memory; all but the last in use are full
 	n      int        // tensors in use
@@ -122,8 +116,7 @@ type Scope struct {
 	owned []interface{ free() } // what is freed after the tensors
 }
 
-// NewScope returns an empty scope, for tensors that outlive one call such as
-// weights. The caller closes it.
+// NewScope returns an empty scope, for tensors that outlive one call such as weights. The caller closes it.
 func NewScope() *Scope { return &Scope{} }
 
 // slot returns a new, undefined tensor of the scope.
@@ -172,8 +165,8 @@ func (s *Scope) Close() {
 	}
 }
 
-// Local runs f in a scope of its own, moves f's result into s and frees the
-// rest. A result that f took from s or from another scope stays where it is.
+// Local runs f in a scope of its own, moves f's result into s and frees the rest. A result that f took from s or from
+// another scope stays where it is.
 func (s *Scope) Local(f func(*Scope) *Tensor) *Tensor {
 	inner := s.child
 	if inner == nil {
@@ -228,8 +221,7 @@ func (s *Scope) owns(t *Tensor) bool {
 	return false
 }
 
-// done completes an operation of libtch that has written to out: it panics
-// with an Error if nothing was written.
+// done completes an operation of libtch that has written to out: it panics with an Error if nothing was written.
 func (out *Tensor) done(op string, inputs ...*Tensor) *Tensor {
 	if out.c == nil {
 		fail(op, takeError(), inputs)
@@ -238,8 +230,8 @@ func (out *Tensor) done(op string, inputs ...*Tensor) *Tensor {
 	return out
 }
 
-// given makes a tensor of a handle that an operation gave.
-func (s *Scope) given(op string, h C.handle, of ...*Tensor) *Tensor {
+// own makes a tensor of s of a handle that an operation returned.
+func (s *Scope) own(op string, h C.handle, of ...*Tensor) *Tensor {
 	t := s.slot()
 	*(*C.handle)(&t.c) = h
 	return t.done(op, of...)

@@ -1,11 +1,11 @@
-/* A CUDA runtime without a card, for tests of what the program and LibTorch ask
+/* A CUDA runtime without a GPU, for tests of what the program and LibTorch ask
  * of it. "Device" memory is the host's; copies are made; kernels are counted and
- * not run, so numbers mean nothing. While a graph is recorded, it refuses what
+ * not run, so values mean nothing. While a graph is captured, it refuses what
  * CUDA refuses then: waiting for the device, copies to the host, allocations that
  * are not excepted, work on another stream.
  *
- * MVAG_STUB_FAIL=n has the n-th operation of each recording refused.
- * MVAG_STUB_LIST=1 prints the kernels of each recording: blocks, threads, name. */
+ * MVAG_STUB_FAIL=n has the n-th operation of each capture refused.
+ * MVAG_STUB_LIST=1 prints the kernels of each capture: blocks, threads, name. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -18,44 +18,44 @@
 typedef cudaError_t E;
 
 struct CUstream_st {
-  int recording, refused;
+  int capturing, refused;
   unsigned long long id;
   long operations;
 };
 
 static struct CUstream_st legacy; /* the default stream */
-static struct CUstream_st *recording;
+static struct CUstream_st *capturing;
 static __thread enum cudaStreamCaptureMode mode;
 static __thread E last;
 
 static struct CUstream_st *of(cudaStream_t s) { return s ? s : &legacy; }
 
 static E refuse(const char *what) {
-  fprintf(stderr, "cuda stub: %s while a graph is recorded\n", what);
-  recording->refused = 1;
+  fprintf(stderr, "cuda stub: %s while a graph is captured\n", what);
+  capturing->refused = 1;
   return last = cudaErrorStreamCaptureUnsupported;
 }
 
-/* For what must not happen while a graph is recorded, unless the thread says so. */
-#define WAITS(what)                                                            \
-  do {                                                                         \
-    if (recording && mode != cudaStreamCaptureModeRelaxed)                     \
-      return refuse(what);                                                     \
+/* For what must not happen while a graph is captured, unless the thread says so. */
+#define WAITS(what)                                                                                                    \
+  do {                                                                                                                 \
+    if (capturing && mode != cudaStreamCaptureModeRelaxed)                                                             \
+      return refuse(what);                                                                                             \
   } while (0)
 
 /* For work on a stream. */
 static E enqueue(cudaStream_t s, const char *what) {
-  if (!recording)
+  if (!capturing)
     return OK;
-  if (of(s) != recording)
+  if (of(s) != capturing)
     return refuse(what);
   const char *fail = getenv("MVAG_STUB_FAIL");
-  if (fail && ++recording->operations == atol(fail))
+  if (fail && ++capturing->operations == atol(fail))
     return refuse("an operation that was to fail");
   return OK;
 }
 
-/* cuDNN would find no card behind this runtime. */
+/* cuDNN would find no GPU behind this runtime. */
 static void without_cudnn(void) {
   void *(*context)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "_ZN2at13globalContextEv");
   const char *settings[] = {"_ZN2at7Context19setUserEnabledCuDNNEb", "_ZN2at7Context14setSDPUseCuDNNEb"};
@@ -64,7 +64,7 @@ static void without_cudnn(void) {
     if (context && set)
       set(context(), 0);
     else
-      fprintf(stderr, "cuda stub: LibTorch lacks %s\n", settings[i]);
+      fprintf(stderr, "cuda stub: LibTorch has no %s\n", settings[i]);
   }
 }
 
@@ -76,9 +76,18 @@ E cudaGetDeviceCount(int *n) {
   *n = 1;
   return OK;
 }
-E cudaGetDevice(int *d) { *d = 0; return OK; }
-E cudaDriverGetVersion(int *v) { *v = CUDART_VERSION; return OK; }
-E cudaRuntimeGetVersion(int *v) { *v = CUDART_VERSION; return OK; }
+E cudaGetDevice(int *d) {
+  *d = 0;
+  return OK;
+}
+E cudaDriverGetVersion(int *v) {
+  *v = CUDART_VERSION;
+  return OK;
+}
+E cudaRuntimeGetVersion(int *v) {
+  *v = CUDART_VERSION;
+  return OK;
+}
 E cudaGetDeviceProperties(struct cudaDeviceProp *p, int d) {
   memset(p, 0, sizeof *p);
   strcpy(p->name, "stub");
@@ -97,39 +106,84 @@ E cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int d) {
   struct cudaDeviceProp p;
   cudaGetDeviceProperties(&p, d);
   switch (a) {
-  case cudaDevAttrComputeCapabilityMajor: *v = p.major; break;
-  case cudaDevAttrComputeCapabilityMinor: *v = p.minor; break;
-  case cudaDevAttrMultiProcessorCount: *v = p.multiProcessorCount; break;
-  case cudaDevAttrWarpSize: *v = p.warpSize; break;
-  case cudaDevAttrMaxSharedMemoryPerBlock: *v = p.sharedMemPerBlock; break;
-  case cudaDevAttrMaxSharedMemoryPerBlockOptin: *v = p.sharedMemPerBlockOptin; break;
-  case cudaDevAttrMaxThreadsPerMultiProcessor: *v = p.maxThreadsPerMultiProcessor; break;
-  default: *v = 1024;
+  case cudaDevAttrComputeCapabilityMajor:
+    *v = p.major;
+    break;
+  case cudaDevAttrComputeCapabilityMinor:
+    *v = p.minor;
+    break;
+  case cudaDevAttrMultiProcessorCount:
+    *v = p.multiProcessorCount;
+    break;
+  case cudaDevAttrWarpSize:
+    *v = p.warpSize;
+    break;
+  case cudaDevAttrMaxSharedMemoryPerBlock:
+    *v = p.sharedMemPerBlock;
+    break;
+  case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+    *v = p.sharedMemPerBlockOptin;
+    break;
+  case cudaDevAttrMaxThreadsPerMultiProcessor:
+    *v = p.maxThreadsPerMultiProcessor;
+    break;
+  default:
+    *v = 1024;
   }
   return OK;
 }
-E cudaDeviceGetStreamPriorityRange(int *least, int *greatest) { *least = *greatest = 0; return OK; }
-E cudaDeviceSynchronize(void) { WAITS("cudaDeviceSynchronize"); return OK; }
+E cudaDeviceGetStreamPriorityRange(int *least, int *greatest) {
+  *least = *greatest = 0;
+  return OK;
+}
+E cudaDeviceSynchronize(void) {
+  WAITS("cudaDeviceSynchronize");
+  return OK;
+}
 
 /* Memory. */
-static E allocate(void **p, size_t n) { *p = calloc(1, n); return *p ? OK : cudaErrorMemoryAllocation; }
-E cudaMalloc(void **p, size_t n) { WAITS("cudaMalloc"); return allocate(p, n); }
-E cudaFree(void *p) { WAITS("cudaFree"); free(p); return OK; }
-E cudaHostAlloc(void **p, size_t n, unsigned flags) { WAITS("cudaHostAlloc"); return allocate(p, n); }
-E cudaFreeHost(void *p) { WAITS("cudaFreeHost"); free(p); return OK; }
-E cudaMemGetInfo(size_t *free, size_t *total) { *free = 79ul << 30, *total = 80ul << 30; return OK; }
+static E allocate(void **p, size_t n) {
+  *p = calloc(1, n);
+  return *p ? OK : cudaErrorMemoryAllocation;
+}
+E cudaMalloc(void **p, size_t n) {
+  WAITS("cudaMalloc");
+  return allocate(p, n);
+}
+E cudaFree(void *p) {
+  WAITS("cudaFree");
+  free(p);
+  return OK;
+}
+E cudaHostAlloc(void **p, size_t n, unsigned flags) {
+  WAITS("cudaHostAlloc");
+  return allocate(p, n);
+}
+E cudaFreeHost(void *p) {
+  WAITS("cudaFreeHost");
+  free(p);
+  return OK;
+}
+E cudaMemGetInfo(size_t *free, size_t *total) {
+  *free = 79ul << 30, *total = 80ul << 30;
+  return OK;
+}
 E cudaMemcpy(void *to, const void *from, size_t n, enum cudaMemcpyKind kind) {
   WAITS("cudaMemcpy");
   memmove(to, from, n);
   return OK;
 }
 E cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind kind, cudaStream_t s) {
-  if (recording && kind == cudaMemcpyDeviceToHost)
+  if (capturing && kind == cudaMemcpyDeviceToHost)
     return refuse("a copy to the host");
   memmove(to, from, n);
   return enqueue(s, "a copy on another stream");
 }
-E cudaMemset(void *to, int v, size_t n) { WAITS("cudaMemset"); memset(to, v, n); return OK; }
+E cudaMemset(void *to, int v, size_t n) {
+  WAITS("cudaMemset");
+  memset(to, v, n);
+  return OK;
+}
 E cudaMemsetAsync(void *to, int v, size_t n, cudaStream_t s) {
   memset(to, v, n);
   return enqueue(s, "a fill on another stream");
@@ -140,46 +194,65 @@ E cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void *p) {
   a->devicePointer = a->hostPointer = (void *)p;
   return OK;
 }
-E cudaGetSymbolAddress(void **p, const void *symbol) { *p = (void *)symbol; return OK; }
+E cudaGetSymbolAddress(void **p, const void *symbol) {
+  *p = (void *)symbol;
+  return OK;
+}
 
 /* Streams and events. All work is over at once. */
-E cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int priority) { return allocate((void **)s, sizeof legacy); }
-E cudaStreamSynchronize(cudaStream_t s) { WAITS("cudaStreamSynchronize"); return OK; }
-E cudaStreamQuery(cudaStream_t s) { WAITS("cudaStreamQuery"); return OK; }
+E cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int priority) {
+  return allocate((void **)s, sizeof legacy);
+}
+E cudaStreamSynchronize(cudaStream_t s) {
+  WAITS("cudaStreamSynchronize");
+  return OK;
+}
+E cudaStreamQuery(cudaStream_t s) {
+  WAITS("cudaStreamQuery");
+  return OK;
+}
 E cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags) { return allocate((void **)e, 1); }
 E cudaEventCreate(cudaEvent_t *e) { return allocate((void **)e, 1); }
-E cudaEventDestroy(cudaEvent_t e) { free(e); return OK; }
-E cudaEventQuery(cudaEvent_t e) { WAITS("cudaEventQuery"); return OK; }
-E cudaEventSynchronize(cudaEvent_t e) { WAITS("cudaEventSynchronize"); return OK; }
+E cudaEventDestroy(cudaEvent_t e) {
+  free(e);
+  return OK;
+}
+E cudaEventQuery(cudaEvent_t e) {
+  WAITS("cudaEventQuery");
+  return OK;
+}
+E cudaEventSynchronize(cudaEvent_t e) {
+  WAITS("cudaEventSynchronize");
+  return OK;
+}
 
 /* Graphs. */
 E cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode m) {
   static unsigned long long ids;
   if (!s)
     return last = cudaErrorStreamCaptureUnsupported;
-  recording = s;
-  s->recording = 1, s->refused = 0, s->operations = 0, s->id = ++ids;
+  capturing = s;
+  s->capturing = 1, s->refused = 0, s->operations = 0, s->id = ++ids;
   return OK;
 }
 E cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g) {
-  if (!of(s)->recording)
+  if (!of(s)->capturing)
     return last = cudaErrorIllegalState;
-  of(s)->recording = 0;
-  recording = NULL;
+  of(s)->capturing = 0;
+  capturing = NULL;
   *g = NULL;
   if (of(s)->refused)
     return last = cudaErrorStreamCaptureInvalidated;
   return allocate((void **)g, 1);
 }
 E cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *status) {
-  *status = !of(s)->recording ? cudaStreamCaptureStatusNone
+  *status = !of(s)->capturing ? cudaStreamCaptureStatusNone
             : of(s)->refused  ? cudaStreamCaptureStatusInvalidated
                               : cudaStreamCaptureStatusActive;
   return OK;
 }
-E cudaStreamGetCaptureInfo(cudaStream_t s, enum cudaStreamCaptureStatus *status, unsigned long long *id,
-                           cudaGraph_t *g, const cudaGraphNode_t **dependencies,
-                           const cudaGraphEdgeData **edges, size_t *n) {
+E cudaStreamGetCaptureInfo(cudaStream_t s, enum cudaStreamCaptureStatus *status, unsigned long long *id, cudaGraph_t *g,
+                           const cudaGraphNode_t **dependencies, const cudaGraphEdgeData **edges, size_t *n) {
   if (id)
     *id = of(s)->id;
   return cudaStreamIsCapturing(s, status);
@@ -189,27 +262,41 @@ E cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *m) {
   mode = *m, *m = before;
   return OK;
 }
-E cudaGraphGetNodes(cudaGraph_t g, cudaGraphNode_t *nodes, size_t *n) { *n = 1; return OK; }
-E cudaGraphInstantiateWithFlags(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long flags) { return allocate((void **)x, 1); }
+E cudaGraphGetNodes(cudaGraph_t g, cudaGraphNode_t *nodes, size_t *n) {
+  *n = 1;
+  return OK;
+}
+E cudaGraphInstantiateWithFlags(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long flags) {
+  return allocate((void **)x, 1);
+}
 E cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s) { return enqueue(s, "a graph"); }
-E cudaGraphDestroy(cudaGraph_t g) { free(g); return OK; }
-E cudaGraphExecDestroy(cudaGraphExec_t x) { free(x); return OK; }
+E cudaGraphDestroy(cudaGraph_t g) {
+  free(g);
+  return OK;
+}
+E cudaGraphExecDestroy(cudaGraphExec_t x) {
+  free(x);
+  return OK;
+}
 
 /* Kernels. */
-static struct kernel { const void *f; const char *name; } *kernels;
+static struct kernel {
+  const void *f;
+  const char *name;
+} *kernels;
 static size_t registered;
 static int by_address(const void *a, const void *b) {
   const char *x = ((const struct kernel *)a)->f, *y = ((const struct kernel *)b)->f;
   return (x > y) - (x < y);
 }
-void __cudaRegisterFunction(void **binary, const char *f, char *stub, const char *name, int limit, void *tid,
-                            void *bid, void *block, void *grid, int *warp) {
+void __cudaRegisterFunction(void **binary, const char *f, char *stub, const char *name, int limit, void *tid, void *bid,
+                            void *block, void *grid, int *warp) {
   if (registered % 4096 == 0)
     kernels = realloc(kernels, (registered + 4096) * sizeof *kernels);
   kernels[registered++] = (struct kernel){f, name};
 }
 static void list(const char *name, unsigned blocks, unsigned threads) {
-  if (recording && getenv("MVAG_STUB_LIST"))
+  if (capturing && getenv("MVAG_STUB_LIST"))
     printf("kernel %u %u %s\n", blocks, threads, name);
 }
 static void list_registered(const void *f, dim3 grid, dim3 block) {
@@ -229,7 +316,8 @@ E cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *f) {
   a->binaryVersion = a->ptxVersion = 90;
   return OK;
 }
-E cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *n, const void *f, int threads, size_t shared, unsigned flags) {
+E cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *n, const void *f, int threads, size_t shared,
+                                                         unsigned flags) {
   *n = 2;
   return OK;
 }
@@ -243,8 +331,15 @@ E cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *f, void **args) {
 E __cudaLaunchKernel(cudaKernel_t k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s) {
   return cudaLaunchKernel(k, grid, block, args, shared, s);
 }
-E __cudaGetKernel(cudaKernel_t *k, const void *f) { *k = (cudaKernel_t)f; return OK; }
-static __thread struct { dim3 grid, block; size_t shared; cudaStream_t stream; } call;
+E __cudaGetKernel(cudaKernel_t *k, const void *f) {
+  *k = (cudaKernel_t)f;
+  return OK;
+}
+static __thread struct {
+  dim3 grid, block;
+  size_t shared;
+  cudaStream_t stream;
+} call;
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, struct CUstream_st *s) {
   call.grid = grid, call.block = block, call.shared = shared, call.stream = s;
   return 0;

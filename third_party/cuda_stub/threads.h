@@ -1,6 +1,5 @@
-// The threads of a block on one thread of the processor: each a coroutine that
-// goes on until it waits for others. It is what kernels of our own run on where
-// there is no card; kernels are compiled as functions, after this.
+// The threads of a block on one thread of the CPU: each a coroutine that goes on until it waits for others. It is what
+// kernels of our own run on where there is no GPU; kernels are compiled as functions, after this.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -12,15 +11,33 @@
 
 #include <ucontext.h>
 
-struct Index { unsigned x, y, z; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) float2 { float x, y; };
+struct Index {
+  unsigned x, y, z;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
 static Index blockIdx, blockDim, gridDim, threadIdx;
 
-inline float __uint_as_float(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
-inline unsigned __float_as_uint(float x) { unsigned bits; memcpy(&bits, &x, 4); return bits; }
+inline float __uint_as_float(unsigned bits) {
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+inline unsigned __float_as_uint(float x) {
+  unsigned bits;
+  memcpy(&bits, &x, 4);
+  return bits;
+}
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
 inline float __expf(float x) { return expf(x); }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
@@ -32,12 +49,17 @@ inline float __fdividef(float x, float y) { return x / y; }
 #define __restrict__
 #define __grid_constant__
 #define __shared__ static // one block runs at a time
-#define KERNELS(...) __VA_ARGS__
 
 namespace threads {
 constexpr size_t stack = 1 << 16;
-struct Barrier { unsigned arrived, generation, yes, counted; };
-struct Lane { float numbers[2]; bool second; unsigned words[6]; };
+struct Barrier {
+  unsigned arrived, generation, yes, counted;
+};
+struct Lane {
+  float numbers[2];
+  bool second;
+  unsigned words[6];
+};
 typedef void *Place[5];
 static Place scheduler, places[1024]; // where threads go on
 static bool ended[1024];
@@ -47,8 +69,8 @@ static Lane lanes[1024];
 static void (*work)(void **);
 static void **arguments;
 
-// Goes on at another place; at this one when someone else does. The swapcontext of
-// the C library asks the kernel each time, which takes 100 times as long.
+// Goes on at another place; at this one when someone else does. The swapcontext of the C library asks the kernel each
+// time, which takes 100 times as long.
 __attribute__((noipa)) inline void go(Place to) { __builtin_longjmp(to, 1); }
 __attribute__((noipa)) inline void leave(Place here, Place to) {
   if (__builtin_setjmp(here) == 0)
@@ -121,11 +143,11 @@ inline unsigned pack(float first, float second) {
   };
   return round(first) | round(second) << 16;
 }
-inline int votes(bool yes) {
+inline int block_count(bool yes) {
   threads::wait(threads::block, blockDim.x, yes);
   return threads::block.counted;
 }
-inline float swapped(float x, int mask) {
+inline float shuffle_xor(float x, int mask) {
   using namespace threads;
   // By turns in two places: nobody is two calls ahead of who still reads.
   bool at = lanes[now].second = !lanes[now].second;

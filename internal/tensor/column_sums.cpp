@@ -1,4 +1,4 @@
-#include "columns.h"
+#include "column_sums.h"
 #include "check.h"
 #include "kernels.h"
 
@@ -31,7 +31,8 @@ Tensor column_sums(const Tensor &g) {
   int64_t columns = g.size(-1), rows = g.numel() / columns;
   Grid grid = blocks(rows, columns);
   Tensor parts = torch::empty({grid.y, columns}, g.options().dtype(torch::kFloat));
-  launch(g, "column_parts", grid, address(g), parts.data_ptr(), static_cast<unsigned>(rows), static_cast<unsigned>(columns));
+  launch(g, "column_parts", grid, address(g), parts.data_ptr(), static_cast<unsigned>(rows),
+         static_cast<unsigned>(columns));
   return sum_parts(parts);
 }
 
@@ -41,7 +42,7 @@ std::pair<Tensor, Tensor> gelu_backward_sums(const Tensor &g, const Tensor &x) {
   int64_t columns = g.size(-1), rows = g.numel() / columns;
   Grid grid = blocks(rows, columns);
   Tensor parts = torch::empty({grid.y, columns}, g.options().dtype(torch::kFloat)), out = torch::empty_like(g);
-  launch(g, "gelu_backward_parts", grid, address(g), address(x), out.data_ptr(), parts.data_ptr(), static_cast<unsigned>(rows),
-         static_cast<unsigned>(columns));
+  launch(g, "gelu_backward_parts", grid, address(g), address(x), out.data_ptr(), parts.data_ptr(),
+         static_cast<unsigned>(rows), static_cast<unsigned>(columns));
   return {out, sum_parts(parts)};
 }

@@ -1,20 +1,24 @@
-// The kernels of linear attention's element-wise parts on CUDA (heads.cpp has the
-// same loops for the CPU): one thread an element, nothing shared between threads.
+// Kernels for the element-wise parts of linear attention (heads.cpp has the same loops for the CPU): one thread an
+// element, no communication between threads.
 //
-// Tokens are laid out [S·V, N, C], heads [S, H, V, N, D] with C = H·D; a row is
-// one of [S, H, V, N]. Numbers are float, or bfloat16 as unsigned short.
-KERNELS(
-struct Layout { unsigned h, v, n, d; };
+// Tokens are laid out [S·V, N, C], heads [S, H, V, N, D] with C = H·D; a row is one of [S, H, V, N]. Elements are
+// float, or bfloat16 as unsigned short.
+
+struct Layout {
+  unsigned h, v, n, d;
+};
 
 // The row of a token's head.
 __device__ unsigned row_of(Layout l, unsigned token, unsigned head) {
-  unsigned picture = token / l.n;
-  return ((picture / l.v * l.h + head) * l.v + picture % l.v) * l.n + token % l.n;
+  unsigned image = token / l.n;
+  return ((image / l.v * l.h + head) * l.v + image % l.v) * l.n + token % l.n;
 }
-// The number of tokens [S·V, N, C] that a thread is for: its place i, in its token
-// at, in its head j.
-struct Number { unsigned i, token, at, row, j; };
-__device__ bool number(unsigned count, Layout l, Number *e) {
+// The element of tokens [S·V, N, C] that a thread works on: index i, column at of its token, row of its head and column
+// j in it.
+struct Element {
+  unsigned i, token, at, row, j;
+};
+__device__ bool element_of(unsigned count, Layout l, Element *e) {
   unsigned c = l.h * l.d;
   e->i = blockIdx.x * blockDim.x + threadIdx.x;
   e->token = e->i / c;
@@ -39,8 +43,8 @@ __device__ float phi(float x) {
 // qkv [S·V, N, 3C] + bias [3C] to phi(q), phi(k) and v with a column of ones.
 template <class T>
 __device__ void split(const T *qkv, const float *bias, float *q, float *k, float *v, unsigned count, Layout l) {
-  Number e;
-  if (!number(count, l, &e))
+  Element e;
+  if (!element_of(count, l, &e))
     return;
   unsigned c = l.h * l.d;
   const T *in = qkv + (unsigned long long)e.token * 3 * c + e.at;
@@ -55,8 +59,8 @@ __device__ void split(const T *qkv, const float *bias, float *q, float *k, float
 template <class T>
 __device__ void split_backward(const float *gq, const float *gk, const float *gv, const float *q, const float *k,
                                T *out, unsigned count, Layout l) {
-  Number e;
-  if (!number(count, l, &e))
+  Element e;
+  if (!element_of(count, l, &e))
     return;
   unsigned c = l.h * l.d;
   unsigned j = e.row * l.d + e.j;
@@ -66,11 +70,10 @@ __device__ void split_backward(const float *gq, const float *gk, const float *gv
   store(to + 2 * c, gv[j + e.row]);
 }
 
-// [row, D+1] to tokens: the first D columns over the last plus eps, which is kept
-// in sums.
+// [row, D+1] to tokens: the first D columns over the last plus eps, which is kept in sums.
 extern "C" __global__ void merge(const float *x, float *sums, float *out, float eps, unsigned count, Layout l) {
-  Number e;
-  if (!number(count, l, &e))
+  Element e;
+  if (!element_of(count, l, &e))
     return;
   float sum = x[e.row * (l.d + 1) + l.d] + eps;
   out[e.i] = x[e.row * (l.d + 1) + e.j] / sum;
@@ -79,7 +82,8 @@ extern "C" __global__ void merge(const float *x, float *sums, float *out, float 
 }
 
 // y is what merge gave. count is that of [row, D+1].
-extern "C" __global__ void merge_backward(const float *g, const float *y, const float *sums, float *out, unsigned count, Layout l) {
+extern "C" __global__ void merge_backward(const float *g, const float *y, const float *sums, float *out, unsigned count,
+                                          Layout l) {
   unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count)
     return;
@@ -98,8 +102,7 @@ extern "C" __global__ void merge_backward(const float *g, const float *y, const 
   out[i] = -dot / sums[row];
 }
 
-// Of out = scale [R, V] times q [R, D], [R, V, D]: what its gradient g gives q and
-// scale. count is R·(D+V).
+// Of out = scale [R, V] times q [R, D], [R, V, D]: what its gradient g gives q and scale. count is R·(D+V).
 extern "C" __global__ void spread_backward(const float *g, const float *q, const float *scale, float *gq, float *gs,
                                            unsigned count, unsigned v, unsigned d) {
   unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -121,16 +124,19 @@ extern "C" __global__ void spread_backward(const float *g, const float *q, const
   gs[row * v + j] = sum;
 }
 
-extern "C" __global__ void split_float(const float *qkv, const float *bias, float *q, float *k, float *v, unsigned count, Layout l) {
+extern "C" __global__ void split_float(const float *qkv, const float *bias, float *q, float *k, float *v,
+                                       unsigned count, Layout l) {
   split(qkv, bias, q, k, v, count, l);
 }
-extern "C" __global__ void split_bfloat16(const unsigned short *qkv, const float *bias, float *q, float *k, float *v, unsigned count, Layout l) {
+extern "C" __global__ void split_bfloat16(const unsigned short *qkv, const float *bias, float *q, float *k, float *v,
+                                          unsigned count, Layout l) {
   split(qkv, bias, q, k, v, count, l);
 }
-extern "C" __global__ void split_backward_float(const float *gq, const float *gk, const float *gv, const float *q, const float *k, float *out, unsigned count, Layout l) {
+extern "C" __global__ void split_backward_float(const float *gq, const float *gk, const float *gv, const float *q,
+                                                const float *k, float *out, unsigned count, Layout l) {
   split_backward(gq, gk, gv, q, k, out, count, l);
 }
-extern "C" __global__ void split_backward_bfloat16(const float *gq, const float *gk, const float *gv, const float *q, const float *k, unsigned short *out, unsigned count, Layout l) {
+extern "C" __global__ void split_backward_bfloat16(const float *gq, const float *gk, const float *gv, const float *q,
+                                                   const float *k, unsigned short *out, unsigned count, Layout l) {
   split_backward(gq, gk, gv, q, k, out, count, l);
 }
-)

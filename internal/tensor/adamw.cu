@@ -1,9 +1,8 @@
-// StableAdamW on CUDA (adamw.cpp has the same loops for the CPU), over a table of
-// parameters a launch. A block is for 4096 numbers of one parameter; its sums are
-// one number in partial, and are added in the order of the blocks.
-KERNELS(
-// The parameter that the block is for, the first block that is, and the block's
-// numbers: by four from at to whole, one by one from there to end.
+// StableAdamW on CUDA (adamw.cpp has the same loops for the CPU), over a table of parameters in each launch. A block
+// works on 4096 elements of one parameter. It leaves one sum in partial; these are added in the order of the blocks.
+
+// The parameter of a block, the first block of that parameter, and the block's elements: by four from at to whole, one
+// by one from there to end.
 struct Part {
   unsigned of;
   unsigned first;
@@ -50,8 +49,7 @@ extern "C" __global__ void adamw_squares(const __grid_constant__ Parameters all,
     partial[blockIdx.x] = sum;
 }
 
-// One block: the norm of all gradients from their n sums of squares, and what
-// clips it.
+// One block: the norm of all gradients from their n sums of squares, and the factor that clips it.
 extern "C" __global__ void adamw_clip(const float *partial, unsigned n, float clip, float *norm, float *scale) {
   float sum = 0;
   for (unsigned i = threadIdx.x; i < n; i += blockDim.x)
@@ -64,10 +62,10 @@ extern "C" __global__ void adamw_clip(const float *partial, unsigned n, float cl
   }
 }
 
-// Updates the moments of a number with the gradient g; the result is (g/d)².
+// Updates the moments of an element with the gradient g; returns (g/d)².
 __device__ float moment(float g, float *m, float *v, float *vmax, float bias2, Betas c) {
-  *m = c.b1 * *m + c.rest1 * g;
-  *v = c.b2 * *v + c.rest2 * g * g;
+  *m = c.b1 * *m + c.one_minus_b1 * g;
+  *v = c.b2 * *v + c.one_minus_b2 * g * g;
   *vmax = *vmax < *v ? *v : *vmax;
   float r = g / (sqrtf(*vmax) / bias2 + c.eps);
   return r * r;
@@ -107,7 +105,8 @@ __device__ float moved(float p, float m, float vmax, float decay, float rate, fl
 }
 
 // Decays and moves; partial is what adamw_moments gave.
-extern "C" __global__ void adamw_move(const __grid_constant__ Parameters all, const float *rates, const float *partial, float eps) {
+extern "C" __global__ void adamw_move(const __grid_constant__ Parameters all, const float *rates, const float *partial,
+                                      float eps) {
   Part b = part_of(all);
   unsigned n = all.of[b.of].n;
   float sum = 0;
@@ -132,4 +131,3 @@ extern "C" __global__ void adamw_move(const __grid_constant__ Parameters all, co
   for (unsigned i = b.whole + threadIdx.x; i < b.end; i += blockDim.x)
     pp[i] = moved(pp[i], pm[i], px[i], decay, rate, bias2, eps);
 }
-)

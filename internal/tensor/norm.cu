@@ -1,16 +1,16 @@
-// A residual stream and LayerNorm over its last dimension (norm.cpp). C, the
-// number of columns, is a multiple of 128 and at most 1536.
-KERNELS(
+// A residual stream and LayerNorm over its last dimension (norm.cpp). C, the number of columns, is a multiple of 128
+// and at most 1536.
+
 __device__ void unpack(uint2 words, float *x) {
   x[0] = first_of(words.x), x[1] = second_of(words.x), x[2] = first_of(words.y), x[3] = second_of(words.y);
 }
 
-// sum = x + y + bias, and that normalised; a warp a row [C], blocks of 128 threads.
-// y is NULL where sum is x, and then not written; of the biases one at most is
-// there.
-extern "C" __global__ void __launch_bounds__(128, 5) add_norm(const float *x, const unsigned short *y, const float *bias, const unsigned short *bias16,
-                                                           const float *gamma, const float *beta, float *sum, unsigned short *normed,
-                                                           float *means, float *rstds, float eps, unsigned rows, unsigned c) {
+// sum = x + y + bias, and sum normalised; a warp a row [C], blocks of 128 threads. y is NULL where sum is x, which is
+// not written then; at most one of the two biases is not NULL.
+extern "C" __global__ void __launch_bounds__(128, 5)
+    add_norm(const float *x, const unsigned short *y, const float *bias, const unsigned short *bias16,
+             const float *gamma, const float *beta, float *sum, unsigned short *normed, float *means, float *rstds,
+             float eps, unsigned rows, unsigned c) {
   unsigned row = blockIdx.x * 4 + threadIdx.x / 32;
   unsigned lane = threadIdx.x % 32 * 4;
   if (row >= rows)
@@ -18,22 +18,26 @@ extern "C" __global__ void __launch_bounds__(128, 5) add_norm(const float *x, co
   unsigned at = row * c + lane;
   float v[12][4];
   float total = 0;
-  _Pragma("unroll") for (unsigned i = 0; i < 12; i++) {
+#pragma unroll
+  for (unsigned i = 0; i < 12; i++) {
     float4 none = {};
     float4 of = i * 128 < c ? *(const float4 *)(x + at + i * 128) : none;
     v[i][0] = of.x, v[i][1] = of.y, v[i][2] = of.z, v[i][3] = of.w;
   }
   if (y) {
     uint2 words[12];
-    _Pragma("unroll") for (unsigned i = 0; i < 12; i++) {
+#pragma unroll
+    for (unsigned i = 0; i < 12; i++) {
       uint2 none = {};
       words[i] = i * 128 < c ? *(const uint2 *)(y + at + i * 128) : none;
     }
-    _Pragma("unroll") for (unsigned i = 0; i < 12; i++)
+#pragma unroll
+    for (unsigned i = 0; i < 12; i++)
       if (i * 128 < c) {
         float of[4];
         unpack(words[i], of);
-        _Pragma("unroll") for (int j = 0; j < 4; j++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
           unsigned column = i * 128 + lane + j;
           v[i][j] += of[j] + (bias ? bias[column] : bias16 ? load(bias16 + column) : 0);
         }
@@ -41,20 +45,24 @@ extern "C" __global__ void __launch_bounds__(128, 5) add_norm(const float *x, co
         *(float4 *)(sum + at + i * 128) = to;
       }
   }
-  _Pragma("unroll") for (unsigned i = 0; i < 12; i++)
+#pragma unroll
+  for (unsigned i = 0; i < 12; i++)
     total += v[i][0] + v[i][1] + v[i][2] + v[i][3];
   float mean = warp_sum(total) / c;
   total = 0;
-  _Pragma("unroll") for (unsigned i = 0; i < 12; i++)
+#pragma unroll
+  for (unsigned i = 0; i < 12; i++)
     if (i * 128 < c)
-      _Pragma("unroll") for (int j = 0; j < 4; j++) {
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
         v[i][j] -= mean;
         total += v[i][j] * v[i][j];
       }
   float rstd = rsqrtf(warp_sum(total) / c + eps);
   if (lane == 0)
     means[row] = mean, rstds[row] = rstd;
-  _Pragma("unroll") for (unsigned i = 0; i < 12; i++)
+#pragma unroll
+  for (unsigned i = 0; i < 12; i++)
     if (i * 128 < c) {
       float4 by = *(const float4 *)(gamma + i * 128 + lane);
       float4 b = *(const float4 *)(beta + i * 128 + lane);
@@ -64,13 +72,12 @@ extern "C" __global__ void __launch_bounds__(128, 5) add_norm(const float *x, co
     }
 }
 
-// The gradient of sum, from g, that of what is normalised, and from g_sum where it
-// is not NULL: in float, and in bfloat16 where gx16 is not NULL. Partial sums
-// [gridDim.x, 3, C] of the gradients of gamma, beta and bias. A block of C/4
-// threads takes two rows at a time.
-extern "C" __global__ void __launch_bounds__(384, 2) norm_backward(const unsigned short *g, const float *g_sum, const float *sum,
-                                                                   const float *means, const float *rstds, const float *gamma,
-                                                                   float *gx, unsigned short *gx16, float *parts, unsigned rows) {
+// The gradient of sum from g, that of the normalised sum, and g_sum where it is not NULL: in float, and in bfloat16
+// where gx16 is not NULL. parts [gridDim.x, 3, C] are partial sums of the gradients of gamma, beta and bias. A block of
+// C/4 threads takes two rows at a time.
+extern "C" __global__ void __launch_bounds__(384, 2)
+    norm_backward(const unsigned short *g, const float *g_sum, const float *sum, const float *means, const float *rstds,
+                  const float *gamma, float *gx, unsigned short *gx16, float *parts, unsigned rows) {
   __shared__ float4 shared[2][12]; // by turns: while some read one, others write the next
   unsigned c = blockDim.x * 4;
   unsigned column = threadIdx.x * 4;
@@ -86,7 +93,8 @@ extern "C" __global__ void __launch_bounds__(384, 2) norm_backward(const unsigne
     float4 more[2];
     float rstd[2];
     float dots[4] = {};
-    _Pragma("unroll") for (unsigned i = 0; i < 2; i++) {
+#pragma unroll
+    for (unsigned i = 0; i < 2; i++) {
       bool inside = first + i < rows;
       unsigned at = (first + i) * c + column;
       float4 none = {};
@@ -99,8 +107,10 @@ extern "C" __global__ void __launch_bounds__(384, 2) norm_backward(const unsigne
       hat[i][0] = (x.x - mean) * rstd[i], hat[i][1] = (x.y - mean) * rstd[i];
       hat[i][2] = (x.z - mean) * rstd[i], hat[i][3] = (x.w - mean) * rstd[i];
     }
-    _Pragma("unroll") for (int i = 0; i < 2; i++)
-      _Pragma("unroll") for (int j = 0; j < 4; j++) {
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
         to_gamma[j] += grad[i][j] * hat[i][j];
         to_beta[j] += grad[i][j];
         grad[i][j] *= by[j];
@@ -119,11 +129,13 @@ extern "C" __global__ void __launch_bounds__(384, 2) norm_backward(const unsigne
     turn = 1 - turn;
     float shift[2] = {all.x / c, all.y / c};
     float slope[2] = {all.z / c, all.w / c};
-    _Pragma("unroll") for (unsigned i = 0; i < 2; i++) {
+#pragma unroll
+    for (unsigned i = 0; i < 2; i++) {
       if (first + i >= rows)
         break;
       float out[4] = {more[i].x, more[i].y, more[i].z, more[i].w};
-      _Pragma("unroll") for (int j = 0; j < 4; j++) {
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
         out[j] += rstd[i] * (grad[i][j] - shift[i] - hat[i][j] * slope[i]);
         to_bias[j] += out[j];
       }
@@ -143,4 +155,3 @@ extern "C" __global__ void __launch_bounds__(384, 2) norm_backward(const unsigne
   to[c / 4] = betas_sum;
   to[c / 2] = biases_sum;
 }
-)

@@ -1,5 +1,5 @@
 // Sums over the threads of a block.
-KERNELS(
+
 // The sum of x over the block, of up to 32 whole warps, in each of its threads.
 __device__ float block_total(float x) {
   __shared__ float parts[32];
@@ -13,4 +13,3 @@ __device__ float block_total(float x) {
     x += parts[i];
   return x;
 }
-)

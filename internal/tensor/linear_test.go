@@ -2,18 +2,17 @@ package tensor
 
 import "testing"
 
-// TestLinearOnCUDA compares layers of bfloat16 with LibTorch's operations on the
-// CPU, backward too. What stands for a card computes no product: there the sums of
-// the gradient alone are the same.
+// TestLinearOnCUDA compares layers of bfloat16 with LibTorch's operations on the CPU, backward too. What stands for a
+// GPU computes no product: there the sums of the gradient alone are the same.
 func TestLinearOnCUDA(t *testing.T) {
-	card := beside(t)
+	gpu := beside(t)
 	for _, gelu := range []bool{false, true} {
-		if card == "stub" && gelu {
+		if gpu == "stub" && gelu {
 			continue // of a product
 		}
 		want, have := linearOn(t, CPU, gelu), linearOn(t, 0, gelu)
 		for name := range want {
-			if card != "stub" || name == "b" {
+			if gpu != "stub" || name == "b" {
 				compare(t, name, have[name], want[name], 0.02)
 			}
 		}

@@ -1,9 +1,10 @@
-// Means over tensors, and the losses of a group of layers (losses.cpp): pictures B
-// of N tokens, of which the last P are patches, of C numbers. A row is one of [B, P].
-KERNELS(
-// The numbers from i of four members from at; 0 for those that are not there.
+// Means over tensors, and the losses of a group of layers (losses.cpp): B images of N tokens with C channels, of which
+// the last P tokens are patches. A row is one of [B, P].
+
+// The elements from i on of four members from at on; zeros beyond the last member.
 __device__ void members_at(const Members &m, unsigned at, unsigned i, float4 *x) {
-  _Pragma("unroll") for (unsigned j = 0; j < 4; j++) {
+#pragma unroll
+  for (unsigned j = 0; j < 4; j++) {
     x[j] = {0, 0, 0, 0};
     if (at + j < m.count)
       x[j] = *(const float4 *)(m.of[at + j] + i);
@@ -18,7 +19,7 @@ __device__ void add(float4 *sum, float4 x) {
 __device__ float4 times(float4 x, float by) { return {x.x * by, x.y * by, x.z * by, x.w * by}; }
 __device__ float dot(float4 x, float4 y) { return x.x * y.x + x.y * y.y + (x.z * y.z + x.w * y.w); }
 
-// A thread for each four of the 4·count numbers of the means.
+// A thread for each four of the 4·count elements of the means.
 extern "C" __global__ void means(const __grid_constant__ Members m, const __grid_constant__ Means out, unsigned count) {
   unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count)
@@ -27,15 +28,18 @@ extern "C" __global__ void means(const __grid_constant__ Members m, const __grid
   for (unsigned at = 0; at < m.count; at += 4) {
     float4 x[4];
     members_at(m, at, 4 * i, x);
-    _Pragma("unroll") for (unsigned j = 0; j < 4; j++) {
+#pragma unroll
+    for (unsigned j = 0; j < 4; j++) {
       unsigned in = at + j < m.count ? m.means[at + j] : 0;
-      _Pragma("unroll") for (unsigned k = 0; k < 4; k++) {
+#pragma unroll
+      for (unsigned k = 0; k < 4; k++) {
         if (in >> k & 1)
           add(&sums[k], x[j]);
       }
     }
   }
-  _Pragma("unroll") for (unsigned k = 0; k < 4; k++) {
+#pragma unroll
+  for (unsigned k = 0; k < 4; k++) {
     if (out.to[k])
       *(float4 *)(out.to[k] + 4 * i) = times(sums[k], out.share[k]);
   }
@@ -43,18 +47,17 @@ extern "C" __global__ void means(const __grid_constant__ Members m, const __grid
 
 __device__ float norm(float square) { return fmaxf(sqrtf(square), 1e-8f); }
 
-// A warp a row: the mean of the members, in y, and of its product with the target x
-// and their squares what is in products [4, B, P]: x·y, x·x, y·y and 1 - cos.
-extern "C" __global__ void group_products(const __grid_constant__ Members m, const float *x, float *y, float *products, Group g,
-                                          float share) {
+// A warp a row: y is the mean of the members. products [4, B, P] are x·y, x·x, y·y with the target x, and 1 - cos.
+extern "C" __global__ void group_products(const __grid_constant__ Members m, const float *x, float *y, float *products,
+                                          Group g, float share) {
   unsigned row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-  unsigned rows = g.pictures * g.patches;
+  unsigned rows = g.images * g.patches;
   if (row >= rows)
     return;
-  unsigned picture = row / g.patches;
+  unsigned image = row / g.patches;
   unsigned patch = row % g.patches;
-  x += picture * g.stride + patch * g.c;
-  unsigned from = ((picture + 1) * g.tokens - g.patches + patch) * g.c;
+  x += image * g.stride + patch * g.c;
+  unsigned from = ((image + 1) * g.tokens - g.patches + patch) * g.c;
   float xy = 0;
   float xx = 0;
   float yy = 0;
@@ -64,7 +67,9 @@ extern "C" __global__ void group_products(const __grid_constant__ Members m, con
     for (unsigned at = 0; at < m.count; at += 4) {
       float4 some[4];
       members_at(m, at, from + i, some);
-      _Pragma("unroll") for (unsigned j = 0; j < 4; j++) add(&b, some[j]);
+#pragma unroll
+      for (unsigned j = 0; j < 4; j++)
+        add(&b, some[j]);
     }
     b = times(b, share);
     *(float4 *)(y + row * g.c + i) = b;
@@ -83,13 +88,13 @@ extern "C" __global__ void group_products(const __grid_constant__ Members m, con
   products[3 * rows + row] = 1 - xy / (norm(xx) * norm(yy));
 }
 
-// An unsigned number that is ordered as x is.
+// An unsigned integer in the order of x.
 __device__ unsigned order(float x) {
   unsigned bits = __float_as_uint(x);
   return bits >> 31 ? ~bits : bits | 1u << 31;
 }
 
-// One block: of n numbers the one that k are in front of, in ascending order.
+// One block: of n values the one that k others precede in ascending order.
 extern "C" __global__ void ranked(const float *x, unsigned n, unsigned k, float *out) {
   unsigned found = 0;
   for (int bit = 31; bit >= 0; bit--) {
@@ -97,7 +102,7 @@ extern "C" __global__ void ranked(const float *x, unsigned n, unsigned k, float 
     unsigned less = 0;
     for (unsigned from = 0; from < n; from += blockDim.x) {
       unsigned i = from + threadIdx.x;
-      less += votes(i < n && order(x[i]) < next);
+      less += block_count(i < n && order(x[i]) < next);
     }
     if (less <= k)
       found = next;
@@ -112,10 +117,9 @@ __device__ float focus(float c, float tau) {
   return tau <= 0 ? 1 : of * of;
 }
 
-// A block a picture: sums over its patches [B, 4], of the products and of the
-// weighted distances.
-extern "C" __global__ void group_pictures(const float *products, const float *tau, float *sums, Group g) {
-  unsigned rows = g.pictures * g.patches;
+// A block an image: sums over its patches [B, 4], of the products and of the weighted distances.
+extern "C" __global__ void group_images(const float *products, const float *tau, float *sums, Group g) {
+  unsigned rows = g.images * g.patches;
   const float *of = products + blockIdx.x * g.patches;
   float all[4] = {};
   for (unsigned i = threadIdx.x; i < g.patches; i += blockDim.x) {
@@ -131,11 +135,11 @@ extern "C" __global__ void group_pictures(const float *products, const float *ta
   }
 }
 
-// One warp: both losses from what group_pictures gave.
+// One warp: both losses from what group_images gave.
 extern "C" __global__ void group_losses(const float *sums, float *global, float *regional, Group g) {
   float all = 0;
   float patches = 0;
-  for (unsigned i = threadIdx.x; i < g.pictures; i += 32) {
+  for (unsigned i = threadIdx.x; i < g.images; i += 32) {
     const float *of = sums + 4 * i;
     all += 1 - of[0] / (norm(of[1]) * norm(of[2]));
     patches += of[3];
@@ -144,13 +148,12 @@ extern "C" __global__ void group_losses(const float *sums, float *global, float 
   patches = warp_sum(patches);
   if (threadIdx.x)
     return;
-  *global = all / g.pictures;
-  *regional = patches / (g.pictures * g.patches);
+  *global = all / g.images;
+  *regional = patches / (g.images * g.patches);
 }
 
-// The gradient of g·(1 - cos) with respect to y, as the numbers by which x and y are
-// multiplied. As LibTorch has it, it passes through the norm where that is below its
-// least value.
+// The gradient of g·(1 - cos) with respect to y, as the factors of x and y. As in LibTorch, it passes through the norm
+// where that is below its least value.
 __device__ void distance_backward(float g, float xy, float xx, float yy, float *of_x, float *of_y) {
   float by = g / (norm(xx) * norm(yy));
   *of_x -= by;
@@ -158,15 +161,15 @@ __device__ void distance_backward(float g, float xy, float xx, float yy, float *
     *of_y += by * xy / (norm(yy) * sqrtf(yy));
 }
 
-// A warp a token [B, N]: the gradient of a member, which is share of that of y; easy
-// is what multiplies it where the distance is below tau. A loss without gradient
-// has NULL.
-extern "C" __global__ void group_backward(const float *x, const float *y, const float *products, const float *sums, const float *tau,
-                                          const float *of_global, const float *of_regional, float *out, Group g, float share, float easy) {
+// A warp a token [B, N]: the gradient of a member, which is share times that of y; easy multiplies it where the
+// distance is below tau. of_global and of_regional are NULL for a loss without gradient.
+extern "C" __global__ void group_backward(const float *x, const float *y, const float *products, const float *sums,
+                                          const float *tau, const float *of_global, const float *of_regional,
+                                          float *out, Group g, float share, float easy) {
   unsigned token = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-  if (token >= g.pictures * g.tokens)
+  if (token >= g.images * g.tokens)
     return;
-  unsigned picture = token / g.tokens;
+  unsigned image = token / g.tokens;
   unsigned at = token % g.tokens;
   unsigned prefix = g.tokens - g.patches;
   out += token * g.c;
@@ -176,8 +179,8 @@ extern "C" __global__ void group_backward(const float *x, const float *y, const 
     return;
   }
   at -= prefix;
-  unsigned rows = g.pictures * g.patches;
-  unsigned row = picture * g.patches + at;
+  unsigned rows = g.images * g.patches;
+  unsigned row = image * g.patches + at;
   const float *of = products + row;
   float c = of[3 * rows];
   float a = 0;
@@ -185,9 +188,9 @@ extern "C" __global__ void group_backward(const float *x, const float *y, const 
   if (of_regional)
     distance_backward(*of_regional / rows * focus(c, *tau), of[0], of[rows], of[2 * rows], &a, &b);
   if (of_global)
-    distance_backward(*of_global / g.pictures, sums[4 * picture], sums[4 * picture + 1], sums[4 * picture + 2], &a, &b);
+    distance_backward(*of_global / g.images, sums[4 * image], sums[4 * image + 1], sums[4 * image + 2], &a, &b);
   float by = c < *tau ? share * easy : share;
-  x += picture * g.stride + at * g.c;
+  x += image * g.stride + at * g.c;
   y += row * g.c;
   for (unsigned i = threadIdx.x % 32 * 4; i < g.c; i += 128) {
     float4 sum = times(*(const float4 *)(x + i), a * by);
@@ -195,4 +198,3 @@ extern "C" __global__ void group_backward(const float *x, const float *y, const 
     *(float4 *)(out + i) = sum;
   }
 }
-)
