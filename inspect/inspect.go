@@ -1,8 +1,8 @@
-// Package inspect judges objects with a trained model: scores, decisions at calibrated thresholds, regions of defects
-// and pictures of them. It also calibrates those thresholds with good objects. The commands predict and calibrate stand
-// on it, as will everything that runs on a line.
+// Package inspect judges objects with a trained model: scores, decisions at calibrated thresholds, regions of defects,
+// heat maps and overlays. It also calibrates those thresholds with good objects. The commands predict and calibrate
+// stand on it.
 //
-// The callers' goroutines decode images and draw; the device thread does nothing but run the model.
+// Images are decoded and maps are drawn in goroutines; the device thread does nothing but run the model.
 package inspect
 
 import (

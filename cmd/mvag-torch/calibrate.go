@@ -89,7 +89,7 @@ func readSetup(c *cli.Context, opt inspect.Options) (*inspect.Setup, error) {
 	return inspect.Read(path, opt)
 }
 
-const heldOut = "hold-out of training"
+const fromHoldout = "hold-out of training"
 
 // goodObjects are those of the arguments, else the hold-out of training, with the source of their images and a name.
 func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, dataset.Source, string, error) {
@@ -103,8 +103,8 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 		if err != nil {
 			return nil, files, "", err
 		}
-		_, held := data.HoldOut(trained.Train.Holdout, trained.Seed)
-		return held, data.Source, heldOut, nil
+		_, holdout := data.HoldOut(trained.Train.Holdout, trained.Seed)
+		return holdout, data.Source, fromHoldout, nil
 	}
 	if c.IsSet("config") {
 		return nil, files, "", usageError{errors.New("have -c and PATH, want one of them")}
@@ -148,10 +148,10 @@ func calibrate(
 // calibrateTrained calibrates a finished run with its hold-out.
 func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set) error {
 	path := filepath.Join(train.Folder(cfg), train.CheckpointName)
-	_, held := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
-	if len(held) < 2 {
+	_, holdout := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
+	if len(holdout) < 2 {
 		fmt.Fprintf(os.Stderr, "no thresholds: the hold-out (train.holdout) has %d objects, want at least 2; "+
-			"mvag-torch calibrate -m %s takes other good images\n", len(held), path)
+			"mvag-torch calibrate -m %s takes other good images\n", len(holdout), path)
 		return nil
 	}
 	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Log: logLine})
@@ -159,7 +159,7 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 		return err
 	}
 	defer setup.Close()
-	return calibrate(ctx, setup, held, data.Source, heldOut, os.Stderr)
+	return calibrate(ctx, setup, holdout, data.Source, fromHoldout, os.Stderr)
 }
 
 // describe prints a calibration: what it rests on and what it guarantees.

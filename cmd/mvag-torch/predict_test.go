@@ -85,8 +85,8 @@ func calibrationOf(t *testing.T, path string) *calibration.Calibration {
 func TestFromTrainingToDecisions(t *testing.T) {
 	dir, model, setting := trained(t, "--set", "train.holdout=0.5")
 	c := calibrationOf(t, model)
-	if c.Objects != 6 || c.Images != 30 || len(c.Object.Classes) != 3 || c.FalseAlarm != 0.01 || c.Source != heldOut {
-		t.Errorf("have %+v, want 2 held-out objects of each of 3 classes", c)
+	if c.Objects != 6 || c.Images != 30 || len(c.Object.Classes) != 3 || c.FalseAlarm != 0.01 || c.Source != fromHoldout {
+		t.Errorf("have %+v, want 2 hold-out objects of each of 3 classes", c)
 	}
 	before := contents(t, model)
 	if out := must(t, "calibrate", "-m", model, "--set", "eval.false_alarm=0.2"); !strings.Contains(out, "6 good objects (30 images)") || !strings.Contains(out, "hex_nut") {
@@ -102,7 +102,7 @@ func TestFromTrainingToDecisions(t *testing.T) {
 	resumed := append([]string{"train", "--resume"}, setting...)
 	must(t, resumed...)
 	if same := calibrationOf(t, model); same.Object.Pooled != c.Object.Pooled {
-		t.Errorf("resumed: have %+v, want %+v from the same held-out objects", same.Object.Pooled, c.Object.Pooled)
+		t.Errorf("resumed: have %+v, want %+v from the same hold-out", same.Object.Pooled, c.Object.Pooled)
 	}
 
 	// 3 objects a class: batches of 3 begin where those of eval do.
@@ -323,7 +323,7 @@ func TestNamesOfTraining(t *testing.T) {
 		t.Errorf("calibrate without images: have %v, want that there is no hold-out", err)
 	}
 	must(t, "calibrate", "-m", model, "--class", "cup", good)
-	if c := calibrationOf(t, model); c.Objects != 4 || c.Images != 8 || c.Object.For("cup").Basis != calibration.ByClass || c.Source == heldOut {
+	if c := calibrationOf(t, model); c.Objects != 4 || c.Images != 8 || c.Object.For("cup").Basis != calibration.ByClass || c.Source == fromHoldout {
 		t.Errorf("have %+v, want 4 objects of 2 images", c)
 	}
 	stdin := os.Stdin
