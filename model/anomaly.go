@@ -45,8 +45,8 @@ func (m *Mapper) Forward(s *tensor.Scope, targets []*tensor.Tensor, reconstructi
 	return m.smooth(s, distances)
 }
 
-// smooth brings distances [B, P], one a group, to the size of the image, averages the groups, resizes to the size of the
-// map and blurs: [B, size, size].
+// smooth brings distances [B, P], one a group, to the size of the image, averages the groups, resizes to the size of
+// the map and blurs: [B, size, size].
 func (m *Mapper) smooth(s *tensor.Scope, distances []*tensor.Tensor) *tensor.Tensor {
 	full := make([]*tensor.Tensor, len(distances))
 	for i, d := range distances {

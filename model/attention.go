@@ -41,22 +41,25 @@ func (a *Attention) Forward(s *tensor.Scope, x *tensor.Tensor, v *Views) Branch 
 		if v.Count == 1 {
 			return y
 		}
-		// out = σ(gate)·y + (1-σ(gate))·f with f = y + u: the weights of the views sum to 1, so that the residual y leaves
-		// the sum.
+		// out = σ(gate)·y + (1-σ(gate))·f with f = y + u: the weights of the views sum to 1, so that the residual y
+		// leaves the sum.
 		qkv, bias = a.QKV.withoutBias(s, y)                        // [B, N, 3C], [3C]
 		return a.mix(s, qkv, bias, y, a.Gate.Neg(s).Sigmoid(s), v) // [B, N, C]
 	})
 	return Branch{a.Proj, y}
 }
 
-// within is linear attention within each view, q·(Σ k⊗v) / (q·Σ k): the matmul qkv [B, N, 3C] and its bias give [B, N, C].
+// within is linear attention within each view, q·(Σ k⊗v) / (q·Σ k): the matmul qkv [B, N, 3C] and its bias give [B, N,
+// C].
 func (a *Attention) within(s *tensor.Scope, qkv, bias *tensor.Tensor, views *Views) *tensor.Tensor {
 	if a.near == nil && a.kernels.Attention {
-		return qkv.LinearAttention(s, bias, views.self, nil, nil, tensor.LinearAttentionOptions{Select: "all", Eps: a.opt.Eps})
+		opt := tensor.LinearAttentionOptions{Select: "all", Eps: a.opt.Eps}
+		return qkv.LinearAttention(s, bias, views.self, nil, nil, opt)
 	}
-	q, k, v := qkv.SplitLinearHeads(s, bias, 1, a.heads, a.kernels.Heads) // [B, H, 1, N, D], v with ones [B, H, 1, N, D+1]
-	k = k.Transpose(s, -2, -1)                                            // [B, H, 1, D, N]
-	var sums *tensor.Tensor                                               // numerators and denominator [B, H, 1, N, D+1]
+	// q, k [B, H, 1, N, D]; v with a column of ones [B, H, 1, N, D+1]
+	q, k, v := qkv.SplitLinearHeads(s, bias, 1, a.heads, a.kernels.Heads)
+	k = k.Transpose(s, -2, -1) // [B, H, 1, D, N]
+	var sums *tensor.Tensor    // numerators and denominator [B, H, 1, N, D+1]
 	if a.near != nil {
 		sums = q.Matmul(s, k).MaskedFill(s, a.near, 0).Matmul(s, v)
 	} else {
@@ -65,8 +68,8 @@ func (a *Attention) within(s *tensor.Scope, qkv, bias *tensor.Tensor, views *Vie
 	return sums.MergeLinearHeads(s, a.opt.Eps, a.kernels.Heads) // [B, N, C]
 }
 
-// mix returns y + rest·u for y [B, N, C], where u [B, N, C] is what each view gathers from the other views by the matmul qkv
-// [B, N, 3C] of y and its bias.
+// mix returns y + rest·u for y [B, N, C], where u [B, N, C] is what each view gathers from the other views by the
+// matmul qkv [B, N, 3C] of y and its bias.
 func (a *Attention) mix(s *tensor.Scope, qkv, bias, y, rest *tensor.Tensor, v *Views) *tensor.Tensor {
 	if a.kernels.Attention {
 		opt := tensor.LinearAttentionOptions{Select: a.opt.Select, Count: a.count(y.Dim(1)), Eps: a.opt.Eps}
@@ -83,11 +86,12 @@ func (a *Attention) mix(s *tensor.Scope, qkv, bias, y, rest *tensor.Tensor, v *V
 func (a *Attention) across(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) *tensor.Tensor {
 	n, c, h := qkv.Dim(1), qkv.Dim(2)/3, a.heads
 	objects, views, d := v.Objects, v.Count, c/a.heads
-	q, sums := a.splitViews(s, qkv, bias, v)                                                  // [S, H, V·N, D], [S, H, V, D, D+1]
-	kv := sums.Slice(s, -1, 0, d).Reshape(s, objects, h, views*d, d)                          // [S, H, V·D, D]
-	z := similarity(s, q, sums.Select(s, -1, d))                                              // [S, H, Vi, Vj, N]
-	weights := v.weights(s, a.ViewLogits).Transpose(s, 1, 2).Unsqueeze(s, 1).Unsqueeze(s, -1) // [1 or S, 1, Vi, Vj, 1]
-	scale := weights.Div(s, z.AddScalar(s, a.opt.Eps))                                        // [S, H, Vi, Vj, N]
+	q, sums := a.splitViews(s, qkv, bias, v)                         // [S, H, V·N, D], [S, H, V, D, D+1]
+	kv := sums.Slice(s, -1, 0, d).Reshape(s, objects, h, views*d, d) // [S, H, V·D, D]
+	z := similarity(s, q, sums.Select(s, -1, d))                     // [S, H, Vi, Vj, N]
+	weights := v.weights(s, a.ViewLogits).Transpose(s, 1, 2)         // [1 or S, Vi, Vj]
+	weights = weights.Unsqueeze(s, 1).Unsqueeze(s, -1)               // [1 or S, 1, Vi, Vj, 1]
+	scale := weights.Div(s, z.AddScalar(s, a.opt.Eps))               // [S, H, Vi, Vj, N]
 	if kept := a.kept(s, z); kept != nil {
 		scale = scale.Mul(s, kept)
 	}
@@ -97,10 +101,11 @@ func (a *Attention) across(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) 
 	return u.Permute(s, 0, 2, 3, 1, 4).Reshape(s, objects*views, n, c)                     // [B, N, C]
 }
 
-// splitViews maps the matmul qkv [B, N, 3C] and its bias to φ(q) [S, H, V·N, D] and, for each view, to Σ k⊗v with Σ k as
-// its last column [S, H, V, D, D+1].
+// splitViews maps the matmul qkv [B, N, 3C] and its bias to φ(q) [S, H, V·N, D] and, for each view, to Σ k⊗v with Σ k
+// as its last column [S, H, V, D, D+1].
 func (a *Attention) splitViews(s *tensor.Scope, qkv, bias *tensor.Tensor, v *Views) (q, sums *tensor.Tensor) {
-	q, k, val := qkv.SplitLinearHeads(s, bias, v.Count, a.heads, a.kernels.Heads) // [S, H, V, N, D], val with ones [S, H, V, N, D+1]
+	// q, k [S, H, V, N, D]; val with a column of ones [S, H, V, N, D+1]
+	q, k, val := qkv.SplitLinearHeads(s, bias, v.Count, a.heads, a.kernels.Heads)
 	return q.Reshape(s, v.Objects, a.heads, v.Count*qkv.Dim(1), -1), k.Transpose(s, -2, -1).Matmul(s, val)
 }
 
@@ -112,8 +117,8 @@ func similarity(s *tensor.Scope, q, ksum *tensor.Tensor) *tensor.Tensor {
 	return z.Reshape(s, objects, h, views, views, -1)
 }
 
-// kept is 1 for the int(keep·N) tokens of each head and pair of views with the smallest (or largest) z, else 0; nil keeps
-// all. z and the result are [S, H, V, V, N]. No gradient passes.
+// kept is 1 for the int(keep·N) tokens of each head and pair of views with the smallest (or largest) z, else 0; nil
+// keeps all. z and the result are [S, H, V, V, N]. No gradient passes.
 func (a *Attention) kept(s *tensor.Scope, z *tensor.Tensor) *tensor.Tensor {
 	if a.opt.Select == "all" {
 		return nil

@@ -12,9 +12,9 @@ import (
 	"mvag-torch/model/modeltest"
 )
 
-// TestLinearAttentionOnCUDA compares the kernels of linear attention with the composed operations on the CPU, forward and
-// backward, from the same values in bfloat16. The stub of make dry-cuda runs the kernels and copies: what LibTorch sums of
-// their results is compared on a GPU alone.
+// TestLinearAttentionOnCUDA compares the kernels of linear attention with the composed operations on the CPU, forward
+// and backward, from the same values in bfloat16. The stub of make dry-cuda runs the kernels and copies: what LibTorch
+// sums of their results is compared on a GPU alone.
 func TestLinearAttentionOnCUDA(t *testing.T) {
 	computes := modeltest.CUDA(t)
 	for _, test := range []struct {

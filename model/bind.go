@@ -62,7 +62,7 @@ func frozen(s *tensor.Scope, d tensor.Device, source weights.Map, k *tensor.Kern
 // trainable makes new parameters with their initial values and lists them.
 func trainable(s *tensor.Scope, d tensor.Device, seed int64, k *tensor.Kernels, list *Params) binder {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
-	return binder{scope: s, device: d, kernels: k, get: func(s *tensor.Scope, name string, initial initializer, shape []int64) *tensor.Tensor {
+	get := func(s *tensor.Scope, name string, initial initializer, shape []int64) *tensor.Tensor {
 		n := int64(1)
 		for _, size := range shape {
 			n *= size
@@ -72,7 +72,8 @@ func trainable(s *tensor.Scope, d tensor.Device, seed int64, k *tensor.Kernels, 
 		t := tensor.FromFloats(s, d, data, shape...).RequireGrad()
 		*list = append(*list, Param{name, t})
 		return t
-	}}
+	}
+	return binder{scope: s, device: d, kernels: k, get: get}
 }
 
 // frozenLinear binds the linear layer called name, whose parameters never change: they are stored in the type that it

@@ -1,6 +1,6 @@
-// Package model is MVAG-FL: a frozen ViT encodes, a bottleneck and a small decoder with multi-view attention reconstruct
-// normal features, and the cosine distance between the two is the anomaly map (Zhou et al., IEEE/ASME TMECH 30(4) 2025).
-// docs/model.md is the definition; docs/reference.md has the decisions that the paper leaves open.
+// Package model is MVAG-FL: a frozen ViT encodes, a bottleneck and a small decoder with multi-view attention
+// reconstruct normal features, and the cosine distance between the two is the anomaly map (Zhou et al., IEEE/ASME TMECH
+// 30(4) 2025). docs/model.md is the definition; docs/reference.md has the decisions that the paper leaves open.
 //
 // To read it, begin with [Model] (model.go), then follow the data: encoder.go with embedding.go, decoder.go with
 // attention.go and views.go, residual.go with layers.go, loss.go, anomaly.go. Which operations are fused is known to

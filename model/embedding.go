@@ -22,7 +22,8 @@ type embedding struct {
 // newStatistics is an embedding that only normalises.
 func newStatistics(s *tensor.Scope, d tensor.Device, arch weights.Arch) embedding {
 	mean, std := arch.Statistics()
-	return embedding{arch: arch, mean: tensor.FromFloats(s, d, mean[:], 1, 3, 1, 1), std: tensor.FromFloats(s, d, std[:], 1, 3, 1, 1)}
+	vector := func(x [3]float32) *tensor.Tensor { return tensor.FromFloats(s, d, x[:], 1, 3, 1, 1) }
+	return embedding{arch: arch, mean: vector(mean), std: vector(std)}
 }
 
 // newEmbedding binds the embedding for rows x columns patches. A position table of 1+P entries, whose length is then no
@@ -94,7 +95,8 @@ type fusedEmbedding struct {
 }
 
 func newFusedEmbedding(s *tensor.Scope, e *embedding, patches int64, k *tensor.Kernels) *fusedEmbedding {
-	f := &fusedEmbedding{linear: Linear{kernels: k}, mean: e.mean.Reshape(s, 3), std: e.std.Reshape(s, 3), patch: int64(e.arch.Patch)}
+	f := &fusedEmbedding{mean: e.mean.Reshape(s, 3), std: e.std.Reshape(s, 3), patch: int64(e.arch.Patch)}
+	f.linear.kernels = k
 	device, dim, pixels := e.prefix.Device(), int64(e.arch.Dim), 3*f.patch*f.patch
 	f.linear.Weight = s.Local(func(s *tensor.Scope) *tensor.Tensor {
 		w := e.weight.Reshape(s, dim, pixels)

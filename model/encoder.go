@@ -39,12 +39,14 @@ type selfAttention struct {
 
 // NewEncoder builds the encoder for images of the given height and width in pixels, computed by the kernels k. Its
 // tensors live in s on device d.
-func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map, layers []int, height, width int, k *tensor.Kernels) (*Encoder, error) {
+func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weights.Map,
+	layers []int, height, width int, k *tensor.Kernels) (*Encoder, error) {
 	if arch.Module != nil {
 		return newModuleEncoder(s, d, arch, layers, height, width)
 	}
 	if height%arch.Patch != 0 || width%arch.Patch != 0 {
-		return nil, fmt.Errorf("crop: have %d x %d pixels, want multiples of the patch size (%d)", height, width, arch.Patch)
+		return nil, fmt.Errorf("crop: have %d x %d pixels, want multiples of the patch size (%d)",
+			height, width, arch.Patch)
 	}
 	last := layers[len(layers)-1]
 	if err := arch.Check(source.Shapes(), last); err != nil {
@@ -53,16 +55,17 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 	if err := source.CheckFinite(); err != nil {
 		return nil, err
 	}
-	e := &Encoder{Arch: arch, Layers: layers, Rows: int64(height / arch.Patch), Columns: int64(width / arch.Patch), kernels: k}
+	rows, columns := int64(height/arch.Patch), int64(width/arch.Patch)
+	e := &Encoder{Arch: arch, Layers: layers, Rows: rows, Columns: columns, kernels: k}
 	w, dim := frozen(s, d, source, k), int64(arch.Dim)
-	e.embedding = newEmbedding(s, w, arch, e.Rows, e.Columns)
+	e.embedding = newEmbedding(s, w, arch, rows, columns)
 	if w.Has("norm_pre.weight") {
 		norm := newLayerNorm(w.Sub("norm_pre"), dim, arch.Eps())
 		e.norm = &norm
 	}
 	var turn *rotary
 	if arch.Family == weights.DINOv3 {
-		turn = newRotary(s, d, arch, e.Rows, e.Columns)
+		turn = newRotary(s, d, arch, rows, columns)
 	}
 	for i := range last + 1 {
 		b := w.Sub("blocks").At(i)

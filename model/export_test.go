@@ -49,7 +49,8 @@ func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions, k *te
 	return &Attention{QKV: Linear{kernels: k}, ViewLogits: logits, heads: heads, opt: opt, kernels: k}
 }
 
-// Embed and EmbedFused are the embeddings of images: as everywhere, and as on CUDA in bfloat16, of operations of LibTorch.
+// Embed and EmbedFused are the embeddings of images: as everywhere, and as on CUDA in bfloat16, of operations of
+// LibTorch.
 func Embed(e *Encoder, s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
 	return e.embedding.Forward(s, images)
 }

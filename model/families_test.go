@@ -56,8 +56,8 @@ func TestFamiliesAgainstTimm(t *testing.T) {
 	}
 }
 
-// TestFullSizeAgainstTimm runs models of full size whose weights both sides compute: fill and weight of the script are fill
-// and hashedWeights here.
+// TestFullSizeAgainstTimm runs models of full size whose weights both sides compute: fill and weight of the script are
+// fill and hashedWeights here.
 func TestFullSizeAgainstTimm(t *testing.T) {
 	trace, err := safetensors.Open(filepath.Join(familiesDir, "families.safetensors"))
 	if err != nil {

@@ -246,9 +246,9 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 	}
 }
 
-// TestGoldenBF16 holds the model with matmuls in bfloat16, whose mantissas have 8 bits, to tolerances of its own: the norm
-// of the difference from the float64 trace, over its norm. In the decoder a token near the limit of those that are kept
-// may be taken for another.
+// TestGoldenBF16 holds the model with matmuls in bfloat16, whose mantissas have 8 bits, to tolerances of its own: the
+// norm of the difference from the float64 trace, over its norm. In the decoder a token near the limit of those that are
+// kept may be taken for another.
 func TestGoldenBF16(t *testing.T) {
 	bf16 := func(cfg *configs.Config) { cfg.Precision = "bf16" }
 	modeltest.Run(t, bf16, func(m *modeltest.Tiny) {

@@ -10,8 +10,8 @@ import (
 	"mvag-torch/model/modeltest"
 )
 
-// TestLossOnCUDA compares the kernels for the losses of a group with what is composed on the CPU: values, and gradients of
-// both losses and of one of them.
+// TestLossOnCUDA compares the kernels for the losses of a group with what is composed on the CPU: values, and gradients
+// of both losses and of one of them.
 func TestLossOnCUDA(t *testing.T) {
 	modeltest.CUDA(t)
 	for _, c := range []struct{ members, channels, hard int64 }{{1, 20, 75}, {3, 132, 52}, {4, 768, 14}, {16, 8, 14}} {

@@ -7,8 +7,8 @@ import (
 	"mvag-torch/model/modeltest"
 )
 
-// TestEncodeKeepsFeaturesOnly: what the encoder computed on the way to the features is freed, since a training step holds
-// the features until its end.
+// TestEncodeKeepsFeaturesOnly: what the encoder computed on the way to the features is freed, since a training step
+// holds the features until its end.
 func TestEncodeKeepsFeaturesOnly(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		input := m.Load("input")

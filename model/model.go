@@ -36,8 +36,8 @@ type Reconstruction struct {
 	model *Model
 }
 
-// New builds the model: an encoder of the given architecture with the weights of backbone, and initial trainable weights
-// from cfg.Seed. Its tensors live in s. Errors name every fault of the weights.
+// New builds the model: an encoder of the given architecture with the weights of backbone, and initial trainable
+// weights from cfg.Seed. Its tensors live in s. Errors name every fault of the weights.
 func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch, backbone weights.Map) (*Model, error) {
 	layers, fuse, err := Layers(cfg, arch)
 	if err != nil {
@@ -95,8 +95,8 @@ func Layers(cfg configs.Config, arch weights.Arch) (layers []int, fuse [][]int, 
 	return layers, fuse, nil
 }
 
-// Encode maps images [B, 3, H, W], uint8 as decoded or float32 already normalised, to features. No gradient is recorded,
-// and of the encoder's tensors only the features stay in s.
+// Encode maps images [B, 3, H, W], uint8 as decoded or float32 already normalised, to features. No gradient is
+// recorded, and of the encoder's tensors only the features stay in s.
 func (m *Model) Encode(s *tensor.Scope, images *tensor.Tensor) (f Features) {
 	tensor.NoGrad(func() {
 		s.Local(func(inner *tensor.Scope) *tensor.Tensor {

@@ -16,8 +16,8 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// module is the archive that third_party/record_traces.py wrote, beside what
-// timm computes with the same weights in float64.
+// module is the archive that third_party/record_traces.py wrote, beside what timm computes with the same weights in
+// float64.
 const module = familiesDir + "/module.pt"
 
 func moduleArch(t *testing.T) weights.Arch {
@@ -29,8 +29,8 @@ func moduleArch(t *testing.T) weights.Arch {
 	return arch
 }
 
-// TestModuleAgainstTimm runs the archive, and reads its weights for the encoder
-// that the program computes: both give what timm gives.
+// TestModuleAgainstTimm runs the archive, and reads its weights for the encoder that the program computes: both give
+// what timm gives.
 func TestModuleAgainstTimm(t *testing.T) {
 	trace, err := safetensors.Open(familiesDir + "/module.safetensors")
 	if err != nil {
@@ -80,8 +80,7 @@ func TestModuleAgainstTimm(t *testing.T) {
 	}
 }
 
-// TestModuleInTheModel takes the archive through the configuration to features
-// and maps, and frees it.
+// TestModuleInTheModel takes the archive through the configuration to features and maps, and frees it.
 func TestModuleInTheModel(t *testing.T) {
 	cfg := configs.Default()
 	cfg.Backbone = configs.Backbone{Mode: "module", Name: "small_dinov2_reg4.test", Weights: module}

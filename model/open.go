@@ -18,8 +18,8 @@ type Trained struct {
 }
 
 // Open prepares LibTorch as cfg says (device, threads, precision) and builds the model with the encoder weights of
-// cfg.Backbone.Weights and the trainable weights of f, or initial ones where f is nil. A backbone other than the one that
-// the checkpoint f was trained with is an error. The tensors live in s.
+// cfg.Backbone.Weights and the trainable weights of f, or initial ones where f is nil. A backbone other than the one
+// that the checkpoint f was trained with is an error. The tensors live in s.
 func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, error) {
 	t := &Trained{}
 	err := t.build(s, cfg, func(arch weights.Arch) (backbone weights.Map, err error) {

@@ -37,8 +37,8 @@ func NewPredictor(s *tensor.Scope, m *Model, cfg configs.Config, uncaptured func
 	}
 }
 
-// Predict runs the model on a batch, which may have any number of objects and views. The result is ordinary Go memory, for
-// any goroutine.
+// Predict runs the model on a batch, which may have any number of objects and views. The result is ordinary Go memory,
+// for any goroutine.
 func (p *Predictor) Predict(s *tensor.Scope, batch *dataset.Batch) Prediction {
 	out := Prediction{Maps: make([][]float32, len(batch.Present)), top: p.top}
 	if !slices.Contains(batch.Present, true) {

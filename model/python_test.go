@@ -13,9 +13,8 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// TestFamiliesAgainstPython has timm itself compute, in float64, what the
-// encoder computes: a model of full size of each family with random weights at
-// two sizes, one not square.
+// TestFamiliesAgainstPython has timm itself compute, in float64, what the encoder computes: a model of full size of
+// each family with random weights at two sizes, one not square.
 func TestFamiliesAgainstPython(t *testing.T) {
 	python := testdata.Python(t)
 	for name, sizes := range map[string][][2]int{
@@ -50,8 +49,7 @@ func TestFamiliesAgainstPython(t *testing.T) {
 	}
 }
 
-// TestModulesAgainstPython exports models that the program does not know, and
-// runs them.
+// TestModulesAgainstPython exports models that the program does not know, and runs them.
 func TestModulesAgainstPython(t *testing.T) {
 	python := testdata.Python(t)
 	for name, modules := range map[string]string{

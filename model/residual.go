@@ -2,15 +2,15 @@ package model
 
 import "mvag-torch/internal/tensor"
 
-// Residual is the residual stream x [B, N, C] of a pre-norm transformer, float32. Each branch of a block reads it through a
-// norm and adds to it:
+// Residual is the residual stream x [B, N, C] of a pre-norm transformer, float32. Each branch of a block reads it
+// through a norm and adds to it:
 //
 //	x.Add(b.Attn.Forward(s, x.Norm(s, b.Norm1)))
 //
-// What a branch adds stays pending until the stream is read again, because how it is added best depends on the reader: for
-// a norm, a CUDA kernel adds, normalises and rounds in one pass; on the CPU the addition is part of the matmul that ends
-// the branch. All calls name the same scope s. The tensors of the stream live there and are freed as soon as nothing needs
-// them.
+// What a branch adds stays pending until the stream is read again, because how it is added best depends on the reader:
+// for a norm, a CUDA kernel adds, normalises and rounds in one pass; on the CPU the addition is part of the matmul that
+// ends the branch. All calls name the same scope s. The tensors of the stream live there and are freed as soon as
+// nothing needs them.
 type Residual struct {
 	sum     *tensor.Tensor // [B, N, C] without the pending branch
 	pending Branch

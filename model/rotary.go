@@ -8,8 +8,9 @@ import (
 )
 
 // rotary rotates pairs of channels by angles that depend on the position of a patch (DINOv3; timm's
-// RotaryEmbeddingDinoV3). Channel i of the first half of a head is paired with channel i of the second. In the first half,
-// the first quarter of the channels goes by the row, the second by the column. Class token and registers stay as they are.
+// RotaryEmbeddingDinoV3). Channel i of the first half of a head is paired with channel i of the second. In the first
+// half, the first quarter of the channels goes by the row, the second by the column. Class token and registers stay as
+// they are.
 type rotary struct {
 	cos, sin *tensor.Tensor // [N, D]
 }

@@ -89,8 +89,7 @@ func TestSkippedImages(t *testing.T) {
 	}
 }
 
-// TestSetMovedWhileTraining: the error names a file, after a checkpoint,
-// whatever data.on_error says.
+// TestSetMovedWhileTraining: the error names a file, after a checkpoint, whatever data.on_error says.
 func TestSetMovedWhileTraining(t *testing.T) {
 	for _, onError := range []string{"stop", "skip"} {
 		t.Run(onError, func(t *testing.T) {

@@ -6,10 +6,11 @@ import "time"
 type Sink interface {
 	// Begin is called once, before the first step.
 	Begin(Begin)
-	// Features is called with train.cache_features, between Begin and the first step: once, then after each object whose
-	// features were computed.
+	// Features is called with train.cache_features, between Begin and the first step: once, then after each object
+	// whose features were computed.
 	Features(Features)
-	// Uncaptured is called, at most once, where cuda_graph is on and a step cannot be captured; the run goes on without.
+	// Uncaptured is called, at most once, where cuda_graph is on and a step cannot be captured; the run goes on
+	// without.
 	Uncaptured(why error)
 	// Step is called after each step.
 	Step(Step)

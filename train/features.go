@@ -18,8 +18,8 @@ import (
 )
 
 // cache holds what the frozen encoder gives for the training objects (train.cache_features), which never changes since
-// images are not augmented. It is computed once, one whole object at a time, so that the bits do not depend on which other
-// objects were missing and a resumed run goes on with the same ones.
+// images are not augmented. It is computed once, one whole object at a time, so that the bits do not depend on which
+// other objects were missing and a resumed run goes on with the same ones.
 type cache struct {
 	store     *feature.Store
 	keys      map[*dataset.Object]feature.Key
@@ -50,8 +50,9 @@ func (r *run) openCache() (*cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	header := feature.Header{Backbone: r.backbone, Layers: layers, Fuse: fuse, Settings: configs.Deciding(cfg, configs.Features),
-		Views: cfg.Data.Views, ViewBytes: m.PackedBytes()}
+	header := feature.Header{Backbone: r.backbone, Layers: layers, Fuse: fuse,
+		Settings: configs.Deciding(cfg, configs.Features),
+		Views:    cfg.Data.Views, ViewBytes: m.PackedBytes()}
 	c := &cache{keys: make(map[*dataset.Object]feature.Key, len(r.data.Train)), viewBytes: m.PackedBytes()}
 	for i := range r.data.Train {
 		o := &r.data.Train[i]
@@ -67,8 +68,8 @@ func (r *run) openCache() (*cache, error) {
 	return c, err
 }
 
-// keyOf identifies an object by its name and its files: their paths, sizes and modification times. A file need not exist:
-// the image may be in data.cache.
+// keyOf identifies an object by its name and its files: their paths, sizes and modification times. A file need not
+// exist: the image may be in data.cache.
 func keyOf(o *dataset.Object) (key feature.Key, err error) {
 	hash := sha256.New()
 	text := json.NewEncoder(hash)
@@ -97,7 +98,8 @@ func (r *run) fill(s *tensor.Scope, c *cache) error {
 	if err != nil {
 		return err
 	}
-	progress := Features{Objects: len(r.data.Train), Done: len(r.data.Train) - len(missing), Bytes: bytes, Path: c.store.Path()}
+	n := len(r.data.Train)
+	progress := Features{Objects: n, Done: n - len(missing), Bytes: bytes, Path: c.store.Path()}
 	r.sink.Features(progress)
 	if len(missing) == 0 {
 		return c.store.Seal()
@@ -121,7 +123,8 @@ func (r *run) fill(s *tensor.Scope, c *cache) error {
 		if err != nil {
 			return err
 		}
-		if err := c.store.Put(keys[batch.Index], batch.Present, features, whole(&missing[batch.Index], batch.Present)); err != nil {
+		i := batch.Index
+		if err := c.store.Put(keys[i], batch.Present, features, whole(&missing[i], batch.Present)); err != nil {
 			return err
 		}
 		loader.Recycle(batch)
@@ -145,7 +148,8 @@ func (r *run) encode(s *tensor.Scope, batch *dataset.Batch) ([]byte, error) {
 	packed := r.stepper.Pack(s, batch)
 	for i := 1; i < len(packed); i += 2 { // little-endian float16: all exponent bits are set
 		if packed[i]&0x7c == 0x7c {
-			return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off", strings.ToValidUTF8(batch.Objects[0].ID, "?"))
+			return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off",
+				strings.ToValidUTF8(batch.Objects[0].ID, "?"))
 		}
 	}
 	return packed, nil

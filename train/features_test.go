@@ -12,9 +12,8 @@ import (
 	"mvag-torch/dataset"
 )
 
-// TestCachedFeatures holds that a run with stored features gives the same bits
-// from memory, from a file, and from the file of an earlier run after a death
-// in its middle; and nearly the losses of a run without.
+// TestCachedFeatures holds that a run with stored features gives the same bits from memory, from a file, and from the
+// file of an earlier run after a death in its middle; and nearly the losses of a run without.
 func TestCachedFeatures(t *testing.T) {
 	plain := smallConfig(t)
 	losses := func(cfg configs.Config) []float64 {

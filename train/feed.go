@@ -51,7 +51,8 @@ type readBatch struct {
 }
 
 // newFeatureFeed reads the batches start to end-1 of the given order and closes the store of c in the end.
-func newFeatureFeed(ctx context.Context, c *cache, order func(k int) []*dataset.Object, start, end, ahead int) *featureFeed {
+func newFeatureFeed(ctx context.Context, c *cache, order func(k int) []*dataset.Object,
+	start, end, ahead int) *featureFeed {
 	f := &featureFeed{cache: c, queue: make(chan readBatch, ahead), free: make(chan []byte, ahead+1)}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	f.wg.Go(func() {

@@ -39,8 +39,8 @@ func TestGoldenLosses(t *testing.T) {
 	})
 }
 
-// checkGradients runs backward and compares the gradients of the trace below prefix, of which there must be want, and the
-// norm over all.
+// checkGradients runs backward and compares the gradients of the trace below prefix, of which there must be want, and
+// the norm over all.
 func checkGradients(t *testing.T, m *modeltest.Tiny, l Loss, prefix, norm string, want int) {
 	t.Helper()
 	l.Total.Backward()

@@ -19,9 +19,9 @@ type record struct {
 // journal appends records to train.jsonl, which holds one line a step.
 type journal struct{ file *os.File }
 
-// openJournal keeps the lines of iterations before start, and appends from there: a run that died may have gone on after
-// its checkpoint. A line that cannot be read is an error, and the file stays as it is; only one that was not written to
-// its end goes.
+// openJournal keeps the lines of iterations before start, and appends from there: a run that died may have gone on
+// after its checkpoint. A line that cannot be read is an error, and the file stays as it is; only one that was not
+// written to its end goes.
 func openJournal(path string, start int) (*journal, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

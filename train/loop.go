@@ -65,7 +65,8 @@ func (r *run) feed(s *tensor.Scope) (feed, error) {
 // loading is how images are read.
 func (r *run) loading() dataset.LoaderOptions {
 	return dataset.LoaderOptions{
-		Source: r.data.Source, Objects: r.cfg.Train.Objects, Seed: r.cfg.Seed, Start: r.done, Count: r.cfg.Train.Iterations - r.done,
+		Source: r.data.Source, Objects: r.cfg.Train.Objects, Seed: r.cfg.Seed,
+		Start: r.done, Count: r.cfg.Train.Iterations - r.done,
 		Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
 	}
 }
@@ -73,7 +74,8 @@ func (r *run) loading() dataset.LoaderOptions {
 func (r *run) begin() Begin {
 	m := r.stepper.Model
 	b := Begin{
-		Folder: Folder(r.cfg), Device: r.device.String(), Kernels: m.Kernels.String(), Start: r.done, Iterations: r.cfg.Train.Iterations,
+		Folder: Folder(r.cfg), Device: r.device.String(), Kernels: m.Kernels.String(),
+		Start: r.done, Iterations: r.cfg.Train.Iterations,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing), Params: m.Params.Count(),
 		Batches: r.loading().Memory(r.cfg.Data.Views),
 	}
@@ -129,7 +131,8 @@ func (r *run) flush() error {
 				at = fmt.Sprintf("the last good checkpoint is %s (iteration %d)", r.path, r.saved)
 			}
 			return errors.Join(r.journal.write(r.pending[:i]),
-				fmt.Errorf("iteration %d: loss %v, gradient norm %v, want finite values; %s", p.Iteration, p.Loss, p.GradNorm, at))
+				fmt.Errorf("iteration %d: loss %v, gradient norm %v, want finite values; %s",
+					p.Iteration, p.Loss, p.GradNorm, at))
 		}
 		r.loss = p.Loss
 	}

@@ -12,10 +12,11 @@ type Loss struct {
 	Tau                     []*tensor.Tensor // one a group: the smallest distance of a hard patch
 }
 
-// NewLoss computes the losses between targets [B, P, C] and their reconstructions, one each a group. easy is the fraction
-// of patches treated as easy: the gradient that reaches their reconstruction, from both losses, is multiplied by
-// easyScale. Absent images take no part.
-func NewLoss(s *tensor.Scope, targets []*tensor.Tensor, reconstructions []model.Reconstruction, v *model.Views, easy, easyScale float64) Loss {
+// NewLoss computes the losses between targets [B, P, C] and their reconstructions, one each a group. easy is the
+// fraction of patches treated as easy: the gradient that reaches their reconstruction, from both losses, is multiplied
+// by easyScale. Absent images take no part.
+func NewLoss(s *tensor.Scope, targets []*tensor.Tensor, reconstructions []model.Reconstruction,
+	v *model.Views, easy, easyScale float64) Loss {
 	var l Loss
 	hard := schedule.HardCount(v.PresentCount()*int(targets[0].Dim(1)), easy)
 	for g, r := range reconstructions {

@@ -23,10 +23,10 @@ const CheckpointName = "checkpoint.safetensors"
 // Folder is the run folder of a configuration.
 func Folder(cfg configs.Config) string { return filepath.Join(cfg.Output, cfg.Name) }
 
-// Run trains cfg on the training objects of data except the hold-out (train.holdout, [dataset.Set.HoldOut]) and leaves the
-// run folder with config.yaml, train.jsonl and the checkpoint. A run folder that has a checkpoint is an error unless resume
-// is set; then training goes on from it, with the same results as if it had never stopped. When ctx ends, or an image
-// cannot be read, a checkpoint is written first.
+// Run trains cfg on the training objects of data except the hold-out (train.holdout, [dataset.Set.HoldOut]) and leaves
+// the run folder with config.yaml, train.jsonl and the checkpoint. A run folder that has a checkpoint is an error
+// unless resume is set; then training goes on from it, with the same results as if it had never stopped. When ctx ends,
+// or an image cannot be read, a checkpoint is written first.
 func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool, sink Sink) error {
 	if err := data.CheckTrain(); err != nil {
 		return err
@@ -102,7 +102,8 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 		return errors.New("have bare weights, want a checkpoint")
 	}
 	if !resume {
-		return fmt.Errorf("have a checkpoint of iteration %d; go on with --resume, or choose another name with --set name=…", f.Info.Iteration)
+		return fmt.Errorf("have a checkpoint of iteration %d; go on with --resume, or choose another name with --set name=…",
+			f.Info.Iteration)
 	}
 	trained := f.Info.Config
 	if trained.Train.CacheFeatures != "off" && r.cfg.Train.CacheFeatures != "off" {

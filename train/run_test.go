@@ -226,8 +226,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestConfigIsReplacedWhole: config.yaml is written anew, not over the old one, and only when nothing speaks against the
-// run.
+// TestConfigIsReplacedWhole: config.yaml is written anew, not over the old one, and only when nothing speaks against
+// the run.
 func TestConfigIsReplacedWhole(t *testing.T) {
 	cfg := smallConfig(t)
 	if err := runOn(t.Context(), cfg, false, &watcher{}); err != nil {

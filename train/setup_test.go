@@ -46,8 +46,7 @@ var backboneFile = func() func(t *testing.T) string {
 	}
 }()
 
-// smallSet writes a Real-IAD set of one class with 5 good objects of 3 views;
-// object 2 has no third image.
+// smallSet writes a Real-IAD set of one class with 5 good objects of 3 views; object 2 has no third image.
 func smallSet(t *testing.T) string {
 	root := t.TempDir()
 	type entry struct {

@@ -15,8 +15,8 @@ type Stepper struct {
 	Model     *model.Model
 	Optimizer *Optimizer
 
-	// Mark, if set, is called after each phase of a step; benchmarks wait for the device there and read the clock. No step
-	// is replayed then.
+	// Mark, if set, is called after each phase of a step; benchmarks wait for the device there and read the clock. No
+	// step is replayed then.
 	Mark func(phase string)
 
 	cfg    configs.Config
@@ -33,9 +33,9 @@ func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, uncaptured 
 	return t
 }
 
-// Step takes the step of iteration it on a batch: forward, losses, backward, update. It returns the total loss before the
-// update and the gradient norm before clipping, [2] on the device, which the next step may overwrite. Nothing waits for
-// the device.
+// Step takes the step of iteration it on a batch: forward, losses, backward, update. It returns the total loss before
+// the update and the gradient norm before clipping, [2] on the device, which the next step may overwrite. Nothing waits
+// for the device.
 func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
 	in, views := t.inputs(s, batch, it), t.views
 	easy := schedule.EasyFraction(it, t.cfg.Train.HardWarmup, t.cfg.Train.HardFraction)

@@ -21,8 +21,8 @@ import (
 	"mvag-torch/train"
 )
 
-// probeCommand is what doctor runs in a process of its own: it reads a configuration from stdin and prints a doctor.Probe
-// as JSON.
+// probeCommand is what doctor runs in a process of its own: it reads a configuration from stdin and prints a
+// doctor.Probe as JSON.
 func probeCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "probe",

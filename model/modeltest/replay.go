@@ -16,8 +16,8 @@ type Again func()
 // Replay calls the work.
 func (work Again) Replay() { work() }
 
-// CUDA tells whether the first CUDA device computes; the stub that make dry-cuda builds does not, so that its values mean
-// nothing. Without a device the test is skipped.
+// CUDA tells whether the first CUDA device computes; the stub that make dry-cuda builds does not, so that its values
+// mean nothing. Without a device the test is skipped.
 func CUDA(t *testing.T) (computes bool) {
 	t.Helper()
 	if n, err := tensor.CUDADevices(); err != nil || n == 0 {

@@ -1,4 +1,5 @@
-// Package modeltest builds the small model of the trace "tiny" of package golden, for tests of the model and of training.
+// Package modeltest builds the small model of the trace "tiny" of package golden, for tests of the model and of
+// training.
 package modeltest
 
 import (
@@ -96,8 +97,8 @@ func (m *Tiny) Forward(images *tensor.Tensor, v *model.Views) ([]*tensor.Tensor,
 	return f.Targets, m.Model.Decode(m.Scope, x, v)
 }
 
-// Missing is the batch of the case missing.*, whose second object has no views 2 and 4, and its input, where absent rows
-// are zeros.
+// Missing is the batch of the case missing.*, whose second object has no views 2 and 4, and its input, where absent
+// rows are zeros.
 func (m *Tiny) Missing() (v *model.Views, present []bool, images *tensor.Tensor) {
 	flags, _ := m.Tensor("missing.present")
 	data, shape := m.Tensor("input")

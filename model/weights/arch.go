@@ -58,8 +58,7 @@ func (a Arch) Eps() float64 {
 // LayerScale reports whether each branch of a block is scaled by channel.
 func (a Arch) LayerScale() bool { return a.Family == DINOv2 || a.Family == DINOv3 }
 
-// Hidden is the width of the MLP: 4C, of a SwiGLU two thirds of it, rounded up
-// to a multiple of 8.
+// Hidden is the width of the MLP: 4C, of a SwiGLU two thirds of it, rounded up to a multiple of 8.
 func (a Arch) Hidden() int {
 	if a.Gated {
 		return (4*a.Dim*2/3 + 7) / 8 * 8
@@ -75,9 +74,8 @@ func (a Arch) Statistics() (mean, std [3]float32) {
 	return a.Mean, a.Std
 }
 
-// DefaultLayers returns the 0-based blocks whose outputs are reconstructed:
-// 2 to 9 of 12 blocks, 4, 6, ..., 18 of 24 (docs/model.md section 1), and, of the 40
-// of the giant models, which the paper does not use, 8, 11, ..., 29: the same
+// DefaultLayers returns the 0-based blocks whose outputs are reconstructed: 2 to 9 of 12 blocks, 4, 6, ..., 18 of 24
+// (docs/model.md section 1), and, of the 40 of the giant models, which the paper does not use, 8, 11, ..., 29: the same
 // part of the depth. Of an archive all layers, counted from 0.
 func (a Arch) DefaultLayers() []int {
 	switch {
@@ -104,9 +102,8 @@ var sizes = map[string][3]int{
 	"giant": {1536, 40, 24},
 }
 
-// supported are timm's names. DINOv2: Oquab et al. 2023, table 17, with the
-// registers of Darcet et al. 2024. DINOv3: Siméoni et al. 2025. The others:
-// Dosovitskiy et al. 2020, Touvron et al. 2020 (DeiT), Radford et al. 2021 (CLIP).
+// supported are timm's names. DINOv2: Oquab et al. 2023, table 17, with the registers of Darcet et al. 2024. DINOv3:
+// Siméoni et al. 2025. The others: Dosovitskiy et al. 2020, Touvron et al. 2020 (DeiT), Radford et al. 2021 (CLIP).
 var supported = []Arch{
 	arch("vit_small_patch14_dinov2", DINOv2, 14, 0),
 	arch("vit_small_patch14_reg4_dinov2", DINOv2, 14, 4),
@@ -166,9 +163,8 @@ func arch(name string, family Family, patch, registers int) Arch {
 // Supported lists the architectures, without statistics of a pretraining.
 func Supported() []Arch { return slices.Clone(supported) }
 
-// ParseArch returns the architecture with timm's name, with or without the tag
-// of its pretraining: vit_base_patch14_reg4_dinov2.lvd142m. The statistics of
-// the input are those that timm has for the tag.
+// ParseArch returns the architecture with timm's name, with or without the tag of its pretraining:
+// vit_base_patch14_reg4_dinov2.lvd142m. The statistics of the input are those that timm has for the tag.
 func ParseArch(name string) (Arch, error) {
 	base, tag, tagged := strings.Cut(name, ".")
 	for _, a := range supported {
@@ -181,8 +177,7 @@ func ParseArch(name string) (Arch, error) {
 		name, supported[0].Name)
 }
 
-// setStatistics follows timm's pretrained configurations. DINOv2, DINOv3, DINO,
-// MAE and DeiT have ImageNet's.
+// setStatistics follows timm's pretrained configurations. DINOv2, DINOv3, DINO, MAE and DeiT have ImageNet's.
 func (a *Arch) setStatistics(tag string) {
 	half := [3]float32{0.5, 0.5, 0.5}
 	clipMean, clipStd := [3]float32{0.48145466, 0.4578275, 0.40821073}, [3]float32{0.26862954, 0.26130258, 0.27577711}

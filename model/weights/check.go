@@ -15,8 +15,7 @@ type want struct {
 	shape []int64
 }
 
-// parameters lists what blocks 0 to last need, apart from pos_embed, whose
-// length is free.
+// parameters lists what blocks 0 to last need, apart from pos_embed, whose length is free.
 func (a Arch) parameters(last int) []want {
 	c, p, hidden := int64(a.Dim), int64(a.Patch), int64(a.Hidden())
 	list := []want{{"cls_token", []int64{1, 1, c}}}
@@ -59,10 +58,9 @@ func (a Arch) optional(name string) bool {
 	return a.Family == DINOv3 && strings.HasSuffix(name, ".attn.qkv.bias")
 }
 
-// Check compares the shapes found in a file, by name, with what evaluating
-// blocks 0 to last of the architecture needs, and names every parameter that is
-// missing, unused or misshapen in one error. Parameters of a whole model that
-// this use leaves out are no fault: later blocks, norm, mask_token and the head.
+// Check compares the shapes found in a file, by name, with what evaluating blocks 0 to last of the architecture needs,
+// and names every parameter that is missing, unused or misshapen in one error. Parameters of a whole model that this
+// use leaves out are no fault: later blocks, norm, mask_token and the head.
 func (a Arch) Check(shapes map[string][]int64, last int) error {
 	if last < 0 || last >= a.Depth {
 		return fmt.Errorf("weights: have last block %d, want one of the %d blocks of %s", last, a.Depth, a.Name)
@@ -101,8 +99,8 @@ func (a Arch) Check(shapes map[string][]int64, last int) error {
 		joinNonEmpty(list("missing", missing), list("misshapen", misshapen), list("unused", unused)))
 }
 
-// positions reports whether a position table has the shape [1, n, C] with n a
-// square or, with a class position in front, a square and one.
+// positions reports whether a position table has the shape [1, n, C] with n a square or, with a class position in
+// front, a square and one.
 func (a Arch) positions(shape []int64) bool {
 	return len(shape) == 3 && shape[0] == 1 && shape[2] == int64(a.Dim) &&
 		shape[1] > 0 && (square(shape[1]) || square(shape[1]-1) && shape[1] > 1)
@@ -113,8 +111,7 @@ func square(n int64) bool {
 	return root*root == n
 }
 
-// harmless reports whether the parameter belongs to a part of the model that
-// is not evaluated.
+// harmless reports whether the parameter belongs to a part of the model that is not evaluated.
 func (a Arch) harmless(name string, last int) bool {
 	if rest, ok := strings.CutPrefix(name, "blocks."); ok {
 		number, _, _ := strings.Cut(rest, ".")
@@ -130,9 +127,8 @@ func (a Arch) like(b Arch) bool {
 	return a.Family == b.Family && a.Patch == b.Patch && a.Dim == b.Dim && a.Depth == b.Depth && a.Registers == b.Registers
 }
 
-// Guess returns the first supported architecture whose tokens, patches and
-// kind of block a file has. Others may differ from it in what the shapes do not
-// show: statistics of the input, QuickGELU.
+// Guess returns the first supported architecture whose tokens, patches and kind of block a file has. Others may differ
+// from it in what the shapes do not show: statistics of the input, QuickGELU.
 func Guess(shapes map[string][]int64) (Arch, bool) {
 	cls, reg, patch := shapes["cls_token"], shapes["reg_token"], shapes["patch_embed.proj.weight"]
 	if len(cls) != 3 || len(patch) != 4 {

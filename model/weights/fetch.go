@@ -10,8 +10,8 @@ const pretraining = "lvd142m"
 
 func (f Family) String() string { return [...]string{"DINOv2", "DINOv3", "ViT", "CLIP"}[f] }
 
-// Fetchable is the name with the tag of the weights that Address knows, "" for other architectures: DINOv3's weights need
-// an agreement, the others have many tags.
+// Fetchable is the name with the tag of the weights that Address knows, "" for other architectures: DINOv3's weights
+// need an agreement, the others have many tags.
 func (a Arch) Fetchable() string {
 	if a.Family != DINOv2 {
 		return ""

@@ -18,9 +18,8 @@ import (
 	"mvag-torch/configs"
 )
 
-// Module is how an archive of third_party/export_backbone.py describes itself:
-// a TorchScript module whose forward maps images [B, 3, Height, Width] to the
-// outputs [B, N, Channels] of its layers, N being Prefix tokens and then the
+// Module is how an archive of third_party/export_backbone.py describes itself: a TorchScript module whose forward maps
+// images [B, 3, Height, Width] to the outputs [B, N, Channels] of its layers, N being Prefix tokens and then the
 // patches, row by row.
 type Module struct {
 	Path string `json:"-"`
@@ -51,8 +50,7 @@ const (
 	maxMetadata  = 1 << 16           // bytes
 )
 
-// ErrNoMetadata is wrapped by ReadModule's error for a file that no exporter of
-// ours wrote.
+// ErrNoMetadata is wrapped by ReadModule's error for a file that no exporter of ours wrote.
 var ErrNoMetadata = errors.New("want an archive of third_party/export_backbone.py")
 
 // ReadModule reads how the archive at path describes itself; nothing is run.
@@ -139,8 +137,8 @@ func parseModule(text []byte) (*Module, error) {
 	return &m, nil
 }
 
-// OfConfig returns the architecture that b names: one that the program
-// computes, or that of the archive b.Weights, whose name has to be the same.
+// OfConfig returns the architecture that b names: one that the program computes, or that of the archive b.Weights,
+// whose name has to be the same.
 func OfConfig(b configs.Backbone) (Arch, error) {
 	if b.Mode != "module" {
 		a, err := ParseArch(b.Name)
@@ -165,9 +163,8 @@ func (m *Module) arch() Arch {
 	return Arch{Name: m.Arch, Patch: m.Patch, Dim: m.Channels, Depth: len(m.Layers), Heads: m.Heads, Mean: m.Mean, Std: m.Std, Module: m}
 }
 
-// SHA256 is a digest of the weights, whatever file and type they are kept in:
-// in order of the names, each name, a zero byte, and the elements as float32,
-// little-endian.
+// SHA256 is a digest of the weights, whatever file and type they are kept in: in order of the names, each name, a zero
+// byte, and the elements as float32, little-endian.
 func (m Map) SHA256() string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(m)) {

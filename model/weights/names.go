@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// scheme is how a publisher names the parameters of a vision transformer. A
-// name's last part, weight or bias, stays where the tables hold it without one;
-// "" drops the parameter; what no table holds keeps its name.
+// scheme is how a publisher names the parameters of a vision transformer. A name's last part, weight or bias, stays
+// where the tables hold it without one; "" drops the parameter; what no table holds keeps its name.
 type scheme struct {
 	title  string
 	sign   string            // a name that only this scheme has
@@ -18,10 +17,9 @@ type scheme struct {
 	block  map[string]string // within a block
 }
 
-// schemes are tried in order; the last is timm's own, with the names of its
-// ViTs. The names are those of the releases: facebookresearch/dinov2 and
-// dinov3, transformers' Dinov2Model (with registers too) and DINOv3ViTModel,
-// and timm's Eva, which holds DINOv3.
+// schemes are tried in order; the last is timm's own, with the names of its ViTs. The names are those of the releases:
+// facebookresearch/dinov2 and dinov3, transformers' Dinov2Model (with registers too) and DINOv3ViTModel, and timm's
+// Eva, which holds DINOv3.
 var schemes = []scheme{
 	{
 		title: "Hugging Face's Dinov2Model", sign: "embeddings.position_embeddings", blocks: "encoder.layer.",
@@ -63,9 +61,8 @@ var schemes = []scheme{
 	{title: "timm"},
 }
 
-// Rename returns the parameters of m under the names of this package, whoever
-// published them, and says whose names they were. Where the model is a part of a
-// larger one, its names with a prefix ("backbone.", "module."), the rest is left
+// Rename returns the parameters of m under the names of this package, whoever published them, and says whose names they
+// were. Where the model is a part of a larger one, its names with a prefix ("backbone.", "module."), the rest is left
 // out. Query, key and value are joined; a key without a bias has zeros for it.
 func Rename(m Map) (renamed Map, title string, err error) {
 	m, err = within(m)
@@ -145,8 +142,8 @@ func lookup(table map[string]string, name string) string {
 	return name
 }
 
-// joinQKV joins attn.q, attn.k and attn.v of each block to attn.qkv, and
-// zeroes the key's part of a masked bias (Meta's DINOv3).
+// joinQKV joins attn.q, attn.k and attn.v of each block to attn.qkv, and zeroes the key's part of a masked bias (Meta's
+// DINOv3).
 func joinQKV(m Map) error {
 	for i := 0; ; i++ {
 		attn := "blocks." + strconv.Itoa(i) + ".attn."

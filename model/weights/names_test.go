@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// published turns parameters named as here into those of a release: each
-// pattern by its replacement, in order, and query, key and value apart.
+// published turns parameters named as here into those of a release: each pattern by its replacement, in order, and
+// query, key and value apart.
 func published(m Map, split bool, patterns ...string) Map {
 	out := Map{}
 	for name, t := range m {
@@ -34,8 +34,7 @@ func published(m Map, split bool, patterns ...string) Map {
 	return out
 }
 
-// TestRename: the names of each release, spelled out in the cases, give the
-// parameters of the architecture.
+// TestRename: the names of each release, spelled out in the cases, give the parameters of the architecture.
 func TestRename(t *testing.T) {
 	plain := Arch{Name: "t", Patch: 2, Dim: 8, Depth: 2, Heads: 2}
 	registers, gated, rotary := plain, plain, plain

@@ -8,16 +8,14 @@ import (
 	"mvag-torch/internal/onnx"
 )
 
-// FromONNX reads the weights of a DINOv2 encoder from an ONNX model that was
-// exported from Hugging Face's Dinov2Model, alone or as a part of a larger one,
-// and returns them under timm's names.
+// FromONNX reads the weights of a DINOv2 encoder from an ONNX model that was exported from Hugging Face's Dinov2Model,
+// alone or as a part of a larger one, and returns them under timm's names.
 //
-// Such an export keeps the names of the tokens, biases, norms and layer scales.
-// The weight of a Linear layer is transposed under a name of the exporter's: it
-// is the second factor of the matmul to which the named bias is added. The
-// position table is cut into class and patches, [1, 1, C] and [1, P, C], found on
-// the way to the sum with the tokens. Query, key and value are joined to qkv.
-// The final norm, mask token and registers are there if the export has them.
+// Such an export keeps the names of the tokens, biases, norms and layer scales. The weight of a Linear layer is
+// transposed under a name of the exporter's: it is the second factor of the matmul to which the named bias is added.
+// The position table is cut into class and patches, [1, 1, C] and [1, P, C], found on the way to the sum with the
+// tokens. Query, key and value are joined to qkv. The final norm, mask token and registers are there if the export has
+// them.
 func FromONNX(path string) (Map, error) {
 	g, err := onnx.ReadFile(path)
 	if err != nil {
@@ -30,8 +28,7 @@ func FromONNX(path string) (Map, error) {
 	return m, nil
 }
 
-// dinov2 finds parameters in a graph. Faults are collected, so that one error
-// names them all.
+// dinov2 finds parameters in a graph. Faults are collected, so that one error names them all.
 type dinov2 struct {
 	prefix    string // of Dinov2Model within the larger model, e.g. "backbone."
 	tensors   map[string]*onnx.Tensor

@@ -31,8 +31,8 @@ func (g *model) node(op, output string, inputs ...string) string {
 	return output
 }
 
-// linear adds x*weight + bias with the weight transposed under an anonymous
-// name, the two sides of the Add in the order that PyTorch's exporter uses.
+// linear adds x*weight + bias with the weight transposed under an anonymous name, the two sides of the Add in the order
+// that PyTorch's exporter uses.
 func (g *model) linear(x, name string, weight, bias Tensor) string {
 	out, in := int(weight.Shape[0]), int(weight.Shape[1])
 	transposed := make([]float32, len(weight.Data))
@@ -55,8 +55,7 @@ func rows(t Tensor, from int) Tensor {
 	return Tensor{shape, t.Data[from*n : (from+1)*n]}
 }
 
-// export builds the graph of a Dinov2Model with the weights of m, in the style
-// of the file described in FromONNX.
+// export builds the graph of a Dinov2Model with the weights of m, in the style of the file described in FromONNX.
 func export(m Map, prefix string, depth int) *model {
 	g := &model{inits: map[string]Tensor{
 		prefix + "embeddings.cls_token":                          m["cls_token"],
@@ -129,8 +128,7 @@ func (g *model) bytes() []byte {
 	return sub(nil, 7, graph)
 }
 
-// tiny returns weights of 2 blocks with 2 channels, patches of 1 pixel and 4
-// positions, all values different.
+// tiny returns weights of 2 blocks with 2 channels, patches of 1 pixel and 4 positions, all values different.
 func tiny() Map {
 	m, next := Map{}, float32(0)
 	add := func(name string, shape []int64) {
@@ -289,8 +287,7 @@ func TestTranspose(t *testing.T) {
 	}
 }
 
-// TestRealONNX reads the file that third_party/quickstart_backbone.sh fetches;
-// MVAG_ONNX is its path.
+// TestRealONNX reads the file that third_party/quickstart_backbone.sh fetches; MVAG_ONNX is its path.
 func TestRealONNX(t *testing.T) {
 	path := os.Getenv("MVAG_ONNX")
 	if path == "" {
@@ -319,8 +316,7 @@ func TestRealONNX(t *testing.T) {
 		}
 		h.Write(b)
 	}
-	// The same sum over the 174 float16 parameters of backbones/dinov2_vits14.pt,
-	// computed in Python from the archive.
+	// The same sum over the 174 float16 parameters of backbones/dinov2_vits14.pt, computed in Python from the archive.
 	const want = "c1d24fc83317d2f99d011638d8ae04306a4744f911794237a429fd680988d693"
 	if have := fmt.Sprintf("%x", h.Sum(nil)); have != want {
 		t.Errorf("have sum %s, want %s", have, want)

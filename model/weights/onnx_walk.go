@@ -19,9 +19,8 @@ func (r *dinov2) fault(format string, args ...any) {
 
 func (r *dinov2) has(name string) bool { return r.tensors[r.prefix+name] != nil }
 
-// read returns the values of an initialiser by its full name; a fault gives
-// the zero Tensor. None is read twice: a hostile file could otherwise multiply
-// a large one by naming it as the weight of every layer.
+// read returns the values of an initialiser by its full name; a fault gives the zero Tensor. None is read twice: a
+// hostile file could otherwise multiply a large one by naming it as the weight of every layer.
 func (r *dinov2) read(name string) Tensor {
 	t := r.tensors[name]
 	if t == nil {
@@ -164,9 +163,8 @@ func (r *dinov2) positions() {
 	}
 }
 
-// findPositions walks from the class token to the Add that takes the tokens
-// and the positions, and from there back to the two initialisers: the class
-// position goes straight into a Concat, the patches' through a resize.
+// findPositions walks from the class token to the Add that takes the tokens and the positions, and from there back to
+// the two initialisers: the class position goes straight into a Concat, the patches' through a resize.
 func (r *dinov2) findPositions() (class, patches string, err error) {
 	sum, tokens := r.sumOfTokens()
 	if sum == nil {
@@ -190,8 +188,7 @@ func (r *dinov2) findPositions() (class, patches string, err error) {
 	return "", "", errors.New("have no initializer behind the patch positions, want one")
 }
 
-// sumOfTokens returns the first Add behind the class token and the input of it
-// that comes from there.
+// sumOfTokens returns the first Add behind the class token and the input of it that comes from there.
 func (r *dinov2) sumOfTokens() (*onnx.Node, string) {
 	value := r.prefix + "embeddings.cls_token"
 	for range maxSteps {

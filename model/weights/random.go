@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// Random returns weights of the right names and shapes for blocks 0 to last,
-// with a position table for grid x grid patches where the family has one. They serve
-// measurements of speed and tests.
+// Random returns weights of the right names and shapes for blocks 0 to last, with a position table for grid x grid
+// patches where the family has one. They serve measurements of speed and tests.
 func (a Arch) Random(last, grid int, seed int64) Map {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	m := Map{}

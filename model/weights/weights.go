@@ -1,6 +1,5 @@
-// Package weights knows the pretrained weights of the encoder (docs/model.md,
-// section 1): their names, the shapes an architecture wants, and the files they
-// come from. Names are those of timm's DINOv2 vision transformers:
+// Package weights knows the pretrained weights of the encoder (docs/model.md, section 1): their names, the shapes an
+// architecture wants, and the files they come from. Names are those of timm's DINOv2 vision transformers:
 //
 //	cls_token             [1, 1, C]
 //	reg_token             [1, R, C]       where there are registers
@@ -16,8 +15,8 @@
 //	blocks.N.ls2.gamma    [C]
 //	norm                  weight [C], bias [C]
 //
-// C is the number of channels, R of registers, P of patches of the position
-// table, a square. The package is pure Go and knows nothing of LibTorch.
+// C is the number of channels, R of registers, P of patches of the position table, a square. The package is pure Go and
+// knows nothing of LibTorch.
 package weights
 
 import (
@@ -95,8 +94,7 @@ func (m Map) Shapes() map[string][]int64 {
 	return shapes
 }
 
-// CheckFinite returns an error that names the first parameter, by name, that
-// holds a NaN or an infinity.
+// CheckFinite returns an error that names the first parameter, by name, that holds a NaN or an infinity.
 func (m Map) CheckFinite() error {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		for i, v := range m[name].Data {

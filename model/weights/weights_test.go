@@ -135,8 +135,7 @@ func fitting(a Arch, last int) map[string][]int64 {
 	return shapes
 }
 
-// TestParameters pins names and shapes of one block against those of timm's
-// vit_small_patch14_reg4_dinov2.
+// TestParameters pins names and shapes of one block against those of timm's vit_small_patch14_reg4_dinov2.
 func TestParameters(t *testing.T) {
 	a, err := ParseArch("vit_small_patch14_reg4_dinov2")
 	if err != nil {

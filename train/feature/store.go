@@ -1,5 +1,5 @@
-// Package feature keeps what the frozen encoder gave for training objects, so that it is computed once: in memory, or in a
-// file that runs share. It knows bytes and objects, not tensors.
+// Package feature keeps what the frozen encoder gave for training objects, so that it is computed once: in memory, or
+// in a file that runs share. It knows bytes and objects, not tensors.
 //
 // The file grows by whole records and is never rewritten (docs/format/features.md): a run that dies loses the record it
 // was writing, nothing else.
@@ -112,7 +112,8 @@ func (s *Store) load(header []byte) error {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
 	if have := bytes.TrimRight(page, "\x00"); !bytes.Equal(have, header) {
-		return fmt.Errorf("%s: have header %.80q, want %.80q; remove the file to compute the features anew", s.path, have, header)
+		return fmt.Errorf("%s: have header %.80q, want %.80q; remove the file to compute the features anew",
+			s.path, have, header)
 	}
 	return s.find(info.Size())
 }
@@ -176,7 +177,8 @@ func (s *Store) Put(key Key, present []bool, features []byte, shared bool) error
 	binary.LittleEndian.PutUint64(record[16:], bits(present))
 	record = append(record, features...)
 	if len(record) != cap(record) || len(present) != s.header.Views {
-		return fmt.Errorf("features: have %d bytes of %d views, want %d of %d", len(features), len(present), s.stride()-recordHead, s.header.Views)
+		return fmt.Errorf("features: have %d bytes of %d views, want %d of %d",
+			len(features), len(present), s.stride()-recordHead, s.header.Views)
 	}
 	binary.LittleEndian.PutUint32(record[24:], checksum(record))
 	if s.path == "" || !shared {

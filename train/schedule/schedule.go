@@ -17,7 +17,8 @@ func LR(iteration, warmup, iterations int, peak, final float64) float64 {
 	return final + 0.5*(peak-final)*(1+math.Cos(math.Pi*progress))
 }
 
-// Linear goes from first to last over the run and stays there: scale and probability of the jitter (docs/model.md section 2).
+// Linear goes from first to last over the run and stays there: scale and probability of the jitter (docs/model.md
+// section 2).
 func Linear(iteration, iterations int, first, last float64) float64 {
 	if iteration >= iterations {
 		return last
@@ -31,8 +32,8 @@ func EasyFraction(iteration, warmup int, final float64) float64 {
 	return min(final*float64(iteration)/float64(warmup), final)
 }
 
-// HardCount is how many of n patches are hard when the given fraction is easy, at least 1. It is float64 arithmetic: 31 of
-// 160 at 0.8, not 32.
+// HardCount is how many of n patches are hard when the given fraction is easy, at least 1. It is float64 arithmetic: 31
+// of 160 at 0.8, not 32.
 func HardCount(n int, fraction float64) int {
 	return max(1, int(float64(n)*(1-fraction)))
 }
