@@ -1,5 +1,5 @@
-// Package testdata finds the recorded traces, pictures and weights that lie
-// beside the checkout, for tests only: the program itself never needs them.
+// Package testdata finds the large traces, images and weights that are kept beside the checkout, for tests only. The
+// small traces are in the repository (internal/golden).
 package testdata
 
 import (
@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// Shared returns the absolute path of name in the shared folder: the one named
-// by MVAG_SHARED, else the first "shared" beside a parent of the working
-// folder. Where it is missing the test is skipped, or fails if CI is set.
+// Shared returns the absolute path of name in the shared folder: the one named by MVAG_SHARED, else the first "shared"
+// beside a parent of the working folder. Where it is missing the test is skipped, or fails if CI is set.
 func Shared(t testing.TB, name string) string {
 	t.Helper()
 	if dir := os.Getenv("MVAG_SHARED"); dir != "" {
@@ -47,9 +46,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Python returns the interpreter that MVAG_PYTHON names, which has what
-// third_party/export_requirements.txt lists. Where it is not set the test is
-// skipped.
+// Python returns the interpreter that MVAG_PYTHON names, which has the packages of third_party/export_requirements.txt.
+// Where it is not set the test is skipped.
 func Python(t testing.TB) string {
 	t.Helper()
 	if python := os.Getenv("MVAG_PYTHON"); python != "" {
