@@ -5,7 +5,7 @@ import "C"
 
 import "slices"
 
-// The element-wise parts of linear attention (model.md section 3), in float32 whatever the type of the input. Fused
+// The element-wise parts of linear attention (docs/model.md section 3), in float32 whatever the type of the input. Fused
 // ([Kernels].Heads), each is one pass over memory: a kernel on CUDA, a loop for float32 on the CPU. φ is elu + 1.
 
 // SplitLinearHeads maps tokens [S·V, N, 3C], groups of V views, plus bias [3C] to φ(q) and φ(k) [S, H, V, N, D] and to
@@ -40,7 +40,7 @@ type LinearAttentionOptions struct {
 	Eps    float64 // added to every denominator
 }
 
-// LinearAttention is linear attention over views (model.md section 3) in one operation, for bfloat16 on CUDA and heads
+// LinearAttention is linear attention over views (docs/model.md section 3) in one operation, for bfloat16 on CUDA and heads
 // of 64 channels ([Kernels].Attention): qkv [S·V, N, 3C] plus bias [3C] give [S·V, N, C], where the tokens of query
 // view j gather Σ weights(j, i)·q·(Σ k⊗v)/(q·Σ k + eps) from the key views i of weights [1 or S, V, V]. It returns base
 // + factor times that, or that where base [S·V, N, C] of bfloat16 and factor, a scalar, are nil.

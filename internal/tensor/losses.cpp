@@ -70,7 +70,7 @@ void check_group(at::TensorList members, const Tensor &target, int64_t hard) {
   want.cuda();
 }
 
-// The losses of one group (model.md section 4): global, regional, and tau.
+// The losses of one group (docs/model.md section 4): global, regional, and tau.
 struct GroupLosses : Function<GroupLosses> {
   static tensor_list forward(AutogradContext *ctx, at::TensorList members, const Tensor &target, int64_t hard,
                              double easy) {

@@ -32,7 +32,7 @@ func Means(s *Scope, fused bool, xs []*Tensor, of ...[]int) []*Tensor {
 	return out
 }
 
-// GroupLosses are the losses of a group (model.md section 4) by kernels ([Kernels].Losses), between target [B, P, C]
+// GroupLosses are the losses of a group (docs/model.md section 4) by kernels ([Kernels].Losses), between target [B, P, C]
 // and the mean of members [B, N, C], of which the last P tokens count: the scalars global and regional, and tau, the
 // smallest distance of the hard patches, which are the hard most distant. The gradient of the other patches is
 // multiplied by easy.

@@ -200,7 +200,7 @@ func (o AdamW) Rates(s *Scope, d Device, lr float64, step int64) *Tensor {
 
 // StableAdamW updates params, in place, from their gradients: the gradients are clipped to the total norm opt.Clip,
 // weight decay is decoupled and applied first, the second moment is amsgrad's running maximum, and the update of each
-// tensor is divided by max(1, rms(g/d)) (model.md section 5). m, v and vmax are the moments of each parameter, rates
+// tensor is divided by max(1, rms(g/d)) (docs/model.md section 5). m, v and vmax are the moments of each parameter, rates
 // are opt.Rates of the step. Parameters without a gradient are left alone. It returns the gradient norm before
 // clipping, a scalar on the device; nothing waits for the device.
 func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, rates *Tensor, opt AdamW) *Tensor {

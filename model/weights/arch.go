@@ -19,6 +19,9 @@ const (
 	CLIP                 // a table of positions, a norm before the blocks, patches without bias
 )
 
+// String names the family.
+func (f Family) String() string { return [...]string{"DINOv2", "DINOv3", "ViT", "CLIP"}[f] }
+
 // Arch is the architecture of an encoder.
 type Arch struct {
 	Name      string // timm's, without the pretraining tag

@@ -8,8 +8,6 @@ import (
 // pretraining is the tag of DINOv2's weights at timm.
 const pretraining = "lvd142m"
 
-func (f Family) String() string { return [...]string{"DINOv2", "DINOv3", "ViT", "CLIP"}[f] }
-
 // Fetchable is the name with the tag of the weights that Address knows, "" for other architectures: DINOv3's weights
 // need an agreement, the others have many tags.
 func (a Arch) Fetchable() string {
