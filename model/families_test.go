@@ -96,8 +96,11 @@ func compareBlocks(t *testing.T, trace *safetensors.File, key string, arch weigh
 				return err
 			}
 			got := x.Floats()
-			t.Logf("%s: largest difference %.2g of values up to %.3g", name, golden.MaxDiff(got, want), golden.MaxDiff(want, make([]float32, len(want))))
-			if err := golden.Compare(got, want, 1e-5, 1e-5); err != nil {
+			largest := golden.MaxDiff(want, make([]float32, len(want)))
+			t.Logf("%s: largest difference %.2g of values up to %.3g", name, golden.MaxDiff(got, want), largest)
+			// The rounding of float32 grows with the largest value in a sum: CLIP's reach 15, and two implementations that
+			// add in different orders (AVX-512 or not) differ by 1.1e-5 in elements near 0.
+			if err := golden.Compare(got, want, max(1e-5, 2e-6*largest), 1e-5); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
