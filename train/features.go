@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -56,7 +55,7 @@ func (r *run) openCache() (*cache, error) {
 	c := &cache{keys: make(map[*dataset.Object]feature.Key, len(r.data.Train)), viewBytes: m.PackedBytes()}
 	for i := range r.data.Train {
 		o := &r.data.Train[i]
-		if c.keys[o], err = keyOf(o); err != nil {
+		if c.keys[o], err = keyOf(r.data.Source, o); err != nil {
 			return nil, err
 		}
 	}
@@ -68,18 +67,15 @@ func (r *run) openCache() (*cache, error) {
 	return c, err
 }
 
-// keyOf identifies an object by its name and its files: their paths, sizes and modification times. A file need not
-// exist: the image may be in data.cache.
-func keyOf(o *dataset.Object) (key feature.Key, err error) {
+// keyOf identifies an object by its name and its image files ([dataset.Source.Stamps]), which may exist in data.cache
+// only.
+func keyOf(source dataset.Source, o *dataset.Object) (key feature.Key, err error) {
 	hash := sha256.New()
 	text := json.NewEncoder(hash)
 	err = text.Encode(o.ID)
 	for _, v := range o.Views {
-		var size, changed int64
-		if info, missing := os.Stat(v.Path); missing == nil {
-			size, changed = info.Size(), info.ModTime().UnixNano()
-		}
-		err = errors.Join(err, text.Encode([]any{v.Camera, v.Path, v.Part, v.Parts, size, changed}))
+		image, _ := source.Stamps(v)
+		err = errors.Join(err, text.Encode([]any{v.Camera, image, v.Part, v.Parts}))
 	}
 	copy(key[:], hash.Sum(nil))
 	return key, err
