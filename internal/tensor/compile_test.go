@@ -120,17 +120,3 @@ func TestChooseKernels(t *testing.T) {
 		t.Errorf("have %q, want %q", have, want)
 	}
 }
-
-func TestSupportedKernels(t *testing.T) {
-	for capability, want := range map[string]string{
-		"7.0": "compute capability: have 7.0, want at least 7.5",
-		"x":   `compute capability: have "x", want a number such as 9.0`,
-	} {
-		if _, err := SupportedKernels(capability); err == nil || err.Error() != want {
-			t.Errorf("%s: have %v, want %q", capability, err, want)
-		}
-	}
-	if have, err := SupportedKernels("12.0"); err != nil || !strings.HasPrefix(have, "fused attention,") {
-		t.Errorf("12.0: have %q, %v", have, err)
-	}
-}

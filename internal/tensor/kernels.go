@@ -1,7 +1,6 @@
 package tensor
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -90,22 +89,6 @@ func (k *Kernels) choose(capability int, shape ModelShape) {
 func unsupported(capability int) string {
 	least := modules[0].minimum
 	return fmt.Sprintf("compute capability: have %d.%d, want at least %d.%d", capability/10, capability%10, least/10, least%10)
-}
-
-// SupportedKernels tells what a GPU of the given compute capability ("9.0") runs at best, in one line for people. The
-// error says that the capability is too low for the program.
-func SupportedKernels(capability string) (string, error) {
-	var major, minor int
-	if _, err := fmt.Sscanf(capability, "%d.%d", &major, &minor); err != nil {
-		return "", fmt.Errorf("compute capability: have %q, want a number such as 9.0", capability)
-	}
-	number := 10*major + minor
-	if number < modules[0].minimum {
-		return "", errors.New(unsupported(number))
-	}
-	k := Kernels{Compute: BFloat16, capability: fmt.Sprintf("sm_%d", number)}
-	k.choose(number, ModelShape{Channels: 768, Heads: 12, Tokens: 1, Layers: 8})
-	return k.String(), nil
 }
 
 // String is one line for people: what runs fused and where, and why the rest does not.

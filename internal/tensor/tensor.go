@@ -180,16 +180,6 @@ func (s *Scope) Local(f func(*Scope) *Tensor) *Tensor {
 	return s.adopt(inner, f(inner))
 }
 
-// LocalPair is Local for two results.
-func (s *Scope) LocalPair(f func(*Scope) (a, b *Tensor)) (a, b *Tensor) {
-	s.Local(func(inner *Scope) *Tensor {
-		a, b = f(inner)
-		a, b = s.adopt(inner, a), s.adopt(inner, b)
-		return nil
-	})
-	return a, b
-}
-
 // Free frees t, a tensor of s, before the scope ends; nil is none.
 func (s *Scope) Free(t *Tensor) {
 	if t == nil || t.c == nil || !s.owns(t) {
