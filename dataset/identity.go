@@ -2,7 +2,9 @@ package dataset
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
 	"path/filepath"
 )
 
@@ -38,6 +40,24 @@ func (s Source) stamp(kind string, v View) Stamp {
 		is = s.Cache.records[k].origin
 	}
 	return Stamp{string(k.Path), is.Size, is.Modified}
+}
+
+// TrainLists identifies the training objects of each class: a hexadecimal SHA-256 over their IDs in order. A hold-out
+// of the same fraction and seed is the same if they are ([Set.HoldOut]).
+func (s *Set) TrainLists() map[string]string {
+	hashes := map[string]hash.Hash{}
+	for i := range s.Train {
+		o := &s.Train[i]
+		if hashes[o.Class] == nil {
+			hashes[o.Class] = sha256.New()
+		}
+		fmt.Fprintf(hashes[o.Class], "%q\n", o.ID) // a hash never fails
+	}
+	lists := map[string]string{}
+	for class, h := range hashes {
+		lists[class] = hex.EncodeToString(h.Sum(nil))
+	}
+	return lists
 }
 
 // Identity returns a hexadecimal SHA-256 over objects and their files: class, ID, and for each view its camera, defect

@@ -31,8 +31,9 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 	if err := data.CheckTrain(); err != nil {
 		return err
 	}
+	lists := data.TrainLists()
 	data, _ = data.HoldOut(cfg.Train.Holdout, cfg.Seed)
-	r := &run{ctx: ctx, cfg: cfg, data: data, sink: sink, path: filepath.Join(Folder(cfg), CheckpointName), saved: -1}
+	r := &run{ctx: ctx, cfg: cfg, data: data, lists: lists, sink: sink, path: filepath.Join(Folder(cfg), CheckpointName), saved: -1}
 	earlier, err := r.openEarlier(resume)
 	if err != nil {
 		return err
@@ -64,7 +65,8 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 type run struct {
 	ctx      context.Context
 	cfg      configs.Config
-	data     *dataset.Set
+	data     *dataset.Set      // without the hold-out
+	lists    map[string]string // of the training objects with it
 	sink     Sink
 	device   tensor.Device
 	backbone string // SHA-256 of the backbone's file

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -89,7 +90,11 @@ func readSetup(c *cli.Context, opt inspect.Options) (*inspect.Setup, error) {
 	return inspect.Read(path, opt)
 }
 
-const fromHoldout = "hold-out of training"
+// Where good objects are from.
+const (
+	fromHoldout   = "hold-out of training"
+	fromOtherData = "good objects of another data set than the training's"
+)
 
 // goodObjects are those of the arguments, else the hold-out of training, with the source of their images and a name.
 func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, dataset.Source, string, error) {
@@ -103,8 +108,8 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 		if err != nil {
 			return nil, files, "", err
 		}
-		_, holdout := data.HoldOut(trained.Train.Holdout, trained.Seed)
-		return holdout, data.Source, fromHoldout, nil
+		good, from, err := holdoutOf(setup, data)
+		return good, data.Source, from, err
 	}
 	if c.IsSet("config") {
 		return nil, files, "", usageError{errors.New("have -c and PATH, want one of them")}
@@ -117,6 +122,26 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 		return nil, files, "", fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
 	}
 	return found.Objects, files, "images given to calibrate", nil
+}
+
+// holdoutOf returns the hold-out of training among the training objects of data and what to call it. In a data set of
+// other training objects nobody knows the hold-out: then all of them are taken, which is said.
+func holdoutOf(setup *inspect.Setup, data *dataset.Set) ([]dataset.Object, string, error) {
+	trained := setup.Trained
+	same := true
+	for class, list := range data.TrainLists() {
+		same = same && trained.TrainLists[class] == list
+	}
+	if same || trained.TrainLists == nil {
+		_, holdout := data.HoldOut(trained.Config.Train.Holdout, trained.Config.Seed)
+		return holdout, fromHoldout, nil
+	}
+	if have, want := data.Naming.Cameras, trained.Naming.Cameras; !slices.Equal(have, want) {
+		return nil, "", fmt.Errorf("cameras: have %q, want %q as in %s", have, want, setup.Path)
+	}
+	fmt.Fprintf(os.Stderr, "the data set has other training objects than that of %s, so that its hold-out is unknown: all %d are taken; "+
+		"thresholds are too low if the model was trained on them\n", setup.Path, len(data.Train))
+	return data.Train, fromOtherData, nil
 }
 
 // collect groups the images of the arguments into objects and says which files it passes over. Images are named as

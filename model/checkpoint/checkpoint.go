@@ -37,6 +37,9 @@ type Info struct {
 	Iteration      int            // steps taken
 	BackboneSHA256 string         // of the file of encoder weights
 	Naming         dataset.Naming // how the names of the training images say object and camera
+	// TrainLists identifies the training objects of each class, hold-out included ([dataset.Set.TrainLists]); nil in
+	// files written before it existed.
+	TrainLists map[string]string
 }
 
 // Write writes a checkpoint. The file appears whole or not at all, and replaces an earlier one only then.
@@ -49,12 +52,17 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	lists, err := json.Marshal(info.TrainLists)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	return safetensors.Write(path, tensors, map[string]string{
 		"format":          Format,
 		"config":          string(text),
 		"iteration":       strconv.Itoa(info.Iteration),
 		"backbone.sha256": info.BackboneSHA256,
 		"naming":          string(naming),
+		"train.lists":     string(lists),
 	})
 }
 
@@ -96,9 +104,11 @@ func readInfo(meta map[string]string) (*Info, error) {
 	if info.Config, err = readConfig(meta["config"]); err != nil {
 		return nil, err
 	}
-	if text, ok := meta["naming"]; ok { // absent from files written before it existed
-		if err := json.Unmarshal([]byte(text), &info.Naming); err != nil {
-			return nil, fmt.Errorf("naming: %w", err)
+	for key, value := range map[string]any{"naming": &info.Naming, "train.lists": &info.TrainLists} {
+		if text, ok := meta[key]; ok { // absent from files written before it existed
+			if err := json.Unmarshal([]byte(text), value); err != nil {
+				return nil, fmt.Errorf("%s: %w", key, err)
+			}
 		}
 	}
 	return info, nil
