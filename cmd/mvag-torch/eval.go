@@ -66,7 +66,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	folder := cmp.Or(c.String("output"), train.Folder(cfg))
+	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
 	if err := os.MkdirAll(filepath.Join(folder, "pictures"), 0o755); err != nil {
 		return err
 	}
@@ -100,6 +100,15 @@ func evaluate(c *cli.Context) error {
 		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
+}
+
+// runFolder is the folder of the checkpoint, which may have been copied or renamed, unless name or output are overridden.
+func runFolder(cfg configs.Config, f *checkpoint.File) string {
+	folder := train.Folder(cfg)
+	if f.Info != nil && train.Folder(f.Info.Config) == folder && filepath.Base(f.Path) == train.CheckpointName {
+		return filepath.Dir(f.Path)
+	}
+	return folder
 }
 
 // evalConfig returns the configuration of -c, else that of the checkpoint, with --set applied.
