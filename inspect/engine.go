@@ -117,7 +117,8 @@ func (it *item) planes(j int) []uint8 {
 	return it.pixels[j*n : (j+1)*n]
 }
 
-// decode reads the images of an object, which has this index in stream. The error is that of ctx, or of an object that does not fit the model.
+// decode reads the images of an object, which has this index in stream. The error is that of ctx, or of an object that
+// does not fit the model.
 func (e *engine) decode(ctx context.Context, index int, object *dataset.Object) (*item, error) {
 	n := len(object.Views)
 	if n != 1 && n != e.cfg.Data.Views {

@@ -129,15 +129,17 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 func holdoutOf(setup *inspect.Setup, data *dataset.Set) ([]dataset.Object, string, error) {
 	trained := setup.Trained
 	same := true
-	for class, list := range data.TrainLists() {
-		same = same && trained.TrainLists[class] == list
+	if trained.TrainLists != nil { // else the file is older than the lists, and perhaps than the names of cameras
+		if have, want := data.Naming.Cameras, trained.Naming.Cameras; !slices.Equal(have, want) {
+			return nil, "", fmt.Errorf("cameras: have %q, want %q as in %s", have, want, setup.Path)
+		}
+		for class, list := range data.TrainLists() {
+			same = same && trained.TrainLists[class] == list
+		}
 	}
-	if same || trained.TrainLists == nil {
+	if same {
 		_, holdout := data.HoldOut(trained.Config.Train.Holdout, trained.Config.Seed)
 		return holdout, fromHoldout, nil
-	}
-	if have, want := data.Naming.Cameras, trained.Naming.Cameras; !slices.Equal(have, want) {
-		return nil, "", fmt.Errorf("cameras: have %q, want %q as in %s", have, want, setup.Path)
 	}
 	fmt.Fprintf(os.Stderr, "the data set has other training objects than that of %s, so that its hold-out is unknown: all %d are taken; "+
 		"thresholds are too low if the model was trained on them\n", setup.Path, len(data.Train))

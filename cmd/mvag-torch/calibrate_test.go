@@ -36,6 +36,7 @@ func TestHoldoutOf(t *testing.T) {
 		{"one of the classes", set("nut", "S"), 2, fromHoldout, ""},
 		{"other objects", set("nut", "T"), 4, fromOtherData, ""},
 		{"another class", set("cap", "S"), 4, fromOtherData, ""},
+		{"the same under other cameras", set("nut", "S", "front", "left"), 0, "", `cameras: have ["front" "left"], want [] as in M`},
 		{"other cameras", set("nut", "T", "front", "left"), 0, "", `cameras: have ["front" "left"], want [] as in M`},
 	} {
 		good, from, err := holdoutOf(setup, c.data)
