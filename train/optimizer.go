@@ -34,11 +34,6 @@ func NewOptimizer(s *tensor.Scope, m *model.Model, cfg configs.Train) *Optimizer
 	return o
 }
 
-// Step updates the parameters from their gradients, clears those, and returns the gradient norm before clipping.
-func (o *Optimizer) Step(s *tensor.Scope, lr float64) *tensor.Tensor {
-	return o.update(s, o.next(s, lr))
-}
-
 // next begins a step on the host: what update needs to know of the learning rate and the number of the step, [3] on the
 // device.
 func (o *Optimizer) next(s *tensor.Scope, lr float64) *tensor.Tensor {
@@ -46,7 +41,8 @@ func (o *Optimizer) next(s *tensor.Scope, lr float64) *tensor.Tensor {
 	return o.opt.Rates(s, o.params[0].Device(), lr, o.Steps)
 }
 
-// update is the part of Step on the device.
+// update is the rest of the step, on the device: it updates the parameters from their gradients, clears those, and
+// returns the gradient norm before clipping.
 func (o *Optimizer) update(s *tensor.Scope, rates *tensor.Tensor) *tensor.Tensor {
 	norm := tensor.StableAdamW(s, o.params, o.moments[0], o.moments[1], o.moments[2], rates, o.opt)
 	tensor.ClearGrads(o.params)
