@@ -78,8 +78,10 @@ type Data struct {
 	// Crop x Crop.
 	Resize int `yaml:"resize" decides:"features,training,scores"`
 	Crop   int `yaml:"crop" decides:"features,training,scores"`
-	// Exif applies the EXIF orientation of JPEG and TIFF images.
+	// Exif applies the EXIF orientation of images.
 	Exif bool `yaml:"exif" decides:"features,training,scores"`
+	// Bits is how many bits the values of 16-bit images use: "8" to "16", or "auto" to find it for each class.
+	Bits string `yaml:"bits" decides:"features,training,scores"`
 	// Decode is how JPEGs are decoded: "exact", or "scaled", to about Resize in the decoder, which is faster and needs
 	// a build with libjpeg-turbo.
 	Decode string `yaml:"decode" decides:"features,training,scores"`

@@ -25,8 +25,8 @@ func Default() Config {
 			Holdout: 0.2,
 			Views:   5,
 			Resize:  448, Crop: 392,
-			Decode:   "exact",
-			OnError:  "stop",
+			Bits:   "16",
+			Decode: "exact", OnError: "stop",
 			Prefetch: 4,
 		},
 		Model: Model{

@@ -131,6 +131,8 @@ func (k *checker) data(d *Data, patch int) {
 	k.between("data.resize", d.Resize, patch, maxSide)
 	k.check(d.Crop <= d.Resize, "data.crop", d.Crop, fmt.Sprintf("at most data.resize (%d)", d.Resize))
 	k.check(d.Crop > 0 && d.Crop%patch == 0, "data.crop", d.Crop, fmt.Sprintf("a multiple of the patch size (%d)", patch))
+	bits, err := strconv.Atoi(d.Bits)
+	k.check(d.Bits == "auto" || err == nil && bits >= 8 && bits <= 16 && strconv.Itoa(bits) == d.Bits, "data.bits", d.Bits, "8 to 16 or auto")
 	k.among("data.decode", d.Decode, "exact", "scaled")
 	k.among("data.on_error", d.OnError, "stop", "skip")
 	if d.Cache != "" {

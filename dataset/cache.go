@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ const prepareAgain = "run mvag-torch dataset prepare again"
 type Cache struct {
 	root    string // data.root
 	crop    int
+	bits    int // depth of 16-bit images, unless a View says
 	records map[key]*cached
 	maps    [][]byte
 }
@@ -56,7 +58,7 @@ func shardFiles(dir string) ([]string, error) {
 
 // openCache opens data.cache.
 func openCache(cfg configs.Data) (*Cache, error) {
-	c := &Cache{root: cfg.Root, crop: cfg.Crop, records: map[key]*cached{}}
+	c := &Cache{root: cfg.Root, crop: cfg.Crop, bits: NewFit(cfg).bits(), records: map[key]*cached{}}
 	names, err := shardFiles(cfg.Cache)
 	switch {
 	case err != nil:
@@ -115,10 +117,11 @@ func otherPreprocessing(name string, have, want preprocessing) error {
 func (c *Cache) complete(dir string, set *Set) error {
 	lacking, first := 0, ""
 	err := set.keys(c.root, func(k key, v View) error {
-		if c.records[k] == nil {
-			if lacking++; lacking == 1 {
-				first = k.file(v)
-			}
+		if m := c.records[k]; m != nil {
+			return c.checkBits(m, v)
+		}
+		if lacking++; lacking == 1 {
+			first = k.file(v)
 		}
 		return nil
 	})
@@ -194,34 +197,37 @@ func (c *Cache) Close() {
 	c.maps = nil
 }
 
-// image writes the fitted image of v to dst, [3, Crop, Crop], and returns the width and height of the original image.
-func (c *Cache) image(v View, dst []uint8) (w, h int, err error) {
-	m, err := c.read(kindImage, v, dst)
+// find returns a record.
+func (c *Cache) find(kind string, v View) (*cached, error) {
+	k, err := newKey(kind, c.root, v)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	return m.Width, m.Height, nil
+	if m := c.records[k]; m != nil {
+		return m, nil
+	}
+	return nil, fmt.Errorf("%w: %s is not prepared; %s", errCache, printable(k.file(v)), prepareAgain)
 }
 
-// mask writes the fitted mask of v to dst, [Crop, Crop].
-func (c *Cache) mask(v View, dst []uint8) error {
-	_, err := c.read(kindMask, v, dst)
-	return err
+// checkBits returns an error if a 16-bit image was prepared at another depth than that of v.
+func (c *Cache) checkBits(m *cached, v View) error {
+	if want := cmp.Or(v.Bits, c.bits); m.Bits != 0 && m.Bits != want {
+		return fmt.Errorf("%w: %s was prepared as an image of %d bits, want %d (data.bits); %s", errCache, printable(v.Path), m.Bits, want, prepareAgain)
+	}
+	return nil
 }
 
 // read copies a record to dst. The first time, it verifies the checksum and that the original file has not changed. The
 // original may be missing.
 func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
-	k, err := newKey(kind, c.root, v)
+	m, err := c.find(kind, v)
+	if err == nil {
+		err = c.checkBits(m, v)
+	}
 	if err != nil {
 		return nil, err
 	}
-	path := k.file(v)
-	m := c.records[k]
-	if m == nil {
-		return nil, fmt.Errorf("%w: %s is not prepared; %s", errCache, printable(path), prepareAgain)
-	}
-	sound := m.sound.Load()
+	path, sound := m.key.file(v), m.sound.Load()
 	if !sound && changed(path, m.origin) {
 		return nil, fmt.Errorf("%w: %s has changed since it was prepared; %s", errCache, printable(path), prepareAgain)
 	}

@@ -339,7 +339,7 @@ func TestIdentity(t *testing.T) {
 		"object":  func(o *Object) { o.ID = "x" },
 		"code":    func(o *Object) { o.Views[0].Code = "x" },
 		"no mask": func(o *Object) { o.Views[0].Mask = "" },
-		"labels":  func(o *Object) { o.Views[0].MaskLabels = true },
+		"bits":    func(o *Object) { o.Views[0].Bits = 12 },
 		"camera":  func(o *Object) { o.Views[0], o.Views[1] = o.Views[1], o.Views[0] },
 		"name":    func(o *Object) { o.Views[0].Path += "x" },
 		"time":    func(o *Object) { touch(t, o.Views[1].Mask) },
@@ -408,7 +408,7 @@ func TestCacheRefuses(t *testing.T) {
 		{"damaged pixels", func() { writeFile(t, shard, damaged) }, []string{shard, first.Path, "damaged: have the checksum"}},
 		{"a damaged index", func() { writeFile(t, shard, broken) }, []string{shard, "damaged: have an index of checksum"}},
 		{"a cut shard", func() { writeFile(t, shard, whole[:len(whole)-1]) }, []string{shard, "damaged: have"}},
-		{"another version", func() { writeFile(t, shard, slices.Concat(whole[:8], []byte{1}, whole[9:])) }, []string{shard, "have a shard of version 1, want 2"}},
+		{"another version", func() { writeFile(t, shard, slices.Concat(whole[:8], []byte{1}, whole[9:])) }, []string{shard, "have a shard of version 1, want 3"}},
 		{"no shard", func() { writeFile(t, shard, content) }, []string{shard, "not a shard"}},
 		{"no folder", func() { cfg.Cache = filepath.Join(cfg.Cache, "none") }, []string{"have no prepared images", "dataset prepare"}},
 	} {
@@ -604,8 +604,9 @@ func FuzzCache(f *testing.F) {
 		}
 		for _, o := range slices.Concat(set.Train, set.Test) {
 			for _, v := range o.Views {
-				_, _, _ = c.image(v, make([]uint8, 3*crop*crop)) // any error, but no panic
-				_ = c.mask(v, make([]uint8, crop*crop))
+				_, _ = c.read(kindImage, v, make([]uint8, 3*crop*crop)) // any error, but no panic
+				_, _ = c.read(kindMask, v, make([]uint8, crop*crop))
+				_, _ = (Source{Cache: c}).glance(v)
 			}
 		}
 	})

@@ -33,6 +33,14 @@ const (
 	EmptyMask      Finding = "empty_mask"       // masks without defective pixels
 	Cropped        Finding = "cropped"          // masks that are empty after resize and crop
 	TrainTestTwins Finding = "train_test_twins" // test images that equal a training image byte for byte
+	Turned         Finding = "exif_orientation" // images with an EXIF orientation that is not applied
+	UnusedBits     Finding = "unused_bits"      // 16-bit images of a class that use fewer bits
+	LossyMask      Finding = "mask_lossy"       // masks of lossy compression
+	MaskLevels     Finding = "mask_levels"      // masks with more values than labels have
+	FullMask       Finding = "mask_full"        // masks that mark every pixel
+	InvertedMask   Finding = "mask_inverted"    // masks that mark most of the image and of its border
+	MaskIsImage    Finding = "mask_is_image"    // masks that are the image itself
+	MaskOnGood     Finding = "mask_on_good"     // masks of good images that mark pixels
 )
 
 // findings lists the kinds with their description, and says which would stop training or evaluation.
@@ -49,6 +57,14 @@ var findings = []struct {
 	{EmptyMask, "empty masks", false},
 	{Cropped, "defects lost by resize and crop", false},
 	{TrainTestTwins, "test images that equal a training image byte for byte", false},
+	{Turned, "images with an EXIF orientation that is not applied (data.exif)", false},
+	{UnusedBits, "16-bit images that use fewer bits, and so are dark (data.bits)", false},
+	{LossyMask, "masks of lossy compression, defective from half of their highest value on", false},
+	{MaskLevels, fmt.Sprintf("masks of more than %d values (antialiased, or a photograph); any but 0 is a defect", maxLevels), false},
+	{FullMask, "masks that mark every pixel", false},
+	{InvertedMask, "masks that mark most of the image and of its border (inverted?)", false},
+	{MaskIsImage, "masks that are the image itself", false},
+	{MaskOnGood, "masks that mark pixels of images labelled good", false},
 }
 
 // Counts count what a class or the whole set contains.
@@ -181,10 +197,20 @@ type work struct {
 
 // viewCheck is the result for one image.
 type viewCheck struct {
-	path, size string
-	hash       [sha256.Size]byte
-	kind       Finding // "" if nothing is wrong
-	line       string
+	path, size    string
+	hash          [sha256.Size]byte
+	bits, highest int // of a 16-bit image: the bits it was read at, and its highest value
+	problems      []problem
+}
+
+// problem is a finding about one file.
+type problem struct {
+	kind Finding
+	line string
+}
+
+func (v *viewCheck) add(kind Finding, line string) {
+	v.problems = append(v.problems, problem{kind, line})
 }
 
 // read reads the images of all objects.
@@ -220,39 +246,50 @@ func (c *check) view(s *scratch, v View) viewCheck {
 	found := viewCheck{path: v.Path}
 	r, err := c.fit.readImage(s, v)
 	if err != nil {
-		found.kind, found.line = Unreadable, err.Error()
+		found.add(Unreadable, err.Error())
 		return found
 	}
 	found.hash = sha256.Sum256(s.file) // the file just read
 	found.size = fmt.Sprintf("%dx%d", r.w, r.h)
-	if v.Mask == "" {
-		return found
+	if seen := c.fit.traits(r); v.Part == 0 { // parts of a strip share a file
+		found.bits, found.highest = seen.Bits, seen.Highest
+		for _, kind := range seen.Findings {
+			found.add(kind, fmt.Sprintf("%s: orientation %d", printable(v.Path), r.orientation))
+		}
 	}
-	mask, err := c.fit.readMask(s, v, r.w, r.h)
-	var size *sizeError
-	switch {
-	case errors.As(err, &size):
-		found.kind, found.line = MaskSize, err.Error()
-	case err != nil:
-		found.kind, found.line = Unreadable, err.Error()
-	case empty(mask):
-		found.kind, found.line = EmptyMask, printable(v.Mask)
-	case !slices.Contains(byRules(c.fit.fitMask(s, mask), c.fit.Crop, c.opt.MapSize)[c.opt.MaskRule], true):
-		found.kind, found.line = Cropped, printable(v.Mask)
+	if v.Mask != "" {
+		c.mask(s, v, &found)
 	}
 	return found
 }
 
-// empty reports whether all values of a grayscale raster are 0.
-func empty(r raster) bool {
-	line := make([]uint8, r.w)
-	for y := range r.h {
-		r.row(line, 0, r.w, y)
-		if slices.ContainsFunc(line, func(v uint8) bool { return v != 0 }) {
-			return false
-		}
+// mask decodes the mask of v, whose image is in memory of s.
+func (c *check) mask(s *scratch, v View, found *viewCheck) {
+	m, err := c.fit.readMask(s, v, s.file)
+	var size *sizeError
+	switch {
+	case errors.As(err, &size):
+		found.add(MaskSize, err.Error())
+		return
+	case err != nil:
+		found.add(Unreadable, err.Error())
+		return
 	}
-	return true
+	for _, kind := range m.kinds {
+		found.add(kind, printable(v.Mask))
+	}
+	if !v.Defective() {
+		return
+	}
+	if m.marked == 0 {
+		found.add(EmptyMask, printable(v.Mask))
+		return
+	}
+	plane := s.room(c.fit.Crop * c.fit.Crop)
+	s.resize(m.raster, c.fit.Resize, c.fit.offset(), c.fit.Crop, plane)
+	if !slices.Contains(byRules(plane, c.fit.Crop, c.opt.MapSize)[c.opt.MaskRule], true) {
+		found.add(Cropped, printable(v.Mask))
+	}
 }
 
 // finish adds what was read to the classes, in order, and computes the total.
@@ -261,8 +298,8 @@ func (c *check) finish(set *Set) {
 	for i := range c.work {
 		w := &c.work[i]
 		for j, v := range w.views {
-			if v.kind != "" {
-				w.class.add(v.kind, v.line)
+			for _, p := range v.problems {
+				w.class.add(p.kind, p.line)
 			}
 			if v.size == "" {
 				continue
@@ -278,7 +315,28 @@ func (c *check) finish(set *Set) {
 			}
 		}
 	}
+	c.unusedBits()
 	c.faults(set)
+}
+
+// unusedBits looks for classes whose 16-bit images all need fewer bits than they are read at: a single dark image says
+// nothing.
+func (c *check) unusedBits() {
+	need := map[*ClassCheck]int{}
+	for _, w := range c.work {
+		for _, v := range w.views {
+			if v.bits > 0 {
+				need[w.class] = max(need[w.class], neededBits(v.highest))
+			}
+		}
+	}
+	for _, w := range c.work {
+		for _, v := range w.views {
+			if n := need[w.class]; v.bits > n && n > 0 {
+				w.class.add(UnusedBits, fmt.Sprintf("%s: values up to %d; the class needs %d of %d bits", printable(v.path), v.highest, n, v.bits))
+			}
+		}
+	}
 }
 
 // faults lists why training or evaluation would stop.

@@ -29,14 +29,13 @@ type View struct {
 	Camera int    // 0-based index: camera C1 is 0
 	Path   string // the image file; "" if the image is missing or in Data only
 	Data   []byte // the encoded image, if it is in memory; Path is then only its name in messages
-	Mask   string // the mask file, "" if there is none
+	Mask   string // the mask file, "" if there is none; evaluation ignores that of a good image
 	Code   string // the defect code, "" if the image is good
 	// If Parts is not 0, the file is a strip of Parts images of equal width side by side, and so is its mask. This view
 	// is image Part of the strip, counted from 0.
 	Part, Parts int
-	// MaskLabels says that mask pixels are class labels: any value but 0 is a defect, and counts as 255 before
-	// resizing.
-	MaskLabels bool
+	// Bits is how many bits the values of the image use if it has 16, 8 to 16; 0 means Fit.Bits.
+	Bits int
 }
 
 // Present reports whether there is an image.
@@ -87,7 +86,8 @@ type Set struct {
 	Naming  Naming        // how image names say object and camera
 	Source  Source        // where pixels and masks come from
 
-	index []string // the index file or folder of each class, for messages
+	index   []string // the index file or folder of each class, for messages
+	surveys []survey // of each class, once they have been made
 }
 
 // CheckTrain returns an error that names the first class without training objects. Open accepts such a class because
@@ -121,7 +121,11 @@ var readers = map[string]func(reader) (*Set, error){
 // entry at fault.
 func Open(cfg configs.Data) (*Set, error) {
 	if cfg.Cache == "" {
-		return open(reader{cfg, disk{}, true})
+		set, err := open(reader{cfg, disk{}, true})
+		if err == nil {
+			set.UseDepths(nil)
+		}
+		return set, err
 	}
 	cache, err := openCache(cfg)
 	if err != nil {
@@ -132,13 +136,14 @@ func Open(cfg configs.Data) (*Set, error) {
 		set, err = open(reader{cfg, cache.files(), true})
 	}
 	if err == nil {
+		set.Source.Cache = cache
+		set.UseDepths(nil)
 		err = cache.complete(cfg.Cache, set)
 	}
 	if err != nil {
 		cache.Close()
 		return nil, err
 	}
-	set.Source.Cache = cache
 	return set, nil
 }
 

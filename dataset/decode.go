@@ -76,39 +76,27 @@ var codecs = []codec{
 	{"WebP", "RIFF????WEBPVP8", "", webp.DecodeConfig, webp.Decode, 1 << 10, 1 << 24, webpRaster},
 }
 
-// begins reports whether data begins like a file of the format.
-func (c *codec) begins(data []byte) bool {
-	if len(data) < len(c.magic) {
-		return false
-	}
-	for i := range len(c.magic) {
-		if c.magic[i] != '?' && c.magic[i] != data[i] {
-			return false
-		}
-	}
-	return true
-}
-
 func codecOf(data []byte) (*codec, error) {
 	for i := range codecs {
-		if codecs[i].begins(data) {
+		if startsWith(data, codecs[i].magic) {
 			return &codecs[i], nil
 		}
 	}
-	return nil, errors.New("not a JPEG, PNG, BMP, TIFF or WebP image")
+	return nil, foreignKind(data)
 }
 
 // size reads the header of an image. It refuses a size above limit pixels, or larger than the file can contain, before
 // any memory is allocated for it.
 func (c *codec) size(data []byte, limit int) (w, h int, err error) {
-	config, err := c.config(bytes.NewReader(data))
+	if err := c.refused(data); err != nil {
+		return 0, 0, err
+	}
+	config, err := c.config(bytes.NewReader(c.readable(data)))
 	if err != nil {
 		return 0, 0, c.fail(data, err)
 	}
 	w, h = config.Width, config.Height
-	switch compression, _ := tiffShort(data, 259); {
-	case compression >= 2 && compression <= 4: // the decoder swaps black and white if 0 is black
-		err = errors.New("TIFF: have fax compression, want another compression")
+	switch {
 	case w < 1 || h < 1:
 		err = fmt.Errorf("have %dx%d pixels, want at least 1x1", w, h)
 	case w > maxSide || h > maxSide:
@@ -119,6 +107,14 @@ func (c *codec) size(data []byte, limit int) (w, h int, err error) {
 		err = fmt.Errorf("the header says %dx%d pixels, more than %d bytes can hold", w, h, len(data))
 	}
 	return w, h, err
+}
+
+// readable returns data as the decoder reads it.
+func (c *codec) readable(data []byte) []byte {
+	if c.name == "JPEG" {
+		return withAdobe(data)
+	}
+	return data
 }
 
 // fail wraps an error of the decoder. A file without its end marker is reported as truncated, whatever the decoder met
@@ -144,26 +140,51 @@ func (f Fit) decode(s *scratch, data []byte, limit int) (raster, error) {
 	}
 	var r raster
 	if c.name == "JPEG" && libjpeg.Available {
-		r, err = f.libjpeg(s, data, w, h)
+		if r, err = f.libjpeg(s, data, w, h); err != nil {
+			return raster{}, c.fail(data, err)
+		}
 	} else {
-		var img image.Image
-		if img, err = c.decode(bytes.NewReader(data)); err == nil {
-			if r, err = c.raster(img); err != nil {
-				return raster{}, err
-			}
+		img, err := c.decode(bytes.NewReader(c.readable(data)))
+		if err != nil {
+			return raster{}, c.fail(data, err)
+		}
+		if r, err = f.raster(s, c, img); err != nil {
+			return raster{}, err
 		}
 	}
-	if err != nil {
-		return raster{}, c.fail(data, err)
+	if f.labels && !r.labels {
+		r = r.lossyLabels(s)
 	}
-	r.full = image.Pt(w, h)
-	if o := orientation(data); f.Exif && o != upright {
-		r = r.oriented(o)
-		if r.full = image.Pt(w, h); o >= transposed {
+	r.full, r.orientation = image.Pt(w, h), orientation(data)
+	if f.Exif && r.orientation != upright {
+		r = r.oriented(r.orientation)
+		if r.full = image.Pt(w, h); r.orientation >= transposed {
 			r.full = image.Pt(h, w)
 		}
 	}
 	return r, nil
+}
+
+// raster converts a decoded image, or a decoded mask to labels if its values are exact.
+func (f Fit) raster(s *scratch, c *codec, img image.Image) (raster, error) {
+	if f.labels && !lossy(c, img) {
+		return labelsOf(s, img)
+	}
+	r, err := c.raster(img)
+	if err != nil || !is16Bit(img) {
+		return r, err
+	}
+	r.deep = img
+	return r, r.useBits(f.bits())
+}
+
+// lossy reports whether a decoded image is from a file of lossy compression.
+func lossy(c *codec, img image.Image) bool {
+	switch img.(type) {
+	case *image.YCbCr, *image.NYCbCrA:
+		return true
+	}
+	return c.name == "JPEG"
 }
 
 // imageSize returns width and height of an image as decode would return it.

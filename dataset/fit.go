@@ -19,15 +19,19 @@ const (
 // (Pillow's antialiased bilinear filter), then cropped to the central Crop x Crop pixels (docs/model.md section 6).
 type Fit struct {
 	Resize, Crop int
-	Exif         bool // apply the EXIF orientation of JPEG and TIFF images
+	Exif         bool // apply the EXIF orientation
+	// Bits is how many bits the values of 16-bit images use, 8 to 16, unless a View says; 0 means 16.
+	Bits int
 	// Scaled decodes JPEGs at a reduced scale, the smallest multiple of 1/8 that is not below Resize. It needs
 	// libjpeg-turbo and changes pixels slightly.
 	Scaled bool
+
+	labels bool // decode masks
 }
 
 // NewFit returns the preprocessing that cfg describes.
 func NewFit(cfg configs.Data) Fit {
-	return Fit{Resize: cfg.Resize, Crop: cfg.Crop, Exif: cfg.Exif, Scaled: cfg.Decode == "scaled"}
+	return Fit{Resize: cfg.Resize, Crop: cfg.Crop, Exif: cfg.Exif, Bits: fixedBits(cfg), Scaled: cfg.Decode == "scaled"}
 }
 
 // offset is where the crop begins. A half is rounded to even, as in torchvision.
@@ -46,9 +50,11 @@ func (f Fit) Seen(w, h int) (x, y, width, height float64) {
 // scratch is the reusable memory for fitting one image.
 type scratch struct {
 	resizer
-	file  []byte
-	plane []uint8 // fitted pixels
-	pix   []uint8 // a decoded JPEG
+	file   []byte  // of an image
+	mask   []byte  // of a mask
+	plane  []uint8 // fitted pixels
+	pix    []uint8 // a decoded JPEG
+	labels []uint8 // of a mask
 }
 
 // room returns memory for n values, valid until the next call.
@@ -64,17 +70,38 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // its EXIF orientation. For a strip, image and size are those of the part. Errors name the file. It is safe for
 // concurrent use.
 func (f Fit) Image(v View, dst []uint8) (w, h int, err error) {
+	return Source{Fit: f}.Image(v, dst)
+}
+
+// checkRoom returns an error unless dst has room for the image of v.
+func (f Fit) checkRoom(v View, dst []uint8) error {
 	if want := 3 * f.Crop * f.Crop; len(dst) != want {
-		return 0, 0, fmt.Errorf("%s: dst: have %d values, want %d", printable(v.Path), len(dst), want)
+		return fmt.Errorf("%s: dst: have %d values, want %d", printable(v.Path), len(dst), want)
 	}
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	return nil
+}
+
+// image decodes the image of v with memory of s and writes it fitted to dst.
+func (f Fit) image(s *scratch, v View, dst []uint8) (raster, error) {
 	r, err := f.readImage(s, v)
-	if err != nil {
-		return 0, 0, err
+	if err == nil {
+		f.fit(s, r, dst)
 	}
-	f.fit(s, r, dst)
-	return r.full.X, r.full.Y, nil
+	return r, err
+}
+
+// mask writes the fitted mask of v to plane, [Crop, Crop], and returns what is odd about it.
+func (f Fit) mask(s *scratch, v View, plane []uint8) ([]Finding, error) {
+	img, err := v.content(s)
+	if err != nil {
+		return nil, err
+	}
+	m, err := f.readMask(s, v, img)
+	if err != nil {
+		return nil, err
+	}
+	s.resize(m.raster, f.Resize, f.offset(), f.Crop, plane)
+	return m.kinds, nil
 }
 
 // content returns the encoded image of v. A file is read into memory of s.
@@ -107,6 +134,9 @@ func (f Fit) decodePart(s *scratch, data []byte, name string, v View) (raster, e
 	if v.Parts > 0 {
 		f.Scaled = false // a part might begin between reduced pixels
 	}
+	if v.Bits != 0 {
+		f.Bits = v.Bits
+	}
 	r, err := f.decode(s, data, maxPixels)
 	if err == nil {
 		r, err = r.part(v)
@@ -127,90 +157,17 @@ func (f Fit) fit(s *scratch, r raster, dst []uint8) {
 	}
 }
 
-// Masks returns the mask of v by rule, MaskGT0 and MaskGT05: size x size pixels row by row, true for defects. The mask
-// is fitted like the image, resampled by nearest neighbour as PyTorch's interpolate does, then binarised. A good view
-// has an empty mask. A mask that differs in size from its image is an error.
-func (s Source) Masks(v View, size int) (map[string][]bool, error) {
-	n := s.Fit.Crop
-	switch {
-	case !v.Defective():
-		return map[string][]bool{MaskGT0: make([]bool, size*size), MaskGT05: make([]bool, size*size)}, nil
-	case v.Mask == "":
-		return nil, fmt.Errorf("%s: defective image without a mask", printable(v.Path))
-	case s.Cache != nil:
-		plane := make([]uint8, n*n)
-		if err := s.Cache.mask(v, plane); err != nil {
-			return nil, err
-		}
-		return byRules(plane, n, size), nil
-	}
-	memory := scratches.Get().(*scratch)
-	defer scratches.Put(memory)
-	w, h, err := s.Fit.size(memory, v)
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.Fit.readMask(memory, v, w, h)
-	if err != nil {
-		return nil, err
-	}
-	return byRules(s.Fit.fitMask(memory, r), n, size), nil
-}
-
 // byRules resamples a fitted mask [n, n] to size x size pixels and binarises it by both rules.
 func byRules(plane []uint8, n, size int) map[string][]bool {
 	return map[string][]bool{MaskGT0: nearest(plane, n, size, 0), MaskGT05: nearest(plane, n, size, 127)}
 }
 
-// fitMask returns the fitted mask [Crop, Crop], in memory of s.
-func (f Fit) fitMask(s *scratch, r raster) []uint8 {
-	plane := s.room(f.Crop * f.Crop)
-	s.resize(r, f.Resize, f.offset(), f.Crop, plane)
-	return plane
-}
-
-// size returns width and height of the image of v from its header.
-func (f Fit) size(s *scratch, v View) (w, h int, err error) {
-	data, err := v.content(s)
-	if err != nil {
-		return 0, 0, err
-	}
-	if w, h, err = imageSize(data, f.Exif); err != nil {
+// size returns width and height of the encoded image of v from its header.
+func (f Fit) size(img []byte, v View) (w, h int, err error) {
+	if w, h, err = imageSize(img, f.Exif); err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", printable(v.Path), err)
 	}
 	return w / max(v.Parts, 1), h, nil
-}
-
-// sizeError says that a mask differs in size from its image.
-type sizeError struct {
-	v                          View
-	haveW, haveH, wantW, wantH int
-}
-
-func (e *sizeError) Error() string {
-	return fmt.Sprintf("%s: have %dx%d pixels, want %dx%d as its image %s",
-		printable(e.v.Mask), e.haveW, e.haveH, e.wantW, e.wantH, printable(e.v.Path))
-}
-
-// readMask decodes the mask of v, whose image has w x h pixels.
-func (f Fit) readMask(s *scratch, v View, w, h int) (raster, error) {
-	f.Scaled = false
-	data, err := s.readFile(v.Mask)
-	if err != nil {
-		return raster{}, err
-	}
-	r, err := f.decodePart(s, data, v.Mask, v)
-	if err != nil {
-		return raster{}, err
-	}
-	if r.w != w || r.h != h {
-		return raster{}, &sizeError{v, r.w, r.h, w, h}
-	}
-	r = r.gray()
-	if v.MaskLabels {
-		r = r.nonZero()
-	}
-	return r, nil
 }
 
 // nearest resamples a plane [n, n] to size x size pixels and compares values with a threshold. The index is computed in

@@ -141,13 +141,13 @@ func TestMask(t *testing.T) {
 	view := View{Path: photo, Mask: mask, Code: "AK"}
 
 	t.Run("rules", func(t *testing.T) {
-		// Enlarged from 2 to 4 rows, row 0 keeps the values of row 0.
-		for rule, want := range map[string]string{MaskGT0: "[false true true true]", MaskGT05: "[false false false true]"} {
+		// Any value but 0 is a defect. Enlarged from 2 to 4 rows, row 2 is 1/4 of row 0 and 3/4 of row 1.
+		for rule, want := range map[string]string{MaskGT0: "[false true true true]", MaskGT05: "[false false true false]"} {
 			have, err := maskOf(tall, view, rule, 4)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if have := fmt.Sprint(have[:4]); have != want {
+			if have := fmt.Sprint(have[8:12]); have != want {
 				t.Errorf("%s: have %s, want %s", rule, have, want)
 			}
 		}

@@ -71,7 +71,7 @@ func (s *Set) Identity(objects []Object) string {
 		fmt.Fprintf(hash, "%q %q\n", o.Class, o.ID)
 		for _, v := range o.Views {
 			image, mask := s.Source.Stamps(v)
-			fmt.Fprintf(hash, "%d %q %d/%d %t %v %v\n", v.Camera, v.Code, v.Part, v.Parts, v.MaskLabels, image, mask)
+			fmt.Fprintf(hash, "%d %q %d/%d %d %v %v\n", v.Camera, v.Code, v.Part, v.Parts, v.Bits, image, mask)
 		}
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))

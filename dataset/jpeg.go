@@ -51,11 +51,8 @@ func (f Fit) libjpeg(s *scratch, data []byte, w, h int) (raster, error) {
 	if p.Channels < channels {
 		return r, nil
 	}
-	if !p.Adobe {
-		return raster{}, errors.New("have CMYK without Adobe's marker, want it with one")
-	}
 	for i, v := range r.pix {
-		r.pix[i] = 255 - v // Adobe stores light instead of ink
+		r.pix[i] = 255 - v // light is stored instead of ink
 	}
 	return newRaster(&image.CMYK{Pix: r.pix, Stride: channels * r.w, Rect: image.Rect(0, 0, r.w, r.h)})
 }

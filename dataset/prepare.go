@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type Preparation struct {
 	Images   int   // in the set
 	Masks    int   // in the set
 	Have     int   // images and masks already prepared
-	Replaced int   // shards that are damaged or contain files that have changed
+	Replaced int   // shards that are damaged or contain files that have changed or are of another depth
 	Bytes    int64 // to be written
 	Free     int64 // on the disk
 	Shards   int   // to be written
@@ -48,9 +49,10 @@ type preparer struct {
 	source Source
 	opt    PrepareOptions
 	have   map[key]bool
-	drop   []string // shards to replace
-	freed  int64    // bytes of drop
-	next   int      // index of the next shard
+	bits   map[key]int // depth of each image of the set, if it has 16 bits
+	drop   []string    // shards to replace
+	freed  int64       // bytes of drop
+	next   int         // index of the next shard
 	done   int
 	total  int
 }
@@ -71,7 +73,14 @@ func Prepare(ctx context.Context, cfg configs.Data, set *Set, opt PrepareOptions
 		return err
 	}
 	defer unlock()
-	p := &preparer{cfg: cfg, source: set.Source, opt: opt, have: map[key]bool{}}
+	p := &preparer{cfg: cfg, source: set.Source, opt: opt, have: map[key]bool{}, bits: map[key]int{}}
+	err = set.keys(cfg.Root, func(k key, v View) error {
+		p.bits[k] = cmp.Or(v.Bits, set.Source.Fit.bits())
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	if err := p.scan(); err != nil {
 		return err
 	}
@@ -138,7 +147,8 @@ func (p *preparer) scan() error {
 	return nil
 }
 
-// look records what a shard contains, unless it is damaged or one of its files has changed.
+// look records what a shard contains, unless it is damaged, or one of its files has changed or is to be read at another
+// depth.
 func (p *preparer) look(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -161,7 +171,8 @@ func (p *preparer) look(name string) error {
 	}
 	for _, r := range x.Records {
 		path := filepath.Join(p.cfg.Root, filepath.FromSlash(string(r.Path)))
-		if changed(path, r.origin) || r.Error != "" && !p.source.Skip(View{Path: path}, errors.New(r.Error)) {
+		bits, ok := p.bits[r.key]
+		if changed(path, r.origin) || r.Bits != 0 && ok && r.Bits != bits || r.Error != "" && !p.source.Skip(View{Path: path}, errors.New(r.Error)) {
 			p.replace(name, info.Size())
 			return nil
 		}

@@ -14,6 +14,14 @@ type raster struct {
 	row func(dst []uint8, x0, x1, y int)
 	// pix contains all rows, if they exist in memory as row would write them.
 	pix []uint8
+
+	orientation int         // EXIF orientation of the file, applied or not
+	deep        image.Image // the decoded image if its values have 16 bits
+	bits        int         // how many of those are used
+	// alpha is the alpha value of a pixel, if the image is lossy and has alpha.
+	alpha  func(x, y int) uint8
+	labels bool      // a mask: values are 0 and 255
+	kinds  []Finding // what is odd about a mask
 }
 
 // bytesRaster wraps interleaved bytes [h, w, channels].
@@ -132,21 +140,6 @@ func (r raster) part(v View) (raster, error) {
 	r.w, r.pix, r.full.X = width, nil, r.full.X/v.Parts
 	r.row = func(dst []uint8, x0, x1, y int) { row(dst, from+x0, from+x1, y) }
 	return r, nil
-}
-
-// nonZero maps every value but 0 of a grayscale raster to 255.
-func (r raster) nonZero() raster {
-	row := r.row
-	r.pix = nil
-	r.row = func(dst []uint8, x0, x1, y int) {
-		row(dst, x0, x1, y)
-		for i, v := range dst[:x1-x0] {
-			if v != 0 {
-				dst[i] = 255
-			}
-		}
-	}
-	return r
 }
 
 // gray returns r in one channel, weighted as in Pillow's convert('L').

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// keys calls each for every image of the set and every mask that evaluation uses.
+// keys calls each for every image and every mask of the set.
 func (s *Set) keys(root string, each func(k key, v View) error) error {
 	for _, objects := range [][]Object{s.Train, s.Test} {
 		for i := range objects {
@@ -32,7 +32,7 @@ func (v View) kinds() []string {
 	switch {
 	case !v.Present():
 		return nil
-	case v.Mask != "" && v.Defective():
+	case v.Mask != "":
 		return []string{kindImage, kindMask}
 	}
 	return []string{kindImage}
@@ -58,7 +58,7 @@ func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	t.origin = originOf(t.file(t.view))
-	pixels, err := p.pixels(s, t)
+	pixels, data, err := p.pixels(s, t)
 	if err != nil {
 		if !p.source.Skip(t.view, err) {
 			return err
@@ -66,7 +66,7 @@ func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 		t.Error = err.Error()
 		return nil
 	}
-	t.SHA256 = fmt.Sprintf("%x", sha256.Sum256(s.file)) // the last file read
+	t.SHA256 = fmt.Sprintf("%x", sha256.Sum256(data))
 	t.CRC32C = crc32.Checksum(pixels, castagnoli)
 	if _, err := f.WriteAt(pixels, t.Offset); err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))
@@ -74,26 +74,16 @@ func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	return nil
 }
 
-// pixels computes the pixels of a record, in memory of s.
-func (p *preparer) pixels(s *scratch, t *prepareTask) ([]uint8, error) {
-	fit := p.source.Fit
+// pixels computes the pixels of a record, and returns them with the file, in memory of s.
+func (p *preparer) pixels(s *scratch, t *prepareTask) (pixels, file []byte, err error) {
+	pixels = s.room(int(t.length(p.source.Fit.Crop)))
 	if t.Kind == kindMask {
-		w, h, err := fit.size(s, t.view)
-		if err != nil {
-			return nil, err
-		}
-		r, err := fit.readMask(s, t.view, w, h)
-		if err != nil {
-			return nil, err
-		}
-		return fit.fitMask(s, r), nil
+		t.Findings, err = p.source.Fit.mask(s, t.view, pixels)
+		return pixels, s.mask, err
 	}
-	r, err := fit.readImage(s, t.view)
-	if err != nil {
-		return nil, err
+	r, err := p.source.Fit.image(s, t.view, pixels)
+	if err == nil {
+		t.Width, t.Height, t.traits = r.full.X, r.full.Y, p.source.Fit.traits(r)
 	}
-	t.Width, t.Height = r.full.X, r.full.Y
-	pixels := s.room(int(t.length(fit.Crop)))
-	fit.fit(s, r, pixels)
-	return pixels, nil
+	return pixels, s.file, err
 }

@@ -17,12 +17,12 @@ import (
 // The format of a shard, a file of the cache (docs/format/cache.md).
 const (
 	shardMagic   = "MVAGPIXL"
-	shardVersion = 2
+	shardVersion = 3
 	shardPrefix  = 32   // bytes: magic, version, checksum, offset and length of the index
 	shardData    = 4096 // offset of the first record
 	recordAlign  = 64
 	maxIndex     = 1 << 28 // bytes
-	pixelVersion = 1       // version of the computation from file to pixels
+	pixelVersion = 2       // version of the computation from file to pixels
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -46,11 +46,10 @@ func (p preprocessing) String() string {
 
 // key identifies a record: the image or the mask of a view.
 type key struct {
-	Kind   string  `json:"kind"` // image or mask
-	Path   relPath `json:"path"`
-	Part   int     `json:"part,omitempty"` // View.Part and so on
-	Parts  int     `json:"parts,omitempty"`
-	Labels bool    `json:"labels,omitempty"`
+	Kind  string  `json:"kind"` // image or mask
+	Path  relPath `json:"path"`
+	Part  int     `json:"part,omitempty"` // View.Part and so on
+	Parts int     `json:"parts,omitempty"`
 }
 
 const (
@@ -74,12 +73,12 @@ func (p *relPath) UnmarshalText(text []byte) error {
 
 // newKey returns the key of the image or mask of v; root is data.root.
 func newKey(kind, root string, v View) (key, error) {
-	path, labels := v.Path, false
+	path := v.Path
 	if kind == kindMask {
-		path, labels = v.Mask, v.MaskLabels
+		path = v.Mask
 	}
 	below, err := filepath.Rel(root, path)
-	return key{kind, relPath(filepath.ToSlash(below)), v.Part, v.Parts, labels}, err
+	return key{kind, relPath(filepath.ToSlash(below)), v.Part, v.Parts}, err
 }
 
 // length returns the size of a record in bytes.
@@ -114,6 +113,7 @@ type record struct {
 	Width  int    `json:"width,omitempty"` // of the original image
 	Height int    `json:"height,omitempty"`
 	origin
+	traits
 	Error string `json:"error,omitempty"` // why there are no pixels
 }
 

@@ -18,13 +18,16 @@ type Source struct {
 	Cache *Cache // nil if the files are read
 	// Skipped collects images that cannot be read and are left out; if it is nil, such an image is an error.
 	Skipped *Skipped
+	Notes   *Notes // collects what is odd about the files that are read; may be nil
+	Depths  Depths // of 16-bit images where data.bits is auto
 
-	root string // data.root
+	root      string // data.root
+	automatic bool   // data.bits is auto
 }
 
 // NewSource returns the source that cfg describes, without its cache.
 func NewSource(cfg configs.Data) Source {
-	s := Source{Fit: NewFit(cfg), root: cfg.Root}
+	s := Source{Fit: NewFit(cfg), root: cfg.Root, automatic: cfg.Bits == "auto"}
 	if cfg.OnError == "skip" {
 		s.Skipped = &Skipped{}
 	}
@@ -34,13 +37,57 @@ func NewSource(cfg configs.Data) Source {
 // Image writes the fitted image of v to dst, [3, Crop, Crop], and returns the width and height of the original image,
 // as [Fit.Image] does. Errors name the file.
 func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
-	if s.Cache == nil || v.Data != nil {
-		return s.Fit.Image(v, dst)
+	if err := s.Fit.checkRoom(v, dst); err != nil {
+		return 0, 0, err
 	}
-	if want := 3 * s.Fit.Crop * s.Fit.Crop; len(dst) != want {
-		return 0, 0, fmt.Errorf("%s: dst: have %d values, want %d", printable(v.Path), len(dst), want)
+	if s.Cache != nil && v.Data == nil {
+		m, err := s.Cache.read(kindImage, v, dst)
+		if err != nil {
+			return 0, 0, err
+		}
+		s.Notes.add(v.Path, m.Findings)
+		return m.Width, m.Height, nil
 	}
-	return s.Cache.image(v, dst)
+	memory := scratches.Get().(*scratch)
+	defer scratches.Put(memory)
+	r, err := s.Fit.image(memory, v, dst)
+	if err != nil {
+		return 0, 0, err
+	}
+	s.Notes.add(v.Path, s.Fit.findings(r))
+	return r.full.X, r.full.Y, nil
+}
+
+// Masks returns the mask of v by rule, MaskGT0 and MaskGT05: size x size pixels row by row, true for defects. The mask
+// is read as labels, fitted like the image, resampled by nearest neighbour as PyTorch's interpolate does, then binarised.
+// A good view has an empty mask: its mask file is read for Notes only. A mask that differs in size from its image is an
+// error.
+func (s Source) Masks(v View, size int) (map[string][]bool, error) {
+	n := s.Fit.Crop
+	switch {
+	case v.Mask == "" && v.Defective():
+		return nil, fmt.Errorf("%s: defective image without a mask", printable(v.Path))
+	case v.Mask == "":
+		return byRules(make([]uint8, n*n), n, size), nil
+	}
+	memory := scratches.Get().(*scratch)
+	defer scratches.Put(memory)
+	plane, found, err := memory.room(n*n), []Finding(nil), error(nil)
+	if s.Cache == nil {
+		found, err = s.Fit.mask(memory, v, plane)
+	} else if m, failed := s.Cache.read(kindMask, v, plane); failed == nil {
+		found = m.Findings
+	} else {
+		err = failed
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.Notes.add(v.Mask, found)
+	if !v.Defective() {
+		clear(plane)
+	}
+	return byRules(plane, n, size), nil
 }
 
 // Skip reports whether v is to be left out because of err, and records it. Errors of the machine (out of memory or file

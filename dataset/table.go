@@ -42,7 +42,7 @@ func (r reader) table() (*Set, error) {
 	})
 }
 
-// visa reads VisA: from the table of its authors if data.table is set (split_csv/1cls.csv; masks contain class labels),
+// visa reads VisA: from the table of its authors if data.table is set (split_csv/1cls.csv),
 // else from the layout of MVTec AD (docs/datasets.md).
 func (r reader) visa() (*Set, error) {
 	if r.Views != 1 {
@@ -57,7 +57,6 @@ func (r reader) visa() (*Set, error) {
 	}
 	return r.rows(t, func(row row) (shot, error) {
 		s := shot{class: row["object"], object: trimExt(filepath.ToSlash(row["image"]))}
-		s.MaskLabels = true
 		code := row["label"]
 		switch code {
 		case "normal":

@@ -9,7 +9,9 @@ func webpRaster(img image.Image) (raster, error) {
 	case *image.YCbCr:
 		return lossyRaster(img), nil
 	case *image.NYCbCrA:
-		return lossyRaster(&img.YCbCr), nil
+		r := lossyRaster(&img.YCbCr)
+		r.alpha = func(x, y int) uint8 { return img.A[y*img.AStride+x] }
+		return r, nil
 	}
 	return newRaster(img)
 }

@@ -68,7 +68,6 @@ jpeg_picture jpeg_decode(const uint8_t *data, size_t n, int scale, uint8_t *out,
 	p.width = d.output_width;
 	p.height = d.output_height;
 	p.channels = d.output_components;
-	p.adobe = d.saw_Adobe_marker;
 	size_t row = (size_t)p.width * p.channels;
 	if (row * p.height > room) {
 		snprintf(p.error, sizeof p.error, "have %dx%d pixels of %d channels, want at most %zu bytes", p.width, p.height, p.channels, room);

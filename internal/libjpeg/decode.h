@@ -5,7 +5,6 @@
 typedef struct {
 	int width, height; // of out
 	int channels;      // 1 gray, 3 RGB, 4 CMYK as it is stored
-	int adobe;         // whether the file has Adobe's marker
 	char error[200];   // "" where all went well
 } jpeg_picture;
 

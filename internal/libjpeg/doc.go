@@ -6,6 +6,5 @@ package libjpeg
 // Picture describes decoded pixels.
 type Picture struct {
 	Width, Height int
-	Channels      int  // 1 gray, 3 RGB, 4 CMYK as the file stores it
-	Adobe         bool // the file has Adobe's marker: CMYK is stored inverted
+	Channels      int // 1 gray, 3 RGB, 4 CMYK as the file stores it
 }

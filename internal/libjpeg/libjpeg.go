@@ -25,5 +25,5 @@ func Decode(data []byte, scale int, out []uint8) (Picture, error) {
 	if p.error[0] != 0 {
 		return Picture{}, errors.New(C.GoString(&p.error[0]))
 	}
-	return Picture{int(p.width), int(p.height), int(p.channels), p.adobe != 0}, nil
+	return Picture{int(p.width), int(p.height), int(p.channels)}, nil
 }
