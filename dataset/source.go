@@ -18,8 +18,9 @@ type Source struct {
 	Cache *Cache // nil if the files are read
 	// Skipped collects images that cannot be read and are left out; if it is nil, such an image is an error.
 	Skipped *Skipped
-	Notes   *Notes // collects what is odd about the files that are read; may be nil
-	Depths  Depths // of 16-bit images where data.bits is auto
+	Read    *ReadImages // collects the image files that are read; may be nil
+	Notes   *Notes      // collects what is odd about the files that are read; may be nil
+	Depths  Depths      // of 16-bit images where data.bits is auto
 
 	root      string // data.root
 	automatic bool   // data.bits is auto
@@ -46,7 +47,7 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 			return 0, 0, err
 		}
 		s.Notes.add(v.Path, m.Findings)
-		return m.Width, m.Height, nil
+		return m.Width, m.Height, s.Read.note(v, func() (FileHash, error) { return s.hash(v) })
 	}
 	memory := scratches.Get().(*scratch)
 	defer scratches.Put(memory)
@@ -55,7 +56,10 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 		return 0, 0, err
 	}
 	s.Notes.add(v.Path, s.Fit.findings(r))
-	return r.full.X, r.full.Y, nil
+	if v.Data == nil {
+		err = s.Read.note(v, func() (FileHash, error) { return hashOf(memory.file), nil })
+	}
+	return r.full.X, r.full.Y, err
 }
 
 // Masks returns the mask of v by rule, MaskGT0 and MaskGT05: size x size pixels row by row, true for defects. The mask

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"image/png"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"mvag-torch/dataset"
 	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/npy"
 )
+
+// OutputFolders are the folders in Output.Folder.
+var OutputFolders = []string{"heat", "overlay", "maps"}
 
 // Output is a folder of drawn maps. It is safe for concurrent use with different results.
 type Output struct {
@@ -54,7 +57,7 @@ func (o Output) Write(number int, r *Result) error {
 
 func (o Output) write(name string, write func(io.Writer) error) error {
 	path := filepath.Join(o.Folder, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := dataset.MarkResults(filepath.Dir(path)); err != nil {
 		return err
 	}
 	return atomicfile.Write(path, write)

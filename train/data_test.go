@@ -1,14 +1,20 @@
 package train
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/internal/safetensors"
+	"mvag-torch/model/checkpoint"
 )
 
 // imageOf is a file of smallSet.
@@ -109,5 +115,121 @@ func TestSetMovedWhileTraining(t *testing.T) {
 				t.Errorf("checkpoint of iteration %d, want 3 or later", info.Iteration)
 			}
 		})
+	}
+}
+
+// hashesOf are the hashes of the images of all objects but those left out.
+func hashesOf(t *testing.T, objects []dataset.Object, without ...string) (list dataset.FileHashes) {
+	t.Helper()
+	for _, o := range objects {
+		for _, v := range o.Views {
+			if !v.Present() || slices.Contains(without, v.Path) {
+				continue
+			}
+			data, err := os.ReadFile(v.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := sha256.Sum256(data)
+			list = append(list, dataset.FileHash(sum[:8]))
+		}
+	}
+	slices.SortFunc(list, func(a, b dataset.FileHash) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(list)
+}
+
+// TestCheckpointKnowsTrainingImages holds that a checkpoint has the hashes of the images that training read: not those
+// of the hold-out and not those that could not be read; also where a run was interrupted and resumed, where images come
+// from a cache, and where features were computed by an earlier run. A run resumed from a checkpoint without hashes
+// knows none.
+func TestCheckpointKnowsTrainingImages(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Train.Holdout, cfg.Data.OnError = 0.3, "skip"
+	data, err := dataset.Open(cfg.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trained, heldOut := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
+	broken := trained.Train[0].Views[0].Path
+	if err := os.WriteFile(broken, []byte("no image"), 0o600); err != nil || len(heldOut) != 1 {
+		t.Fatalf("have %d held out, error %v, want 1", len(heldOut), err)
+	}
+	want := hashesOf(t, trained.Train, broken)
+	check := func(cfg configs.Config, want dataset.FileHashes) {
+		t.Helper()
+		if _, info := checkpointOf(t, cfg); !slices.Equal(info.TrainImages, want) || len(want) == 0 && info.TrainImages != nil {
+			t.Errorf("%s: have %d hashes, want %d", cfg.Name, len(info.TrainImages), len(want))
+		}
+	}
+	run := func(name string, change func(*configs.Config)) configs.Config {
+		t.Helper()
+		cfg := cfg
+		cfg.Name = name
+		change(&cfg)
+		if err := runOn(t.Context(), cfg, false, &watcher{}); err != nil {
+			t.Fatal(err)
+		}
+		check(cfg, want)
+		return cfg
+	}
+	run("files", func(*configs.Config) {})
+	run("ram", func(c *configs.Config) { c.Train.CacheFeatures = "ram" })
+	run("disk", func(c *configs.Config) { c.Train.CacheFeatures = "disk" })
+	run("found", func(c *configs.Config) { c.Train.CacheFeatures = "disk" })
+	run("cache", func(c *configs.Config) {
+		c.Data.Cache = t.TempDir()
+		if err := dataset.Prepare(t.Context(), c.Data, data, dataset.PrepareOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+
+	parted := cfg
+	parted.Name, parted.Data.Prefetch = "parted", 1
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := runOn(ctx, parted, false, &watcher{after: func(int) { cancel() }}); err == nil {
+		t.Fatal("not interrupted")
+	}
+	if _, info := checkpointOf(t, parted); info.TrainImages == nil {
+		t.Error("interrupted: have no hashes")
+	}
+	if err := runOn(t.Context(), parted, true, &watcher{}); err != nil {
+		t.Fatal(err)
+	}
+	check(parted, want)
+
+	old := parted
+	old.Name = "old"
+	ctx, cancel = context.WithCancel(t.Context())
+	if err := runOn(ctx, old, false, &watcher{after: func(int) { cancel() }}); err == nil {
+		t.Fatal("not interrupted")
+	}
+	forget(t, filepath.Join(Folder(old), CheckpointName), "train.images")
+	if err := runOn(t.Context(), old, true, &watcher{}); err != nil {
+		t.Fatal(err)
+	}
+	check(old, nil)
+}
+
+// forget removes a key from the metadata of a checkpoint, as if it had been written before there was one.
+func forget(t *testing.T, path, key string) {
+	t.Helper()
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var tensors []safetensors.Tensor
+	for _, name := range f.Names() {
+		dtype, shape, _ := f.File.Info(name)
+		data, err := f.Bytes(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensors = append(tensors, safetensors.Raw(name, dtype, shape, data))
+	}
+	meta := f.Metadata()
+	delete(meta, key)
+	if err := safetensors.Write(path, tensors, meta); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -86,8 +86,11 @@ func (r *run) fill(s *tensor.Scope, c *cache) error {
 	var missing []dataset.Object
 	var keys []feature.Key // of those
 	for i := range r.data.Train {
-		if key := c.keys[&r.data.Train[i]]; !c.store.Has(key) {
-			missing, keys = append(missing, r.data.Train[i]), append(keys, key)
+		o := &r.data.Train[i]
+		if key := c.keys[o]; !c.store.Has(key) {
+			missing, keys = append(missing, *o), append(keys, key)
+		} else if err := r.data.Source.NoteUnread(o); err != nil {
+			return err
 		}
 	}
 	bytes, err := c.store.Room(len(missing))

@@ -32,7 +32,8 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 		return err
 	}
 	lists := data.TrainLists()
-	data, _ = data.HoldOut(cfg.Train.Holdout, cfg.Seed)
+	data, _ = data.HoldOut(cfg.Train.Holdout, cfg.Seed) // a copy
+	data.Source.Read = &dataset.ReadImages{}
 	r := &run{ctx: ctx, cfg: cfg, data: data, lists: lists, sink: sink, path: filepath.Join(Folder(cfg), CheckpointName), saved: -1}
 	earlier, err := r.openEarlier(resume)
 	if err != nil {
@@ -69,8 +70,9 @@ type run struct {
 	lists    map[string]string // of the training objects with it
 	sink     Sink
 	device   tensor.Device
-	backbone string // SHA-256 of the backbone's file
-	path     string // of the checkpoint
+	backbone string           // SHA-256 of the backbone's file
+	earlier  *checkpoint.Info // of the checkpoint to go on from; nil without one
+	path     string           // of the checkpoint
 
 	stepper *Stepper
 	journal *journal
@@ -95,7 +97,7 @@ func (r *run) openEarlier(resume bool) (*checkpoint.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", r.path, err)
 	}
-	r.done, r.saved = f.Info.Iteration, f.Info.Iteration
+	r.done, r.saved, r.earlier = f.Info.Iteration, f.Info.Iteration, f.Info
 	return f, nil
 }
 

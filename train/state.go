@@ -3,6 +3,7 @@ package train
 import (
 	"slices"
 
+	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
@@ -37,6 +38,18 @@ func (r *run) generators() map[string]tensor.Device {
 	return g
 }
 
+// trainImages are the images read so far; nil if a run is resumed that did not collect them, since those that it read
+// are unknown.
+func (r *run) trainImages() dataset.FileHashes {
+	if r.earlier == nil {
+		return r.data.Source.Read.Hashes(nil)
+	}
+	if r.earlier.TrainImages == nil {
+		return nil
+	}
+	return r.data.Source.Read.Hashes(r.earlier.TrainImages)
+}
+
 // save reads back what is pending and writes the checkpoint.
 func (r *run) save() error {
 	if err := r.flush(); err != nil {
@@ -57,7 +70,8 @@ func (r *run) save() error {
 		}
 		tensors = append(tensors, safetensors.Raw(checkpoint.RNG+name, safetensors.U8, []int64{int64(len(state))}, state))
 	}
-	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming, TrainLists: r.lists}
+	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming,
+		TrainLists: r.lists, TrainImages: r.trainImages()}
 	if err := checkpoint.Write(r.path, info, tensors); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -49,11 +48,18 @@ func runCalibrate(c *cli.Context) error {
 	}
 	defer setup.Close()
 	good, source, from, err := goodObjects(c, setup)
+	if err == nil {
+		good, from, err = sift(c.Context, setup, good, source, from)
+	}
 	if err != nil {
 		return err
 	}
 	defer listSkipped(source.Skipped)
-	return calibrate(c.Context, setup, good, source, from, os.Stdout)
+	err = calibrate(c.Context, setup, good, source, from, os.Stdout)
+	if c.Context.Err() != nil {
+		return errors.New("interrupted; the checkpoint is as it was, and the same command starts again")
+	}
+	return err
 }
 
 // modelPath is the file of -m.
@@ -87,79 +93,18 @@ func readSetup(c *cli.Context, opt inspect.Options) (*inspect.Setup, error) {
 		}
 		opt.Config = &cfg
 	}
-	return inspect.Read(path, opt)
+	setup, err := inspect.Read(path, opt)
+	if err == nil {
+		sayUnfinished(path, setup.Trained)
+	}
+	return setup, err
 }
 
-// Where good objects are from.
-const (
-	fromHoldout   = "hold-out of training"
-	fromOtherData = "good objects of another data set than the training's"
-)
-
-// goodObjects are those of the arguments, else the hold-out of training, with the source of their images and a name.
-func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, dataset.Source, string, error) {
-	files := dataset.NewSource(setup.Config.Data)
-	if !c.Args().Present() {
-		trained := setup.Trained.Config
-		if trained.Train.Holdout == 0 {
-			return nil, files, "", usageError{fmt.Errorf("%s: have no hold-out (train.holdout is 0), want PATH… of good images", setup.Path)}
-		}
-		data, err := dataset.Open(setup.Config.Data)
-		if err != nil {
-			return nil, files, "", err
-		}
-		good, from, err := holdoutOf(setup, data)
-		return good, data.Source, from, err
+// sayUnfinished says that a checkpoint is of a training that has not ended.
+func sayUnfinished(path string, info checkpoint.Info) {
+	if want := info.Config.Train.Iterations; info.Iteration < want {
+		fmt.Fprintf(os.Stderr, "%s: the training is not finished: this is iteration %d of %d\n", path, info.Iteration, want)
 	}
-	if c.IsSet("config") {
-		return nil, files, "", usageError{errors.New("have -c and PATH, want one of them")}
-	}
-	found, err := collect(c, setup, setup.Config.Data.Classes)
-	if err != nil {
-		return nil, files, "", err
-	}
-	if len(found.Rejected) > 0 {
-		return nil, files, "", fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
-	}
-	return found.Objects, files, "images given to calibrate", nil
-}
-
-// holdoutOf returns the hold-out of training among the training objects of data and what to call it. In a data set of
-// other training objects nobody knows the hold-out: then all of them are taken, which is said.
-func holdoutOf(setup *inspect.Setup, data *dataset.Set) ([]dataset.Object, string, error) {
-	trained := setup.Trained
-	same := true
-	if trained.TrainLists != nil { // else the file is older than the lists, and perhaps than the names of cameras
-		if have, want := data.Naming.Cameras, trained.Naming.Cameras; !slices.Equal(have, want) {
-			return nil, "", fmt.Errorf("cameras: have %q, want %q as in %s", have, want, setup.Path)
-		}
-		for class, list := range data.TrainLists() {
-			same = same && trained.TrainLists[class] == list
-		}
-	}
-	if same {
-		_, holdout := data.HoldOut(trained.Config.Train.Holdout, trained.Config.Seed)
-		return holdout, fromHoldout, nil
-	}
-	fmt.Fprintf(os.Stderr, "the data set has other training objects than that of %s, so that its hold-out is unknown: all %d are taken; "+
-		"thresholds are too low if the model was trained on them\n", setup.Path, len(data.Train))
-	return data.Train, fromOtherData, nil
-}
-
-// collect groups the images of the arguments into objects and says which files it passes over. Images are named as
-// those of the training were, or as --pattern says.
-func collect(c *cli.Context, setup *inspect.Setup, classes []string) (dataset.Collected, error) {
-	naming := setup.Trained.Naming
-	if c.IsSet("pattern") {
-		naming.Pattern = c.String("pattern")
-	}
-	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
-		Naming: naming, Views: setup.Config.Data.Views, Class: c.String("class"), Classes: classes, Stdin: os.Stdin,
-	})
-	if text := found.PassedOver.String(); err == nil && text != "" {
-		fmt.Fprintf(os.Stderr, "passed over: %s\n", text)
-	}
-	return found, err
 }
 
 // calibrate scores good objects, stores the calibration and describes it.
@@ -176,23 +121,27 @@ func calibrate(
 func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set) error {
 	path := filepath.Join(train.Folder(cfg), train.CheckpointName)
 	_, holdout := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
-	if len(holdout) < 2 {
-		fmt.Fprintf(os.Stderr, "no thresholds: the hold-out (train.holdout) has %d objects, want at least 2; "+
-			"mvag-torch calibrate -m %s takes other good images\n", len(holdout), path)
-		return nil
-	}
 	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Log: logLine})
 	if err != nil {
 		return err
 	}
 	defer setup.Close()
-	return calibrate(ctx, setup, holdout, data.Source, fromHoldout, os.Stderr)
+	good, from, err := sift(ctx, setup, holdout, data.Source, fromHoldout)
+	var few *tooFew
+	if errors.As(err, &few) {
+		fmt.Fprintf(os.Stderr, "no thresholds from the hold-out (train.holdout): %v; mvag-torch calibrate -m %s takes other good images\n", err, path)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return calibrate(ctx, setup, good, data.Source, from, os.Stderr)
 }
 
 // describe prints a calibration: what it rests on and what it guarantees.
 func describe(w io.Writer, c *calibration.Calibration) error {
-	fmt.Fprintf(w, "calibrated with %d good objects (%d images), %s, for a false-alarm rate of %v\n",
-		c.Objects, c.Images, c.Source, c.FalseAlarm)
+	fmt.Fprintf(w, "calibrated with %s (%s), %s, for a false-alarm rate of %v\n",
+		count(c.Objects, "good object"), count(c.Images, "image"), c.Source, c.FalseAlarm)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "class\tobject threshold\timage threshold\tpixel threshold\tbasis\tobjects\t"+
 		"false alarms at most\tof 100 good objects (95 %)")

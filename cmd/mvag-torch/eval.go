@@ -58,6 +58,9 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if f.Info != nil {
+		sayUnfinished(f.Path, *f.Info)
+	}
 	levels, err := calibration.Of(f)
 	if err != nil {
 		return err
@@ -67,7 +70,10 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
-	if err := os.MkdirAll(filepath.Join(folder, "pictures"), 0o755); err != nil {
+	if err := makeFolder(folder); err != nil {
+		return err
+	}
+	if err := dataset.MarkResults(filepath.Join(folder, "pictures")); err != nil {
 		return err
 	}
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
@@ -82,6 +88,9 @@ func evaluate(c *cli.Context) error {
 		return err
 	})
 	listSkipped(data.Source.Skipped)
+	if c.Context.Err() != nil {
+		return fmt.Errorf("interrupted; the same command goes on: %s of %d finished", count(len(outcome.Results.Classes), "class"), sink.classes)
+	}
 	if err != nil {
 		return err
 	}
@@ -178,14 +187,17 @@ func scaleOf(images []score.Image) (scale heatmap.Scale) {
 
 // evalSink shows progress and collects what is to be drawn.
 type evalSink struct {
-	bar     *progressbar.ProgressBar
-	class   string
-	album   *picture.Album
-	gallery *picture.Gallery
+	bar      *progressbar.ProgressBar
+	classes  int
+	restored []string
+	class    string
+	album    *picture.Album
+	gallery  *picture.Gallery
 }
 
 func (s *evalSink) Begin(p eval.Plan) {
-	fmt.Fprintf(os.Stderr, "evaluating %d images of %d classes; the scores need up to %s of memory", p.Images, p.Classes, machine.Size(p.Memory))
+	s.classes = p.Classes
+	fmt.Fprintf(os.Stderr, "evaluating %s of %s; the scores need up to %s of memory", count(p.Images, "image"), count(p.Classes, "class"), machine.Size(p.Memory))
 	if p.Disk > 0 {
 		fmt.Fprintf(os.Stderr, ", the maps %s of disk", machine.Size(p.Disk))
 	}
@@ -195,7 +207,8 @@ func (s *evalSink) Begin(p eval.Plan) {
 		fmt.Fprintf(os.Stderr, "left aside: %v\n", p.Ignored)
 	}
 	if len(p.Restored) > 0 {
-		fmt.Fprintf(os.Stderr, "resumed: %s were finished\n", strings.Join(p.Restored, ", "))
+		fmt.Fprintf(os.Stderr, "resumed: finished before, and not evaluated again: %s\n", quoted(p.Restored))
+		s.restored = p.Restored
 	}
 }
 
@@ -210,7 +223,7 @@ func (s *evalSink) Batch(class string, done, total int) {
 	if done == 0 || s.bar == nil && s.class == "" {
 		s.bar = newBar(total, 0, "images")
 	}
-	if s.class != class && s.bar == nil {
+	if s.class != class && s.bar == nil && !slices.Contains(s.restored, class) {
 		fmt.Fprintf(os.Stderr, "evaluating %s (%d images in all)\n", class, total)
 	}
 	s.class = class

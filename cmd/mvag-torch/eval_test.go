@@ -83,7 +83,7 @@ func evalResumes(t *testing.T, model, want string) {
 	}
 	kill(t, folder, args...)
 	_, text := stderr(t, args...)
-	if !strings.Contains(text, "resumed: bottle_cap were finished") {
+	if !strings.Contains(text, `resumed: finished before, and not evaluated again: "bottle_cap"`) {
 		t.Errorf("have %q, want what was resumed", text)
 	}
 	compare("resumed")

@@ -65,13 +65,18 @@ func run(ctx context.Context, args []string) error {
 	}
 	strict(app.Commands)
 	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
-	return app.RunContext(ctx, flagsFirst(app.Commands, args))
+	args, err := flagsFirst(app.Commands, args)
+	if err != nil {
+		return err
+	}
+	return app.RunContext(ctx, args)
 }
 
 // flagsFirst moves the flags of a command before its arguments, because package cli stops parsing flags at the first
-// argument.
-func flagsFirst(commands []*cli.Command, args []string) []string {
+// argument. A flag of one value that is given twice is an error: the package would take the last.
+func flagsFirst(commands []*cli.Command, args []string) ([]string, error) {
 	var flags []cli.Flag
+	given := map[cli.Flag]bool{}
 	i := 1
 	for ; i < len(args); i++ {
 		at := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.Name == args[i] })
@@ -85,28 +90,36 @@ func flagsFirst(commands []*cli.Command, args []string) []string {
 		name := strings.TrimLeft(args[i], "-")
 		switch {
 		case args[i] == "--":
-			return append(append(ordered, rest...), args[i:]...)
+			return append(append(ordered, rest...), args[i:]...), nil
 		case name == args[i] || name == "":
 			rest = append(rest, args[i])
 		default:
 			ordered = append(ordered, args[i])
-			if takesValue(flags, name) && i+1 < len(args) {
+			name, _, joined := strings.Cut(name, "=")
+			flag := valueFlag(flags, name)
+			if _, many := flag.(*cli.StringSliceFlag); flag != nil && !many {
+				if given[flag] {
+					return nil, usageError{fmt.Errorf("%s: have it twice, want it once", args[i])}
+				}
+				given[flag] = true
+			}
+			if flag != nil && !joined && i+1 < len(args) {
 				i++
 				ordered = append(ordered, args[i])
 			}
 		}
 	}
-	return append(ordered, rest...)
+	return append(ordered, rest...), nil
 }
 
-// takesValue reports whether the value of the flag is the next argument.
-func takesValue(flags []cli.Flag, name string) bool {
+// valueFlag returns the flag of that name if it takes a value, else nil.
+func valueFlag(flags []cli.Flag, name string) cli.Flag {
 	for _, f := range flags {
 		if d, ok := f.(cli.DocGenerationFlag); ok && d.TakesValue() && slices.Contains(f.Names(), name) {
-			return true
+			return f
 		}
 	}
-	return false
+	return nil
 }
 
 // strict makes wrong flags and surplus arguments usage errors of one line.

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,7 +44,10 @@ func runPredict(c *cli.Context) error {
 		return err
 	}
 	defer setup.Close()
-	found, err := collect(c, setup, setup.Calibration.ClassNames())
+	if err := markEarlier(folder); err != nil {
+		return err
+	}
+	found, err := collect(c, setup)
 	if err != nil {
 		return err
 	}
@@ -59,12 +65,33 @@ func runPredict(c *cli.Context) error {
 		out := inspect.Output{Folder: folder, Maps: c.Bool("maps")}
 		draw = func(r *inspect.Result) error { return out.Write(r.Index+1, r) }
 	}
-	if err := w.close(predictAll(c.Context, setup, found.Objects, draw, w)); err != nil {
+	err = w.close(predictAll(c.Context, setup, found.Objects, draw, w))
+	if c.Context.Err() != nil {
+		return fmt.Errorf("interrupted after %s; the same command starts with the first again", count(w.count, "image"))
+	}
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%d images of %d objects; %d objects are defective\n", w.count, len(found.Objects), w.defective)
+	fmt.Fprintf(os.Stderr, "%s of %s; %s\n", count(w.count, "image"), count(len(found.Objects), "object"), count(w.defective, "defective object"))
+	if err := w.sayStale(); err != nil {
+		return err
+	}
 	if w.failed > 0 {
-		return fmt.Errorf("%d of %d images failed; the first: %s", w.failed, w.count, w.first)
+		return fmt.Errorf("%d of %s failed; the first: %s", w.failed, count(w.count, "image"), w.first)
+	}
+	return nil
+}
+
+// markEarlier marks what an earlier version of the program has drawn in the output folder: it is not to be read as
+// input.
+func markEarlier(folder string) error {
+	for _, name := range inspect.OutputFolders {
+		dir := filepath.Join(folder, name)
+		if info, err := os.Stat(dir); folder != "" && err == nil && info.IsDir() {
+			if err := dataset.MarkResults(dir); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -95,6 +122,8 @@ func predictAll(
 
 // lines writes JSON Lines to predictions.jsonl in a folder or to stdout, and counts.
 type lines struct {
+	folder        string          // "" for stdout
+	drawn         map[string]bool // files in folder that belong to the lines
 	file          io.WriteCloser
 	w             *bufio.Writer
 	count, failed int // images
@@ -106,14 +135,22 @@ func newLines(folder string) (*lines, error) {
 	if folder == "" {
 		return &lines{w: bufio.NewWriter(os.Stdout)}, nil
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := makeFolder(folder); err != nil {
 		return nil, err
 	}
 	file, err := os.Create(filepath.Join(folder, "predictions.jsonl"))
 	if err != nil {
 		return nil, err
 	}
-	return &lines{file: file, w: bufio.NewWriter(file)}, nil
+	return &lines{folder: folder, drawn: map[string]bool{}, file: file, w: bufio.NewWriter(file)}, nil
+}
+
+// makeFolder makes a folder that the user has named, unless it exists.
+func makeFolder(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s: have a file, want a folder", path)
+	}
+	return os.MkdirAll(path, 0o755)
 }
 
 // write writes lines and flushes, so that whoever follows the file sees whole objects.
@@ -122,6 +159,11 @@ func (l *lines) write(list ...inspect.Line) error {
 	enc.SetEscapeHTML(false)
 	for _, line := range list {
 		l.count++
+		for _, name := range []string{line.HeatFile, line.OverlayFile, line.MapFile} {
+			if l.folder != "" && name != "" {
+				l.drawn[filepath.FromSlash(name)] = true
+			}
+		}
 		if line.Error != "" {
 			l.failed++
 			if l.failed == 1 { // most errors name the file themselves
@@ -133,6 +175,30 @@ func (l *lines) write(list ...inspect.Line) error {
 		}
 	}
 	return l.w.Flush()
+}
+
+// sayStale counts the files of earlier predictions in the output folder.
+func (l *lines) sayStale() error {
+	stale, first := 0, ""
+	for _, name := range inspect.OutputFolders {
+		entries, err := os.ReadDir(filepath.Join(l.folder, name))
+		if l.folder == "" || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if path := filepath.Join(name, e.Name()); !strings.HasPrefix(e.Name(), ".") && !l.drawn[path] {
+				stale++
+				first = cmp.Or(first, path)
+			}
+		}
+	}
+	if stale > 0 {
+		fmt.Fprintf(os.Stderr, "%s: %s of earlier predictions, not of these; the first: %s\n", l.folder, count(stale, "file"), first)
+	}
+	return nil
 }
 
 // close closes the file and returns err, or else the error of closing.

@@ -33,7 +33,7 @@ func trained(t *testing.T, more ...string) (dir, model string, setting []string)
 	setting = append([]string{"-c", "quickstart", "--set", "output=" + dir, "--set", "data.root=" + filepath.Join(dir, "demo"),
 		"--set", "backbone.weights=" + backbone, "--set", "backbone.layers=[1, 3]", "--set", "model.decoder_depth=2", "--set", "data.resize=64",
 		"--set", "data.crop=56", "--set", "train.iterations=2", "--set", "train.warmup=1", "--set", "eval.map_size=64", "--set", "device=cpu"}, more...)
-	if !slices.Contains(more, "data.format=folder") {
+	if !slices.Contains(more, "data.format=folder") && !slices.Contains(more, "data.format=mvtec") {
 		must(t, "dataset", "demo", filepath.Join(dir, "demo"), "--size", "64", "--train", "4", "--good", "1", "--bad", "2")
 	}
 	must(t, append([]string{"train"}, setting...)...)
@@ -197,14 +197,14 @@ func predictRefusals(t *testing.T, dir, model, list string) {
 		"empty folder":             {[]string{"predict", "-m", model, empty}, []string{empty, "have no image"}},
 		"folder that is not there": {[]string{"predict", "-m", model, empty + "x"}, []string{empty + "x"}},
 		"unreadable among good":    {[]string{"predict", "-m", model, good, broken, "-o", filepath.Join(dir, "o1")}, []string{"1 of 2 images failed; the first: " + broken + ": truncated"}},
-		"only unreadable":          {[]string{"predict", "-m", model, broken}, []string{"1 of 1 images failed"}},
+		"only unreadable":          {[]string{"predict", "-m", model, broken}, []string{"1 of 1 image failed"}},
 		"a camera too many":        {[]string{"predict", "-m", model, six, "-o", filepath.Join(dir, "o2")}, []string{"4 of 4 images failed", "have C6, want C1 to C5"}},
 		"another score":            {[]string{"predict", "-m", model, good, "--set", "eval.top=0.5"}, []string{"eval.top: have 0.5, want 0.01", model}},
 		"another model":            {[]string{"predict", "-m", model, good, "--set", "model.keep=0.5"}, []string{"model.keep: have 0.5, want 0.3 as in " + model}},
 		"maps without a folder":    {[]string{"predict", "-m", model, good, "--maps"}, []string{"--maps without -o"}},
 		"pattern":                  {[]string{"predict", "-m", model, good, "--pattern", "{x}"}, []string{"pattern", "{x}"}},
 		"output is a file":         {[]string{"predict", "-m", model, good, "-o", list}, []string{list}},
-		"calibrate on one object":  {[]string{"calibrate", "-m", model, good}, []string{"have 1 good objects, want at least 2"}},
+		"calibrate on one object":  {[]string{"calibrate", "-m", model, good}, []string{"have 1 good object, want at least 2"}},
 		"calibrate on broken":      {[]string{"calibrate", "-m", model, good, broken}, []string{broken, "truncated"}},
 		"calibrate on a bad table": {[]string{"calibrate", "-m", model, six}, []string{"have C6"}},
 		"calibrate with both":      {[]string{"calibrate", "-m", model, "-c", filepath.Join(dir, "quickstart", "config.yaml"), good}, []string{"have -c and PATH"}},
@@ -322,9 +322,11 @@ func TestNamesOfTraining(t *testing.T) {
 	if _, err := command(t, "calibrate", "-m", model); err == nil || !strings.Contains(err.Error(), "have no hold-out") {
 		t.Errorf("calibrate without images: have %v, want that there is no hold-out", err)
 	}
-	must(t, "calibrate", "-m", model, "--class", "cup", good)
-	if c := calibrationOf(t, model); c.Objects != 4 || c.Images != 8 || c.Object.For("cup").Basis != calibration.ByClass || c.Source == fromHoldout {
-		t.Errorf("have %+v, want 4 objects of 2 images", c)
+	refused(t, []string{"calibrate", "-m", model, "--class", "cup", good}, "have 0 good objects, want at least 2: 4 of 4 objects have training images")
+	others := link(t, map[string]string{"left of 5.png": "rgb.tif", "right of 5.png": "gray.tif", "left of 6.png": "rgba.tif", "right of 6.png": "gray.tif"})
+	must(t, "calibrate", "-m", model, "--class", "cup", others)
+	if c := calibrationOf(t, model); c.Objects != 2 || c.Images != 4 || c.Object.For("cup").Basis != calibration.ByClass || c.Source == fromHoldout {
+		t.Errorf("have %+v, want 2 objects of 2 images", c)
 	}
 	stdin := os.Stdin
 	defer func() { os.Stdin = stdin }()

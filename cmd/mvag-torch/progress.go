@@ -57,7 +57,7 @@ func newImageBar(objects []dataset.Object, title string) func(done int) {
 	start := sync.OnceValue(func() *progressbar.ProgressBar {
 		bar := newBar(total, 0, "images")
 		if bar == nil {
-			fmt.Fprintf(os.Stderr, "%s: %d images of %d objects\n", title, total, len(objects))
+			fmt.Fprintf(os.Stderr, "%s: %s of %s\n", title, count(total, "image"), count(len(objects), "object"))
 			return nil
 		}
 		bar.Describe(title)
@@ -74,7 +74,7 @@ func newImageBar(objects []dataset.Object, title string) func(done int) {
 func listSkipped(skipped *dataset.Skipped) {
 	lines := skipped.Lines()
 	if len(lines) > 0 {
-		fmt.Fprintf(os.Stderr, "left out because they cannot be read (data.on_error: skip): %d images\n", len(lines))
+		fmt.Fprintf(os.Stderr, "left out because they cannot be read (data.on_error: skip): %s\n", count(len(lines), "image"))
 	}
 	for _, line := range lines {
 		fmt.Fprintf(os.Stderr, "  %s\n", line)

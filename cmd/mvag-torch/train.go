@@ -9,6 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
+	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/machine"
 	"mvag-torch/train"
@@ -34,6 +35,7 @@ func trainCommand() *cli.Command {
 				return err
 			}
 			defer listSkipped(data.Source.Skipped)
+			sayHoldout(cfg, data)
 			if err := train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery}); err != nil {
 				return err
 			}
@@ -50,20 +52,29 @@ func trainCommand() *cli.Command {
 	}
 }
 
+// sayHoldout says before the training if its hold-out will be too small for thresholds.
+func sayHoldout(cfg configs.Config, data *dataset.Set) {
+	if _, holdout := data.HoldOut(cfg.Train.Holdout, cfg.Seed); len(holdout) < 2 {
+		fmt.Fprintf(os.Stderr, "the hold-out (train.holdout: %v) has %s, want at least 2 for thresholds: "+
+			"predict will need mvag-torch calibrate with other good images\n", cfg.Train.Holdout, count(len(holdout), "object"))
+	}
+}
+
 // trainSink shows a run: a progress bar on a terminal, else a line every n steps.
 type trainSink struct {
 	every int
 	begin train.Begin
 	log   *log.Logger
 
+	encoding     bool                     // features are being computed
 	encoded, bar *progressbar.ProgressBar // of objects and of steps; nil without a terminal, and before they are needed
 }
 
 func (s *trainSink) Begin(b train.Begin) {
 	s.begin, s.log = b, log.New(os.Stderr, "", log.LstdFlags)
-	fmt.Fprintf(os.Stderr, "training on %s: %d images of %d objects, %d classes; %.1f million trainable parameters; run folder %s\n",
-		b.Device, b.Images, b.Objects, b.Classes, float64(b.Params)/1e6, b.Folder)
-	fmt.Fprintf(os.Stderr, "%s; prefetched batches take %s of memory\n", b.Kernels, machine.Size(b.Batches))
+	fmt.Fprintf(os.Stderr, "training on %s: %s of %s, %s; %.1f million trainable parameters; run folder %s\n",
+		b.Device, count(b.Images, "image"), count(b.Objects, "object"), count(b.Classes, "class"), float64(b.Params)/1e6, b.Folder)
+	fmt.Fprintf(os.Stderr, "kernels: %s; prefetched batches take %s of memory\n", b.Kernels, machine.Size(b.Batches))
 	if b.Missing > 0 {
 		fmt.Fprintf(os.Stderr, "%d images of the index are missing and left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}
@@ -73,12 +84,13 @@ func (s *trainSink) Begin(b train.Begin) {
 }
 
 func (s *trainSink) Features(f train.Features) {
-	if s.encoded == nil && f.Done < f.Objects {
+	if !s.encoding && f.Done < f.Objects {
+		s.encoding = true
 		where := "in memory"
 		if f.Path != "" {
 			where = "in " + f.Path
 		}
-		fmt.Fprintf(os.Stderr, "computing the features of %d of %d objects: %s more %s\n", f.Objects-f.Done, f.Objects, machine.Size(f.Bytes), where)
+		fmt.Fprintf(os.Stderr, "computing the features of %d of %s: %s more %s\n", f.Objects-f.Done, count(f.Objects, "object"), machine.Size(f.Bytes), where)
 		if s.encoded = newBar(f.Objects, f.Done, "objects"); s.encoded != nil {
 			s.encoded.Describe("features")
 		}

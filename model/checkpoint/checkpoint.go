@@ -40,6 +40,9 @@ type Info struct {
 	// TrainLists identifies the training objects of each class, hold-out included ([dataset.Set.TrainLists]); nil in
 	// files written before it existed.
 	TrainLists map[string]string
+	// TrainImages are the image files that training read; nil where that is unknown, as in files written before it
+	// existed.
+	TrainImages dataset.FileHashes
 }
 
 // Write writes a checkpoint. The file appears whole or not at all, and replaces an earlier one only then.
@@ -56,14 +59,22 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return safetensors.Write(path, tensors, map[string]string{
+	meta := map[string]string{
 		"format":          Format,
 		"config":          string(text),
 		"iteration":       strconv.Itoa(info.Iteration),
 		"backbone.sha256": info.BackboneSHA256,
 		"naming":          string(naming),
 		"train.lists":     string(lists),
-	})
+	}
+	if info.TrainImages != nil {
+		images, err := info.TrainImages.MarshalText()
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		meta["train.images"] = string(images)
+	}
+	return safetensors.Write(path, tensors, meta)
 }
 
 // File is an open checkpoint or weights file.
@@ -109,6 +120,11 @@ func readInfo(meta map[string]string) (*Info, error) {
 			if err := json.Unmarshal([]byte(text), value); err != nil {
 				return nil, fmt.Errorf("%s: %w", key, err)
 			}
+		}
+	}
+	if text, ok := meta["train.images"]; ok {
+		if err := info.TrainImages.UnmarshalText([]byte(text)); err != nil {
+			return nil, fmt.Errorf("train.images: %w", err)
 		}
 	}
 	return info, nil
