@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -78,15 +79,7 @@ func evaluate(c *cli.Context) error {
 	}
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
 	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps")}
-	var outcome eval.Outcome
-	err = tensor.Run(func(s *tensor.Scope) error {
-		m, err := model.Open(s, cfg, f)
-		if err != nil {
-			return err
-		}
-		outcome, err = eval.Run(c.Context, cfg, m, data, opt)
-		return err
-	})
+	outcome, err := evaluateModel(c.Context, cfg, f, data, opt)
 	listSkipped(data.Source.Skipped)
 	if c.Context.Err() != nil {
 		return fmt.Errorf("interrupted; the same command goes on: %s of %d finished", count(len(outcome.Results.Classes), "class"), sink.classes)
@@ -109,6 +102,21 @@ func evaluate(c *cli.Context) error {
 		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
+}
+
+// evaluateModel evaluates the model of a file.
+func evaluateModel(
+	ctx context.Context, cfg configs.Config, f *checkpoint.File, data *dataset.Set, opt eval.Options,
+) (outcome eval.Outcome, err error) {
+	err = tensor.Run(func(s *tensor.Scope) error {
+		m, err := model.Open(s, cfg, f)
+		if err != nil {
+			return err
+		}
+		outcome, err = eval.Run(ctx, cfg, m, data, opt)
+		return err
+	})
+	return outcome, err
 }
 
 // runFolder is the folder of the checkpoint, which may have been copied or renamed, unless name or output are overridden.
