@@ -10,7 +10,8 @@ import (
 //
 // They follow from counts at a few thresholds that depend on the range of all scores, which is known only at the end.
 // Without Seal they are exact. After Seal, normal pixels have been counted between edges: at a threshold that is no
-// edge the count is interpolated, and false-positive rates are off by at most Slack.
+// edge the count is interpolated, and false-positive rates are off by at most Slack. With a Scale, whose range is known
+// before, they are always exact.
 type Compat struct {
 	// AUPRO200 is the AUPRO that Dinomaly prints (compute_pro over all images of a class), as do the papers compared
 	// with it. There are 200 thresholds t_k = min + k*(max-min)/200 between the extremes of all scores, and a pixel is
@@ -32,24 +33,47 @@ const (
 	adevalBins    = 1000
 )
 
+// dinomalyThresholds returns the thresholds of AUPRO200.
+func dinomalyThresholds(low, high float64) []float64 {
+	out := make([]float64, dinomalySteps)
+	for k := range out {
+		out[k] = low + float64(k)*(high-low)/dinomalySteps
+	}
+	return out
+}
+
 // dinomalyCuts returns the lowest keys that are above the thresholds.
-func dinomalyCuts(low, high float64) []uint32 {
+func (s *Scale) dinomalyCuts(low, high float64) []uint32 {
 	cuts := make([]uint32, dinomalySteps)
-	for k := range cuts {
-		cuts[k] = floorKey(low+float64(k)*(high-low)/dinomalySteps) + 1
+	for i, t := range dinomalyThresholds(low, high) {
+		cuts[i] = s.key(t) + 1
 	}
 	return cuts
 }
 
-// adevalCuts returns the keys of the edges of the bins, computed in float32 as NumPy does.
-func adevalCuts(low, high float64) []uint32 {
+// adevalThresholds returns the edges of the bins for float64 scores.
+func adevalThresholds(low, high float64) []float64 {
+	out := make([]float64, adevalBins+1)
+	for k := range out {
+		out[k] = float64(k)*(1.0/adevalBins)*(high-low) + low
+	}
+	out[adevalBins] = high
+	return out
+}
+
+// adevalCuts returns the keys of the edges of the bins; those for float32 scores are computed in float32 as NumPy does.
+func (s *Scale) adevalCuts(low, high float64) []uint32 {
 	cuts := make([]uint32, adevalBins+1)
-	for k := range cuts {
-		t := float32(float64(k) * (1.0 / adevalBins))
-		if k == adevalBins {
-			t = 1
+	for k, t := range adevalThresholds(low, high) {
+		if s != nil {
+			cuts[k] = s.key(t)
+			continue
 		}
-		scaled := t * float32(high-low)
+		part := float32(float64(k) * (1.0 / adevalBins))
+		if k == adevalBins {
+			part = 1
+		}
+		scaled := part * float32(high-low)
 		cuts[k] = key(scaled + float32(low))
 	}
 	slices.Sort(cuts)
@@ -62,7 +86,7 @@ func (p *Pixels) cuts() []uint32 {
 	if !(low < high) || math.IsInf(high-low, 0) {
 		return nil
 	}
-	return append(dinomalyCuts(low, high), adevalCuts(low, high)...)
+	return append(p.Scale.dinomalyCuts(low, high), p.Scale.adevalCuts(low, high)...)
 }
 
 // compat computes Compat from the counts of all cameras.
@@ -74,9 +98,9 @@ func (p *Pixels) compat(c *counts) Compat {
 		return out
 	}
 	w := walk{p: p, c: c}
-	dinomaly := w.points(dinomalyCuts(low, high))
+	dinomaly := w.points(p.Scale.dinomalyCuts(low, high))
 	out.AUPRO200 = aupro200(dinomaly, len(p.mask.Regions))
-	out.ADEval = adeval(w.points(adevalCuts(low, high)))
+	out.ADEval = adeval(w.points(p.Scale.adevalCuts(low, high)))
 	out.Slack = float64(w.slack) / float64(c.total)
 	return out
 }

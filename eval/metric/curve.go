@@ -10,7 +10,8 @@ import (
 // by more than 1/CurveResolution: so the area under the thinned curve differs from that under the exact one by at most
 // half of that. Without positives or negatives a curve has no points.
 type Curve struct {
-	// Threshold is the score from which on a sample is predicted positive; it is ±math.MaxFloat32 at the ends.
+	// Threshold is the score from which on a sample is predicted positive, as float32; it is ±math.MaxFloat32 at the
+	// ends.
 	Threshold []float32 `json:"threshold"`
 	FPR       []float64 `json:"fpr"` // fraction of the negatives predicted positive
 	Recall    []float64 `json:"recall"`
@@ -52,7 +53,7 @@ func (c *counts) curve(positives []uint64, sizes []region, regions int, limit fl
 	t.kept = t.ahead
 	t.keep()
 	c.steps(positives, sizes, func(s step) {
-		score := value(c.keys[s.edge])
+		score := float32(c.scale.value(c.keys[s.edge]))
 		// First the negatives above the score, then it and its equals.
 		t.to(corner{math.Nextafter32(score, math.MaxFloat32), s.above, t.ahead.tp, t.ahead.weight})
 		t.weight.add(s.weight)
@@ -102,7 +103,7 @@ func (t *tracer) keep() {
 }
 
 // RankCurve returns the curve of images or objects, whose metrics Rank computes; its errors are those of Rank.
-func RankCurve(scores []float32, labels []bool) (Curve, error) {
+func RankCurve(scores []float64, labels []bool) (Curve, error) {
 	c, positives, err := count(scores, labels)
 	if err != nil {
 		return Curve{}, err

@@ -86,7 +86,7 @@ func TestCurvePointsAreExact(t *testing.T) {
 			scores[i] += 2
 		}
 	}
-	c, err := RankCurve(scores, labels)
+	c, err := RankCurve(wide(scores), labels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,12 +123,12 @@ func TestCurvePointsAreExact(t *testing.T) {
 
 func TestCurveUndefined(t *testing.T) {
 	for name, labels := range map[string][]bool{"no positive": {false, false}, "no negative": {true, true}} {
-		if c, err := RankCurve([]float32{1, 2}, labels); err != nil || len(c.FPR) > 0 {
+		if c, err := RankCurve([]float64{1, 2}, labels); err != nil || len(c.FPR) > 0 {
 			t.Errorf("%s: have %+v, error %v, want no points", name, c, err)
 		}
 	}
-	inf := float32(math.Inf(1))
-	c, err := RankCurve([]float32{inf, -inf, inf, -inf}, []bool{true, true, false, false})
+	inf := math.Inf(1)
+	c, err := RankCurve([]float64{inf, -inf, inf, -inf}, []bool{true, true, false, false})
 	if err != nil || c.Check() != nil || area(c.FPR, c.Recall, 1) != 0.5 {
 		t.Errorf("infinite scores: have %+v, error %v", c, err)
 	}

@@ -46,7 +46,7 @@ func TestGolden(t *testing.T) {
 	for _, c := range file.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			if c.Kind == "scores" {
-				r, err := Rank(c.Scores, bools(c.Labels))
+				r, err := Rank(wide(c.Scores), bools(c.Labels))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -53,7 +53,7 @@ func (c *counts) steps(positives []uint64, regions []region, visit func(step)) {
 func (c *counts) evaluate(positives []uint64, sizes []region, regions int, limits []float64) PixelRanking {
 	in := integral{p: int64(len(positives)), n: c.total, limits: limits, areas: make([]sum, len(limits))}
 	c.steps(positives, sizes, in.add)
-	out := PixelRanking{Ranking: in.ranking(c.keys), Anomalous: in.p, Normal: in.n, Regions: regions, AUPROs: in.aupro(regions)}
+	out := PixelRanking{Ranking: in.ranking(c), Anomalous: in.p, Normal: in.n, Regions: regions, AUPROs: in.aupro(regions)}
 	if len(limits) > 0 {
 		out.AUPRO = out.AUPROs[0]
 	}
@@ -112,7 +112,7 @@ func (in *integral) add(s step) {
 }
 
 // ranking returns the metrics that do not need regions.
-func (in *integral) ranking(keys []uint32) Ranking {
+func (in *integral) ranking(c *counts) Ranking {
 	if in.p == 0 {
 		nan := math.NaN()
 		return Ranking{nan, nan, nan, nan, nan, nan}
@@ -122,7 +122,7 @@ func (in *integral) ranking(keys []uint32) Ranking {
 		AUROC:     float64(in.pairs) / (2 * p * float64(in.n)), // 0/0 is NaN without negatives
 		AP:        in.precision.value() / p,
 		F1max:     float64(2*in.bestTP) / float64(in.bestN),
-		Threshold: float64(value(keys[in.bestEdge])),
+		Threshold: c.scale.value(c.keys[in.bestEdge]),
 		F1Eps:     in.eps,
 		AUPR:      in.trapezoid.value() / p,
 	}

@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Ranking says how well scores put anomalous samples above normal ones. Undefined values are NaN.
@@ -75,7 +76,7 @@ func (n *Number) UnmarshalJSON(data []byte) error {
 
 // Rank computes the ranking of images or objects: scores[i] belongs to a sample that is anomalous if labels[i] is true.
 // Its error names the lengths if they differ, or the first sample whose score is NaN.
-func Rank(scores []float32, labels []bool) (Ranking, error) {
+func Rank(scores []float64, labels []bool) (Ranking, error) {
 	c, positives, err := count(scores, labels)
 	if err != nil {
 		return Ranking{}, err
@@ -84,12 +85,13 @@ func Rank(scores []float32, labels []bool) (Ranking, error) {
 }
 
 // count counts the negatives around the positives, and returns these packed by the index of their edge.
-func count(scores []float32, labels []bool) (*counts, []uint64, error) {
+func count(scores []float64, labels []bool) (*counts, []uint64, error) {
 	if len(scores) != len(labels) {
 		return nil, nil, fmt.Errorf("labels: have %d, want %d as there are scores", len(labels), len(scores))
 	}
+	scale := NewScale(0, 0, slices.Clone(scores))
 	keys := make([]uint32, len(scores))
-	if _, _, i := toKeys(keys, scores); i >= 0 {
+	if _, _, i := scale.keys(keys, scores); i >= 0 {
 		return nil, nil, fmt.Errorf("score %d of %d: have NaN, want a number", i, len(scores))
 	}
 	var positives []uint64
@@ -103,5 +105,7 @@ func count(scores []float32, labels []bool) (*counts, []uint64, error) {
 	}
 	r := newRanks(distinct(positives), 1)
 	r.countAll([]chunk{negatives})
-	return r.counts(allViews), indexed(r.index.edges, positives), nil
+	c := r.counts(allViews)
+	c.scale = scale
+	return c, indexed(r.index.edges, positives), nil
 }

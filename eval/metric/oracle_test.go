@@ -347,7 +347,7 @@ func TestRankAgainstDefinitions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 11))
 	for range 3000 {
 		x := random(rng)[0]
-		have, err := Rank(x.Scores, x.Mask)
+		have, err := Rank(wide(x.Scores), x.Mask)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,8 @@ type Image struct {
 	Name          string // for errors
 	Height, Width int
 	Scores        []float32
-	Mask          []bool // the anomalous pixels; nil if there are none
+	Exact         []float64 // the scores, instead of Scores, where Pixels has a Scale
+	Mask          []bool    // the anomalous pixels; nil if there are none
 	// Other is the mask by another rule, for Summary.Other. Either all images with a Mask have it or none.
 	Other []bool
 
@@ -37,6 +38,9 @@ type Image struct {
 //
 // Several goroutines may use it at once.
 type Pixels struct {
+	// Scale is that of all images with their scores as float64; nil for float32. It is set before the first Add.
+	Scale *Scale
+
 	mu          sync.Mutex
 	images      []origin // of the images with pixels in a mask
 	mask, other labels
@@ -96,7 +100,7 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 func (p *Pixels) Add(x Image) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	scores, err := s.read(&x)
+	scores, err := s.read(&x, p.Scale)
 	if err != nil {
 		return err
 	}
@@ -118,10 +122,13 @@ func (p *Pixels) Add(x Image) error {
 }
 
 // read checks an image and turns its scores into keys.
-func (s *scratch) read(x *Image) (span, error) {
-	n := x.Height * x.Width
-	if x.Height < 1 || x.Width < 1 || len(x.Scores) != n {
-		return span{}, fmt.Errorf("image %q: map: have %d values, want %dx%d", x.Name, len(x.Scores), x.Height, x.Width)
+func (s *scratch) read(x *Image, scale *Scale) (span, error) {
+	n, have := x.Height*x.Width, len(x.Scores)
+	if scale != nil {
+		have = len(x.Exact)
+	}
+	if x.Height < 1 || x.Width < 1 || have != n {
+		return span{}, fmt.Errorf("image %q: map: have %d values, want %dx%d", x.Name, have, x.Height, x.Width)
 	}
 	for _, mask := range [][]bool{x.Mask, x.Other} {
 		if mask != nil && len(mask) != n {
@@ -130,7 +137,13 @@ func (s *scratch) read(x *Image) (span, error) {
 		}
 	}
 	s.keys = slices.Grow(s.keys[:0], n)[:n]
-	low, high, i := toKeys(s.keys, x.Scores)
+	var low, high uint32
+	var i int
+	if scale == nil {
+		low, high, i = toKeys(s.keys, x.Scores)
+	} else {
+		low, high, i = scale.keys(s.keys, x.Exact)
+	}
 	if i >= 0 {
 		return span{}, fmt.Errorf("image %q: score at row %d, column %d: have NaN, want a number", x.Name, i/x.Width, i%x.Width)
 	}
@@ -199,7 +212,11 @@ func (p *Pixels) Seal() {
 	if p.sealed == nil {
 		kept := p.kept
 		p.kept = nil
-		p.sealed = p.rank(kept, p.grid())
+		more := p.cuts() // where they are known already
+		if p.Scale == nil {
+			more = p.grid()
+		}
+		p.sealed = p.rank(kept, more)
 	}
 }
 
@@ -255,8 +272,11 @@ func checkLimits(limits []float64) error {
 
 // scoreRange returns the lowest and the highest score, NaN without any.
 func (p *Pixels) scoreRange() (low, high float64) {
-	if !p.all.Used {
+	switch {
+	case !p.all.Used:
 		return math.NaN(), math.NaN()
+	case p.Scale != nil:
+		return p.Scale.low, p.Scale.high
 	}
 	return float64(value(p.all.Low)), float64(value(p.all.High))
 }

@@ -272,11 +272,11 @@ func TestErrorsNameTheImageAndChangeNothing(t *testing.T) {
 }
 
 func TestRankErrors(t *testing.T) {
-	_, err := Rank([]float32{1, 2, nan32}, []bool{true, false, false})
+	_, err := Rank([]float64{1, 2, math.NaN()}, []bool{true, false, false})
 	if err == nil || err.Error() != "score 2 of 3: have NaN, want a number" {
 		t.Errorf("have %v, want the index of the NaN", err)
 	}
-	_, err = Rank([]float32{1, 2}, []bool{true})
+	_, err = Rank([]float64{1, 2}, []bool{true})
 	if err == nil || err.Error() != "labels: have 1, want 2 as there are scores" {
 		t.Errorf("have %v, want both lengths", err)
 	}

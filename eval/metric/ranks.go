@@ -148,6 +148,7 @@ type counts struct {
 	keys         []uint32 // the edges, ascending [D]
 	above, equal []int64  // higher than edge i, equal to it [D]
 	total        int64
+	scale        *Scale // of the keys
 }
 
 func allViews(int) bool { return true }

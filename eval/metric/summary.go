@@ -54,7 +54,7 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	if r == nil {
 		r = p.rank(slices.Clone(p.kept), p.cuts()) // all scores are known, so that the thresholds of Compat can be edges
 	}
-	all := r.counts(allViews)
+	all := p.counts(r, allViews)
 	among := func(string) *counts { return all }
 	positives := indexed(r.index.edges, p.mask.Positives)
 	var s Summary
@@ -75,9 +75,16 @@ func (p *Pixels) Summarize(limits ...float64) (Summary, error) {
 	return s, nil
 }
 
+// counts returns the counts of some cameras.
+func (p *Pixels) counts(r *ranks, wanted func(view int) bool) *counts {
+	c := r.counts(wanted)
+	c.scale = p.Scale
+	return c
+}
+
 // views evaluates each camera among its own normal pixels.
 func (p *Pixels) views(r *ranks, positives []uint64, limits []float64) map[int]PixelRanking {
-	own := func(view int) *counts { return r.counts(func(v int) bool { return v == view }) }
+	own := func(view int) *counts { return p.counts(r, func(v int) bool { return v == view }) }
 	out := breakdown(p, positives, func(o origin) int { return o.View }, limits, own)
 	for view := range r.lanes {
 		if _, ok := out[view]; !ok { // no anomalous pixel

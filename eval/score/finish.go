@@ -123,11 +123,11 @@ func (s samples) scored(score func(i int) metric.Number) samples {
 
 // rank evaluates the samples for which keep is true, all of them if it is nil.
 func (s samples) rank(keep func(sample) bool) metric.Ranking {
-	var scores []float32
+	var scores []float64
 	var labels []bool
 	for _, x := range s {
 		if keep == nil || keep(x) {
-			scores, labels = append(scores, float32(x.score)), append(labels, x.defective)
+			scores, labels = append(scores, float64(x.score)), append(labels, x.defective)
 		}
 	}
 	r, err := metric.Rank(scores, labels)

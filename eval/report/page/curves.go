@@ -89,11 +89,11 @@ func (l *level) sample(v float64, defective bool) {
 }
 
 func (l *level) rank() {
-	var scores []float32
+	var scores []float64
 	var labels []bool
 	for i, list := range [][]float64{l.good, l.bad} {
 		for _, v := range list {
-			scores, labels = append(scores, float32(v)), append(labels, i == 1)
+			scores, labels = append(scores, v), append(labels, i == 1)
 		}
 	}
 	l.curve, _ = metric.RankCurve(scores, labels) // the scores are finite
