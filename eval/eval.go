@@ -154,7 +154,7 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 		}
 		pixels := r.cfg.Eval.MapSize * r.cfg.Eval.MapSize
 		if r.opt.Maps != "" {
-			plan.Disk += int64(all) * int64(pixels) * 3 // float16 and bool
+			plan.Disk += int64(all) * int64(pixels) * 5 // float32 and bool
 		}
 		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * int64(4*pixels+3*r.cfg.Data.Crop*r.cfg.Data.Crop)
 		plan.Memory = max(plan.Memory, score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)

@@ -31,7 +31,7 @@ func createMaps(folder, class string, objects []dataset.Object, size int) (*mapF
 	}
 	rows := f.first[len(objects)]
 	var err error
-	if f.maps, err = npy.Create(f.prefix+score.MapsSuffix, npy.Float16, rows, size, size); err != nil {
+	if f.maps, err = npy.Create(f.prefix+score.MapsSuffix, npy.Float32, rows, size, size); err != nil {
 		return nil, err
 	}
 	if f.masks, err = npy.Create(f.prefix+score.MasksSuffix, npy.Bool, rows, size, size); err != nil {

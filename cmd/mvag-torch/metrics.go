@@ -51,6 +51,9 @@ func scoreMaps(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, note := range found.Notes {
+		fmt.Fprintln(os.Stderr, note)
+	}
 	if folder != "" {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err

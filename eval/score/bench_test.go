@@ -115,7 +115,7 @@ func load(b *testing.B, s *source) (objects [][]View, pixels int) {
 		scores := all[:len(row):len(row)]
 		all = all[len(row):]
 		copy(scores, row)
-		mask, err := s.mask(i)
+		mask, _, err := s.mask(i)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -31,6 +31,7 @@ type View struct {
 
 	Height, Width int
 	Scores        []float32 // the map, [Height, Width]
+	Exact         []float64 // the same, instead of Scores, in a class whose maps float32 cannot tell apart
 	Mask          []bool    // defective pixels by the protocol's mask rule; nil for none
 	Other         []bool    // the same by Options.OtherRule
 	Unmasked      bool      // it is defective and has no mask
@@ -48,6 +49,8 @@ type Image struct {
 	Code   string        `json:"defect"` // defect code; "" if it is good
 	Score  metric.Number `json:"score"`
 	Max    metric.Number `json:"max"` // of the map
+	// Unmasked says that the image is defective and has no mask.
+	Unmasked bool `json:"unmasked,omitempty"`
 }
 
 // Object is the result of one object; a line of objects.jsonl.
@@ -96,20 +99,20 @@ func NewClass(name string, opt Options) *Class { return &Class{name: name, opt: 
 // maps and no masks. Errors name the image.
 func (c *Class) Add(index int, id string, views []View) (float64, error) {
 	e := entry{index: index, object: Object{Class: c.name, ID: id, Max: metric.Number(math.Inf(-1))}}
-	maps := make([][]float32, len(views))
+	maps, exact := make([][]float32, len(views)), make([][]float64, len(views))
 	infinite, unmasked := int64(0), false
 	for i, v := range views {
 		err := c.pixels.Add(metric.Image{
-			Name: v.Path, Height: v.Height, Width: v.Width, Scores: v.Scores, Mask: v.Mask, Other: v.Other,
+			Name: v.Path, Height: v.Height, Width: v.Width, Scores: v.Scores, Exact: v.Exact, Mask: v.Mask, Other: v.Other,
 			View: v.Camera, Code: v.Code, Object: id,
 		})
 		if err != nil {
 			return 0, err
 		}
-		maps[i] = v.Scores
+		maps[i], exact[i] = v.Scores, v.Exact
 		unmasked = unmasked || v.Unmasked
 	}
-	tops, pooled := imagescore.Tops(c.opt.Top, maps...)
+	tops, pooled := c.tops(maps, exact)
 	for i, v := range views {
 		score := tops[i].Mean
 		if v.Score != nil {
@@ -120,7 +123,7 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 		if math.IsInf(tops[i].Min, 0) || math.IsInf(tops[i].Max, 0) {
 			infinite++
 		}
-		p := Image{c.name, id, v.Camera, v.Path, 0, v.Code, metric.Number(score), metric.Number(tops[i].Max)}
+		p := Image{c.name, id, v.Camera, v.Path, 0, v.Code, metric.Number(score), metric.Number(tops[i].Max), v.Unmasked}
 		if v.Defective {
 			p.Label = 1
 			e.object.Label, e.object.Code = 1, cmp.Or(e.object.Code, v.Code)
@@ -136,6 +139,14 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 	c.infinite += infinite
 	c.unmasked = c.unmasked || unmasked
 	return float64(e.object.Max), nil
+}
+
+// tops returns the mean of the highest pixels of each map and of all together.
+func (c *Class) tops(maps [][]float32, exact [][]float64) ([]imagescore.Top, float64) {
+	if c.pixels.Scale != nil {
+		return imagescore.TopsExact(c.opt.Top, exact...)
+	}
+	return imagescore.Tops(c.opt.Top, maps...)
 }
 
 // Seal declares that all images with defective pixels have been added. Images that follow take no memory for pixels.

@@ -141,7 +141,7 @@ func TestInfinity(t *testing.T) {
 // write writes the files of a class, as a program would.
 func write(t *testing.T, folder, class string, maps [][]float32, masks [][]bool, table ...string) {
 	t.Helper()
-	a, err := npy.Create(filepath.Join(folder, class+MapsSuffix), npy.Float16, len(maps), side, side)
+	a, err := npy.Create(filepath.Join(folder, class+MapsSuffix), npy.Float32, len(maps), side, side)
 	if err != nil {
 		t.Fatal(err)
 	}

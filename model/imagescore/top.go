@@ -183,3 +183,32 @@ func exact(values []float32) bool {
 	}
 	return high < 255 && int(high)-int(low)+24+bits.Len(uint(len(values))) <= 53
 }
+
+// TopsExact is Tops for values that float32 does not hold. NaN makes only its own map's and the pooled score NaN.
+func TopsExact(fraction float64, maps ...[]float64) (each []Top, pooled float64) {
+	t := tops{fraction: fraction}
+	for _, m := range maps {
+		each = append(each, t.exact(slices.Clone(m)))
+	}
+	if len(maps) == 1 {
+		return each, each[0].Mean
+	}
+	return each, t.exact(slices.Concat(maps...)).Mean
+}
+
+// exact sorts values and returns their Top, added in ascending order.
+func (t *tops) exact(values []float64) Top {
+	slices.Sort(values) // NaN comes first
+	n := len(values)
+	switch {
+	case n == 0:
+		return Top{}
+	case values[0] != values[0]:
+		return Top{values[0], values[0], values[0]}
+	}
+	total, k := 0.0, t.highest(n)
+	for _, v := range values[n-k:] {
+		total += v
+	}
+	return Top{total / float64(k), values[0], values[n-1]}
+}
