@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -260,6 +261,72 @@ func TestMapsOfOddNames(t *testing.T) {
 	}
 	if len(found.Images) != len(want.Images) || len(found.Objects) != len(want.Objects) {
 		t.Errorf("have %d images of %d objects, want %d of %d", len(found.Images), len(found.Objects), len(want.Images), len(want.Objects))
+	}
+}
+
+// TestSavedMaps: metrics of saved maps are those of the evaluation, bit for bit, also where a defective image has no
+// mask, and a view is absent.
+func TestSavedMaps(t *testing.T) {
+	cfg := smallConfig()
+	set := smallSet(t, cfg, "gear", "nut")
+	for i, o := range set.Test {
+		switch {
+		case o.Class == "nut" && o.Defective():
+			set.Test[i].Views[1].Code = "scratch" // without a mask
+		case o.Class == "gear" && !o.Defective():
+			set.Test[i].Views[1] = dataset.View{Camera: 1}
+		}
+	}
+	sink := &planned{maps: t.TempDir()}
+	want, err := evaluateInto(t, cfg, set, "a", "", sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := score.Folder(t.Context(), sink.maps, score.Options{Top: cfg.Eval.Top, AuproLimit: cfg.Eval.AuproLimit}, func(string, int, int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range want.Results.Classes {
+		for name := range c.Details.Compat { // the maps come with one mask
+			if strings.Contains(name, "(mask ") {
+				delete(c.Details.Compat, name)
+			}
+		}
+		if unmasked := math.IsNaN(c.Values[metric.AUPRO]); unmasked != (c.Name == "nut") {
+			t.Errorf("%s: have %v", c.Name, c.Values)
+		}
+		if have := have.Results.Classes[i]; fmt.Sprint(have.Values, have.Counts) != fmt.Sprint(c.Values, c.Counts) {
+			t.Errorf("have %+v\nwant %+v", have, c)
+		}
+	}
+	text := func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, x := range [][2]string{
+		{text(have.Results.Classes[0].Details), text(want.Results.Classes[0].Details)},
+		{text(have.Results.Classes[1].Details), text(want.Results.Classes[1].Details)},
+		{text(have.Images), text(want.Images)}, {text(have.Objects), text(want.Objects)}, {text(have.Curves), text(want.Curves)},
+	} {
+		if x[0] != x[1] {
+			t.Errorf("have %s\nwant %s", x[0], x[1])
+		}
+	}
+	if len(have.Notes) != 1 || !strings.HasPrefix(have.Notes[0], "nut: 1 of 6 images are defective without a mask") {
+		t.Errorf("have %q", have.Notes)
+	}
+	files, err := os.ReadDir(sink.maps)
+	size := int64(0)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && filepath.Ext(f.Name()) == ".npy" {
+			size += info.Size() - 128 // of the header
+		}
+	}
+	if err != nil || size != sink.plan.Disk {
+		t.Errorf("have %d bytes of arrays, %v, want the %d of the plan", size, err, sink.plan.Disk)
 	}
 }
 
