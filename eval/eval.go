@@ -27,6 +27,7 @@ type Outcome struct {
 	Images  []score.Image
 	Objects []score.Object
 	Curves  []score.Curve
+	Noted   map[dataset.Finding]dataset.Noted // what was odd about the files
 }
 
 // Plan is what an evaluation is about to do.
@@ -74,7 +75,7 @@ type Options struct {
 // Run evaluates m on the test objects of data, class after class. Errors name the class and the image.
 func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *dataset.Set, opt Options) (Outcome, error) {
 	protocol := newProtocol(cfg, m, data)
-	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source}
+	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, out: Outcome{Noted: map[dataset.Finding]dataset.Noted{}}}
 	plan := r.plan(data, protocol)
 	if plan.Images == 0 {
 		return Outcome{}, errors.New("no test images")
@@ -94,6 +95,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *datase
 		protocol.EmptyMasks += c.Defective - c.Masks
 	}
 	protocol.Unreadable = plan.Images - len(r.out.Images)
+	protocol.Noted = r.out.Noted
 	protocol.Excluded = r.out.Results.Excluded()
 	r.out.Results.Protocol = protocol
 	return r.out, err
@@ -104,7 +106,7 @@ type class struct {
 	name        string
 	objects     []dataset.Object
 	fingerprint string
-	restored    *score.Result // by an interrupted evaluation; nil if it is still to be evaluated
+	restored    *finished // by an interrupted evaluation; nil if it is still to be evaluated
 }
 
 type run struct {
@@ -178,6 +180,7 @@ func images(objects ...dataset.Object) int {
 // class evaluates one class, or takes what was left of it.
 func (r *run) class(s *tensor.Scope, c class) error {
 	if c.restored != nil {
+		r.source.Notes = nil // they were restored, too
 		r.done += images(c.objects...)
 		if err := r.again(s, c); err != nil {
 			return err
@@ -186,15 +189,18 @@ func (r *run) class(s *tensor.Scope, c class) error {
 		r.add(*c.restored)
 		return nil
 	}
-	result, err := r.evaluate(s, c)
+	r.source.Notes = &dataset.Notes{}
+	scored, err := r.evaluate(s, c)
 	if err != nil {
 		return err
 	}
+	result := finished{scored, r.source.Notes.Summary()}
 	r.add(result)
 	return save(r.opt.Partial, c.fingerprint, result)
 }
 
-func (r *run) add(result score.Result) {
+func (r *run) add(result finished) {
+	dataset.AddNoted(r.out.Noted, result.noted)
 	r.out.Results.Classes = append(r.out.Results.Classes, result.Class)
 	r.out.Images = append(r.out.Images, result.Images...)
 	r.out.Objects = append(r.out.Objects, result.Objects...)

@@ -173,7 +173,7 @@ func (r *run) views(p predicted) ([]view, error) {
 			Camera: v.Camera + 1, Path: v.Path, Code: v.Code, Defective: v.Defective(), Unmasked: v.Defective() && v.Mask == "",
 			Height: size, Width: size, Scores: p.maps[i],
 		}, i}
-		if one.Defective && !one.Unmasked {
+		if v.Mask != "" { // that of a good image is only looked at
 			masks, err := r.source.Masks(v, size)
 			if err != nil && r.source.Skip(v, err) {
 				continue
@@ -182,9 +182,11 @@ func (r *run) views(p predicted) ([]view, error) {
 				return nil, err
 			}
 			for rule, mask := range masks {
-				if rule == r.cfg.Eval.MaskRule {
+				switch {
+				case !one.Defective:
+				case rule == r.cfg.Eval.MaskRule:
 					one.Mask = mask
-				} else {
+				default:
 					one.Other = mask
 				}
 			}

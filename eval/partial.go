@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"mvag-torch/dataset"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
 )
@@ -19,16 +20,25 @@ type partial struct {
 	Images  []score.Image  `json:"images"`
 	Objects []score.Object `json:"objects"`
 	Curve   score.Curve    `json:"curve"`
+	// Noted is what was odd about the files of the class.
+	Noted map[dataset.Finding]dataset.Noted `json:"noted,omitempty"`
+}
+
+// finished is a class that was evaluated.
+type finished struct {
+	score.Result
+	noted map[dataset.Finding]dataset.Noted
 }
 
 // save appends a finished class to the file at path, "" for none. A line begins with its end of line, so that one that
 // was cut by an interruption does not spoil the next.
-func save(path, fingerprint string, result score.Result) error {
+func save(path, fingerprint string, result finished) error {
 	if path == "" {
 		return nil
 	}
 	line, err := json.Marshal(partial{
 		report.Results{Protocol: fingerprint, Classes: []report.Class{result.Class}}, result.Images, result.Objects, result.Curve,
+		result.noted,
 	})
 	if err != nil {
 		return err
@@ -46,8 +56,8 @@ func save(path, fingerprint string, result score.Result) error {
 
 // restore reads the classes in the file at path whose fingerprints are those wanted, by class. The error says why
 // others are left aside.
-func restore(path string, want map[string]string) (found map[string]score.Result, ignored error) {
-	found = map[string]score.Result{}
+func restore(path string, want map[string]string) (found map[string]finished, ignored error) {
+	found = map[string]finished{}
 	text, err := os.ReadFile(path)
 	if path == "" || errors.Is(err, fs.ErrNotExist) {
 		return found, nil
@@ -71,21 +81,21 @@ func restore(path string, want map[string]string) (found map[string]score.Result
 	return found, ignored
 }
 
-func readPartial(line []byte, want map[string]string) (score.Result, error) {
+func readPartial(line []byte, want map[string]string) (finished, error) {
 	var p partial
 	if err := json.Unmarshal(line, &p); err != nil {
-		return score.Result{}, err
+		return finished{}, err
 	}
 	if len(p.Results.Classes) != 1 {
-		return score.Result{}, fmt.Errorf("have %d classes, want 1", len(p.Results.Classes))
+		return finished{}, fmt.Errorf("have %d classes, want 1", len(p.Results.Classes))
 	}
 	c := p.Results.Classes[0]
 	var have string
 	raw, _ := p.Results.Protocol.(json.RawMessage) // as it is after reading
 	if err := json.Unmarshal(raw, &have); err != nil || have != want[c.Name] {
-		return score.Result{}, fmt.Errorf("class %q: have results of another model, setting, file or version of the program", c.Name)
+		return finished{}, fmt.Errorf("class %q: have results of another model, setting, file or version of the program", c.Name)
 	}
-	return score.Result{Class: c, Images: p.Images, Objects: p.Objects, Curve: p.Curve}, nil
+	return finished{score.Result{Class: c, Images: p.Images, Objects: p.Objects, Curve: p.Curve}, p.Noted}, nil
 }
 
 // Forget removes the file of finished classes once their results are safe elsewhere.

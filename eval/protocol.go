@@ -35,6 +35,10 @@ type Protocol struct {
 	// EmptyMasks counts the images with a defect that the crop or the resize removed from the mask: they stay defective
 	// images of normal pixels.
 	EmptyMasks int `json:"empty_masks"`
+	// Depths are the bits that 16-bit images of each class use, where data.bits is auto.
+	Depths dataset.Depths `json:"depths,omitempty"`
+	// Noted counts files that are odd, by the kinds of mvag-torch dataset check.
+	Noted map[dataset.Finding]dataset.Noted `json:"noted"`
 	// Excluded are the values that are undefined in a class, and that the means leave out.
 	Excluded map[string][]string `json:"excluded"`
 }
@@ -45,6 +49,7 @@ func newProtocol(cfg configs.Config, m *model.Trained, data *dataset.Set) Protoc
 		Settings:   configs.Deciding(cfg, configs.Layout, configs.Features, configs.Scores, configs.Metrics),
 		ImageScore: "mean of the top fraction of map pixels", ObjectScore: "max over views", ImageLabel: "data set", Mean: "plain mean over classes",
 		Iteration: m.Iteration, Model: m.SHA256, Backbone: m.BackboneSHA256, Test: listed(data.Test), Device: m.Device.String(), Batch: cfg.Eval.Objects,
+		Depths: data.Source.Depths,
 	}
 }
 
@@ -65,6 +70,6 @@ func listed(objects []dataset.Object) string {
 // the weights, the device, and the objects with the size and the modification time of their files.
 func fingerprint(p Protocol, data *dataset.Set, objects []dataset.Object) string {
 	h := sha256.New() // takes everything
-	_ = json.NewEncoder(h).Encode([]any{"partial 1", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, data.Identity(objects)})
+	_ = json.NewEncoder(h).Encode([]any{"partial 2", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, data.Identity(objects)})
 	return fmt.Sprintf("%x", h.Sum(nil))
 }

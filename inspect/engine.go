@@ -34,6 +34,7 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
+	source.Depths = u.Trained.Depths
 	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers)}
 	err := tensor.Run(func(*tensor.Scope) error {
 		e.scope = tensor.NewScope()
@@ -142,7 +143,7 @@ func (e *engine) decode(ctx context.Context, index int, object *dataset.Object) 
 			if v.Path == "" {
 				v.Path = fmt.Sprintf("image of camera C%d", v.Camera+1)
 			}
-			w, h, err := e.source.Image(v, it.planes(j))
+			w, h, err := e.source.Image(e.source.At(v, object.Class), it.planes(j))
 			if err != nil {
 				clear(it.planes(j))
 			}

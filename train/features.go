@@ -75,7 +75,7 @@ func keyOf(source dataset.Source, o *dataset.Object) (key feature.Key, err error
 	err = text.Encode(o.ID)
 	for _, v := range o.Views {
 		image, _ := source.Stamps(v)
-		err = errors.Join(err, text.Encode([]any{v.Camera, image, v.Part, v.Parts}))
+		err = errors.Join(err, text.Encode([]any{v.Camera, image, v.Part, v.Parts, v.Bits}))
 	}
 	copy(key[:], hash.Sum(nil))
 	return key, err

@@ -41,6 +41,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 	}
 	if earlier != nil {
 		defer earlier.Close()
+		r.data.UseDepths(earlier.Info.Depths)
 	}
 	return tensor.Run(func(s *tensor.Scope) error {
 		m, err := model.Open(s, cfg, earlier)

@@ -71,7 +71,7 @@ func (r *run) save() error {
 		tensors = append(tensors, safetensors.Raw(checkpoint.RNG+name, safetensors.U8, []int64{int64(len(state))}, state))
 	}
 	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming,
-		TrainLists: r.lists, TrainImages: r.trainImages()}
+		TrainLists: r.lists, TrainImages: r.trainImages(), Depths: r.data.Source.Depths}
 	if err := checkpoint.Write(r.path, info, tensors); err != nil {
 		return err
 	}

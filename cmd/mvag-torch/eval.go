@@ -70,6 +70,9 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if f.Info != nil {
+		data.UseDepths(f.Info.Depths)
+	}
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
 	if err := makeFolder(folder); err != nil {
 		return err
@@ -86,6 +89,9 @@ func evaluate(c *cli.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, line := range dataset.NotedLines(outcome.Noted) {
+		logLine(line)
 	}
 	drawn, err := writeOutcome(folder, outcome, sink, levels)
 	if err != nil {

@@ -34,6 +34,9 @@ func trainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			for _, line := range data.Survey() {
+				logLine(line)
+			}
 			defer listSkipped(data.Source.Skipped)
 			sayHoldout(cfg, data)
 			if err := train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery}); err != nil {

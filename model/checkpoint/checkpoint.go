@@ -43,6 +43,8 @@ type Info struct {
 	// TrainImages are the image files that training read; nil where that is unknown, as in files written before it
 	// existed.
 	TrainImages dataset.FileHashes
+	// Depths are the bits that 16-bit training images use, where data.bits is auto; else empty.
+	Depths dataset.Depths
 }
 
 // Write writes a checkpoint. The file appears whole or not at all, and replaces an earlier one only then.
@@ -59,6 +61,10 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	depths, err := json.Marshal(info.Depths)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	meta := map[string]string{
 		"format":          Format,
 		"config":          string(text),
@@ -66,6 +72,7 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 		"backbone.sha256": info.BackboneSHA256,
 		"naming":          string(naming),
 		"train.lists":     string(lists),
+		"depths":          string(depths),
 	}
 	if info.TrainImages != nil {
 		images, err := info.TrainImages.MarshalText()
@@ -115,7 +122,7 @@ func readInfo(meta map[string]string) (*Info, error) {
 	if info.Config, err = readConfig(meta["config"]); err != nil {
 		return nil, err
 	}
-	for key, value := range map[string]any{"naming": &info.Naming, "train.lists": &info.TrainLists} {
+	for key, value := range map[string]any{"naming": &info.Naming, "train.lists": &info.TrainLists, "depths": &info.Depths} {
 		if text, ok := meta[key]; ok { // absent from files written before it existed
 			if err := json.Unmarshal([]byte(text), value); err != nil {
 				return nil, fmt.Errorf("%s: %w", key, err)
