@@ -10,7 +10,7 @@ import (
 
 // otherKinds are the beginnings of files that people take for images which can be read. "?" is any byte.
 var otherKinds = []struct{ magic, name string }{
-	{"II+\x00", "BigTIFF"}, {"MM\x00+", "BigTIFF"},
+	{"II+\x00", "BigTIFF (offsets of 64 bits)"}, {"MM\x00+", "BigTIFF (offsets of 64 bits)"},
 	{"GIF8", "GIF"}, {"????ftypavif", "AVIF"}, {"????ftyp", "HEIC"}, {"8BPS", "Photoshop"}, {"%PDF", "PDF"},
 	{"\x00\x00\x00\x0cjP  ", "JPEG 2000"}, {"\xff\x4f\xff\x51", "JPEG 2000"},
 	{"\x00\x00\x00\x0cJXL ", "JPEG XL"}, {"\xff\x0a", "JPEG XL"},
@@ -20,7 +20,7 @@ var otherKinds = []struct{ magic, name string }{
 
 // foreignKind is the error for data that is in no format that is read.
 func foreignKind(data []byte) error {
-	const want = "want JPEG, PNG, BMP, TIFF or WebP"
+	const want = "want JPEG, PNG, BMP, classic TIFF or WebP"
 	for _, f := range otherKinds {
 		if startsWith(data, f.magic) {
 			return fmt.Errorf("%s, %s", f.name, want)

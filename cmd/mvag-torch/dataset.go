@@ -96,6 +96,7 @@ func checkDataset(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	sayDepths(set.Source)
 	found, err := dataset.Check(c.Context, set, set.Source.Fit, dataset.CheckOptions{
 		MaskRule: cfg.Eval.MaskRule, MapSize: cfg.Eval.MapSize, Objects: cfg.Train.Objects,
 		Workers: cfg.Data.Workers, IndexOnly: c.Bool("index"), Progress: imageBar(),
@@ -131,6 +132,7 @@ func prepareDataset(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	sayDepths(set.Source)
 	cfg.Data.Cache = folder
 	began, todo := time.Now(), int64(0)
 	err = dataset.Prepare(c.Context, cfg.Data, set, dataset.PrepareOptions{
@@ -148,6 +150,6 @@ func announce(p dataset.Preparation) {
 	fmt.Fprintf(os.Stderr, "preparing %d images and %d masks; %d of them are in the cache; writing %s in %d shards, %s are free\n",
 		p.Images, p.Masks, p.Have, machine.Size(p.Bytes), p.Shards, machine.Size(p.Free))
 	if p.Replaced > 0 {
-		fmt.Fprintf(os.Stderr, "replacing %d shards that are damaged or contain files that have changed\n", p.Replaced)
+		fmt.Fprintf(os.Stderr, "replacing %d shards that are damaged or contain files that have changed or are of another depth (data.bits)\n", p.Replaced)
 	}
 }

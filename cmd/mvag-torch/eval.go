@@ -73,6 +73,7 @@ func evaluate(c *cli.Context) error {
 	if f.Info != nil {
 		data.UseDepths(f.Info.Depths)
 	}
+	sayDepths(data.Source)
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
 	if err := makeFolder(folder); err != nil {
 		return err

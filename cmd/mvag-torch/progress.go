@@ -18,6 +18,13 @@ func terminal() bool { return term.IsTerminal(int(os.Stderr.Fd())) }
 // logLine prints a line on stderr.
 func logLine(line string) { fmt.Fprintln(os.Stderr, line) }
 
+// sayDepths says at which depth 16-bit images are read, where data.bits is auto.
+func sayDepths(source dataset.Source) {
+	if len(source.Depths) > 0 {
+		fmt.Fprintf(os.Stderr, "data.bits: auto reads 16-bit images as values of so many bits: %v\n", source.Depths)
+	}
+}
+
 // uncaptured warns that cuda_graph has no effect.
 func uncaptured(why error) {
 	fmt.Fprintf(os.Stderr, "cuda_graph: the work cannot be captured (%v); going on without\n", why)
