@@ -76,14 +76,8 @@ func (s Source) Masks(v View, size int) (map[string][]bool, error) {
 	}
 	memory := scratches.Get().(*scratch)
 	defer scratches.Put(memory)
-	plane, found, err := memory.room(n*n), []Finding(nil), error(nil)
-	if s.Cache == nil {
-		found, err = s.Fit.mask(memory, v, plane)
-	} else if m, failed := s.Cache.read(kindMask, v, plane); failed == nil {
-		found = m.Findings
-	} else {
-		err = failed
-	}
+	plane := memory.room(n * n)
+	found, err := s.mask(memory, v, plane)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +86,18 @@ func (s Source) Masks(v View, size int) (map[string][]bool, error) {
 		clear(plane)
 	}
 	return byRules(plane, n, size), nil
+}
+
+// mask writes the fitted mask of v to plane, and returns what is odd about it.
+func (s Source) mask(memory *scratch, v View, plane []uint8) ([]Finding, error) {
+	if s.Cache == nil {
+		return s.Fit.mask(memory, v, plane)
+	}
+	m, err := s.Cache.read(kindMask, v, plane)
+	if err != nil {
+		return nil, err
+	}
+	return m.Findings, nil
 }
 
 // Skip reports whether v is to be left out because of err, and records it. Errors of the machine (out of memory or file

@@ -66,14 +66,10 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := dataset.Open(cfg.Data)
+	data, err := openFor(f, cfg)
 	if err != nil {
 		return err
 	}
-	if f.Info != nil {
-		data.UseDepths(f.Info.Depths)
-	}
-	sayDepths(data.Source)
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
 	if err := makeFolder(folder); err != nil {
 		return err
@@ -91,9 +87,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range dataset.NotedLines(outcome.Noted) {
-		logLine(line)
-	}
+	logLines(dataset.NotedLines(outcome.Noted))
 	drawn, err := writeOutcome(folder, outcome, sink, levels)
 	if err != nil {
 		return err
@@ -124,6 +118,19 @@ func evaluateModel(
 		return err
 	})
 	return outcome, err
+}
+
+// openFor opens the data set of cfg, whose 16-bit images are read as those that f was trained on.
+func openFor(f *checkpoint.File, cfg configs.Config) (*dataset.Set, error) {
+	data, err := dataset.Open(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	if f.Info != nil {
+		data.UseDepths(f.Info.Depths)
+	}
+	sayDepths(data.Source)
+	return data, nil
 }
 
 // runFolder is the folder of the checkpoint, which may have been copied or renamed, unless name or output are overridden.

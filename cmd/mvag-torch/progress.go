@@ -18,6 +18,12 @@ func terminal() bool { return term.IsTerminal(int(os.Stderr.Fd())) }
 // logLine prints a line on stderr.
 func logLine(line string) { fmt.Fprintln(os.Stderr, line) }
 
+func logLines(lines []string) {
+	for _, line := range lines {
+		logLine(line)
+	}
+}
+
 // sayDepths says at which depth 16-bit images are read, where data.bits is auto.
 func sayDepths(source dataset.Source) {
 	if len(source.Depths) > 0 {

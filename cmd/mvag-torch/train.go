@@ -34,9 +34,7 @@ func trainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			for _, line := range data.Survey() {
-				logLine(line)
-			}
+			logLines(data.Survey())
 			defer listSkipped(data.Source.Skipped)
 			sayHoldout(cfg, data)
 			if err := train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery}); err != nil {
