@@ -1,6 +1,9 @@
 package configs
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Fault is one thing wrong with a configuration.
 type Fault struct {
@@ -24,6 +27,13 @@ func (f Fault) String() string {
 		line = f.Where + ": " + line
 	}
 	return line
+}
+
+// involves reports whether f is about a value that others are about, or compares with one.
+func (f Fault) involves(others []Fault) bool {
+	return slices.ContainsFunc(others, func(o Fault) bool {
+		return o.Path == "" || strings.HasPrefix(f.Path, o.Path) || strings.HasPrefix(o.Path, f.Path) || strings.Contains(f.Msg, o.Path)
+	})
 }
 
 // Error is everything wrong with a configuration, at least one fault. Its text has a line for each fault.

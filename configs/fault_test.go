@@ -67,9 +67,16 @@ x.yaml:2: output: have "$MVAG_TEST_UNSET", want the variable MVAG_TEST_UNSET in 
 x.yaml:1: seed: have -1, want at least 0
 x.yaml: train.warmup: have 100, want less than train.iterations (50)
 --set: train.clip: have -2, want a finite number more than 0`},
+		{"both", "seed: -1\ntrain:\n  iterations: x\n  warmup: 200000\n  lr: -1\n  objects: 0\n  foo: 1\n", `
+x.yaml:3: train.iterations: have "x", want a whole number in decimal digits
+x.yaml:7: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, log_every, checkpoint_every
+--set: train.clip: have "z", want a number
+x.yaml:1: seed: have -1, want at least 0
+x.yaml:6: train.objects: have 0, want at least 1
+x.yaml:5: train.lr: have -1, want a finite number more than 0`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			set := map[string]string{"decoding": "train.clip=z", "values": "train.clip=-2"}[c.name]
+			set := map[string]string{"decoding": "train.clip=z", "values": "train.clip=-2", "both": "train.clip=z"}[c.name]
 			_, err := Parse("x.yaml", []byte(c.text), set)
 			if err == nil || "\n"+err.Error() != c.want {
 				t.Errorf("have\n%v\nwant%s", err, c.want)

@@ -65,6 +65,11 @@ func (d *decoder) set(assignment string, cfg *Config) {
 			return
 		}
 	}
+	if out.Kind() == reflect.String && text != "" && strings.ContainsAny(text[:1], "{[*") && d.readable([]byte(text), path) {
+		d.where[path] = "--set"
+		out.SetString(text) // as data.pattern={object}_{camera}.jpg: no text in YAML begins so without quotes
+		return
+	}
 	faults := len(d.faults)
 	n := d.parse([]byte(text), path)
 	if len(d.faults) > faults {

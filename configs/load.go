@@ -59,16 +59,16 @@ func Parse(name string, data []byte, sets ...string) (Config, error) {
 	for _, s := range sets {
 		d.set(s, &cfg)
 	}
-	if len(d.faults) > 0 {
-		return Config{}, &Error{d.faults}
-	}
-	d.faults = append(cfg.expand(), cfg.faults()...)
-	if len(d.faults) > 0 {
-		for i := range d.faults {
-			f := &d.faults[i]
-			key, _, _ := strings.Cut(f.Path, "[")
-			f.Where = cmp.Or(d.where[key], name)
+	undecoded := d.faults
+	for _, f := range append(cfg.expand(), cfg.faults()...) {
+		key, _, _ := strings.Cut(f.Path, "[")
+		if len(undecoded) > 0 && (d.where[key] == "" || f.involves(undecoded)) {
+			continue // perhaps only because a default stands for what could not be decoded
 		}
+		f.Where = cmp.Or(d.where[key], name)
+		d.faults = append(d.faults, f)
+	}
+	if len(d.faults) > 0 {
 		return Config{}, &Error{d.faults}
 	}
 	return cfg, nil

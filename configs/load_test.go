@@ -330,3 +330,24 @@ func FuzzMarshal(f *testing.F) {
 		}
 	})
 }
+
+// TestSetPatternWithoutQuotes holds that text which YAML takes for a mapping or a list needs no quotes on the command
+// line; with quotes it is the same, and lists stay lists.
+func TestSetPatternWithoutQuotes(t *testing.T) {
+	for value, want := range map[string]string{
+		`{object}_{camera}.png`:   "{object}_{camera}.png",
+		`"{object}_{camera}.png"`: "{object}_{camera}.png",
+		`'{camera} of {object}'`:  "{camera} of {object}",
+		`{camera} of {object}`:    "{camera} of {object}",
+		`*_{object}`:              "*_{object}",
+		`[{object}]`:              "[{object}]",
+	} {
+		cfg, err := Parse("x", nil, "data.pattern="+value, "data.classes=[nut, gear]")
+		if err != nil || cfg.Data.Pattern != want || len(cfg.Data.Classes) != 2 {
+			t.Errorf("%s: have %q, error %v, want %q", value, cfg.Data.Pattern, err, want)
+		}
+	}
+	if _, err := Parse("x", nil, "data.pattern={object}\x00"); err == nil {
+		t.Error("accepted a control character")
+	}
+}
