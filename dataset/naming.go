@@ -188,3 +188,11 @@ func splitRealIAD(name string) (object, camera string, ok bool) {
 	}
 	return "", "", false
 }
+
+// Check returns an error if the pattern of n cannot be used.
+func (n Naming) Check() error {
+	if _, err := newPattern(n.Pattern); err != nil {
+		return fmt.Errorf("pattern: %w", err)
+	}
+	return nil
+}

@@ -68,7 +68,7 @@ func OpenRandom(s *tensor.Scope, cfg configs.Config) (*Model, error) {
 func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.Arch) (weights.Map, error)) error {
 	device, err := tensor.PickDevice(cfg.Device)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; device: auto takes the CPU where there is no GPU, and mvag-torch doctor says what is missing", err)
 	}
 	if cfg.Threads > 0 {
 		tensor.SetThreads(cfg.Threads)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
@@ -87,8 +88,11 @@ type run struct {
 
 // openEarlier opens the checkpoint to go on from, which has to belong to this run; nil where there is none.
 func (r *run) openEarlier(resume bool) (*checkpoint.File, error) {
-	if _, err := os.Stat(r.path); errors.Is(err, fs.ErrNotExist) {
+	switch _, err := os.Stat(r.path); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("output: %q has a file in it where it wants a folder", Folder(r.cfg))
 	}
 	f, err := checkpoint.Open(r.path)
 	if err != nil {

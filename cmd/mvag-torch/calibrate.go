@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -67,7 +68,14 @@ func modelPath(c *cli.Context) (string, error) {
 	if c.String("model") == "" {
 		return "", usageError{fmt.Errorf("%s: have no model, want -m FILE", c.Command.HelpName)}
 	}
-	return c.String("model"), nil
+	path := c.String("model")
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%s: have no such file, want a checkpoint", path)
+	case err == nil && info.IsDir():
+		return "", fmt.Errorf("%s: have a folder, want a file such as %s", path, filepath.Join(path, train.CheckpointName))
+	}
+	return path, nil
 }
 
 // openModel opens the file of -m; the caller closes it.

@@ -53,9 +53,13 @@ func datasetCommand() *cli.Command {
 }
 
 func renderDemo(c *cli.Context) error {
-	summary, err := demo.Render(c.Context, demo.Options{
+	opt := demo.Options{
 		Out: c.Args().First(), Size: c.Int("size"), Train: c.Int("train"), Good: c.Int("good"), Bad: c.Int("bad"), Seed: c.Int64("seed"),
-	}, imageBar())
+	}
+	if err := opt.Validate(); err != nil {
+		return usageError{fmt.Errorf("%s: --%w", c.Command.HelpName, err)}
+	}
+	summary, err := demo.Render(c.Context, opt, imageBar())
 	if err != nil {
 		return err
 	}
@@ -66,6 +70,8 @@ func renderDemo(c *cli.Context) error {
 		fmt.Printf("%-10s  %3d objects  %4d images  %3d with defects  %3d of defective objects without visible defect\n",
 			class.Name, class.Objects, class.Images, class.Defective, class.Hidden)
 	}
+	fmt.Fprintf(os.Stderr, "to train on them: mvag-torch train -c quickstart --set data.root=%s; other configurations need data.images: %s\n",
+		c.Args().First(), demo.ImageFolder)
 	return nil
 }
 

@@ -71,10 +71,7 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
-	if err := makeFolder(folder); err != nil {
-		return err
-	}
-	if err := dataset.MarkResults(filepath.Join(folder, "pictures")); err != nil {
+	if err := makeResults(folder, c.String("save-maps")); err != nil {
 		return err
 	}
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
@@ -103,6 +100,18 @@ func evaluate(c *cli.Context) error {
 		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
+}
+
+// makeResults makes the folder of the results, and that of the maps unless it is "".
+func makeResults(folder, maps string) error {
+	for _, dir := range []string{folder, maps} {
+		if dir != "" {
+			if err := makeFolder(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return dataset.MarkResults(filepath.Join(folder, "pictures"))
 }
 
 // evaluateModel evaluates the model of a file.

@@ -69,6 +69,8 @@ func TestUsageErrors(t *testing.T) {
 		"invalid setting":       {[]string{"config", "-c", "quickstart", "--set", "train.warmup=500"}, "train.warmup: have 500"},
 		"no model":              {[]string{"eval"}, "model"},
 		"no run":                {[]string{"report"}, "want 1 (RUN)"},
+		"demo without objects":  {[]string{"dataset", "demo", "--train", "0", "x"}, "--train: have 0, want 1 to 5000"},
+		"demo too small":        {[]string{"dataset", "demo", "--size", "10", "x"}, "--size: have 10, want 64 to 2048"},
 		"unknown format":        {[]string{"eval", "-m", "x", "--format", "yaml"}, "markdown"},
 	} {
 		t.Run(name, func(t *testing.T) {

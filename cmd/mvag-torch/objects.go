@@ -82,6 +82,9 @@ func collect(c *cli.Context, setup *inspect.Setup) (dataset.Collected, error) {
 	naming := setup.Trained.Naming
 	if c.IsSet("pattern") {
 		naming.Pattern = c.String("pattern")
+		if err := naming.Check(); err != nil {
+			return dataset.Collected{}, usageError{fmt.Errorf("--%w", err)}
+		}
 	}
 	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
 		Naming: naming, Views: setup.Config.Data.Views, Class: c.String("class"), Classes: classes, Stdin: os.Stdin,

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -34,6 +35,9 @@ func reportCommand() *cli.Command {
 // folder.
 func writeReport(folder, model, output string) (string, error) {
 	output = cmp.Or(output, filepath.Join(folder, "report.html"))
+	if info, err := os.Stat(output); err == nil && info.IsDir() {
+		return "", fmt.Errorf("report: %s: have a folder, want a file", output)
+	}
 	if err := page.Write(output, folder, model, version); err != nil {
 		return "", fmt.Errorf("report: %w", err)
 	}

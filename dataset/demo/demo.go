@@ -40,13 +40,9 @@ type Options struct {
 // Quality is the JPEG quality of the images.
 const Quality = 92
 
-func (opt *Options) validate() error {
-	if opt.Size == 0 {
-		opt.Size = 288
-	}
-	if opt.Workers == 0 {
-		opt.Workers = runtime.GOMAXPROCS(0)
-	}
+// Validate returns an error unless the options are in their ranges.
+func (opt Options) Validate() error {
+	opt = opt.complete()
 	for _, v := range []struct {
 		name         string
 		have, lo, hi int
@@ -62,6 +58,17 @@ func (opt *Options) validate() error {
 		}
 	}
 	return nil
+}
+
+// complete returns the options with the defaults entered.
+func (opt Options) complete() Options {
+	if opt.Size == 0 {
+		opt.Size = 288
+	}
+	if opt.Workers == 0 {
+		opt.Workers = runtime.GOMAXPROCS(0)
+	}
+	return opt
 }
 
 // Render fills opt.Out with images, masks and index files. For the same options the files are the same byte for byte,
@@ -81,9 +88,10 @@ func Render(ctx context.Context, opt Options, progress func(done, total int)) (S
 }
 
 func renderAll(ctx context.Context, opt Options, progress func(done, total int)) (Summary, error) {
-	if err := opt.validate(); err != nil {
+	if err := opt.Validate(); err != nil {
 		return Summary{}, err
 	}
+	opt = opt.complete()
 	if sum, ok, err := existing(opt); ok || err != nil {
 		return sum, err
 	}

@@ -64,8 +64,11 @@ func New(path string, r io.ReaderAt, size int64) (*File, error) {
 		return nil, fmt.Errorf("%s: header length: %w", path, err)
 	}
 	n := binary.LittleEndian.Uint64(length[:])
+	if n > 1<<40 { // text, an archive or an image
+		return nil, fmt.Errorf("%s: have another kind of file, want a safetensors file", path)
+	}
 	if n > maxHeader {
-		return nil, fmt.Errorf("%s: have a header of %d bytes, want at most %d: not a safetensors file", path, n, maxHeader)
+		return nil, fmt.Errorf("%s: have a header of %d bytes, want at most %d", path, n, maxHeader)
 	}
 	data := int64(len(length)) + int64(n)
 	if data > size {

@@ -117,9 +117,9 @@ func TestOpenRefusesLength(t *testing.T) {
 		"empty file":      {nil, "have 0 bytes"},
 		"seven bytes":     {make([]byte, 7), "have 7 bytes"},
 		"above the limit": {binary.LittleEndian.AppendUint64(nil, maxHeader+1), "have a header of 100000001 bytes, want at most 100000000"},
-		"negative length": {binary.LittleEndian.AppendUint64(nil, math.MaxUint64), "want at most 100000000"},
+		"negative length": {binary.LittleEndian.AppendUint64(nil, math.MaxUint64), "want a safetensors file"},
 		"beyond the file": {binary.LittleEndian.AppendUint64(nil, maxHeader), "have 8 bytes, want a header of 100000000: the file is cut short"},
-		"zip archive":     {append([]byte("PK\x03\x04\x00\x00\x08\x08"), make([]byte, 100)...), "not a safetensors file"},
+		"zip archive":     {append([]byte("PK\x03\x04\x00\x00\x08\x08"), make([]byte, 100)...), "want a safetensors file"},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {

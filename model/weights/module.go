@@ -143,9 +143,9 @@ func OfConfig(b configs.Backbone) (Arch, error) {
 	if b.Mode != "module" {
 		a, err := ParseArch(b.Name)
 		if err != nil {
-			err = fmt.Errorf("%w; backbone.mode: module runs other models of timm", err)
+			return a, &configs.Error{Faults: []configs.Fault{{Path: "backbone.name", Msg: err.Error() + "; backbone.mode: module runs other models of timm"}}}
 		}
-		return a, err
+		return a, nil
 	}
 	m, err := ReadModule(b.Weights)
 	if err != nil {

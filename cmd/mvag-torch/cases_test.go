@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/jpeg"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mvag-torch/eval/report"
+)
+
+// writePNG writes an image.
+func writePNG(t *testing.T, img image.Image, elements ...string) {
+	t.Helper()
+	path := filepath.Join(elements...)
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		var f *os.File
+		if f, err = os.Create(path); err == nil {
+			err = errors.Join(png.Encode(f, img), f.Close())
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFlatImages trains, calibrates and judges where a camera has its cap on: black, white and gray images among the
+// others, or black ones only. Losses, metrics and scores are finite.
+func TestFlatImages(t *testing.T) {
+	flat := func(v uint8) image.Image {
+		img := image.NewGray(image.Rect(0, 0, 64, 64))
+		draw.Draw(img, img.Rect, image.NewUniform(color.Gray{Y: v}), image.Point{}, draw.Src)
+		return img
+	}
+	some, all := discs(t, 4), t.TempDir()
+	for i, v := range []uint8{0, 255, 128} {
+		writePNG(t, flat(v), some, "disc/train/good", fmt.Sprintf("9%d.png", i))
+		writePNG(t, flat(v), some, "disc/test/good", fmt.Sprintf("9%d.png", i))
+	}
+	for i := range 8 {
+		writePNG(t, flat(0), all, "disc/train/good", fmt.Sprintf("%d.png", i))
+		writePNG(t, flat(0), all, "disc/test/good", fmt.Sprintf("%d.png", i))
+	}
+	partImage(t, 200, true, all, "disc/test/scratch/0.png")
+	for _, root := range []string{some, all} {
+		dir, model, _ := trained(t, append(onDiscs(root), "--set", "train.iterations=12")...)
+		text, err := os.ReadFile(filepath.Join(dir, "quickstart", "train.jsonl"))
+		if err != nil || strings.Count(string(text), "\n") != 12 || strings.Contains(string(text), "null") {
+			t.Errorf("have %s, error %v, want 12 finite losses", text, err)
+		}
+		must(t, "eval", "-m", model)
+		results, err := report.Read(filepath.Join(dir, "quickstart", "results.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, v := range results.Classes[0].Values[:3] { // of images; there are no masks
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				t.Errorf("value %d: have %v", n, v)
+			}
+		}
+		if root == some {
+			must(t, "calibrate", "-m", model, filepath.Join(root, "disc/test/good/000.png"), filepath.Join(root, "disc/test/good/001.png"))
+			out := must(t, "predict", "-m", model, filepath.Join(root, "disc/test/good"))
+			if strings.Count(out, `"decision":`) != 14 || strings.Contains(out, "error") {
+				t.Errorf("have %s, want decisions on 7 images and their objects", out)
+			}
+		}
+	}
+}
+
+// TestCamerasByName trains on the example of docs/datasets.md: cameras left and right, objects by name. calibrate and
+// predict group a folder and a table as training did, with --pattern with and without extension, too.
+func TestCamerasByName(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "parts")
+	photo := func(n int, defective bool, elements ...string) {
+		t.Helper()
+		path := partImage(t, uint64(n), defective, elements...)
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		img, err := png.Decode(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := os.Create(strings.TrimSuffix(path, ".png") + ".jpg")
+		if err == nil {
+			err = errors.Join(jpeg.Encode(out, img, nil), out.Close(), os.Remove(path))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	table := "path,object,camera\n"
+	for i := range 8 {
+		for c, camera := range []string{"left", "right"} {
+			photo(2*i+c, false, root, "good", fmt.Sprintf("%04d_%s.png", i, camera))
+			photo(100+2*i+c, false, root, "lot", fmt.Sprintf("%04d_%s.png", i, camera))
+			if i < 3 {
+				photo(200+2*i+c, c == 0, root, "bad", fmt.Sprintf("%04d_%s.png", i, camera))
+				table += fmt.Sprintf("bad/%04d_%s.jpg,%04d,%s\n", i, camera, i, camera)
+			}
+		}
+	}
+	list := filepath.Join(root, "cameras.csv")
+	if err := os.WriteFile(list, []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, model, _ := trained(t, "--set", "data.format=folder", "--set", "data.root="+root, "--set", "data.bad=bad", "--set", "data.masks=''", "--set", "data.views=2",
+		"--set", "data.pattern={object}_{camera}.jpg", "--set", "data.holdout=0", "--set", "train.iterations=4")
+	lot := filepath.Join(root, "lot")
+	said(t, []string{"calibrate", "-m", model, lot}, "calibrating: 16 images of 8 objects", "8 good objects (16 images)")
+	said(t, []string{"calibrate", "-m", model, "--pattern", "{object}_{camera}", lot}, "8 good objects (16 images)")
+	refused(t, []string{"calibrate", "-m", model, filepath.Join(root, "good")}, "8 of 8 objects have training images")
+	for _, args := range [][]string{{filepath.Join(root, "bad")}, {"--pattern", "{object}_{camera}", filepath.Join(root, "bad")}, {list}} {
+		out, text := stderr(t, append([]string{"predict", "-m", model}, args...)...)
+		if strings.Count(out, `"camera":1`) != 3 || strings.Count(out, `"camera":2`) != 3 || !strings.Contains(text, "6 images of 3 objects") {
+			t.Errorf("%q: have %s%s, want 3 objects of 2 images", args, out, text)
+		}
+	}
+}
+
+// TestMasksMendedBetweenEvals interrupts an evaluation in its second class and mends the masks of the first: the
+// resumed evaluation has the results of a fresh one, for the mended class too.
+func TestMasksMendedBetweenEvals(t *testing.T) {
+	root := t.TempDir()
+	mask := func(class string, i, at int) {
+		t.Helper()
+		img := image.NewGray(image.Rect(0, 0, 64, 64))
+		draw.Draw(img, image.Rect(at, 30, at+12, 35), image.White, image.Point{}, draw.Src)
+		writePNG(t, img, root, class, "ground_truth/scratch", fmt.Sprintf("%d_mask.png", i))
+	}
+	for n, class := range []string{"a", "b"} {
+		for i := range 4 {
+			partImage(t, uint64(10*n+i), false, root, class, "train/good", fmt.Sprintf("%d.png", i))
+			partImage(t, uint64(100+10*n+i), false, root, class, "test/good", fmt.Sprintf("%d.png", i))
+		}
+		for i := range 4 + 40*n { // the second class takes longer
+			partImage(t, uint64(200+100*n+i), true, root, class, "test/scratch", fmt.Sprintf("%d.png", i))
+			mask(class, i, 5)
+		}
+	}
+	dir, model, _ := trained(t, onDiscs(root)...)
+	run, fresh := filepath.Join(dir, "run"), filepath.Join(dir, "fresh")
+	kill(t, run, "eval", "-m", model, "-o", run)
+	for i := range 4 {
+		mask("a", i, 24)
+	}
+	_, text := stderr(t, "eval", "-m", model, "-o", run)
+	if strings.Contains(text, "resumed") || !strings.Contains(text, `left aside: `) || !strings.Contains(text, `class "a": have results of another`) {
+		t.Errorf("have %s, want the results of class a left aside", text)
+	}
+	must(t, "eval", "-m", model, "-o", fresh)
+	var have, want map[string]any
+	for path, results := range map[string]*map[string]any{run: &have, fresh: &want} {
+		data, err := os.ReadFile(filepath.Join(path, "results.json"))
+		if err == nil {
+			err = json.Unmarshal(data, results)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if fmt.Sprint(have["classes"]) != fmt.Sprint(want["classes"]) {
+		t.Errorf("have %v, want %v", have["classes"], want["classes"])
+	}
+}
