@@ -87,6 +87,9 @@ type Data struct {
 	Decode string `yaml:"decode" decides:"features,training,scores"`
 	// OnError is what happens if an image cannot be read: "stop" ends the run, "skip" leaves the image out.
 	OnError string `yaml:"on_error" decides:"metrics"`
+	// MaxUnreadable is the fraction of the training or test images of a class that stops a run with on_error "skip" once
+	// they cannot be read; 1 never stops.
+	MaxUnreadable float64 `yaml:"max_unreadable" decides:"nothing"`
 	// Cache is the folder of prepared images (mvag-torch dataset prepare); if "", the files themselves are read.
 	Cache string `yaml:"cache" decides:"nothing"`
 	// Workers is the number of decoding goroutines; 0 is one for each CPU.

@@ -24,7 +24,11 @@ type decoder struct {
 	faults []Fault           // in the order of the file
 	where  map[string]string // "file:line" or "--set" of each key that was set
 	sets   bool              // the nodes come from --set
+	hint   string            // after an error of syntax
 }
+
+// unquoted matches a pattern that YAML takes for a mapping.
+var unquoted = regexp.MustCompile(`(?m)^\s*[a-z]+:\s*\{[a-z]+\}\S`)
 
 // at returns the location of n.
 func (d *decoder) at(n *yaml.Node) string {
@@ -51,6 +55,9 @@ func (d *decoder) document(data []byte, cfg *Config) {
 func (d *decoder) parse(data []byte, path string) *yaml.Node {
 	if !d.readable(data, path) {
 		return nil
+	}
+	if unquoted.Match(data) {
+		d.hint = ` (a value that begins with { wants quotes, as "{object}_{camera}.jpg")`
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
@@ -103,7 +110,7 @@ func (d *decoder) syntax(err error, path string) {
 	default:
 		where = fmt.Sprintf("%s:%d", d.name, line)
 	}
-	d.faults = append(d.faults, Fault{where, path, text + msg})
+	d.faults = append(d.faults, Fault{where, path, text + msg + d.hint})
 }
 
 // readable reports whether data is text that YAML allows, and adds the fault if not.
@@ -226,6 +233,9 @@ func sample(t reflect.Type) string {
 func (d *decoder) scalar(n *yaml.Node, path, want string, tags ...string) (string, bool) {
 	if n.Kind == yaml.ScalarNode && slices.Contains(tags, n.ShortTag()) {
 		return n.Value, true
+	}
+	if n.Kind == yaml.MappingNode && want == "text" {
+		want = `text, with quotes around what begins with {, as "{object}_{camera}.jpg"`
 	}
 	d.fault(n, path, "have %s, want %s", describe(n), want)
 	return "", false

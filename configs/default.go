@@ -26,7 +26,7 @@ func Default() Config {
 			Views:   5,
 			Resize:  448, Crop: 392,
 			Bits:   "16",
-			Decode: "exact", OnError: "stop",
+			Decode: "exact", OnError: "stop", MaxUnreadable: 0.1,
 			Prefetch: 4,
 		},
 		Model: Model{

@@ -71,7 +71,14 @@ func (d *decoder) set(assignment string, cfg *Config) {
 		return
 	}
 	faults := len(d.faults)
-	n := d.parse([]byte(text), path)
+	var n *yaml.Node
+	if text := strings.TrimSpace(text); out.Kind() == reflect.String && strings.HasPrefix(text, "{") { // a pattern, not a mapping
+		if d.readable([]byte(text), path) {
+			n = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+		}
+	} else {
+		n = d.parse([]byte(text), path)
+	}
 	if len(d.faults) > faults {
 		return
 	}

@@ -135,6 +135,7 @@ func (k *checker) data(d *Data, patch int) {
 	k.check(d.Bits == "auto" || err == nil && bits >= 8 && bits <= 16 && strconv.Itoa(bits) == d.Bits, "data.bits", d.Bits, "8 to 16 or auto")
 	k.among("data.decode", d.Decode, "exact", "scaled")
 	k.among("data.on_error", d.OnError, "stop", "skip")
+	k.check(d.MaxUnreadable > 0 && d.MaxUnreadable <= 1, "data.max_unreadable", d.MaxUnreadable, "more than 0, at most 1")
 	if d.Cache != "" {
 		k.text("data.cache", d.Cache)
 	}

@@ -13,7 +13,16 @@ type shot struct {
 	object string // unique in the class
 	camera string // name in the set; "" if each image is an object
 	test   bool
+	line   int // in a table, 0 if there is none
 	View
+}
+
+// at names the place of an image in what lists it, for messages.
+func (l listing) at(s shot) string {
+	if s.line == 0 {
+		return printable(l.index)
+	}
+	return fmt.Sprintf("%s:%d", printable(l.index), s.line)
 }
 
 // listing is what a reader found of one class.
@@ -33,7 +42,7 @@ func assemble(listings []listing, views int) (*Set, error) {
 	for _, l := range listings {
 		train, test, err := l.objects(set.Naming, views)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", printable(l.index), err)
+			return nil, err
 		}
 		set.Classes, set.index = append(set.Classes, l.class), append(set.index, l.index)
 		set.Train, set.Test = append(set.Train, train...), append(set.Test, test...)
@@ -46,26 +55,49 @@ func assemble(listings []listing, views int) (*Set, error) {
 // objects groups the images of one class.
 func (l listing) objects(naming Naming, views int) (train, test []Object, err error) {
 	if len(l.shots) == 0 {
-		return nil, nil, fmt.Errorf("no images of class %q", l.class)
+		return nil, nil, fmt.Errorf("%s: no images of class %q", printable(l.index), l.class)
 	}
 	if strings.ContainsFunc(l.class, unicode.IsControl) || strings.ContainsAny(l.class, `/\`) || l.class == "" {
-		return nil, nil, fmt.Errorf("class: have %q, want a name without control characters and path separators", l.class)
+		return nil, nil, fmt.Errorf("%s: class: have %q, want a name without control characters and path separators", l.at(l.shots[0]), l.class)
+	}
+	if err := l.checkLabels(); err != nil {
+		return nil, nil, err
 	}
 	splits := map[bool]*grouper{false: newGrouper(views), true: newGrouper(views)}
 	for _, s := range l.shots {
 		id := path.Join(l.class, s.object)
 		if splits[!s.test].has(l.class, id) {
-			return nil, nil, fmt.Errorf("object %q: is in train and in test, want it in one (%q)", id, s.Path)
+			return nil, nil, fmt.Errorf("%s: object %q: is in train and in test, want it in one (%q)", l.at(s), id, s.Path)
 		}
 		camera, err := naming.index(s.camera)
 		if err == nil {
 			err = splits[s.test].put(l.class, id, camera, s.View)
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("%s: %w", l.at(s), err)
 		}
 	}
 	return splits[false].objects, splits[true].objects, nil
+}
+
+// checkLabels returns an error if all training images of the class are labelled defective: then the labels have another
+// meaning than ours.
+func (l listing) checkLabels() error {
+	var first *shot
+	for i := range l.shots {
+		switch s := &l.shots[i]; {
+		case s.test:
+		case !s.Defective():
+			return nil
+		case first == nil:
+			first = s
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: label: have %q for %q, and no training image of class %q is good; good images have the label %s",
+		l.at(*first), first.Code, first.Path, l.class, wantGood)
 }
 
 // grouper groups images into objects, in order of their first image.
@@ -77,10 +109,14 @@ type grouper struct {
 
 func newGrouper(views int) *grouper { return &grouper{views: views, at: map[[2]string]int{}} }
 
-func (g *grouper) has(class, id string) bool { _, ok := g.at[[2]string{class, id}]; return ok }
+func (g *grouper) has(class, id string) bool {
+	_, ok := g.at[[2]string{class, canonical(id)}]
+	return ok
+}
 
 // put adds the image of a camera, given by its 0-based index.
 func (g *grouper) put(class, id string, camera int, image View) error {
+	id = canonical(id)
 	if camera >= g.views {
 		return fmt.Errorf("camera: have C%d, want C1 to C%d as there are %d views", camera+1, g.views, g.views)
 	}
@@ -96,7 +132,8 @@ func (g *grouper) put(class, id string, camera int, image View) error {
 	}
 	view := &g.objects[n].Views[camera]
 	if view.Present() {
-		return fmt.Errorf("object %q: two images for camera C%d, %q and %q", id, camera+1, view.Path, image.Path)
+		a, b := apart(view.Path, image.Path)
+		return fmt.Errorf("object %q: two images for camera C%d, %s and %s", id, camera+1, a, b)
 	}
 	image.Camera = camera
 	*view = image

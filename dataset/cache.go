@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -165,19 +166,22 @@ func (c *Cache) alone() bool {
 	return true
 }
 
-func (t recorded) list(dir string, folders bool) ([]string, error) {
+func (t recorded) read(dir string) (f listed, err error) {
 	names := t[filepath.Clean(dir)]
 	if names == nil {
-		return nil, &fs.PathError{Op: "open", Path: printable(dir), Err: fs.ErrNotExist}
+		return f, &fs.PathError{Op: "open", Path: printable(dir), Err: fs.ErrNotExist}
 	}
-	var found []string
-	for name, isFolder := range names {
-		if isFolder == folders && (folders || isImage(name)) {
-			found = append(found, name)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		switch {
+		case names[name]:
+			f.folders = append(f.folders, name)
+		case isImage(name):
+			f.images = append(f.images, name)
+		default:
+			f.others = append(f.others, name)
 		}
 	}
-	slices.Sort(found)
-	return found, nil
+	return f, nil
 }
 
 func (t recorded) isFolder(dir string) bool { return t[filepath.Clean(dir)] != nil }

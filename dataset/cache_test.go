@@ -383,7 +383,7 @@ func TestCacheRefuses(t *testing.T) {
 		defer set.Source.Cache.Close()
 		set.Source.Skipped = &Skipped{} // must not hide it
 		err = fitView(set.Source, first, pixels)
-		if err != nil && set.Source.Skip(first, err) {
+		if err != nil && set.Source.Skip(first, err) == nil {
 			t.Error("the fault of a cache was skipped")
 		}
 		return err
@@ -511,7 +511,7 @@ func TestPrepareUnreadable(t *testing.T) {
 	writeFile(t, bad.Path, []byte("no image"))
 	_, _, err := prepare(t, t.Context(), cfg)
 	wantError(t, err, bad.Path, "not a JPEG, PNG")
-	cfg.OnError = "skip"
+	cfg.OnError, cfg.MaxUnreadable = "skip", 0.9
 	for range 2 { // the second time, the shard is there
 		_, skipped, err := prepare(t, t.Context(), cfg)
 		if lines := skipped.Lines(); err != nil || len(lines) != 1 || !strings.Contains(lines[0], bad.Path) {

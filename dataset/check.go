@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -33,6 +34,7 @@ const (
 	EmptyMask      Finding = "empty_mask"       // masks without defective pixels
 	Cropped        Finding = "cropped"          // masks that are empty after resize and crop
 	TrainTestTwins Finding = "train_test_twins" // test images that equal a training image byte for byte
+	LabelTwins     Finding = "label_twins"      // images that equal another image of the set with another label
 	Turned         Finding = "exif_orientation" // images with an EXIF orientation that is not applied
 	UnusedBits     Finding = "unused_bits"      // 16-bit images of a class that use fewer bits
 	LossyMask      Finding = "mask_lossy"       // masks of lossy compression
@@ -57,6 +59,7 @@ var findings = []struct {
 	{EmptyMask, "empty masks", false},
 	{Cropped, "defects lost by resize and crop", false},
 	{TrainTestTwins, "test images that equal a training image byte for byte", false},
+	{LabelTwins, "images that equal another one byte for byte but have another label", false},
 	{Turned, "images with an EXIF orientation that is not applied (data.exif)", false},
 	{UnusedBits, "16-bit images that use fewer bits, and so are dark (data.bits)", false},
 	{LossyMask, "masks of lossy compression, defective from half of their highest value on", false},
@@ -95,6 +98,8 @@ type SetCheck struct {
 	Classes   []ClassCheck `json:"classes"`
 	Total     Counts       `json:"total"`
 	IndexOnly bool         `json:"index_only"`
+	// Remarks are lines about the whole set: what was passed over, and suspicious names ([Set.Remarks]).
+	Remarks []string `json:"remarks"`
 	// Faults are the reasons why training or evaluation would stop.
 	Faults []string `json:"faults"`
 }
@@ -103,7 +108,7 @@ type SetCheck struct {
 // an error means that the context ended.
 func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
 	fit.Scaled = false // report the sizes of the files
-	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly, Total: newCounts()}}
+	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly, Total: newCounts(), Remarks: set.Remarks()}}
 	byClass := map[string]*ClassCheck{}
 	c.report.Classes = make([]ClassCheck, len(set.Classes))
 	for i, class := range set.Classes {
@@ -197,7 +202,8 @@ type work struct {
 
 // viewCheck is the result for one image.
 type viewCheck struct {
-	path, size    string
+	path, code    string
+	size          string
 	hash          [sha256.Size]byte
 	bits, highest int // of a 16-bit image: the bits it was read at, and its highest value
 	problems      []problem
@@ -212,6 +218,9 @@ type problem struct {
 func (v *viewCheck) add(kind Finding, line string) {
 	v.problems = append(v.problems, problem{kind, line})
 }
+
+// label is the defect code, or good.
+func (v viewCheck) label() string { return printable(cmp.Or(v.code, "good")) }
 
 // read reads the images of all objects.
 func (c *check) read(ctx context.Context) error {
@@ -243,7 +252,7 @@ func (c *check) object(w *work) {
 
 // view decodes an image and its mask.
 func (c *check) view(s *scratch, v View) viewCheck {
-	found := viewCheck{path: v.Path}
+	found := viewCheck{path: v.Path, code: v.Code}
 	r, err := c.fit.readImage(s, v)
 	if err != nil {
 		found.add(Unreadable, err.Error())
@@ -295,6 +304,7 @@ func (c *check) mask(s *scratch, v View, found *viewCheck) {
 // finish adds what was read to the classes, in order, and computes the total.
 func (c *check) finish(set *Set) {
 	trained := map[[sha256.Size]byte]string{}
+	labelled := map[[sha256.Size]byte]viewCheck{} // the first image of each content
 	for i := range c.work {
 		w := &c.work[i]
 		for j, v := range w.views {
@@ -306,11 +316,19 @@ func (c *check) finish(set *Set) {
 			}
 			w.class.Sizes[v.size]++
 			c.report.Total.Sizes[v.size]++
+			if j > 0 && w.views[j-1].path == v.path {
+				continue // parts of a strip share a file
+			}
+			if first, ok := labelled[v.hash]; !ok {
+				labelled[v.hash] = v
+			} else if first.code != v.code {
+				w.class.add(LabelTwins, fmt.Sprintf("%s (%s) = %s (%s)", printable(v.path), v.label(), printable(first.path), first.label()))
+			}
 			twin, ok := trained[v.hash]
 			switch {
 			case w.train && !ok:
 				trained[v.hash] = v.path
-			case !w.train && ok && (j == 0 || w.views[j-1].path != v.path): // parts of a strip share a file
+			case !w.train && ok:
 				w.class.add(TrainTestTwins, printable(v.path)+" = "+printable(twin))
 			}
 		}

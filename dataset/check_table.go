@@ -35,6 +35,9 @@ func (r *SetCheck) Table(w io.Writer) error {
 			}
 		}
 	}
+	for _, line := range r.Remarks {
+		out.WriteString(line + "\n")
+	}
 	n := r.Total
 	fmt.Fprintf(&out, "%s images, %s train, %s test, %s defective, %s objects, %d classes\n", thousands(n.Images),
 		thousands(n.TrainImages), thousands(n.TestImages), thousands(n.Defective), thousands(n.Objects), len(r.Classes))

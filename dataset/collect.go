@@ -1,21 +1,19 @@
 package dataset
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
 // CollectOptions say how images are grouped.
 type CollectOptions struct {
 	Naming
-	Views   int       // cameras per object; if 1, each image is an object
+	Views   int       // cameras per object; if 1, each image is an object, whatever its name
 	Class   string    // class of all images; "" takes it from pattern, table or Classes
 	Classes []string  // class names that a Real-IAD file name may begin with
 	Stdin   io.Reader // source of paths for the argument "-", one per line
@@ -26,6 +24,18 @@ type Collected struct {
 	Objects    []Object // in order of their first images
 	Rejected   []Rejected
 	PassedOver PassedOver
+	// Alone are images that are an object each, although the model has several views: nothing says their camera.
+	Alone []string
+}
+
+// Remarks returns what a user should know before the images are judged, in lines: what was passed over, and images
+// without a camera.
+func (c Collected) Remarks() []string {
+	var list []string
+	if len(c.Alone) > 0 {
+		list = append(list, counted("judged alone, as nothing says their camera", c.Alone))
+	}
+	return c.PassedOver.remarks(list...)
 }
 
 // Rejected is an image that cannot be assigned to an object, or whose format cannot be read.
@@ -34,29 +44,8 @@ type Rejected struct {
 	Err  error
 }
 
-// PassedOver lists files in folders that were ignored.
-type PassedOver struct {
-	Masks  []string // PNGs next to a JPEG of the same name, as in Real-IAD
-	Hidden []string // files and folders beginning with a dot, and __MACOSX
-	Other  []string // files that are not images, or do not have the extension of the pattern
-}
-
-// String describes each kind in one line: how many files and the first of them. It is "" if there are none.
-func (p PassedOver) String() string {
-	var list []string
-	for _, kind := range []struct {
-		paths []string
-		name  string
-	}{{p.Masks, "masks next to their images"}, {p.Hidden, "hidden files"}, {p.Other, "other files"}} {
-		if n := len(kind.paths); n > 0 {
-			list = append(list, fmt.Sprintf("%s: %d (%s)", kind.name, n, printable(kind.paths[0])))
-		}
-	}
-	return strings.Join(list, ", ")
-}
-
-// Collect groups images into objects. An argument is an image, a folder, a glob, a table (.csv), or "-" for paths on
-// standard input. Images with a camera form objects of opt.Views views; an image without a camera is an object with a
+// Collect groups images into objects. An argument is an image, a folder, a glob, a table (.csv, .tsv), or "-" for paths
+// on standard input. Images with a camera form objects of opt.Views views; an image without a camera is an object with a
 // single view. Images of one object share folder, class and object name; if the pattern has no {object}, the images of
 // a folder are one object. An image that conflicts with another one of its object is rejected. An argument without any
 // image is an error.
@@ -65,7 +54,10 @@ func Collect(args []string, opt CollectOptions) (Collected, error) {
 	if err != nil {
 		return Collected{}, fmt.Errorf("pattern: %w", err)
 	}
-	c := collector{opt: opt, pattern: p, grouper: newGrouper(opt.Views), seen: map[string]bool{}}
+	opt.Class = canonical(opt.Class)
+	w := newWalker(disk{})
+	c := collector{walker: w, grouper: newGrouper(opt.Views), opt: opt, pattern: p,
+		out: Collected{PassedOver: w.over}, seen: map[string]bool{}, stems: map[string]stems{}, outputs: map[string]bool{}}
 	for _, arg := range args {
 		if err := c.argument(arg, true); err != nil {
 			return Collected{}, err
@@ -77,11 +69,14 @@ func Collect(args []string, opt CollectOptions) (Collected, error) {
 
 // collector is the state of Collect.
 type collector struct {
+	*walker
 	*grouper
 	opt     CollectOptions
 	pattern pattern
-	out     Collected       // Objects is set at the end
-	seen    map[string]bool // paths seen so far
+	out     Collected        // Objects is set at the end
+	seen    map[string]bool  // paths seen so far
+	stems   map[string]stems // of images, by folder
+	outputs map[string]bool  // whether this program wrote a folder
 }
 
 // argument adds the images that one argument names. Only arguments that the user typed may be globs or "-".
@@ -92,9 +87,12 @@ func (c *collector) argument(arg string, typed bool) error {
 	info, err := os.Stat(arg)
 	switch {
 	case err == nil && info.IsDir():
-		return c.folder(arg)
-	case strings.EqualFold(filepath.Ext(arg), ".csv"):
+		return c.folder(arg, typed)
+	case extensionIn([]string{".csv", ".tsv"}, arg):
 		return c.table(arg)
+	case err == nil && !typed && c.isMask(arg):
+		c.over.add(OverMasks, arg)
+		return nil
 	case err == nil || !typed:
 		c.image(arg)
 		return nil
@@ -108,89 +106,51 @@ func (c *collector) argument(arg string, typed bool) error {
 	if len(paths) == 0 {
 		return fmt.Errorf("%s: have no such file", arg)
 	}
+	before := len(c.seen) + len(c.out.Rejected)
 	for _, path := range paths {
 		if err := c.argument(path, false); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// folder adds the images in and below dir, sorted by path.
-func (c *collector) folder(dir string) error {
-	var found []string
-	err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return oneLine(err)
-		case filepath.Clean(path) == filepath.Clean(dir):
-		case hidden(d.Name()):
-			c.out.PassedOver.Hidden = append(c.out.PassedOver.Hidden, path)
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-		case d.IsDir():
-		case extensionIn(foreign, path):
-			c.reject(path, fmt.Errorf("cannot be read, want one of %s", strings.Join(extensions, ", ")))
-		case !isImage(path) || !c.pattern.takes(path):
-			c.out.PassedOver.Other = append(c.out.PassedOver.Other, path)
-		default:
-			found = append(found, path)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 {
-		want := strings.Join(extensions, ", ")
-		if c.pattern.ext != "" {
-			want = c.pattern.ext + ", as the pattern has it"
-		}
-		return fmt.Errorf("%s: have no image in the folder, want %s", printable(dir), want)
-	}
-	slices.Sort(found)
-	for _, path := range found {
-		if c.isMask(path, found) {
-			c.out.PassedOver.Masks = append(c.out.PassedOver.Masks, path)
-			continue
-		}
-		c.image(path)
+	if len(c.seen)+len(c.out.Rejected) == before {
+		return fmt.Errorf("%s: have no image; passed over: %v", printable(arg), c.over)
 	}
 	return nil
 }
 
-// isMask reports whether path is a mask as in Real-IAD: a PNG next to a JPEG of the same name.
-func (c *collector) isMask(path string, sorted []string) bool {
-	stem, png := strings.CutSuffix(path, ".png")
-	if !png {
-		return false
-	}
-	for _, ext := range []string{".jpg", ".jpeg"} {
-		if _, found := slices.BinarySearch(sorted, stem+ext); found {
-			return true
-		}
-	}
-	return false
-}
-
-// lines adds the paths on standard input.
+// lines adds the paths on standard input, one a line and perhaps in quotes.
 func (c *collector) lines() error {
-	lines := bufio.NewScanner(c.opt.Stdin)
-	count := 0
-	for lines.Scan() {
-		if path := strings.TrimSpace(lines.Text()); path != "" {
-			count++
-			c.image(path)
-		}
+	data, err := io.ReadAll(c.opt.Stdin)
+	if err == nil {
+		data, err = plainText(data)
 	}
-	if err := lines.Err(); err != nil {
+	if err != nil {
 		return fmt.Errorf("standard input: %w", err)
+	}
+	count := 0
+	for line := range strings.Lines(string(data)) {
+		if path := strings.TrimSpace(line); path != "" {
+			count++
+			c.image(c.locate("", path))
+		}
 	}
 	if count == 0 {
 		return errors.New("standard input: have no path")
 	}
 	return nil
+}
+
+// locate returns the file that a path in a table or list names, relative to base: with quotes, backslashes and another
+// normal form if no file has exactly that name.
+func (c *collector) locate(base, name string) string {
+	for _, quote := range []string{`"`, "'"} {
+		bare, opened := strings.CutPrefix(name, quote)
+		bare, closed := strings.CutSuffix(bare, quote)
+		if opened && closed && c.stat(under(base, name)) != nil {
+			name = bare
+		}
+	}
+	return c.find(under(base, c.slashed(base, name)))
 }
 
 // table adds the images of a CSV file with a column path, relative to the folder of the table, and optional columns
@@ -200,19 +160,23 @@ func (c *collector) table(name string) error {
 	if err != nil {
 		return err
 	}
+	for _, column := range t.unused {
+		c.over.add(OverColumns, fmt.Sprintf("%q in %s", column, name))
+	}
+	for _, line := range t.blank {
+		c.over.add(OverRows, fmt.Sprintf("%s:%d", name, line))
+	}
 	for i, row := range t.rows {
-		path := row["path"]
-		if path != "" && !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(name), path)
-		}
-		switch {
-		case path == "":
+		if row["path"] == "" {
 			c.reject(name, fmt.Errorf("line %d: have no path", t.lines[i]))
-		case row["camera"] != "" && row["object"] == "":
-			c.reject(path, fmt.Errorf("have camera %q without an object", row["camera"]))
-		default:
-			c.add(path, parts{row["class"], row["object"], row["camera"]})
+			continue
 		}
+		path := c.locate(filepath.Dir(name), row["path"])
+		if row["camera"] != "" && row["object"] == "" {
+			c.reject(path, fmt.Errorf("have camera %q without an object", row["camera"]))
+			continue
+		}
+		c.add(path, parts{row["class"], row["object"], row["camera"]})
 	}
 	return nil
 }
@@ -237,17 +201,21 @@ func (c *collector) image(path string) {
 		return
 	}
 	p, err := c.pattern.split(name)
-	if err != nil {
+	switch {
+	case err != nil && c.opt.Views == 1: // nothing to group
+		c.add(path, parts{})
+	case err != nil:
 		c.reject(path, err)
-		return
+	default:
+		p.object = within(p.object)
+		c.add(path, p)
 	}
-	p.object = within(p.object)
-	c.add(path, p)
 }
 
 // beginning returns the longest class that name begins with, followed by "_".
 func beginning(name string, classes []string) string {
 	best := ""
+	name = canonical(name)
 	for _, class := range classes {
 		if strings.HasPrefix(name, class+"_") && len(class) > len(best) {
 			best = class
@@ -260,19 +228,29 @@ func (c *collector) reject(path string, err error) {
 	c.out.Rejected = append(c.out.Rejected, Rejected{path, err})
 }
 
-// add adds an image unless it has been added already.
+// add adds an image unless it has been added already, or this program wrote it.
 func (c *collector) add(path string, p parts) {
-	if c.seen[path] {
+	clean := filepath.Clean(path)
+	if c.seen[clean] {
+		c.over.add(OverTwice, path)
 		return
 	}
-	c.seen[path] = true
+	if c.isOutput(filepath.Dir(clean)) {
+		c.reject(path, errWritten)
+		return
+	}
+	c.seen[clean] = true
+	p.class = canonical(p.class)
 	if c.opt.Class != "" {
 		p.class = c.opt.Class
 	}
 	if p.camera == "" || c.opt.Views == 1 {
-		id := p.object
+		id := canonical(p.object)
 		if id == "" || p.camera != "" {
 			id = path
+		}
+		if c.opt.Views > 1 {
+			c.out.Alone = append(c.out.Alone, path)
 		}
 		c.objects = append(c.objects, Object{Class: p.class, ID: id, Views: []View{{Path: path}}})
 		return

@@ -85,6 +85,8 @@ type Set struct {
 	Missing []MissingView // views without an image; for each class training objects come first
 	Naming  Naming        // how image names say object and camera
 	Source  Source        // where pixels and masks come from
+	// PassedOver is what lies in the folders of the set, or is in its table, and is not used.
+	PassedOver PassedOver
 
 	index   []string // the index file or folder of each class, for messages
 	surveys []survey // of each class, once they have been made
@@ -121,7 +123,7 @@ var readers = map[string]func(reader) (*Set, error){
 // entry at fault.
 func Open(cfg configs.Data) (*Set, error) {
 	if cfg.Cache == "" {
-		set, err := open(reader{cfg, disk{}, true})
+		set, err := open(reader{cfg, newWalker(disk{}), true})
 		if err == nil {
 			set.UseDepths(nil)
 		}
@@ -131,9 +133,9 @@ func Open(cfg configs.Data) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := open(reader{cfg, disk{}, true})
+	set, err := open(reader{cfg, newWalker(disk{}), true})
 	if err != nil && cache.alone() {
-		set, err = open(reader{cfg, cache.files(), true})
+		set, err = open(reader{cfg, newWalker(cache.files()), true})
 	}
 	if err == nil {
 		set.Source.Cache = cache
@@ -149,7 +151,7 @@ func Open(cfg configs.Data) (*Set, error) {
 
 // OpenIndex is Open without the images: it does not check the files that an index or table names. Formats without an
 // index still need their folders, but none of the files in them is opened.
-func OpenIndex(cfg configs.Data) (*Set, error) { return open(reader{cfg, disk{}, false}) }
+func OpenIndex(cfg configs.Data) (*Set, error) { return open(reader{cfg, newWalker(disk{}), false}) }
 
 func open(r reader) (*Set, error) {
 	read := readers[r.Format]
@@ -163,7 +165,9 @@ func open(r reader) (*Set, error) {
 	}
 	set, err := read(r)
 	if err == nil {
-		set.Source = source
+		set.Source, set.PassedOver = source, r.over
+		set.Source.Skipped.Expect("training images", set.Train)
+		set.Source.Skipped.Expect("test images", set.Test)
 	}
 	return set, err
 }

@@ -54,45 +54,85 @@ func oneLine(err error) error {
 	return err
 }
 
-// hidden reports whether a file is left behind by an operating system or archiver.
-func hidden(name string) bool { return strings.HasPrefix(name, ".") || name == "__MACOSX" }
+// hidden reports whether a file or folder is left behind by an operating system, an archiver or a network drive.
+func hidden(name string) bool {
+	switch strings.ToLower(name) {
+	case "__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir":
+		return true
+	}
+	return strings.HasPrefix(name, ".")
+}
+
+// outputs are the folders of images that commands write, by a file that lies next to them.
+var outputs = map[string][]string{
+	"predictions.jsonl": {"heat", "overlay", "maps"}, // predict
+	"train.jsonl":       {"pictures"},                // a run
+	"partial.jsonl":     {"pictures"},                // eval, interrupted
+	"results.json":      {"pictures"},                // eval
+}
 
 // files is where a reader looks for folders and images: the disk, or the records of a cache.
 type files interface {
-	// list returns the sorted names of the folders in dir, or of the images in it.
-	list(dir string, folders bool) ([]string, error)
+	// read lists a folder.
+	read(dir string) (listed, error)
 	// isFolder reports whether dir is a folder.
 	isFolder(dir string) bool
 	// stat returns an error if path does not exist.
 	stat(path string) error
 }
 
-// disk is the file system. It follows links; a broken or circular link is an error.
+// listed is what a folder contains, by name and sorted.
+type listed struct {
+	folders, images []string
+	links           []string // the folders that are links
+	foreign         []string // images of formats that cannot be read
+	others          []string // other files
+	hidden          []string // files and folders
+	written         []string // folders of images that a command of this program wrote
+}
+
+// disk is the file system. It follows links; a broken one, or one to itself, is an error.
 type disk struct{}
 
-func (disk) list(dir string, folders bool) ([]string, error) {
+func (disk) read(dir string) (f listed, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, oneLine(err)
+		return f, oneLine(err)
 	}
-	var names []string
 	for _, e := range entries {
-		if hidden(e.Name()) || !folders && !isImage(e.Name()) {
+		name, isDir := e.Name(), e.IsDir()
+		if hidden(name) {
+			f.hidden = append(f.hidden, name)
 			continue
 		}
-		isDir := e.IsDir()
 		if e.Type()&fs.ModeSymlink != 0 {
-			info, err := os.Stat(filepath.Join(dir, e.Name()))
+			info, err := os.Stat(filepath.Join(dir, name))
 			if err != nil {
-				return nil, oneLine(err)
+				return f, oneLine(err)
 			}
-			isDir = info.IsDir()
+			if isDir = info.IsDir(); isDir {
+				f.links = append(f.links, name)
+			}
 		}
-		if isDir == folders {
-			names = append(names, e.Name())
+		switch {
+		case isDir:
+			f.folders = append(f.folders, name)
+		case isImage(name):
+			f.images = append(f.images, name)
+		case extensionIn(foreign, name):
+			f.foreign = append(f.foreign, name)
+		default:
+			f.others = append(f.others, name)
 		}
 	}
-	return names, nil
+	for _, name := range f.others {
+		for _, output := range outputs[name] {
+			if i := slices.Index(f.folders, output); i >= 0 {
+				f.folders, f.written = slices.Delete(f.folders, i, i+1), append(f.written, output)
+			}
+		}
+	}
+	return f, nil
 }
 
 func (disk) isFolder(dir string) bool {
@@ -105,89 +145,10 @@ func (disk) stat(path string) error {
 	return oneLine(err)
 }
 
-// imagesIn returns the images exactly depth folders below dir, as sorted slash-separated paths relative to dir. The
-// depth is fixed, so circular links do no harm.
-func imagesIn(f files, dir string, depth int) ([]string, error) {
-	names, err := f.list(dir, depth > 0)
-	if err != nil || depth == 0 {
-		return names, err
-	}
-	var found []string
-	for _, name := range names {
-		below, err := imagesIn(f, filepath.Join(dir, name), depth-1)
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range below {
-			found = append(found, name+"/"+b)
-		}
-	}
-	return found, nil
-}
-
-// masks finds the mask of an image in a folder of masks.
-type masks struct {
-	files
-	dir    string
-	byName map[string]string // mask file by its path without extension
-	used   bool
-}
-
-// findMasks lists the masks exactly depth folders below dir. Masks are optional: dir need not exist.
-func findMasks(f files, dir string, depth int) (*masks, error) {
-	m := &masks{files: f, dir: dir, byName: map[string]string{}}
-	if !f.isFolder(dir) {
-		if _, err := os.Lstat(dir); err == nil {
-			return nil, fmt.Errorf("%s: have no folder, want one of masks", printable(dir))
-		}
-		return m, nil
-	}
-	images, err := imagesIn(f, dir, depth)
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range images {
-		name := trimExt(file)
-		if other := m.byName[name]; other != "" {
-			return nil, fmt.Errorf("%s: two masks of one name, %q and %q", printable(dir), other, file)
-		}
-		m.byName[name] = file
-	}
-	return m, nil
-}
-
-// of returns the mask of an image, given by its path relative to its folder: the file of the same name, or with _mask
-// appended. It returns "" if there is none.
-func (m *masks) of(image string) string {
-	name := trimExt(image)
-	for _, name := range []string{name + "_mask", name} {
-		if file := m.byName[name]; file != "" {
-			m.used = true
-			return filepath.Join(m.dir, file)
-		}
-	}
-	return ""
-}
-
-// check returns an error if there are masks but none of them belongs to an image: the pixel metrics would silently be
-// missing.
-func (m *masks) check(example string) error {
-	name := trimExt(example)
-	switch {
-	case m.used:
-		return nil
-	case m.dir != "" && m.isFolder(filepath.Join(m.dir, name)): // MVTec LOCO
-		return fmt.Errorf("%s: have a folder of masks for %q, want one mask for each image", printable(m.dir), example)
-	case len(m.byName) == 0:
-		return nil
-	}
-	return fmt.Errorf("%s: have no mask named like its image, want %q or %q for %q", printable(m.dir), name+".png", name+"_mask.png", example)
-}
-
 // reader reads the index or the folders of a data set.
 type reader struct {
 	configs.Data
-	files
+	*walker
 	// probe checks that the first images and the first mask of each class exist. Later files are first met when they
 	// are decoded.
 	probe bool
@@ -201,6 +162,10 @@ func (r reader) wantFolder(key, dir, layout string) error {
 	if r.stat(dir) == nil {
 		return fmt.Errorf("%s: %q is not a folder; %s", key, dir, layout)
 	}
+	if there := r.find(dir); r.isFolder(there) {
+		have, want := apart(dir, there)
+		return fmt.Errorf("%s: no folder %s, but %s, which looks the same", key, have, want)
+	}
 	return fmt.Errorf("%s: no folder %q; %s", key, dir, layout)
 }
 
@@ -209,14 +174,17 @@ func chooseClasses(dir string, found, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		return found, nil
 	}
-	for i, class := range asked {
+	var classes []string
+	for _, class := range asked {
+		class = canonical(class)
 		if !slices.Contains(found, class) {
 			return nil, fmt.Errorf("data.classes: have %q, want classes of %q, which has %s",
 				class, dir, printable(strings.Join(found, ", ")))
 		}
-		if slices.Contains(asked[:i], class) {
+		if slices.Contains(classes, class) {
 			return nil, fmt.Errorf("data.classes: have %q twice, want it once", class)
 		}
+		classes = append(classes, class)
 	}
-	return slices.Clone(asked), nil
+	return classes, nil
 }

@@ -24,7 +24,11 @@ func (r reader) folder() (*Set, error) {
 		return nil, err
 	}
 	folders := map[string]string{}
-	if r.isFolder(filepath.Join(r.Root, r.Good)) {
+	good, err := r.named(r.Root, r.Good)
+	if err != nil {
+		return nil, err
+	}
+	if good != "" {
 		class, err := r.rootName()
 		if err != nil {
 			return nil, err
@@ -37,41 +41,62 @@ func (r reader) folder() (*Set, error) {
 		return nil, fmt.Errorf("data.good: no folder %q in %q; %s", r.Good, r.Root, layout)
 	}
 	for _, p := range [][2]string{{"data.bad", r.Bad}, {"data.masks", r.Masks}} {
-		holds := func(dir string) bool { return r.isFolder(filepath.Join(dir, p[1])) }
+		holds := func(dir string) bool { folder, err := r.named(dir, p[1]); return folder != "" || err != nil } // said later
 		if p[1] != "" && !slices.ContainsFunc(slices.Collect(maps.Values(folders)), holds) {
 			return nil, fmt.Errorf("%s: no folder %q in %q beside %q", p[0], p[1], r.Root, r.Good)
 		}
 	}
-	return r.classes(p, folders, r.readFolder)
+	return r.classes(p, folders, r.readFolder, false)
 }
 
 // rootName is the class name if data.root contains a single class.
 func (r reader) rootName() (string, error) {
 	root, err := filepath.Abs(r.Root)
-	return filepath.Base(root), err
+	return canonical(filepath.Base(root)), err
 }
 
 // readFolder reads one class.
 func (r reader) readFolder(t *tree, dir string) error {
-	if err := t.add(filepath.Join(dir, r.Good), "good", "", "", false); err != nil {
+	var folders [3]string // of good and bad images and of masks, "" if there are none
+	for i, name := range []string{r.Good, r.Bad, r.Masks} {
+		if name == "" {
+			continue
+		}
+		var err error
+		if folders[i], err = t.named(dir, name); err != nil {
+			return err
+		}
+	}
+	if err := t.rest(dir, folders[:]...); err != nil {
 		return err
 	}
-	holdOut(t.shots, r.Holdout)
-	bad := filepath.Join(dir, r.Bad)
-	if r.Bad == "" || !r.isFolder(bad) {
-		return nil
+	good, bad := folders[0], folders[1]
+	var err error
+	if t.masks, err = findMasks(t.walker, folders[2]); err != nil {
+		return err
 	}
-	codes, err := r.list(bad, true)
+	names, err := t.images(good, t.wanted)
+	if err == nil {
+		err = t.add(good, "good", "", filepath.Base(good), names, false)
+	}
 	if err != nil {
 		return err
 	}
-	for _, code := range append([]string{""}, codes...) { // images in bad itself come first
-		masks := ""
-		if r.Masks != "" {
-			masks = filepath.Join(dir, r.Masks, code)
+	holdOut(t.shots, r.Holdout)
+	if bad == "" {
+		return nil
+	}
+	byLabel, labels, err := t.labelled(bad, true)
+	if err != nil {
+		return err
+	}
+	for _, label := range labels {
+		names := byLabel[label]
+		if label == "" && len(names) == 0 || t.pattern.depth > 0 && len(names) == 0 { // a folder may be an object
+			continue
 		}
-		label := cmp.Or(code, path.Base(filepath.ToSlash(r.Bad)))
-		if err := t.add(filepath.Join(bad, code), path.Join("bad", code), label, masks, true); err != nil {
+		code := canonical(cmp.Or(label, filepath.Base(bad)))
+		if err := t.add(filepath.Join(bad, label), path.Join("bad", label), code, label, names, true); err != nil {
 			return err
 		}
 	}

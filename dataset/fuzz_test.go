@@ -29,7 +29,7 @@ func sound(t *testing.T, set *Set, root string, views int) {
 					t.Errorf("object %q: %q is outside %q", o.ID, path, root)
 				}
 			}
-			if v.Camera != c || v.Mask != "" && v.Code == "" {
+			if v.Camera != c || !v.Present() && v.Mask != "" {
 				t.Errorf("object %q: have view %+v at %d", o.ID, v, c)
 			}
 		}
@@ -55,6 +55,9 @@ func FuzzTable(f *testing.F) {
 	f.Add([]byte("class,object,camera,path,split,label,mask\ncup,1,1,a.png,train,,\ncup,1,2,b.png,train,dent,m.png\n"))
 	f.Add([]byte("\xef\xbb\xbfpath;split;label\r\n\"a;\nb\";test;0\r\n"))
 	f.Add([]byte("path\tsplit\tlabel\n../a\ttrain\t\n"))
+	f.Add([]byte("sep=;\r\n;Path;SPLIT;label\r\n0;Bilder\\a\u0308.png;Train;0,0\r\n;;;\r\n"))
+	f.Add([]byte("\xff\xfep\x00a\x00t\x00h\x00\n\x00"))
+	f.Add([]byte("path,split,label\r\"a\nb\",training,False\r//c/./d.png,test,\xe4\r"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, views := range []int{1, 2} {
 			fuzzTable(t, "table", data, views)
@@ -95,6 +98,8 @@ func FuzzMVTec(f *testing.F) {
 	f.Add("cup/train/good/0.png\x00cup/test/cut/0.png\x00cup/ground_truth/cut/0_mask.png", "")
 	f.Add("01/train/ok/0_1.bmp\x0001/test/ko/1_2.bmp\x0001/ground_truth/ko/1.png/x.png", "{object}_{camera}")
 	f.Add("a\nb/train/good/\xff.png", "{object}")
+	f.Add("c\u0308/Train/GOOD/day/0.png\x00c\u0308/test/cut/0.png\x00c\u0308/ground_truth/0.png\x00\u010b/train/good/0.png", "")
+	f.Add("a/train/good/heat/0.png\x00a/train/good/predictions.jsonl\x00a/0.png\x00b/0.png", "")
 	f.Fuzz(func(t *testing.T, names, pattern string) {
 		fuzzTree(t, names, configs.Data{Format: "mvtec", Views: 1, Pattern: pattern})
 		fuzzTree(t, names, configs.Data{Format: "mvtec", Views: 2, Pattern: pattern})
@@ -110,6 +115,7 @@ func FuzzManta(f *testing.F) {
 func FuzzFolder(f *testing.F) {
 	f.Add("good/a_1.png\x00good/a_2.png\x00bad/b_1.png\x00bad/dent/c_2.png\x00masks/b_1.png", "{object}_{camera}.png")
 	f.Add("cup/good/a/x.jpg\x00cup/bad/dent/b/y.jpg\x00cup/masks/dent/b/y_mask.png", "{object}/{camera}")
+	f.Add("good/day/a_1.png\x00bad/dent/day/b_1.png\x00bad/b_1.png\x00masks/b_1.png\x00masks/dent/c.png\x00Ok/x_1.png", "{object}_{camera}")
 	f.Fuzz(func(t *testing.T, names, pattern string) {
 		fuzzTree(t, names, configs.Data{Format: "folder", Views: 2, Good: "good", Bad: "bad", Masks: "masks", Pattern: pattern, Holdout: 0.5})
 	})

@@ -38,17 +38,21 @@ func TestParseIndexErrors(t *testing.T) {
 		phrases    []string
 	}{
 		{"empty", "", []string{"truncated at byte 0"}},
-		{"a list", "[]", []string{`want one JSON object with "meta", "train" and "test"`, "array"}},
+		{"a list", "[]", []string{`want one JSON object with "meta", "train" and "test"`, "have a list"}},
 		{"a word", "null", []string{`have no key "meta"`}},
 		{"not JSON", "gear", []string{"byte 1: ", "invalid character"}},
 		{"no test", `{"meta": {}, "train": []}`, []string{`no key "test"`}},
 		{"no meta", `{"train": [], "test": []}`, []string{`no key "meta"`}},
-		{"unknown key", `{"meta": {}, "trian": []}`, []string{`want one JSON object with "meta", "train" and "test"`, `unknown field "trian"`}},
+		{"unknown key", `{"meta": {}, "trian": []}`, []string{`want one JSON object with "meta", "train" and "test"`, `have the key "trian"`}},
 		{"key twice", `{"train": [], "train": []}`, []string{"have a key twice"}},
 		{"train is null", `{"meta": {}, "train": null, "test": []}`, []string{`no key "train" or null`}},
-		{"train is a word", `{"meta": {}, "train": "x", "test": []}`, []string{"train: ", "string"}},
-		{"number for a path", `{"meta": {}, "train": [{"image_path": 3}], "test": []}`, []string{"train[0]: ", "number", "image_path", "string"}},
-		{"number for a prefix", `{"meta": {"prefix": 3}, "train": [], "test": []}`, []string{"meta: ", "number", "prefix"}},
+		{"train is a word", `{"meta": {}, "train": "x", "test": []}`, []string{"train: have a text, want a list"}},
+		{"number for a path", `{"meta": {}, "train": [{"image_path": 3}], "test": []}`, []string{"train[0]: image_path: have a number, want a text in quotes"}},
+		{"number for a prefix", `{"meta": {"prefix": 3}, "train": [], "test": []}`, []string{"meta: prefix: have a number, want a text in quotes"}},
+		{"true for a label", `{"meta": {}, "train": [{"anomaly_class": true}], "test": []}`, []string{"train[0]: anomaly_class: have true or false, want a text in quotes"}},
+		{"a list for a mask", `{"meta": {}, "train": [], "test": [{"mask_path": ["a"]}]}`, []string{"test[0]: mask_path: have a list, want a text in quotes"}},
+		{"a number for an entry", `{"meta": {}, "train": [3], "test": []}`, []string{"train[0]: have a number, want an object"}},
+		{"a label beside the splits", `{"meta": {}, "train": [], "test": [], "label": true}`, []string{`have the key "label"`}},
 		{"fault in the second", `{"train": [{}, {"a":}]}`, []string{"byte 21: ", "invalid character '}'"}},
 		{"truncated", `{"train": [{}, {"image_path": "OK/S`, []string{"truncated at byte 35"}},
 		{"more after it", `{"meta": {}, "train": [], "test": []} {}`, []string{"data after the end"}},
@@ -85,6 +89,8 @@ func FuzzIndex(f *testing.F) {
 	f.Add([]byte(smallIndex))
 	f.Add([]byte(`{"meta": {}, "train": [], "test": [null]}`))
 	f.Add([]byte(`{"train": [{"image_path": "\ud800"}]`))
+	f.Add([]byte("\ufeff" + smallIndex))
+	f.Add([]byte(`{"meta": {"normal_class": "ok", "prefix": "a\\"}, "train": [{"category": "gear", "anomaly_class": "OK ", "image_path": "Ge\u00e4\\a_C1_1.jpg"}], "test": []}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		idx, err := parseIndex(data)
 		if err != nil {
@@ -103,7 +109,7 @@ func FuzzIndex(f *testing.F) {
 		}
 		// What the reader makes of it has a place for every camera.
 		for _, format := range []string{"realiad", "realiad_variety"} {
-			shots, err := reader{Data: configs.Data{Format: format, Views: 5}}.realiadClass(data, "gear", "pics")
+			shots, err := reader{Data: configs.Data{Format: format, Views: 5}, walker: newWalker(disk{})}.realiadClass(data, "gear", "pics")
 			if err != nil {
 				continue
 			}

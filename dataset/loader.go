@@ -165,7 +165,7 @@ func (p *pending) leaveOut(source Source, train bool) error {
 		}
 		o := *b.Objects[i/b.Views]
 		view := o.Views[i%b.Views]
-		if !source.Skip(view, err) {
+		if err := source.Skip(view, err); err != nil {
 			return err
 		}
 		if lost == nil {

@@ -29,7 +29,8 @@ func (n Naming) index(camera string) (int, error) {
 	if camera == "" {
 		return 0, nil
 	}
-	if i := slices.Index(n.Cameras, camera); i >= 0 {
+	camera = canonical(camera)
+	if i := slices.IndexFunc(n.Cameras, func(name string) bool { return canonical(name) == camera }); i >= 0 {
 		return i, nil
 	}
 	named := slices.ContainsFunc(n.Cameras, func(name string) bool { _, ok := cameraNumber(name); return ok })
@@ -59,11 +60,12 @@ func nameCameras(listings []listing, views int) ([]string, error) {
 	var names []string
 	for _, l := range listings {
 		for _, s := range l.shots {
-			if !seen[s.camera] {
-				seen[s.camera] = true
-				names = append(names, s.camera)
-				n, ok := cameraNumber(s.camera)
-				numbers = numbers && (ok && n <= views || s.camera == "" && views == 1)
+			name := canonical(s.camera)
+			if !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+				n, ok := cameraNumber(name)
+				numbers = numbers && (ok && n <= views || name == "" && views == 1)
 			}
 		}
 	}

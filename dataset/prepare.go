@@ -172,7 +172,7 @@ func (p *preparer) look(name string) error {
 	for _, r := range x.Records {
 		path := filepath.Join(p.cfg.Root, filepath.FromSlash(string(r.Path)))
 		bits, ok := p.bits[r.key]
-		if changed(path, r.origin) || r.Bits != 0 && ok && r.Bits != bits || r.Error != "" && !p.source.Skip(View{Path: path}, errors.New(r.Error)) {
+		if changed(path, r.origin) || r.Bits != 0 && ok && r.Bits != bits || r.Error != "" && p.source.Skip(View{Path: path}, errors.New(r.Error)) != nil {
 			p.replace(name, info.Size())
 			return nil
 		}

@@ -154,8 +154,9 @@ b.png]
 test set/c d: [c d.png 1 ]
 `},
 		{"table with contaminated training", configs.Data{Format: "table", Views: 1, Table: "list.csv"}, []string{
-			"list.csv = path\tsplit\tlabel\na.png\ttrain\tdent\n", "a.png"}, `
+			"list.csv = path\tsplit\tlabel\na.png\ttrain\tdent\nb.png\ttrain\t\n", "a.png", "b.png"}, `
 train set/a: [a.png dent ]
+train set/b: [b.png]
 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -218,22 +219,22 @@ func TestReaderErrors(t *testing.T) {
 			[]string{`data.pattern: have "{camera}", want {object}`}},
 		{"no table", with(table, func(c *configs.Data) { c.Table = "" }), []string{"a.png"}, []string{"data.table: have none"}},
 		{"lost table", table, []string{"a.png"}, []string{"data.table: ", "list.csv: no such file"}},
-		{"empty table", table, []string{"list.csv =  "}, []string{`column " ": is unknown`}},
+		{"empty table", table, []string{"list.csv =  "}, []string{"list.csv: have no rows"}},
 		{"table without rows", table, []string{"list.csv = path,split,label\n"}, []string{"list.csv: have no rows"}},
-		{"UTF-16", table, []string{"list.csv = \xff\xfep\x00"}, []string{"list.csv: have UTF-16, want a CSV file in UTF-8"}},
-		{"unknown column", table, []string{"list.csv = path,split,label,msk\n"}, []string{`column "msk": is unknown, want path, split, label, object, camera, mask, class`}},
+		{"UTF-16 without a mark", table, []string{"list.csv = p\x00a\x00"}, []string{"list.csv: line 1: have a zero byte, want text in UTF-8"}},
+		{"cp1252", table, []string{"list.csv = path;split;label\r\na.png;train;\r\nb.png;test;L\xf6cher\r\n"}, []string{"list.csv: line 3: have the byte 0xf6, which is not UTF-8"}},
+		{"unknown column", table, []string{"list.csv = path,split,label,msk\n"}, []string{`column "msk": is unknown, did you mean "mask"? want path, split, label, object, camera, mask, class`}},
 		{"column twice", table, []string{"list.csv = path,split,label,Path\n"}, []string{`column "path": have it twice`}},
 		{"no label", table, []string{"list.csv = path,split\n"}, []string{`column "label": have none`}},
-		{"fields", table, []string{"list.csv = path,split,label\na,train\n"}, []string{"list.csv: record on line 2: wrong number of fields"}},
-		{"quote", table, []string{"list.csv = path,split,label\n\"a,train,\n"}, []string{"list.csv: parse error on line 2"}},
+		{"fields", table, []string{"list.csv = path,split,label\na,train\n"}, []string{"list.csv: line 2: have 2 values for 3 columns"}},
+		{"quote", table, []string{"list.csv = path,split,label\n\"a,train,\n"}, []string{"list.csv: line 2: have a quote inside a value or one that does not end"}},
 		{"split", table, []string{"list.csv = path,split,label\na.png,val,\n"}, []string{`list.csv:2: split: have "val", want "train" or "test"`}},
 		{"leaving the root", table, []string{"list.csv = path,split,label\n../a.png,train,\n"}, []string{`list.csv:2: image: have "../a.png"`}},
 		{"mask leaving the root", table, []string{"list.csv = path,split,label,mask\na.png,train,x,/m.png\n"}, []string{`list.csv:2: mask: have "/m.png"`}},
-		{"mask of a good image", table, []string{"list.csv = path,split,label,mask\na.png,train,ok,m.png\n"}, []string{`list.csv:2: mask: have "m.png" for the good image "a.png"`}},
 		{"object without a name", table, []string{"list.csv = path,split,label,object\na.png,train,ok,\n"}, []string{"list.csv:2: object: have none"}},
 		{"object in both splits", table, []string{"list.csv = path,split,label,object\na.png,train,ok,1\nb.png,test,ok,1\n", "a.png", "b.png"},
-			[]string{`list.csv: object "set/1": is in train and in test`}},
-		{"lost image", table, []string{"list.csv = path,split,label\na\n.png,train,\n"}, []string{"list.csv: record on line 2"}},
+			[]string{`list.csv:3: object "set/1": is in train and in test`}},
+		{"lost image", table, []string{"list.csv = path,split,label\na\n.png,train,\n"}, []string{"list.csv: line 2: have 1 values for 3 columns"}},
 		{"lost image of two lines", table, []string{"list.csv = path,split,label\n\"a\n.png\",train,\n"}, []string{"list.csv: stat", `a\n.png`, "no such file"}},
 		{"lost mask", table, []string{"list.csv = path,split,label,mask\na.png,test,x,m.png\n", "a.png"}, []string{"m.png: no such file"}},
 		{"label of VisA", configs.Data{Format: "visa", Views: 1, Table: "l.csv"}, []string{"l.csv = object,split,label,image,mask\nx,train,good,a.png,\n"},

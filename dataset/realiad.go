@@ -38,14 +38,14 @@ func (r reader) realiad() (*Set, error) {
 	}
 	var listings []listing
 	for _, class := range classes {
-		file := filepath.Join(dir, class+".json")
+		file := r.find(filepath.Join(dir, class+".json"))
 		data, err := readFile(file, nil)
 		if err != nil {
 			return nil, err
 		}
 		shots, err := r.realiadClass(data, class, images)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: %w", printable(file), err)
 		}
 		listings = append(listings, listing{class, file, shots})
 	}
@@ -68,11 +68,11 @@ func (r reader) findIndex() (dir string, classes []string, err error) {
 		for _, e := range entries {
 			class, ok := strings.CutSuffix(e.Name(), ".json")
 			if ok && !e.IsDir() && !hidden(class) {
-				classes = append(classes, class)
+				classes = append(classes, canonical(class))
 			}
 		}
 		if len(classes) > 0 {
-			return dir, classes, nil
+			return dir, slices.Compact(slices.Sorted(slices.Values(classes))), nil
 		}
 	}
 	return "", nil, fmt.Errorf("data.index: no index file (*.json) in %q; %s", plain, r.realiadLayout())
@@ -84,6 +84,7 @@ func (r reader) realiadClass(data []byte, class, images string) ([]shot, error) 
 	if err != nil {
 		return nil, err
 	}
+	idx.Meta.Prefix = slashes(idx.Meta.Prefix)
 	switch p := idx.Meta.Prefix; {
 	case idx.Meta.NormalClass == "":
 		return nil, errors.New(`meta.normal_class: have none, want the anomaly_class of good images ("OK")`)
@@ -110,27 +111,28 @@ func (r reader) realiadClass(data []byte, class, images string) ([]shot, error) 
 	}
 	for i := range shots {
 		s := &shots[i]
-		s.Path = filepath.Join(base, s.Path)
+		s.Path = r.find(filepath.Join(base, s.Path))
 		if s.Mask != "" {
-			s.Mask = filepath.Join(base, s.Mask)
+			s.Mask = r.find(filepath.Join(base, s.Mask))
 		}
 	}
 	return shots, nil
 }
 
-// shot converts an entry; paths stay as in the index. It refuses what would mislabel images or leave the root. maskless
+// shot converts an entry; paths stay as in the index, with slashes. It refuses what would mislabel images or leave the root. maskless
 // allows defective images without a mask. The label is that of the entry, not of the folder: objects in NG have good
 // views, and five original file names contradict their folder.
 func (e indexEntry) shot(class, normal string, views int, maskless bool) (shot, error) {
-	s := shot{class: class, object: path.Dir(e.ImagePath), View: View{Path: e.ImagePath, Mask: e.mask()}}
+	e.ImagePath = slashes(e.ImagePath)
+	s := shot{class: class, object: path.Dir(e.ImagePath), View: View{Path: e.ImagePath, Mask: slashes(e.mask())}}
 	var known bool
 	_, s.camera, known = splitRealIAD(e.ImagePath)
 	camera, _ := strconv.Atoi(s.camera)
-	if e.AnomalyClass != normal {
+	if !strings.EqualFold(strings.TrimSpace(e.AnomalyClass), strings.TrimSpace(normal)) {
 		s.Code = e.AnomalyClass
 	}
 	switch {
-	case e.Category != class:
+	case canonical(e.Category) != class:
 		return s, fmt.Errorf("category: have %q, want %q as the file is named", e.Category, class)
 	case e.AnomalyClass == "":
 		return s, errors.New("anomaly_class: have none, want a defect code or the normal class")
@@ -170,7 +172,7 @@ func (r reader) findImages(images, class, prefix string, shots []shot) (string, 
 		probes = append(probes, shots[i].Mask)
 	}
 	for _, probe := range probes {
-		folders = slices.DeleteFunc(folders, func(dir string) bool { return r.stat(filepath.Join(dir, probe)) != nil })
+		folders = slices.DeleteFunc(folders, func(dir string) bool { return r.stat(r.find(filepath.Join(dir, probe))) != nil })
 		if len(folders) == 0 {
 			return "", fmt.Errorf("no file %q in data.images %q; want <root>/<images>/<meta.prefix><image_path>", filepath.Join(prefix, probe), images)
 		}

@@ -60,7 +60,7 @@ func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	t.origin = originOf(t.file(t.view))
 	pixels, data, err := p.pixels(s, t)
 	if err != nil {
-		if !p.source.Skip(t.view, err) {
+		if err := p.source.Skip(t.view, err); err != nil {
 			return err
 		}
 		t.Error = err.Error()

@@ -3,9 +3,6 @@ package dataset
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"sync"
 	"syscall"
 
 	"mvag-torch/configs"
@@ -30,7 +27,7 @@ type Source struct {
 func NewSource(cfg configs.Data) Source {
 	s := Source{Fit: NewFit(cfg), root: cfg.Root, automatic: cfg.Bits == "auto"}
 	if cfg.OnError == "skip" {
-		s.Skipped = &Skipped{}
+		s.Skipped = &Skipped{most: cfg.MaxUnreadable}
 	}
 	return s
 }
@@ -100,42 +97,17 @@ func (s Source) mask(memory *scratch, v View, plane []uint8) ([]Finding, error) 
 	return m.Findings, nil
 }
 
-// Skip reports whether v is to be left out because of err, and records it. Errors of the machine (out of memory or file
-// handles, a lost network) and of the cache say nothing about the image, so they are never skipped.
-func (s Source) Skip(v View, err error) bool {
+// Skip records that v is left out because of err, or returns the error to stop with: err, if it says nothing about the
+// image, as errors of the machine (out of memory or file handles, a lost network) and of the cache; or that too many
+// images of a class cannot be read (data.max_unreadable).
+func (s Source) Skip(v View, err error) error {
 	if s.Skipped == nil || errors.Is(err, errCache) {
-		return false
+		return err
 	}
 	for _, machine := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN} {
 		if errors.Is(err, machine) {
-			return false
+			return err
 		}
 	}
-	s.Skipped.add(v.Path, err)
-	return true
-}
-
-// Skipped lists the images that were left out because they could not be read. It is safe for concurrent use.
-type Skipped struct {
-	mu     sync.Mutex
-	byPath map[string]string // error message by file
-}
-
-func (s *Skipped) add(path string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byPath == nil {
-		s.byPath = map[string]string{}
-	}
-	s.byPath[path] = err.Error()
-}
-
-// Lines returns one line for each image left out, sorted. The list may be nil.
-func (s *Skipped) Lines() []string {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Sorted(maps.Values(s.byPath))
+	return s.Skipped.add(v.Path, err)
 }

@@ -1,19 +1,17 @@
 package dataset
 
 import (
-	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
 // table reads data.table, a CSV file below data.root with a row for each image. Required columns are path, split (train
-// or test) and label (good, ok, normal, 0 or empty means good; anything else is a defect code). Optional columns are
-// object (by default each image is an object), camera, mask and class. Paths are relative to data.root.
+// or test) and label (isGoodLabel; anything else is a defect code). Optional columns are object (by default each image
+// is an object), camera, mask and class. Paths are relative to data.root.
 func (r reader) table() (*Set, error) {
 	t, err := r.readTable([]string{"path", "split", "label"}, []string{"object", "camera", "mask", "class"})
 	if err != nil {
@@ -26,19 +24,15 @@ func (r reader) table() (*Set, error) {
 	return r.rows(t, func(row row) (shot, error) {
 		s := shot{class: class, object: row["object"], camera: row["camera"]}
 		if t.has("class") {
-			s.class = row["class"]
+			s.class = canonical(row["class"])
 		}
-		if !t.has("object") {
-			s.object = trimExt(filepath.ToSlash(row["path"]))
-		}
-		if s.object == "" {
+		if t.has("object") && s.object == "" {
 			return s, errors.New("object: have none, want a name")
 		}
-		label := row["label"]
-		if isGood(label) || label == "0" {
-			label = ""
+		if !isGoodLabel(row["label"]) {
+			s.Code = row["label"]
 		}
-		return s, s.fill(r.Root, row["split"], row["path"], label, row["mask"])
+		return s, r.fill(&s, row["split"], row["path"], row["mask"])
 	})
 }
 
@@ -56,49 +50,44 @@ func (r reader) visa() (*Set, error) {
 		return nil, err
 	}
 	return r.rows(t, func(row row) (shot, error) {
-		s := shot{class: row["object"], object: trimExt(filepath.ToSlash(row["image"]))}
-		code := row["label"]
-		switch code {
+		s := shot{class: canonical(row["object"])}
+		switch code := row["label"]; code {
 		case "normal":
-			code = ""
 		case "anomaly":
+			s.Code = code
 		default:
 			return s, fmt.Errorf(`label: have %q, want "normal" or "anomaly"`, code)
 		}
-		return s, s.fill(r.Root, row["split"], row["image"], code, row["mask"])
+		return s, r.fill(&s, row["split"], row["image"], row["mask"])
 	})
 }
 
-// fill sets split, image, label and mask from a row.
-func (s *shot) fill(root, split, image, code, mask string) error {
-	switch {
-	case split != "train" && split != "test":
+// splits are the words of the column split, in any case; true means test.
+var splits = map[string]bool{"train": false, "training": false, "test": true, "testing": true}
+
+// fill sets split, image and mask from a row. An image without an object is one.
+func (r reader) fill(s *shot, split, image, mask string) error {
+	var known bool
+	if s.test, known = splits[strings.ToLower(split)]; !known {
 		return fmt.Errorf(`split: have %q, want "train" or "test"`, split)
-	case !filepath.IsLocal(image):
-		return fmt.Errorf("image: have %q, want a path below data.root", image)
-	case mask != "" && !filepath.IsLocal(mask):
-		return fmt.Errorf("mask: have %q, want a path below data.root", mask)
-	case mask != "" && code == "":
-		return fmt.Errorf("mask: have %q for the good image %q, want none", mask, image)
 	}
-	s.test, s.Path, s.Code = split == "test", filepath.Join(root, image), code
-	if mask != "" {
-		s.Mask = filepath.Join(root, mask)
+	image, err := r.below(r.Root, image)
+	if err != nil {
+		return fmt.Errorf("image: %w", err)
 	}
+	if s.object == "" {
+		s.object = trimExt(filepath.ToSlash(image))
+	}
+	s.Path = r.find(filepath.Join(r.Root, image))
+	if mask == "" {
+		return nil
+	}
+	if mask, err = r.below(r.Root, mask); err != nil {
+		return fmt.Errorf("mask: %w", err)
+	}
+	s.Mask = r.find(filepath.Join(r.Root, mask))
 	return nil
 }
-
-// row is one row by column, without spaces around values.
-type row map[string]string
-
-// table is a parsed CSV file.
-type table struct {
-	columns []string // "" if unknown
-	rows    []row
-	lines   []int // line of each row in the file
-}
-
-func (t *table) has(column string) bool { return slices.Contains(t.columns, column) }
 
 // readTable reads data.table.
 func (r reader) readTable(required, optional []string) (*table, error) {
@@ -115,105 +104,24 @@ func (r reader) readTable(required, optional []string) (*table, error) {
 	return t, nil
 }
 
-func (r reader) tableFile() string { return filepath.Join(r.Root, r.Table) }
-
-// readTable reads a CSV file. If strict, unknown columns are an error.
-func readTable(name string, required, optional []string, strict bool) (*table, error) {
-	data, err := readFile(name, nil)
-	if err != nil {
-		return nil, err
-	}
-	t, err := parseTable(data, required, optional, strict)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", printable(name), err)
-	}
-	return t, nil
-}
-
-// parseTable parses CSV in UTF-8, with or without a byte order mark. The separator is a comma, semicolon or tab,
-// detected from the first line.
-func parseTable(data []byte, required, optional []string, strict bool) (*table, error) {
-	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return nil, errors.New("have UTF-16, want a CSV file in UTF-8")
-	}
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	r := csv.NewReader(bytes.NewReader(data))
-	head, _, _ := bytes.Cut(data, []byte("\n"))
-	for _, separator := range ";\t" {
-		if !bytes.Contains(head, []byte(",")) && bytes.ContainsRune(head, separator) {
-			r.Comma = separator
-		}
-	}
-	t := new(table)
-	for {
-		fields, err := r.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err // the error names the line
-		}
-		if t.columns == nil {
-			if t.columns, err = columns(fields, required, optional, strict); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		line, _ := r.FieldPos(0)
-		values := row{}
-		for i, name := range t.columns {
-			values[name] = strings.TrimSpace(fields[i])
-		}
-		t.rows, t.lines = append(t.rows, values), append(t.lines, line)
-	}
-	if len(t.rows) == 0 {
-		return nil, errors.New("have no rows, want a line of columns and one an image")
-	}
-	return t, nil
-}
-
-// columns checks the header: no column twice, none missing, and if strict none unknown.
-func columns(fields, required, optional []string, strict bool) ([]string, error) {
-	known := slices.Concat(required, optional)
-	var names []string
-	for _, field := range fields {
-		name := strings.ToLower(strings.TrimSpace(field))
-		switch {
-		case slices.Contains(known, name) && slices.Contains(names, name):
-			return nil, fmt.Errorf("column %q: have it twice, want it once", name)
-		case slices.Contains(known, name):
-		case strict:
-			return nil, fmt.Errorf("column %q: is unknown, want %s", field, strings.Join(known, ", "))
-		default:
-			name = ""
-		}
-		names = append(names, name)
-	}
-	for _, name := range required {
-		if !slices.Contains(names, name) {
-			return nil, fmt.Errorf("column %q: have none in %q, want columns %s", name, fields, strings.Join(known, ", "))
-		}
-	}
-	return names, nil
-}
+func (r reader) tableFile() string { return r.find(filepath.Join(r.Root, r.Table)) }
 
 // rows converts rows to images and assembles the requested classes, or all sorted by name.
 func (r reader) rows(t *table, read func(row) (shot, error)) (*Set, error) {
 	file := r.tableFile()
+	for _, line := range t.blank {
+		r.over.add(OverRows, fmt.Sprintf("%s:%d", file, line))
+	}
 	shots := map[string][]shot{}
-	var found []string
 	for i, row := range t.rows {
 		s, err := read(row)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", printable(file), t.lines[i], err)
 		}
-		if shots[s.class] == nil {
-			found = append(found, s.class)
-		}
+		s.line = t.lines[i]
 		shots[s.class] = append(shots[s.class], s)
 	}
-	slices.Sort(found)
-	classes, err := chooseClasses(file, found, r.Classes)
+	classes, err := chooseClasses(file, slices.Sorted(maps.Keys(shots)), r.Classes)
 	if err != nil {
 		return nil, err
 	}

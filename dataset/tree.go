@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -53,36 +54,37 @@ func (r reader) trees(p pattern, strips bool, layout string) (*Set, error) {
 	if len(folders) == 0 {
 		return nil, fmt.Errorf("data.root: no class in %q; %s", r.Root, layout)
 	}
-	return r.classes(p, folders, func(t *tree, dir string) error {
-		err := t.mvtec(dir)
-		if strips {
-			t.shots = cut(t.shots, r.Views)
-		}
-		return err
-	})
+	return r.classes(p, folders, (*tree).mvtec, strips)
 }
 
 // classFolders returns the folders in root that contain a folder of the given name, by class. With domains, it also
-// searches one level deeper.
+// searches one level deeper. Others are passed over.
 func (r reader) classFolders(root, holds string, domains bool) (map[string]string, error) {
 	found := map[string]string{}
-	names, err := r.list(root, true)
+	f, err := r.read(root)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		classes := map[string]string{name: filepath.Join(root, name)}
-		if !r.isFolder(filepath.Join(root, name, holds)) {
-			if !domains {
-				continue
+	r.over.add(OverOutside, joined(root, f.images)...)
+	r.over.add(OverWritten, joined(root, f.written)...)
+	for _, name := range f.folders {
+		dir := filepath.Join(root, name)
+		classes := map[string]string{canonical(name): dir}
+		held, err := r.named(dir, holds)
+		if err == nil && held == "" {
+			if classes = nil; domains {
+				classes, err = r.classFolders(dir, holds, false)
+			} else {
+				r.over.add(OverNoClass, dir)
 			}
-			if classes, err = r.classFolders(filepath.Join(root, name), holds, false); err != nil {
-				return nil, err
-			}
+		}
+		if err != nil {
+			return nil, err
 		}
 		for class, dir := range classes {
 			if found[class] != "" {
-				return nil, fmt.Errorf("class %q: have it in %q and in %q, want it once", class, found[class], dir)
+				a, b := apart(found[class], dir)
+				return nil, fmt.Errorf("class %q: have it in %s and in %s, want it once", class, a, b)
 			}
 			found[class] = dir
 		}
@@ -90,22 +92,24 @@ func (r reader) classFolders(root, holds string, domains bool) (map[string]strin
 	return found, nil
 }
 
-// classes assembles the requested classes, or all sorted by name. read adds the images of a class to a tree.
-func (r reader) classes(p pattern, folders map[string]string, read func(t *tree, dir string) error) (*Set, error) {
-	found := make([]string, 0, len(folders))
-	for class := range folders {
-		found = append(found, class)
-	}
-	slices.Sort(found)
-	classes, err := chooseClasses(r.Root, found, r.Classes)
+// classes assembles the requested classes, or all sorted by name. read adds the images of a class to a tree; they may be
+// strips.
+func (r reader) classes(p pattern, folders map[string]string, read func(t *tree, dir string) error, strips bool) (*Set, error) {
+	classes, err := chooseClasses(r.Root, slices.Sorted(maps.Keys(folders)), r.Classes)
 	if err != nil {
 		return nil, err
 	}
 	var listings []listing
 	for _, class := range classes {
-		t := &tree{files: r.files, class: class, pattern: p}
+		t := &tree{walker: r.walker, class: class, pattern: p}
 		if err := read(t, folders[class]); err != nil {
 			return nil, err
+		}
+		if err := t.masks.assign(t.shots, p.depth); err != nil {
+			return nil, err
+		}
+		if strips {
+			t.shots = cut(t.shots, r.Views)
 		}
 		listings = append(listings, listing{class, folders[class], t.shots})
 	}
@@ -116,74 +120,115 @@ func (r reader) classes(p pattern, folders map[string]string, read func(t *tree,
 	return set, err
 }
 
-// isGood reports whether a folder or label means good images.
-func isGood(name string) bool {
-	return slices.Contains([]string{"good", "ok", "normal"}, strings.ToLower(name))
-}
-
 // tree collects the images of one class.
 type tree struct {
-	files
+	*walker
 	class   string
 	pattern pattern
 	shots   []shot
+	masks   *masks
 }
 
 // mvtec reads a class in MVTec's layout.
 func (t *tree) mvtec(dir string) error {
+	truth, err := t.named(dir, "ground_truth")
+	if err == nil {
+		t.masks, err = findMasks(t.walker, truth)
+	}
+	used := []string{truth}
 	for _, split := range []string{"train", "test"} {
-		if split == "test" && !t.isFolder(filepath.Join(dir, split)) {
-			continue
+		var folder string
+		if err == nil {
+			folder, err = t.named(dir, split)
 		}
-		codes, err := t.list(filepath.Join(dir, split), true)
-		if err != nil {
+		if err == nil && folder != "" {
+			used = append(used, folder)
+			err = t.split(folder, split)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return t.rest(dir, used...)
+}
+
+// split reads the folders of labels of a split.
+func (t *tree) split(dir, split string) error {
+	byLabel, labels, err := t.labelled(dir, false)
+	if err != nil {
+		return err
+	}
+	for _, label := range labels {
+		from, code := filepath.Join(dir, label), canonical(label)
+		switch {
+		case isGoodFolder(label):
+			code = ""
+		case split == "train":
+			return fmt.Errorf("%s: have a folder of defects, want good training images only", printable(from))
+		}
+		if err := t.add(from, path.Join(split, label), code, label, byLabel[label], split == "test"); err != nil {
 			return err
-		}
-		for _, code := range codes {
-			from := filepath.Join(dir, split, code)
-			masks := filepath.Join(dir, "ground_truth", code)
-			switch {
-			case isGood(code):
-				code, masks = "", ""
-			case split == "train":
-				return fmt.Errorf("%s: have a folder of defects, want good training images only", printable(from))
-			}
-			if err := t.add(from, path.Join(split, filepath.Base(from)), code, masks, split == "test"); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// add reads a folder of images with one label. Object names are prefix plus what the pattern finds. masks is an
-// optional folder, or "".
-func (t *tree) add(dir, prefix, code, masks string, test bool) error {
-	names, err := imagesIn(t, dir, t.pattern.depth)
+// labelled returns the images in the folders of labels in dir, by folder, and the folders. If direct, images may also be
+// in dir itself, under the label "".
+func (t *tree) labelled(dir string, direct bool) (byLabel map[string][]string, labels []string, err error) {
+	f, err := t.read(dir)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !t.pattern.takes(name) })
-	if len(names) == 0 {
-		return nil
+	found, err := t.images(dir, func(depth int) bool {
+		return direct && depth == t.pattern.depth || t.wanted(depth-1)
+	})
+	byLabel = map[string][]string{}
+	for _, name := range found {
+		label, below := "", name
+		if strings.Count(name, "/") > t.pattern.depth || !direct {
+			label, below, _ = strings.Cut(name, "/")
+		}
+		byLabel[label] = append(byLabel[label], below)
 	}
-	found, err := findMasks(t, masks, t.pattern.depth)
-	if err != nil {
-		return err
+	if direct {
+		labels = append(labels, "")
 	}
+	return byLabel, append(labels, f.folders...), err
+}
+
+// wanted reports whether images lie in that number of folders below that of their label: as many as the pattern has, or,
+// if that is none, in one more: of a day or a batch.
+func (t *tree) wanted(depth int) bool {
+	return depth == t.pattern.depth || depth == 1 && t.pattern.depth == 0
+}
+
+// add adds images of one label, given by their paths below dir. Object names are prefix plus what the pattern finds.
+// masks is the folder of their masks below that of the class.
+func (t *tree) add(dir, prefix, code, masks string, names []string, test bool) error {
+	taken := len(t.shots)
 	for _, name := range names {
-		parts, err := t.pattern.split(name)
+		if !t.pattern.takes(name) {
+			t.over.add(OverOther, filepath.Join(dir, name))
+			continue
+		}
+		batch, file := "", name
+		if t.pattern.depth == 0 {
+			batch, file = path.Split(name)
+		}
+		parts, err := t.pattern.split(file)
 		if err != nil {
-			return fmt.Errorf("%s: %w (data.pattern)", printable(dir), err)
+			return fmt.Errorf("%s: %w (data.pattern)", printable(filepath.Join(dir, batch)), err)
 		}
-		s := shot{class: t.class, object: path.Join(prefix, parts.object), camera: parts.camera, test: test}
+		s := shot{class: t.class, object: canonical(path.Join(prefix, batch, parts.object)), camera: canonical(parts.camera), test: test}
 		s.Path, s.Code = filepath.Join(dir, name), code
-		if code != "" {
-			s.Mask = found.of(name)
-		}
+		t.masks.wanted = append(t.masks.wanted, wantedMask{len(t.shots), masks, name})
 		t.shots = append(t.shots, s)
 	}
-	return found.check(names[0])
+	if len(t.shots) == taken {
+		t.over.add(OverEmpty, dir)
+	}
+	return nil
 }
 
 // cut splits each strip into the views of an object.

@@ -175,11 +175,11 @@ func (r *run) views(p predicted) ([]view, error) {
 		}, i}
 		if v.Mask != "" { // that of a good image is only looked at
 			masks, err := r.source.Masks(v, size)
-			if err != nil && r.source.Skip(v, err) {
-				continue
-			}
 			if err != nil {
-				return nil, err
+				if err := r.source.Skip(v, err); err != nil {
+					return nil, err
+				}
+				continue
 			}
 			for rule, mask := range masks {
 				switch {

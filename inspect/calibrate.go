@@ -14,6 +14,7 @@ import (
 func (u *Setup) Calibrate(
 	ctx context.Context, good []dataset.Object, source dataset.Source, from string, progress func(images int),
 ) error {
+	source.Skipped.Expect("images", good)
 	e, err := newEngine(u, source)
 	if err != nil {
 		return err
@@ -48,8 +49,10 @@ func (u *Setup) Calibrate(
 func sampleOf(it *item, source dataset.Source) (calibration.Sample, error) {
 	s := calibration.Sample{Class: it.object.Class, Object: it.score(), Pixel: math.Inf(-1)}
 	for j, v := range it.views {
-		if v.err != nil && !source.Skip(it.object.Views[j], v.err) {
-			return s, v.err
+		if v.err != nil {
+			if err := source.Skip(it.object.Views[j], v.err); err != nil {
+				return s, err
+			}
 		}
 		if v.values == nil {
 			continue

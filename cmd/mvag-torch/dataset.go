@@ -138,6 +138,7 @@ func prepareDataset(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	logLines(set.Remarks())
 	sayDepths(set.Source)
 	cfg.Data.Cache = folder
 	began, todo := time.Now(), int64(0)

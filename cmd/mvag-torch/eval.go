@@ -70,6 +70,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	logLines(data.Remarks())
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
 	if err := makeResults(folder, c.String("save-maps")); err != nil {
 		return err

@@ -34,6 +34,7 @@ func trainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			logLines(data.Remarks())
 			logLines(data.Survey())
 			defer listSkipped(data.Source.Skipped)
 			sayHoldout(cfg, data)
