@@ -1,9 +1,12 @@
 package dataset
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -198,6 +201,158 @@ func FuzzPattern(f *testing.F) {
 		for _, o := range found.Objects {
 			if o.ID == "" || !slices.ContainsFunc(o.Views, View.Present) || len(o.Views) > 2 {
 				t.Errorf("have %+v", o)
+			}
+		}
+	})
+}
+
+// TestCollectTables: predict and calibrate read the tables and lists that data sets read.
+func TestCollectTables(t *testing.T) {
+	chdir(t, "p/0.png", "p/1.png", "p/a\u0308.png", "p/l.jpg", "p/r.jpg", `p/odd\name.png`, `"q".png`)
+	abs, err := filepath.Abs("p/0.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := CollectOptions{Views: 2, Naming: Naming{Cameras: []string{"left", "r\u00fcck"}}}
+	two := []string{":p/0.png[ 1/1=p/0.png ]", ":p/1.png[ 1/1=p/1.png ]"}
+	for name, tt := range map[string]struct {
+		text string
+		list bool // given on standard input
+		opt  CollectOptions
+		want []string
+	}{
+		"one column":            {text: "path\np/0.png\np/1.png\n", want: two},
+		"Windows":               {text: "\ufeffPath;Class\r\np\\0.png;\r\np\\1.png;\r\n;\r\n", want: append(slices.Clone(two), "passed over: empty rows: 1 (t.csv:4)")},
+		"sep=":                  {text: "sep=;\r\npath;class\r\np/0.png;\r\np/1.png;\r\n", want: two},
+		"UTF-16":                {text: utf16Of(binary.LittleEndian, "path\tclass\r\np/0.png\t\r\np/1.png\t\r\n"), want: two},
+		"carriage returns":      {text: "path\rp/0.png\rp/1.png\r", want: two},
+		"tabs and quotes":       {text: "path\tclass\n\"p/0.png\"\tcup\n'p/1.png'\tcup\n", want: []string{"cup:p/0.png[ 1/1=p/0.png ]", "cup:p/1.png[ 1/1=p/1.png ]"}},
+		"a data set's table":    {text: "path,split,label\np/0.png,train,\np/1.png,train,\n", want: append(slices.Clone(two), `passed over: columns that are not used: 2 ("split" in t.csv)`)},
+		"pandas' index":         {text: ",path\n0,p/0.png\n1,p/1.png\n", want: two},
+		"composed":              {text: "path\np/\u00e4.png\n", want: []string{":p/a\u0308.png[ 1/1=p/a\u0308.png ]"}},
+		"an image twice":        {text: "path\np/0.png\n./p//0.png\np/1.png\n", want: append(slices.Clone(two), "passed over: images named twice: 1 (p/0.png)")},
+		"an absolute path":      {text: "path\n" + abs + "\n", want: []string{":" + abs + "[ 1/1=" + abs + " ]"}},
+		"a backslash in a name": {text: "path\np/odd\\name.png\n", want: []string{`:p/odd\name.png[ 1/1=p/odd\name.png ]`}},
+		"cameras and forms": {text: "path;object;camera\np/1.png;\u00f6;LEFT\np/l.jpg;\u00f6;left\np/r.jpg;o\u0308;ru\u0308ck\n", opt: named, want: []string{
+			":\u00f6[ 1/2=p/l.jpg 2/2=p/r.jpg ]", `! p/1.png: camera: have "LEFT", want one of ["left" "rück"]`}},
+		"list":                  {list: true, text: "p/0.png\n\np/1.png", want: two},
+		"list of Windows":       {list: true, text: "\ufeffp\\0.png\r\n\"p/1.png\"\r\n", want: two},
+		"list in UTF-16":        {list: true, text: utf16Of(binary.LittleEndian, "p/0.png\r\np/1.png\r\n"), want: two},
+		"list, returns":         {list: true, text: "p/0.png\rp/1.png\r", want: two},
+		"list, composed":        {list: true, text: "p/\u00e4.png\n", want: []string{":p/a\u0308.png[ 1/1=p/a\u0308.png ]"}},
+		"list, quotes in names": {list: true, text: "\"q\".png\n'./p/0.png'\n", want: []string{`:"q".png[ 1/1="q".png ]`, ":./p/0.png[ 1/1=./p/0.png ]"}},
+		"list, other bytes":     {list: true, text: "p/\xff.png\n", want: []string{":p/\xff.png[ 1/1=p/\xff.png ]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arg := "-"
+			if tt.opt.Views == 0 {
+				tt.opt.Views = 1
+			}
+			if tt.opt.Stdin = strings.NewReader(tt.text); !tt.list {
+				arg = "t.csv"
+				writeFile(t, arg, []byte(tt.text))
+			}
+			found, err := Collect([]string{arg}, tt.opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have := describe(found); !slices.Equal(have, tt.want) {
+				t.Errorf("have\n%s\nwant\n%s", strings.Join(have, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+	for text, want := range map[string]string{
+		"path,objekt\np/0.png,1\n":   `t.csv: column "objekt": is unknown, did you mean "object"?`,
+		"path,clas\np/0.png,1\n":     `t.csv: column "clas": is unknown, did you mean "class"?`,
+		"path\n\"p/0.png\n":          "t.csv: line 2: have a quote inside a value or one that does not end",
+		"path,class\np/0.png,\xe4\n": "t.csv: line 2: have the byte 0xe4",
+	} {
+		writeFile(t, "t.csv", []byte(text))
+		_, err := Collect([]string{"t.csv"}, CollectOptions{Views: 1})
+		wantError(t, err, want)
+	}
+}
+
+// TestCollectNames: what names decide beside a pattern.
+func TestCollectNames(t *testing.T) {
+	chdir(t, "in/0_left.jpg", "in/0_right.jpg", "in/other.jpg", "in/day/0_left.png", "in/Thumbs.db", "away/deep/1_left.jpg", "away/deep/1_right.jpg")
+	for from, to := range map[string]string{"in/link": "../away", "in/deep": "../away/deep", "away/back": "../in", "in/self": "."} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	naming := Naming{Pattern: "{object}_{camera}.jpg", Cameras: []string{"left", "right"}}
+	for name, tt := range map[string]struct {
+		args []string
+		opt  CollectOptions
+		want []string
+	}{
+		"two views": {[]string{"in"}, CollectOptions{Naming: naming, Views: 2}, []string{
+			":in/0[ 1/2=in/0_left.jpg 2/2=in/0_right.jpg ]", ":in/deep/1[ 1/2=in/deep/1_left.jpg 2/2=in/deep/1_right.jpg ]",
+			":in/link/deep/1[ 1/2=in/link/deep/1_left.jpg 2/2=in/link/deep/1_right.jpg ]",
+			`! in/other.jpg: have an image "other.jpg", want names as "{object}_{camera}.jpg"`,
+			"passed over: hidden files: 1 (in/Thumbs.db), other files: 1 (in/day/0_left.png), circular links: 2 (in/link/back)"}},
+		"one view takes any name": {[]string{"in/other.jpg", "in/day"}, CollectOptions{Naming: naming, Views: 1, Class: "\u00e4"}, []string{
+			"\u00e4:in/other.jpg[ 1/1=in/other.jpg ]", "\u00e4:in/day/0_left.png[ 1/1=in/day/0_left.png ]"}},
+		"a class in another form": {[]string{"in/other.jpg"}, CollectOptions{Views: 1, Class: "a\u0308"}, []string{"\u00e4:in/other.jpg[ 1/1=in/other.jpg ]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found, err := Collect(tt.args, tt.opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have := describe(found); !slices.Equal(have, tt.want) {
+				t.Errorf("have\n%s\nwant\n%s", strings.Join(have, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}
+
+// TestCollectMasksOfGlob: a glob that also matches masks next to their images.
+func TestCollectMasksOfGlob(t *testing.T) {
+	chdir(t, "s/a.JPG", "s/a.png", "s/b.png", "s/b_mask.bmp", "s/c_mask.png", "s/masks/b.png")
+	found, err := Collect([]string{"s/*"}, CollectOptions{Views: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{":s/a.JPG[ 1/1=s/a.JPG ]", ":s/b.png[ 1/1=s/b.png ]", ":s/c_mask.png[ 1/1=s/c_mask.png ]",
+		"passed over: masks next to their images: 2 (s/a.png), folders of masks: 1 (s/masks)"}
+	if have := describe(found); !slices.Equal(have, want) {
+		t.Errorf("have\n%s\nwant\n%s", strings.Join(have, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// FuzzCollect reads data as a table and as a list.
+func FuzzCollect(f *testing.F) {
+	f.Add([]byte("path,object,camera\np/0.png,1,2\n"))
+	f.Add([]byte("sep=;\r\npath;class;note\r\n\"a\\\u00e4.png\";x;\r\n;;\r\n"))
+	f.Add([]byte("\xff\xfep\x00a\x00t\x00h\x00\r\x00'\x00a\x00'\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		t.Chdir(t.TempDir())
+		writeFile(t, "t.csv", data)
+		writeFile(t, "a\u0308.png", nil)
+		for _, views := range []int{1, 2} {
+			for _, arg := range []string{"t.csv", "-"} {
+				found, err := Collect([]string{arg}, CollectOptions{Views: views, Stdin: bytes.NewReader(data)})
+				if err != nil {
+					if strings.Contains(err.Error(), "\n") {
+						t.Errorf("have several lines: %q", err)
+					}
+					continue
+				}
+				for _, line := range found.Remarks() {
+					if strings.Contains(line, "\n") {
+						t.Errorf("have several lines: %q", line)
+					}
+				}
+				if len(found.Objects)+len(found.Rejected) == 0 {
+					t.Errorf("have neither an object nor an error")
+				}
+				for _, o := range found.Objects {
+					if o.ID == "" || !slices.ContainsFunc(o.Views, View.Present) || len(o.Views) > views {
+						t.Errorf("have %+v", o)
+					}
+				}
 			}
 		}
 	})

@@ -115,7 +115,7 @@ func slashes(name string) string { return strings.ReplaceAll(name, `\`, "/") }
 
 // under joins base and a path that is relative to it, or returns an absolute one.
 func under(base, name string) string {
-	if filepath.IsAbs(name) {
+	if base == "" || filepath.IsAbs(name) {
 		return name
 	}
 	return filepath.Join(base, name)

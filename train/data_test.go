@@ -61,7 +61,7 @@ func TestCacheGivesTheSameLosses(t *testing.T) {
 // resumed has the same bits.
 func TestSkippedImages(t *testing.T) {
 	cfg := smallConfig(t)
-	cfg.Data.OnError = "skip"
+	cfg.Data.OnError, cfg.Data.MaxUnreadable = "skip", 1
 	for _, path := range []string{imageOf(cfg, 0, 2), imageOf(cfg, 3, 1), imageOf(cfg, 3, 2), imageOf(cfg, 3, 3)} {
 		if err := os.WriteFile(path, []byte("no image"), 0o600); err != nil {
 			t.Fatal(err)

@@ -80,7 +80,7 @@ func TestCachedFeatures(t *testing.T) {
 // behave as without a cache: with data.on_error: skip they list the image, with stop they name it and end.
 func TestSkippedImagesAreNotShared(t *testing.T) {
 	cfg := smallConfig(t)
-	cfg.Train.CacheFeatures, cfg.Data.OnError = "disk", "skip"
+	cfg.Train.CacheFeatures, cfg.Data.OnError, cfg.Data.MaxUnreadable = "disk", "skip", 1
 	broken := imageOf(cfg, 3, 2)
 	if err := os.WriteFile(broken, []byte("no image"), 0o600); err != nil {
 		t.Fatal(err)
