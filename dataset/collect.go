@@ -24,18 +24,6 @@ type Collected struct {
 	Objects    []Object // in order of their first images
 	Rejected   []Rejected
 	PassedOver PassedOver
-	// Alone are images that are an object each, although the model has several views: nothing says their camera.
-	Alone []string
-}
-
-// Remarks returns what a user should know before the images are judged, in lines: what was passed over, and images
-// without a camera.
-func (c Collected) Remarks() []string {
-	var list []string
-	if len(c.Alone) > 0 {
-		list = append(list, counted("judged alone, as nothing says their camera", c.Alone))
-	}
-	return c.PassedOver.remarks(list...)
 }
 
 // Rejected is an image that cannot be assigned to an object, or whose format cannot be read.
@@ -248,9 +236,6 @@ func (c *collector) add(path string, p parts) {
 		id := canonical(p.object)
 		if id == "" || p.camera != "" {
 			id = path
-		}
-		if c.opt.Views > 1 {
-			c.out.Alone = append(c.out.Alone, path)
 		}
 		c.objects = append(c.objects, Object{Class: p.class, ID: id, Views: []View{{Path: path}}})
 		return

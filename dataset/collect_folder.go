@@ -24,11 +24,8 @@ func (c *collector) folder(dir string, typed bool) error {
 	case isTruth(name) && !typed:
 		c.over.add(OverTruth, dir)
 		return nil
-	case c.isOutput(filepath.Clean(dir)) && typed:
+	case c.isOutput(dir) && typed:
 		return fmt.Errorf("%s: %w", printable(dir), errWritten)
-	case c.isOutput(filepath.Clean(dir)):
-		c.over.add(OverWritten, dir)
-		return nil
 	}
 	found, rejected := []string(nil), len(c.out.Rejected)
 	if err := c.search(dir, nil, &found); err != nil {
@@ -36,7 +33,9 @@ func (c *collector) folder(dir string, typed bool) error {
 	}
 	if len(found) == 0 && len(c.out.Rejected) == rejected {
 		if !typed {
-			c.over.add(OverEmpty, dir)
+			if !c.isOutput(dir) {
+				c.over.add(OverEmpty, dir)
+			}
 			return nil
 		}
 		want := strings.Join(extensions, ", ")
@@ -62,9 +61,12 @@ func (c *collector) search(dir string, via trail, found *[]string) error {
 	if err != nil {
 		return err
 	}
+	if f.written {
+		c.over.add(OverWritten, dir)
+		return nil
+	}
 	c.over.add(OverHidden, joined(dir, f.hidden)...)
 	c.over.add(OverOther, joined(dir, f.others)...)
-	c.over.add(OverWritten, joined(dir, f.written)...)
 	for _, path := range joined(dir, f.foreign) {
 		c.reject(path, fmt.Errorf("cannot be read, want one of %s", strings.Join(extensions, ", ")))
 	}
@@ -123,12 +125,8 @@ func (c *collector) isMask(file string) bool {
 func (c *collector) isOutput(dir string) bool {
 	written, known := c.outputs[dir]
 	if !known {
-		for file, folders := range outputs {
-			if slices.Contains(folders, filepath.Base(dir)) {
-				_, err := os.Stat(filepath.Join(filepath.Dir(dir), file))
-				written = written || err == nil
-			}
-		}
+		_, err := os.Stat(filepath.Join(dir, resultsMark))
+		written = err == nil
 		c.outputs[dir] = written
 	}
 	return written

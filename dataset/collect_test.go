@@ -41,7 +41,10 @@ func describe(c Collected) (list []string) {
 	for _, r := range c.Rejected {
 		list = append(list, fmt.Sprintf("! %s: %v", r.Path, r.Err))
 	}
-	return append(list, c.Remarks()...)
+	if text := c.PassedOver.String(); text != "" {
+		list = append(list, "passed over: "+text)
+	}
+	return list
 }
 
 func TestCollect(t *testing.T) {
@@ -70,26 +73,24 @@ func TestCollect(t *testing.T) {
 			"passed over: masks next to their images: 1 (set/gear/S1/gear_0001_OK_C2_2026.png), hidden files: 1 (set/.hidden.jpg), other files: 1 (set/notes.txt)"}},
 		"single images": {[]string{"link", "loose/a.PNG", "loose/a.PNG"}, CollectOptions{Class: "nut"}, []string{
 			"nut:link/a.PNG[ 1/1=link/a.PNG ]", "nut:link/b.jpeg[ 1/1=link/b.jpeg ]", "nut:loose/a.PNG[ 1/1=loose/a.PNG ]",
-			"passed over: images named twice: 1 (loose/a.PNG)", "judged alone, as nothing says their camera: 3 (link/a.PNG)"}},
+			"passed over: images named twice: 1 (loose/a.PNG)"}},
 		"pattern and glob": {[]string{"flat/*"}, CollectOptions{Naming: Naming{Pattern: "{object}_{camera}"}}, []string{
 			":flat/p1[ 1/3=flat/p1_1.jpg 2/3=flat/p1_2.jpg ]", ":flat/p2[ 2/3=flat/p2_2.jpg ]",
 			`! flat/odd.jpg: have an image "odd.jpg", want names as "{object}_{camera}"`}},
-		"folder as object":  {[]string{"by"}, CollectOptions{Naming: Naming{Pattern: "{camera}"}}, []string{":by/p1[ 1/3=by/p1/1.png 2/3=by/p1/2.png ]"}},
-		"class in the name": {[]string{"flat/p1_1.jpg"}, CollectOptions{Naming: Naming{Pattern: "{class}1_{camera}"}}, []string{"p:flat[ 1/3=flat/p1_1.jpg ]"}},
-		"object, no camera": {[]string{"flat/p1_1.jpg", "flat/p1_2.jpg"}, CollectOptions{Naming: Naming{Pattern: "{object}_*"}}, []string{":flat/p1[ 1/1=flat/p1_1.jpg ]", ":flat/p1[ 1/1=flat/p1_2.jpg ]",
-			"judged alone, as nothing says their camera: 2 (flat/p1_1.jpg)"}},
+		"folder as object":   {[]string{"by"}, CollectOptions{Naming: Naming{Pattern: "{camera}"}}, []string{":by/p1[ 1/3=by/p1/1.png 2/3=by/p1/2.png ]"}},
+		"class in the name":  {[]string{"flat/p1_1.jpg"}, CollectOptions{Naming: Naming{Pattern: "{class}1_{camera}"}}, []string{"p:flat[ 1/3=flat/p1_1.jpg ]"}},
+		"object, no camera":  {[]string{"flat/p1_1.jpg", "flat/p1_2.jpg"}, CollectOptions{Naming: Naming{Pattern: "{object}_*"}}, []string{":flat/p1[ 1/1=flat/p1_1.jpg ]", ":flat/p1[ 1/1=flat/p1_2.jpg ]"}},
 		"a camera too many":  {[]string{"many"}, CollectOptions{Naming: Naming{Pattern: "{object}_{camera}"}}, []string{":many/p[ 1/3=many/p_1.png ]", `! many/p_0.png: camera: have "0", want a number from 1`, "! many/p_4.png: camera: have C4, want C1 to C3 as there are 3 views"}},
 		"two for one camera": {[]string{"twice"}, CollectOptions{Naming: Naming{Pattern: "{object}_{camera}"}}, []string{":twice/x[ 1/3=twice/x_1.jpeg ]", `! twice/x_1.jpg: object "twice/x": two images for camera C1, "twice/x_1.jpeg" and "twice/x_1.jpg"`}},
 		"table": {[]string{"t/list.csv"}, CollectOptions{}, []string{
 			"nut:p[ 1/3=flat/p1_2.jpg 2/3=flat/p1_1.jpg ]", ":loose/a.PNG[ 1/1=loose/a.PNG ]",
 			"! t/list.csv: line 5: have no path", `! loose/b.jpeg: have camera "3" without an object`,
-			`passed over: columns that are not used: 1 ("note" in t/list.csv)`, "judged alone, as nothing says their camera: 1 (loose/a.PNG)"}},
+			`passed over: columns that are not used: 1 ("note" in t/list.csv)`}},
 		"all kinds that can be read": {[]string{"line"}, CollectOptions{}, []string{
 			":line/a.bmp[ 1/1=line/a.bmp ]", ":line/b.TIF[ 1/1=line/b.TIF ]", ":line/c.webp[ 1/1=line/c.webp ]", ":line/d.tiff[ 1/1=line/d.tiff ]",
 			":line/e.jpg[ 1/1=line/e.jpg ]",
 			"! line/f.heic: cannot be read, want one of .bmp, .dib, .jfif, .jpe, .jpeg, .jpg, .png, .tif, .tiff, .webp",
-			"passed over: masks next to their images: 1 (line/e.png), hidden files: 1 (line/.git), other files: 1 (line/h.txt)",
-			"judged alone, as nothing says their camera: 5 (line/a.bmp)"}},
+			"passed over: masks next to their images: 1 (line/e.png), hidden files: 1 (line/.git), other files: 1 (line/h.txt)"}},
 		"cameras by name": {[]string{"named"}, CollectOptions{Naming: named}, []string{
 			":named/p1[ 1/3=named/p1_left.jpg 2/3=named/p1_right.jpg ]", `! named/p2_top.jpg: camera: have "top", want one of ["left" "right"]`}},
 		"table with names and numbers, semicolons, spaces, capitals": {[]string{"t/named.csv"}, CollectOptions{Naming: named}, []string{
@@ -102,8 +103,7 @@ func TestCollect(t *testing.T) {
 			":set/gear/S1/gear_0001_OK_C2_2026.jpg[ 1/1=set/gear/S1/gear_0001_OK_C2_2026.jpg ]",
 			"passed over: masks next to their images: 1 (set/gear/S1/gear_0001_OK_C2_2026.png)"}},
 		"standard input": {[]string{"-"}, CollectOptions{Stdin: strings.NewReader("flat/p1_1.jpg\n\n gone.jpg \n")}, []string{
-			":flat/p1_1.jpg[ 1/1=flat/p1_1.jpg ]", ":gone.jpg[ 1/1=gone.jpg ]",
-			"judged alone, as nothing says their camera: 2 (flat/p1_1.jpg)"}},
+			":flat/p1_1.jpg[ 1/1=flat/p1_1.jpg ]", ":gone.jpg[ 1/1=gone.jpg ]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.opt.Views = cmp.Or(test.opt.Views, 3)
@@ -340,10 +340,8 @@ func FuzzCollect(f *testing.F) {
 					}
 					continue
 				}
-				for _, line := range found.Remarks() {
-					if strings.Contains(line, "\n") {
-						t.Errorf("have several lines: %q", line)
-					}
+				if text := found.PassedOver.String(); strings.Contains(text, "\n") {
+					t.Errorf("have several lines: %q", text)
 				}
 				if len(found.Objects)+len(found.Rejected) == 0 {
 					t.Errorf("have neither an object nor an error")

@@ -63,14 +63,6 @@ func hidden(name string) bool {
 	return strings.HasPrefix(name, ".")
 }
 
-// outputs are the folders of images that commands write, by a file that lies next to them.
-var outputs = map[string][]string{
-	"predictions.jsonl": {"heat", "overlay", "maps"}, // predict
-	"train.jsonl":       {"pictures"},                // a run
-	"partial.jsonl":     {"pictures"},                // eval, interrupted
-	"results.json":      {"pictures"},                // eval
-}
-
 // files is where a reader looks for folders and images: the disk, or the records of a cache.
 type files interface {
 	// read lists a folder.
@@ -88,7 +80,7 @@ type listed struct {
 	foreign         []string // images of formats that cannot be read
 	others          []string // other files
 	hidden          []string // files and folders
-	written         []string // folders of images that a command of this program wrote
+	written         bool     // by this program ([MarkResults]): nothing in it is input
 }
 
 // disk is the file system. It follows links; a broken one, or one to itself, is an error.
@@ -103,6 +95,7 @@ func (disk) read(dir string) (f listed, err error) {
 		name, isDir := e.Name(), e.IsDir()
 		if hidden(name) {
 			f.hidden = append(f.hidden, name)
+			f.written = f.written || name == resultsMark
 			continue
 		}
 		if e.Type()&fs.ModeSymlink != 0 {
@@ -123,13 +116,6 @@ func (disk) read(dir string) (f listed, err error) {
 			f.foreign = append(f.foreign, name)
 		default:
 			f.others = append(f.others, name)
-		}
-	}
-	for _, name := range f.others {
-		for _, output := range outputs[name] {
-			if i := slices.Index(f.folders, output); i >= 0 {
-				f.folders, f.written = slices.Delete(f.folders, i, i+1), append(f.written, output)
-			}
 		}
 	}
 	return f, nil

@@ -102,12 +102,12 @@ train set/good/a: [good/a/1.png] [good/a/2.png]
 test set/bad/b: [bad/b/1.png bad ] []
 test set/bad/dent/c: [] [bad/dent/c/2.png dent masks/dent/c/2.png]
 `, []string{"passed over: images at another depth of folders: 2 (good/3.png)"}},
-		{"what predict and eval wrote", bad, []string{"good/0.png", "good/heat/0.png", "good/overlay/0.png", "good/predictions.jsonl = {}", "good/maps/a.png",
-			"bad/results.json = {}", "bad/pictures/a.png", "bad/1.png", "bad/heat/2.png"}, `
+		{"what predict and eval wrote", bad, []string{"good/0.png", "good/heat/0.png", "good/heat/.mvag-torch-results = x", "good/out/.mvag-torch-results = x", "good/out/0.png",
+			"bad/pictures/a.png", "bad/pictures/.mvag-torch-results = x", "bad/1.png", "bad/heat/2.png"}, `
 train set/good/0: [good/0.png]
 test set/bad/1: [bad/1.png bad ]
 test set/bad/heat/2: [bad/heat/2.png heat ]
-`, []string{"passed over: folders that mvag-torch wrote: 4 (good/heat)"}},
+`, []string{"passed over: folders that mvag-torch wrote: 3 (good/heat)"}},
 		{"classes in two cases", folder, []string{"cup/good/0.png", "Cup/good/0.png"}, `
 train Cup/good/0: [Cup/good/0.png]
 train cup/good/0: [cup/good/0.png]
@@ -262,7 +262,12 @@ func TestTooManyUnreadable(t *testing.T) {
 // TestOutputsAreNoInput: what predict and eval wrote is judged by nobody, whatever names it.
 func TestOutputsAreNoInput(t *testing.T) {
 	chdir(t, "day/a.png", "day/b_mask.png", "day/b.png", "day/out/predictions.jsonl", "day/out/heat/000001_a.png", "day/out/overlay/000001_a.png", "day/out/maps/x.npy",
-		"run/results.json", "run/pictures/cup.png", "mine/heat/c.png", "day/ground_truth/cut/a.png", "day/Masks/a.png")
+		"run/pictures/cup.png", "mine/heat/c.png", "day/ground_truth/cut/a.png", "day/Masks/a.png")
+	for _, dir := range []string{"day/out/heat", "day/out/overlay", "day/out/maps", "run/pictures"} {
+		if err := MarkResults(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, tt := range map[string]struct {
 		args []string
 		want []string

@@ -59,14 +59,6 @@ func counted(what string, paths []string) string {
 	return fmt.Sprintf("%s: %d (%s)", what, len(paths), printable(paths[0]))
 }
 
-// remarks returns the line of what was passed over, if anything, before others.
-func (p PassedOver) remarks(others ...string) []string {
-	if text := p.String(); text != "" {
-		others = append([]string{"passed over: " + text}, others...)
-	}
-	return others
-}
-
 // Remarks returns what a user should know about the set before anything is computed, in lines: what was passed over,
 // training images that are labelled defective, and classes whose names differ only in case.
 func (s *Set) Remarks() []string {
@@ -86,5 +78,8 @@ func (s *Set) Remarks() []string {
 			list = append(list, fmt.Sprintf("classes that differ only in case: %q and %q", s.Classes[j], class))
 		}
 	}
-	return s.PassedOver.remarks(list...)
+	if text := s.PassedOver.String(); text != "" {
+		list = append(list, "passed over: "+text)
+	}
+	return list
 }

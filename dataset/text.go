@@ -18,6 +18,9 @@ import (
 // same: macOS and archives made there store "ä" as "a" and a combining mark (NFD).
 func canonical(name string) string { return norm.NFC.String(name) }
 
+// Canonical returns a name as classes, objects and cameras have it: in composed form.
+func Canonical(name string) string { return canonical(name) }
+
 // apart quotes two names for a message; with code points if they would look the same.
 func apart(a, b string) (string, string) {
 	if a != b && canonical(a) == canonical(b) {

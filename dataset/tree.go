@@ -66,7 +66,6 @@ func (r reader) classFolders(root, holds string, domains bool) (map[string]strin
 		return nil, err
 	}
 	r.over.add(OverOutside, joined(root, f.images)...)
-	r.over.add(OverWritten, joined(root, f.written)...)
 	for _, name := range f.folders {
 		dir := filepath.Join(root, name)
 		classes := map[string]string{canonical(name): dir}
@@ -225,7 +224,7 @@ func (t *tree) add(dir, prefix, code, masks string, names []string, test bool) e
 		t.masks.wanted = append(t.masks.wanted, wantedMask{len(t.shots), masks, name})
 		t.shots = append(t.shots, s)
 	}
-	if len(t.shots) == taken {
+	if len(t.shots) == taken && !slices.Contains(t.over[OverWritten], dir) {
 		t.over.add(OverEmpty, dir)
 	}
 	return nil

@@ -30,6 +30,10 @@ func (w *walker) walk(dir, rel string, depth int, wanted func(int) bool, via tra
 	if err != nil {
 		return nil, err
 	}
+	if f.written {
+		w.over.add(OverWritten, here)
+		return nil, nil
+	}
 	var found []string
 	if wanted(depth) {
 		for _, name := range f.images {
@@ -39,7 +43,6 @@ func (w *walker) walk(dir, rel string, depth int, wanted func(int) bool, via tra
 		w.over.add(OverDepth, joined(here, f.images)...)
 	}
 	w.over.add(OverForeign, joined(here, f.foreign)...)
-	w.over.add(OverWritten, joined(here, f.written)...)
 	for _, name := range f.folders {
 		to := via
 		if slices.Contains(f.links, name) {
@@ -124,7 +127,6 @@ func (w *walker) rest(dir string, used ...string) error {
 		return err
 	}
 	w.over.add(OverOutside, joined(dir, f.images)...)
-	w.over.add(OverWritten, joined(dir, f.written)...)
 	for _, folder := range joined(dir, f.folders) {
 		inside := func(path string) bool {
 			return path == folder || strings.HasPrefix(path, folder+string(filepath.Separator))

@@ -76,7 +76,8 @@ func holdoutOf(setup *inspect.Setup, data *dataset.Set) ([]dataset.Object, strin
 // those of the training were, or as --pattern says.
 func collect(c *cli.Context, setup *inspect.Setup) (dataset.Collected, error) {
 	classes := knownClasses(setup)
-	if class := c.String("class"); class != "" && classes != nil && !slices.Contains(classes, class) {
+	class := dataset.Canonical(c.String("class"))
+	if class != "" && classes != nil && !slices.Contains(classes, class) {
 		return dataset.Collected{}, usageError{fmt.Errorf("--class: have %q, want a class that %s knows: %s", class, setup.Path, quoted(classes))}
 	}
 	naming := setup.Trained.Naming
@@ -87,7 +88,7 @@ func collect(c *cli.Context, setup *inspect.Setup) (dataset.Collected, error) {
 		}
 	}
 	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
-		Naming: naming, Views: setup.Config.Data.Views, Class: c.String("class"), Classes: classes, Stdin: os.Stdin,
+		Naming: naming, Views: setup.Config.Data.Views, Class: class, Classes: classes, Stdin: os.Stdin,
 	})
 	if err != nil {
 		return found, fmt.Errorf("%w; no image was judged", err)
