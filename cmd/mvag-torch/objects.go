@@ -34,6 +34,7 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 		if err != nil {
 			return nil, files, "", err
 		}
+		logLines(data.Remarks())
 		good, from, err := holdoutOf(setup, data)
 		return good, data.Source, from, err
 	}
