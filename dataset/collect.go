@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -134,7 +135,7 @@ func (c *collector) locate(base, name string) string {
 	for _, quote := range []string{`"`, "'"} {
 		bare, opened := strings.CutPrefix(name, quote)
 		bare, closed := strings.CutSuffix(bare, quote)
-		if opened && closed && c.stat(under(base, name)) != nil {
+		if opened && closed && bare != "" && c.stat(under(base, name)) != nil {
 			name = bare
 		}
 	}
@@ -178,7 +179,7 @@ func (c *collector) image(path string) {
 		dir, folder = filepath.Split(filepath.Clean(dir))
 		name = folder + "/" + name
 	}
-	within := func(object string) string { return filepath.ToSlash(filepath.Join(dir, object)) }
+	within := func(object string) string { return filepath.ToSlash(cmp.Or(filepath.Join(dir, object), ".")) }
 	if c.pattern.match == nil {
 		object, camera, ok := splitRealIAD(path)
 		if !ok {

@@ -55,7 +55,7 @@ func TestCollect(t *testing.T) {
 		"flat/p1_1.jpg", "flat/p1_2.jpg", "flat/p2_2.jpg", "flat/odd.jpg", "many/p_1.png", "many/p_4.png", "many/p_0.png",
 		"by/p1/1.png", "by/p1/2.png", "twice/x_1.jpg", "twice/x_1.jpeg",
 		"line/a.bmp", "line/b.TIF", "line/c.webp", "line/d.tiff", "line/e.jpg", "line/e.png", "line/f.heic", "line/.git/g.jpg", "line/h.txt",
-		"named/p1_left.jpg", "named/p1_right.jpg", "named/p2_top.jpg", "day/p1/left.png", "day/p1/right.png", "day/p1/left.bmp")
+		"named/p1_left.jpg", "named/p1_right.jpg", "named/p2_top.jpg", "day/p1/left.png", "day/p1/right.png", "day/p1/left.bmp", "1.png", "2.png")
 	writeFile(t, "t/named.csv", []byte("\ufeffPATH; camera;Object\r\n../named/p1_left.jpg ;left; p1\r\n../named/p1_right.jpg;2;p1\r\n"))
 	named := Naming{Pattern: "{object}_{camera}", Cameras: []string{"left", "right"}}
 	writeFile(t, "t/list.csv", []byte("Path,note,object,camera,class\n../flat/p1_1.jpg,x,p,C2,nut\n../flat/p1_2.jpg,x,p,1,nut\n../loose/a.PNG,,,,\n,,q,1,\n../loose/b.jpeg,,,3,\n"))
@@ -98,6 +98,7 @@ func TestCollect(t *testing.T) {
 		"a folder an object, one extension": {[]string{"day", "flat/odd.jpg"}, CollectOptions{Naming: Naming{"{object}/{camera}.png", named.Cameras}}, []string{
 			":day/p1[ 1/3=day/p1/left.png 2/3=day/p1/right.png ]", `! flat/odd.jpg: have an image "flat/odd.jpg", want names as "{object}/{camera}.png"`,
 			"passed over: other files: 1 (day/p1/left.bmp)"}},
+		"this folder as object": {[]string{"1.png", "2.png"}, CollectOptions{Naming: Naming{Pattern: "{camera}"}}, []string{":.[ 1/3=1.png 2/3=2.png ]"}},
 		"one camera": {[]string{"set/gear/S1"}, CollectOptions{Views: 1}, []string{
 			":set/gear/S1/gear_0001_OK_C1_2026.jpg[ 1/1=set/gear/S1/gear_0001_OK_C1_2026.jpg ]",
 			":set/gear/S1/gear_0001_OK_C2_2026.jpg[ 1/1=set/gear/S1/gear_0001_OK_C2_2026.jpg ]",
