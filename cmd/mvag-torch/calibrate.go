@@ -37,8 +37,14 @@ func calibrateCommand() *cli.Command {
 		ArgsUsage: "[PATH…]",
 		Description: pathHelp +
 			"Without PATH, the hold-out of training (train.holdout) is taken; -c says where the data set is now.",
-		Flags:  []cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag},
-		Action: runCalibrate,
+		Flags: []cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag},
+		Action: func(c *cli.Context) error {
+			err := runCalibrate(c)
+			if err != nil && c.Context.Err() != nil {
+				return errors.New("interrupted; the checkpoint is as it was, and the same command starts again")
+			}
+			return err
+		},
 	}
 }
 
@@ -56,11 +62,7 @@ func runCalibrate(c *cli.Context) error {
 		return err
 	}
 	defer listSkipped(source.Skipped)
-	err = calibrate(c.Context, setup, good, source, from, os.Stdout)
-	if c.Context.Err() != nil {
-		return errors.New("interrupted; the checkpoint is as it was, and the same command starts again")
-	}
-	return err
+	return calibrate(c.Context, setup, good, source, from, os.Stdout)
 }
 
 // modelPath is the file of -m.

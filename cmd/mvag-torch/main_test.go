@@ -191,12 +191,17 @@ func evalRefusals(t *testing.T, dir, model, otherBackbone string) {
 		"bare weights without configuration": {[]string{"-m", bare}, []string{bare, "-c"}},
 		"bare weights of another model":      {[]string{"-m", bare, "-c", filepath.Join(dir, "quickstart", "config.yaml")}, []string{bare, "missing: bottleneck.fc1.weight", "unused: x"}},
 		"cut checkpoint":                     {[]string{"-m", cut}, []string{cut}},
-		"no checkpoint":                      {[]string{"-m", cut + "x"}, []string{cut + "x"}},
+		"no checkpoint":                      {[]string{"-m", cut + "x"}, []string{cut + "x: have no such file, want a checkpoint"}},
+		"a folder":                           {[]string{"-m", filepath.Dir(model)}, []string{"have a folder, want a file such as " + model}},
+		"another kind of file":               {[]string{"-m", filepath.Join(dir, "quickstart", "config.yaml")}, []string{"have another kind of file, want a safetensors file"}},
+		"results in a file":                  {[]string{"-m", model, "-o", cut}, []string{cut + ": have a file, want a folder"}},
+		"maps in a file":                     {[]string{"-m", model, "-o", filepath.Join(dir, "m"), "--save-maps", cut}, []string{cut + ": have a file, want a folder"}},
+		"unknown backbone":                   {[]string{"-m", model, "--set", "backbone.name=foo"}, []string{`backbone.name: have "foo"`}},
 		"another backbone":                   {[]string{"-m", model, "--set", "backbone.weights=" + otherBackbone}, []string{model, otherBackbone}},
 		"class that is not there":            {[]string{"-m", model, "--set", "data.classes=[toaster]"}, []string{"toaster"}},
 		"another depth":                      {[]string{"-m", model, "--set", "model.decoder_depth=1", "--set", "backbone.layers=[3]"}, []string{model, "unused: decoder.1."}},
 		"data moved":                         {[]string{"-m", model, "--set", "data.root=" + dir + "/gone"}, []string{"gone"}},
-		"CUDA asked for and absent":          {[]string{"-m", model, "--set", "device=cuda:9"}, []string{"cuda:9"}},
+		"CUDA asked for and absent":          {[]string{"-m", model, "--set", "device=cuda:9"}, []string{"cuda:9", "device: auto takes the CPU where there is no GPU, and mvag-torch doctor says what is missing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := command(t, append([]string{"eval"}, test.args...)...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -251,6 +252,28 @@ func TestUnfinishedModel(t *testing.T) {
 	rewrite(t, model, func(meta map[string]string) { meta["iteration"] = "4" })
 	if _, text := stderr(t, "predict", "-m", model, test); strings.Contains(text, "not finished") {
 		t.Errorf("finished: have %s", text)
+	}
+}
+
+// TestInterrupted holds that each command says how to go on.
+func TestInterrupted(t *testing.T) {
+	root := discs(t, 8)
+	dir, model, _ := trained(t, append(onDiscs(root), "--set", "train.holdout=0.25")...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	test := filepath.Join(root, "disc/test/good")
+	before := calibrationOf(t, model)
+	for want, args := range map[string][]string{
+		"interrupted; the same command goes on: 0 classes of 1 finished":              {"eval", "-m", model, "-o", filepath.Join(dir, "e")},
+		"interrupted after 0 images; the same command starts with the first again":    {"predict", "-m", model, "-o", filepath.Join(dir, "p"), test},
+		"interrupted; the checkpoint is as it was, and the same command starts again": {"calibrate", "-m", model, test},
+	} {
+		if err := run(ctx, append([]string{"mvag-torch"}, args...)); err == nil || err.Error() != want {
+			t.Errorf("%q: have %v, want %q", args, err, want)
+		}
+	}
+	if after := calibrationOf(t, model); after.Object.Pooled != before.Object.Pooled {
+		t.Errorf("have %+v, want the calibration as it was", after.Object.Pooled)
 	}
 }
 

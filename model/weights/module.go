@@ -143,7 +143,7 @@ func OfConfig(b configs.Backbone) (Arch, error) {
 	if b.Mode != "module" {
 		a, err := ParseArch(b.Name)
 		if err != nil {
-			return a, &configs.Error{Faults: []configs.Fault{{Path: "backbone.name", Msg: err.Error() + "; backbone.mode: module runs other models of timm"}}}
+			return a, &configs.Error{Faults: []configs.Fault{{Path: "backbone.name", Msg: strings.TrimPrefix(err.Error(), "backbone: ") + "; backbone.mode: module runs other models of timm"}}}
 		}
 		return a, nil
 	}
