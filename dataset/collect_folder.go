@@ -126,7 +126,7 @@ func (c *collector) isOutput(dir string) bool {
 	written, known := c.outputs[dir]
 	if !known {
 		_, err := os.Stat(filepath.Join(dir, resultsMark))
-		written = err == nil
+		written = err == nil || unmarkedResults(dir)
 		c.outputs[dir] = written
 	}
 	return written

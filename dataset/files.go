@@ -91,6 +91,7 @@ func (disk) read(dir string) (f listed, err error) {
 	if err != nil {
 		return f, oneLine(err)
 	}
+	f.written = unmarkedResults(dir)
 	for _, e := range entries {
 		name, isDir := e.Name(), e.IsDir()
 		if hidden(name) {

@@ -22,3 +22,21 @@ func MarkResults(dir string) error {
 	}
 	return oneLine(os.WriteFile(mark, []byte("mvag-torch wrote the images in this folder and does not read them as input.\n"), 0o644))
 }
+
+// besides are the files beside a folder of images that a version of the program wrote that did not mark it.
+var besides = map[string][]string{
+	"heat":     {"predictions.jsonl"},
+	"overlay":  {"predictions.jsonl"},
+	"pictures": {"results.json", "scores.jsonl"},
+}
+
+// unmarkedResults reports whether dir is such a folder.
+func unmarkedResults(dir string) bool {
+	files := besides[filepath.Base(dir)]
+	for _, name := range files {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(filepath.Clean(dir)), name)); err != nil {
+			return false
+		}
+	}
+	return files != nil
+}

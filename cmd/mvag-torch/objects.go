@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -45,6 +47,7 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 	if err != nil {
 		return nil, files, "", err
 	}
+	sayDefective(found.Objects)
 	if len(found.Rejected) > 0 {
 		return nil, files, "", fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
 	}
@@ -112,6 +115,9 @@ func knownClasses(setup *inspect.Setup) []string {
 	if len(known) > 0 && setup.Calibration != nil {
 		known = append(known, setup.Calibration.ClassNames()...)
 	}
+	for i, class := range known {
+		known[i] = dataset.Canonical(class)
+	}
 	slices.Sort(known)
 	return slices.Compact(known)
 }
@@ -157,6 +163,31 @@ func sayAlone(objects []dataset.Object, setup *inspect.Setup) {
 	if alone > 0 {
 		fmt.Fprintf(os.Stderr, "without a camera in its name, and so judged alone by a model of %d views: %s; the first: %s\n",
 			setup.Config.Data.Views, count(alone, "image"), first)
+	}
+}
+
+// defectiveName matches a path that speaks of defects: a folder of defective images in the layouts that data sets have,
+// or a name of Real-IAD's.
+// A folder of good images below takes that back.
+var (
+	defectiveName = regexp.MustCompile(`(?i)(^|/)(ng|ko|bad|defects?|defective|anomaly|anomalous)/|_NG_[^/]*$`)
+	goodFolder    = regexp.MustCompile(`(?i)^.*/(good|ok|normal)/`)
+)
+
+// sayDefective counts the objects given as good whose names speak of defects.
+func sayDefective(objects []dataset.Object) {
+	var named []dataset.Object
+	for _, o := range objects {
+		if slices.ContainsFunc(o.Views, func(v dataset.View) bool {
+			path := filepath.ToSlash(v.Path)
+			return defectiveName.MatchString("/" + path[len(goodFolder.FindString(path)):])
+		}) {
+			named = append(named, o)
+		}
+	}
+	if len(named) > 0 {
+		fmt.Fprintf(os.Stderr, "%d of %s have names of defective ones (%s): thresholds from defective objects are too high\n",
+			len(named), count(len(objects), "object"), firstOf(named))
 	}
 }
 

@@ -162,6 +162,11 @@ func TestCalibrateWithNewImages(t *testing.T) {
 	}
 	said(t, calibrate(test, test, filepath.Join(copied, "test")), "left out: 4 of 8 objects are copies of others, byte for byte", "4 good objects (4 images)")
 	before := calibrationOf(t, model)
+	bad := filepath.Join(t.TempDir(), "bad")
+	for i := range 3 {
+		partImage(t, uint64(400+i), true, bad, fmt.Sprintf("%03d.png", i))
+	}
+	said(t, calibrate(bad, test), "3 of 7 objects have names of defective ones (\""+bad, "7 good objects (7 images)")
 
 	var onlyTrained []string
 	_, text := stderr(t, calibrate(train)...)
