@@ -108,7 +108,7 @@ type SetCheck struct {
 // an error means that the context ended.
 func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
 	fit.Scaled = false // report the sizes of the files
-	c := &check{fit: fit, opt: opt, report: &SetCheck{IndexOnly: opt.IndexOnly, Total: newCounts(), Remarks: set.Remarks()}}
+	c := &check{fit: fit, opt: opt, stops: map[stop]error{}, report: &SetCheck{IndexOnly: opt.IndexOnly, Total: newCounts(), Remarks: set.Remarks()}}
 	byClass := map[string]*ClassCheck{}
 	c.report.Classes = make([]ClassCheck, len(set.Classes))
 	for i, class := range set.Classes {
@@ -190,6 +190,12 @@ type check struct {
 	opt    CheckOptions
 	work   []work
 	report *SetCheck
+	stops  map[stop]error // the first problem of a kind in a class that data.on_error does not skip
+}
+
+type stop struct {
+	class string
+	kind  Finding
 }
 
 // work is one object and what was read of it.
@@ -310,6 +316,10 @@ func (c *check) finish(set *Set) {
 		for j, v := range w.views {
 			for _, p := range v.problems {
 				w.class.add(p.kind, p.line)
+				key := stop{w.class.Class, p.kind}
+				if (p.kind == Unreadable || p.kind == MaskSize) && c.stops[key] == nil {
+					c.stops[key] = set.Source.Skip(View{Path: v.path}, errors.New(p.line))
+				}
 			}
 			if v.size == "" {
 				continue
@@ -367,8 +377,8 @@ func (c *check) faults(set *Set) {
 	}
 	for _, class := range c.report.Classes {
 		for _, f := range findings {
-			if lines := class.Findings[f.kind]; f.fatal && len(lines) > 0 {
-				faults = append(faults, fmt.Sprintf("class %q: %s: %d; the first: %s", class.Class, f.words, len(lines), lines[0]))
+			if err := c.stops[stop{class.Class, f.kind}]; f.fatal && err != nil {
+				faults = append(faults, fmt.Sprintf("class %q: %s: %d; the first: %v", class.Class, f.words, len(class.Findings[f.kind]), err))
 			}
 		}
 	}

@@ -160,6 +160,14 @@ func (e indexEntry) shot(class, normal string, views int, maskless bool) (shot, 
 func (r reader) findImages(images, class, prefix string, shots []shot) (string, error) {
 	folders := []string{filepath.Join(images, prefix), filepath.Join(images, class, prefix)}
 	if !r.probe {
+		const most = 64                                        // of a hundred thousand
+		for i := 0; i < len(shots); i += 1 + len(shots)/most { // the first that is there tells
+			for _, dir := range folders {
+				if r.stat(r.find(filepath.Join(dir, shots[i].Path))) == nil {
+					return dir, nil
+				}
+			}
+		}
 		return folders[0], nil
 	}
 	var probes []string

@@ -99,6 +99,11 @@ func checkDataset(c *cli.Context) error {
 		open = dataset.OpenIndex
 	}
 	set, err := open(cfg.Data)
+	if err != nil { // perhaps because of the first missing file: all are to be listed
+		if all, failed := dataset.OpenIndex(cfg.Data); failed == nil {
+			set, err = all, nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -110,4 +110,37 @@ func TestCheckFails(t *testing.T) {
 	if _, err := command(t, append(args, "--index")...); err != nil {
 		t.Errorf("index only: have %v, want no error", err)
 	}
+	skip := append(args, "--set", "data.on_error=skip")
+	if _, err := command(t, skip...); err == nil || !strings.Contains(err.Error(), "1 of 3 training images of class \"cup\" cannot be read") {
+		t.Errorf("skip: have %v, want that a third of the class is too much", err)
+	}
+	if out, err := command(t, append(skip, "--set", "data.max_unreadable=0.5")...); err != nil || !strings.Contains(out, "2.png: truncated PNG") {
+		t.Errorf("skip: have %s and error %v, want the file listed, and no fault", out, err)
+	}
+}
+
+// TestCheckListsAllMissing checks a set of which the folder of a class is missing: all its files are listed, and the
+// other class is read.
+func TestCheckListsAllMissing(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "demo")
+	_, text := stderr(t, "dataset", "demo", root, "--size", "64", "--train", "2", "--good", "1", "--bad", "1")
+	if want := "mvag-torch train -c quickstart --set data.root=" + root; !strings.Contains(text, want) {
+		t.Errorf("demo: have %s, want %q", text, want)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "realiad_demo", "gear")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "dataset", "check", "-c", "quickstart", "--json", "--set", "data.root="+root)
+	if err == nil || !strings.Contains(err.Error(), `class "gear": files that cannot be read: 20; the first: `) {
+		t.Errorf("have %v, want the 20 images of a class", err)
+	}
+	var found dataset.SetCheck
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range found.Classes {
+		if n := len(c.Findings[dataset.Unreadable]); n != map[string]int{"gear": 20}[c.Class] || c.Class != "gear" && c.Sizes["64x64"] != 20 {
+			t.Errorf("%s: have %d unreadable, sizes %v", c.Class, n, c.Sizes)
+		}
+	}
 }
