@@ -146,3 +146,24 @@ func TestSift(t *testing.T) {
 		t.Error("cancelled: have no error")
 	}
 }
+
+func FuzzFileHashes(f *testing.F) {
+	for _, text := range []string{"", "AQ", "AQAAAAAAAAA", "AgAAAAAAAAABAAAAAAAAAA", "AQAAAAAAAAACAAAAAAAAAA"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var list, again FileHashes
+		if list.UnmarshalText(text) != nil {
+			return
+		}
+		back, err := list.MarshalText()
+		if err != nil || again.UnmarshalText(back) != nil || !slices.Equal(list, again) {
+			t.Errorf("%q: have %q, error %v", text, back, err)
+		}
+		for _, h := range list {
+			if !list.Has(h) {
+				t.Errorf("%q: %x is not found", text, h)
+			}
+		}
+	})
+}
