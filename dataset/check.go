@@ -99,7 +99,8 @@ type SetCheck struct {
 	Total     Counts       `json:"total"`
 	IndexOnly bool         `json:"index_only"`
 	// Remarks are lines about the whole set: what was passed over, and suspicious names ([Set.Remarks]).
-	Remarks []string `json:"remarks"`
+	Remarks    []string   `json:"remarks"`
+	PassedOver PassedOver `json:"passed_over"` // all of it
 	// Faults are the reasons why training or evaluation would stop.
 	Faults []string `json:"faults"`
 }
@@ -108,7 +109,8 @@ type SetCheck struct {
 // an error means that the context ended.
 func Check(ctx context.Context, set *Set, fit Fit, opt CheckOptions) (*SetCheck, error) {
 	fit.Scaled = false // report the sizes of the files
-	c := &check{fit: fit, opt: opt, stops: map[stop]error{}, report: &SetCheck{IndexOnly: opt.IndexOnly, Total: newCounts(), Remarks: set.Remarks()}}
+	c := &check{fit: fit, opt: opt, stops: map[stop]error{}}
+	c.report = &SetCheck{IndexOnly: opt.IndexOnly, Total: newCounts(), Remarks: set.Remarks(), PassedOver: set.PassedOver}
 	byClass := map[string]*ClassCheck{}
 	c.report.Classes = make([]ClassCheck, len(set.Classes))
 	for i, class := range set.Classes {
