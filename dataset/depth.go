@@ -146,9 +146,11 @@ func (r *raster) useBits(bits int) error {
 	if bits == unknownBits {
 		return fmt.Errorf("have 16 bits per value and no class, want a class: data.bits auto found several depths")
 	}
-	r.bits = bits
+	if r.bits = bits; bits == fullBits {
+		return nil
+	}
 	pix, stride, size, channels := samples16(r.deep)
-	if bits == fullBits || pix == nil {
+	if pix == nil {
 		return nil
 	}
 	if top, limit := highest(r.deep), 1<<bits-1; top > limit {

@@ -153,12 +153,17 @@ func FuzzOrientation(f *testing.F) {
 	f.Add(withOrientation(plain, binary.BigEndian, 6))
 	f.Add(withOrientation(plain, binary.LittleEndian, 3))
 	f.Add([]byte("\xff\xd8\xff\xff\xff\xff\xff"))
+	f.Add(withChunk(pngBytes(f, texture(2, 2)), "eXIf", exifBody(binary.BigEndian, 3, 6)[6:]))
+	f.Add([]byte("RIFF\x20\x00\x00\x00WEBPVP8 \x01\x00\x00\x00..EXIF\x08\x00\x00\x00II*\x00\x08\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if o := orientation(data); o < 1 || o > 8 {
 			t.Errorf("have orientation %d, want 1 to 8", o)
 		}
 		if o := tiffOrientation(data); o < 1 || o > 8 {
 			t.Errorf("have TIFF orientation %d, want 1 to 8", o)
+		}
+		if c, err := codecOf(data); err == nil {
+			_ = c.refused(data) // no panic
 		}
 	})
 }

@@ -21,54 +21,35 @@ const visible = 1 << 63
 // labelsOf reads an image of exact values as a mask. Alpha counts if some pixels are transparent and some are not:
 // transparent ones are background, and if all others have the same value, those are the defects.
 func labelsOf(s *scratch, img image.Image) (raster, error) {
-	row := numbers(img)
-	if row == nil {
+	b := img.Bounds()
+	pix := s.labelRoom(b.Dx() * b.Dy())
+	var found values
+	switch img := img.(type) {
+	case *image.Gray:
+		var numbers [256]uint64
+		for v := range numbers {
+			numbers[v] = visible | uint64(v)
+		}
+		found.labelBytes(pix, b.Dx(), img.Pix, img.Stride, usedBytes(img.Pix, img.Stride, b), &numbers)
+	case *image.Paletted:
+		used := usedBytes(img.Pix, img.Stride, b)
+		numbers := indices(img.Palette, used)
+		found.labelBytes(pix, b.Dx(), img.Pix, img.Stride, used, &numbers)
+	case *image.Gray16:
+		found.labelPixels(pix, b.Dx(), img.Pix, img.Stride, 2)
+	case *image.RGBA:
+		found.labelPixels(pix, b.Dx(), img.Pix, img.Stride, 4)
+	case *image.NRGBA:
+		found.labelPixels(pix, b.Dx(), img.Pix, img.Stride, 4)
+	case *image.RGBA64:
+		found.labelPixels(pix, b.Dx(), img.Pix, img.Stride, 8)
+	case *image.NRGBA64:
+		found.labelPixels(pix, b.Dx(), img.Pix, img.Stride, 8)
+	default:
 		return raster{}, fmt.Errorf("pixels of an unknown kind %T", img)
 	}
-	w, h := img.Bounds().Dx(), img.Bounds().Dy()
-	line := make([]uint64, w)
-	var all, shown levels
-	clear := false
-	for y := range h {
-		row(line, y)
-		last := ^line[0]
-		for _, v := range line {
-			if v == last {
-				continue
-			}
-			last = v
-			all.add(v &^ visible)
-			if v&visible != 0 {
-				shown.add(v)
-			} else {
-				clear = true
-			}
-		}
-	}
-	isDefect := func(v uint64) bool { return v&^visible != 0 }
-	if clear && len(shown) > 0 {
-		flat := len(shown) == 1
-		isDefect = func(v uint64) bool { return v&visible != 0 && (flat || v != visible) }
-		all = shown
-	}
-	pix := s.labelRoom(w * h)
-	for y := range h {
-		row(line, y)
-		last, label := ^line[0], uint8(0)
-		for x, v := range line {
-			if v != last {
-				last, label = v, 0
-				if isDefect(v) {
-					label = 255
-				}
-			}
-			pix[y*w+x] = label
-		}
-	}
-	r := bytesRaster(pix, w, h, 1)
-	if r.labels = true; len(all) > maxLevels {
-		r.kinds = []Finding{MaskLevels}
-	}
+	r := bytesRaster(pix, b.Dx(), b.Dy(), 1)
+	r.labels, r.kinds = true, found.kinds()
 	return r, nil
 }
 
@@ -87,70 +68,133 @@ func (l *levels) add(v uint64) {
 	}
 }
 
-// numbers returns a function that writes row y of an image as numbers; nil for an unknown kind of image.
-func numbers(img image.Image) func(dst []uint64, y int) {
-	switch img := img.(type) {
-	case *image.Gray:
-		return eachPixel(img.Pix, img.Stride, 1, func(p []uint8) uint64 { return visible | uint64(p[0]) })
-	case *image.Gray16:
-		return eachPixel(img.Pix, img.Stride, 2, func(p []uint8) uint64 { return visible | uint64(binary.BigEndian.Uint16(p)) })
-	case *image.RGBA:
-		return eachPixel(img.Pix, img.Stride, 4, number8)
-	case *image.NRGBA:
-		return eachPixel(img.Pix, img.Stride, 4, number8)
-	case *image.RGBA64:
-		return eachPixel(img.Pix, img.Stride, 8, number16)
-	case *image.NRGBA64:
-		return eachPixel(img.Pix, img.Stride, 8, number16)
-	case *image.Paletted:
-		table := indices(img)
-		return eachPixel(img.Pix, img.Stride, 1, func(p []uint8) uint64 { return table[p[0]] })
+// values are the distinct numbers of the pixels of an image.
+type values struct {
+	all, shown levels // without regard to alpha, and those that are visible
+	clear      bool   // some are not visible
+}
+
+func (d *values) add(number uint64) {
+	d.all.add(number &^ visible)
+	if number&visible == 0 {
+		d.clear = true
+		return
+	}
+	d.shown.add(number)
+}
+
+// alpha reports whether alpha counts.
+func (d *values) alpha() bool { return d.clear && len(d.shown) > 0 }
+
+// label is 255 for the number of a defect, else 0.
+func (d *values) label(number uint64) uint8 {
+	switch {
+	case d.alpha() && (number&visible == 0 || len(d.shown) > 1 && number == visible), !d.alpha() && number&^visible == 0:
+		return 0
+	}
+	return 255
+}
+
+func (d *values) kinds() []Finding {
+	if d.alpha() && len(d.shown) > maxLevels || !d.alpha() && len(d.all) > maxLevels {
+		return []Finding{MaskLevels}
 	}
 	return nil
 }
 
-func eachPixel(pix []uint8, stride, size int, number func([]uint8) uint64) func([]uint64, int) {
-	return func(dst []uint64, y int) {
-		src := pix[y*stride:]
-		for x := range dst {
-			dst[x] = number(src[x*size : (x+1)*size : (x+1)*size])
+// usedBytes returns which values the pixels of one byte have.
+func usedBytes(pix []uint8, stride int, b image.Rectangle) (used [256]bool) {
+	for y := range b.Dy() {
+		for _, v := range pix[y*stride:][:b.Dx()] {
+			used[v] = true
+		}
+	}
+	return used
+}
+
+// labelBytes labels pixels of one byte, which have the numbers given.
+func (d *values) labelBytes(dst []uint8, w int, pix []uint8, stride int, used [256]bool, numbers *[256]uint64) {
+	for v, is := range used {
+		if is {
+			d.add(numbers[v])
+		}
+	}
+	var labels [256]uint8
+	for v := range labels {
+		labels[v] = d.label(numbers[v])
+	}
+	for y := range len(dst) / w {
+		row := dst[y*w:][:w]
+		for x, v := range pix[y*stride:][:w] {
+			row[x] = labels[v]
 		}
 	}
 }
 
-// number8 and number16 take red, green, blue and alpha.
-func number8(p []uint8) uint64 {
-	v := binary.BigEndian.Uint32(p)
-	if v&0xff == 0 {
-		return uint64(v >> 8)
+// labelPixels labels pixels of 2 bytes (gray of 16 bits), 4 or 8 (red, green, blue and alpha). Masks are flat, so that
+// most pixels equal the one before.
+func (d *values) labelPixels(dst []uint8, w int, pix []uint8, stride, size int) {
+	row := make([]uint64, w)
+	for _, labelling := range []bool{false, true} {
+		var last uint64
+		label, first := uint8(0), true
+		for y := range len(dst) / w {
+			load(row, pix[y*stride:], size)
+			out := dst[y*w:][:w]
+			for x, p := range row {
+				if p != last || first {
+					last, first = p, false
+					if labelling {
+						label = d.label(number(p, size))
+					} else {
+						d.add(number(p, size))
+					}
+				}
+				out[x] = label
+			}
+		}
 	}
-	return uint64(v>>8) | visible
 }
 
-func number16(p []uint8) uint64 {
-	v := binary.BigEndian.Uint64(p)
-	if v&0xffff == 0 {
-		return v >> 16
+// load reads pixels of 2, 4 or 8 bytes.
+func load(dst []uint64, src []uint8, size int) {
+	switch size {
+	case 2:
+		for x := range dst {
+			dst[x] = uint64(binary.BigEndian.Uint16(src[2*x:]))
+		}
+	case 4:
+		for x := range dst {
+			dst[x] = uint64(binary.BigEndian.Uint32(src[4*x:]))
+		}
+	default:
+		for x := range dst {
+			dst[x] = binary.BigEndian.Uint64(src[8*x:])
+		}
 	}
-	return v>>16 | visible
+}
+
+// number returns the number of a pixel of 2, 4 or 8 bytes.
+func number(p uint64, size int) uint64 {
+	bits := 2 * size // of alpha, the last of four values
+	switch {
+	case size == 2:
+		return p | visible
+	case p&(1<<bits-1) == 0:
+		return p >> bits
+	}
+	return p>>bits | visible
 }
 
 // indices returns the numbers of the colours of a palette. Background is index 0, but if that is not black and exactly
 // one colour of the image is, background is that one.
-func indices(img *image.Paletted) (table [256]uint64) {
-	var used [256]bool
-	b := img.Bounds()
-	for y := range b.Dy() {
-		for _, i := range img.Pix[y*img.Stride:][:b.Dx()] {
-			used[i] = true
-		}
-	}
+func indices(palette color.Palette, used [256]bool) (numbers [256]uint64) {
 	background := 0
 	var black []int
-	for i, c := range img.Palette {
+	for i, c := range palette {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
 		if n.A > 0 {
-			table[i] = visible
+			numbers[i] = visible
 		}
 		if n.R|n.G|n.B == 0 && (used[i] || i == 0) {
 			black = append(black, i)
@@ -159,12 +203,12 @@ func indices(img *image.Paletted) (table [256]uint64) {
 	if len(black) == 1 {
 		background = black[0]
 	}
-	for i := range table {
+	for i := range numbers {
 		if i != background {
-			table[i] |= uint64(i + 1)
+			numbers[i] |= uint64(i + 1)
 		}
 	}
-	return table
+	return numbers
 }
 
 // lossyLabels reads an image of lossy compression as a mask. Its values ring around edges, so a pixel is a defect from
