@@ -40,6 +40,9 @@ type Backbone struct {
 	// Weights is a safetensors file, a PyTorch state dict (.pth), a TorchScript archive (.pt, .ts) or an ONNX model;
 	// docs/format/weights.md lists whose.
 	Weights string `yaml:"weights" decides:"nothing"`
+	// Prefix is a whole part of what the encoder's names in Weights begin with, where the file has several encoders:
+	// teacher.backbone.
+	Prefix string `yaml:"prefix" decides:"features,training,scores"`
 	// Layers are the blocks whose outputs are reconstructed, counted from 0. If empty, the architecture's default: 2, 3
 	// … 9 of 12 blocks; 4, 6 … 18 of 24; 8, 11 … 29 of 40.
 	Layers []int `yaml:"layers,flow" decides:"features,training,scores"`

@@ -60,6 +60,9 @@ func (k *checker) backbone(b *Backbone, n int) {
 	k.among("backbone.mode", b.Mode, "native", "module")
 	k.text("backbone.name", b.Name)
 	k.text("backbone.weights", b.Weights)
+	if b.Prefix != "" && k.text("backbone.prefix", b.Prefix) {
+		k.check(!strings.ContainsAny(b.Prefix, " *?/"), "backbone.prefix", b.Prefix, "a part of names, such as teacher.backbone.")
+	}
 	ascending := true
 	for i, l := range b.Layers {
 		ascending = ascending && l >= 0 && (i == 0 || l > b.Layers[i-1])

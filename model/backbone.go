@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"mvag-torch/internal/pytorch"
 	"mvag-torch/internal/safetensors"
@@ -22,21 +23,26 @@ type Backbone struct {
 	Path, Kind string
 	SHA256     string         // of the file, hexadecimal
 	Types      map[string]int // number of tensors of each type; nil of ONNX, which is read as float32
-	Tensors    weights.Map    // under the names of the file
+	Elements   int            // in all tensors
+	Tensors    weights.Map    // the encoder, under the names of package weights
+	Names      weights.Names  // how the file names them
+	Ignored    []string       // tensors that do not belong to it
+	Archive    weights.Map    // all tensors of a TorchScript archive, under the names of the file
+	Fault      error          // why Tensors are those of the archive, whose code may still be of use
 }
 
 // ReadBackbone reads a safetensors file, a PyTorch state dict (.pth, whose pickle is parsed and not run), a TorchScript
 // archive (its parameters and buffers; its code is not run) or an ONNX model. Which of them it is shows in the content;
 // ONNX, which has no signature, goes by the ending. Weights and hash come from one read of the file where its layout
-// allows.
-func ReadBackbone(path string) (*Backbone, error) {
+// allows. In a file of several encoders, prefix tells which, see [weights.FindNames].
+func ReadBackbone(path, prefix string) (*Backbone, error) {
 	file, err := openHashed(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
 	b := &Backbone{Path: path}
-	if err := b.read(file); err != nil {
+	if err := b.read(file, prefix); err != nil {
 		return nil, err
 	}
 	b.SHA256, err = file.sum()
@@ -44,18 +50,18 @@ func ReadBackbone(path string) (*Backbone, error) {
 }
 
 // LoadBackbone returns the weights of a file under the names of package weights, and the file's SHA-256.
-func LoadBackbone(path string) (m weights.Map, sha256 string, err error) {
-	b, err := ReadBackbone(path)
+func LoadBackbone(path, prefix string) (m weights.Map, sha256 string, err error) {
+	b, err := ReadBackbone(path, prefix)
+	if err == nil {
+		err = b.Fault
+	}
 	if err != nil {
 		return nil, "", err
 	}
-	if m, _, err = weights.Rename(b.Tensors); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, err)
-	}
-	return m, b.SHA256, nil
+	return b.Tensors, b.SHA256, nil
 }
 
-func (b *Backbone) read(file *hashed) (err error) {
+func (b *Backbone) read(file *hashed, prefix string) (err error) {
 	head := make([]byte, min(9, file.size))
 	if _, err := file.File.ReadAt(head, 0); err != nil {
 		return fmt.Errorf("%s: %w", b.Path, err)
@@ -68,53 +74,76 @@ func (b *Backbone) read(file *hashed) (err error) {
 		f, err := pytorch.New(b.Path, file, file.size)
 		if errors.Is(err, pytorch.ErrTorchScript) {
 			b.Kind = "TorchScript"
-			return b.readArchive()
+			return b.readArchive(prefix)
 		}
 		if err != nil {
 			return err
 		}
-		return b.readTensors(f)
+		return b.readTensors(f, prefix)
 	case len(head) == 9 && head[8] == '{':
 		b.Kind = "safetensors"
 		f, err := safetensors.New(b.Path, file, file.size)
 		if err != nil {
 			return err
 		}
-		return b.readTensors(f)
+		return b.readTensors(f, prefix)
 	case filepath.Ext(b.Path) == ".onnx":
 		b.Kind = "ONNX"
 		b.Tensors, err = weights.FromONNX(b.Path)
+		for _, t := range b.Tensors {
+			b.Elements += len(t.Data)
+		}
 		return err
 	}
 	return fmt.Errorf("%s: have none of safetensors, PyTorch state dict, TorchScript, ONNX (.onnx)", b.Path)
 }
 
-func (b *Backbone) readTensors(f weights.File) (err error) {
+func (b *Backbone) readTensors(f weights.File, prefix string) (err error) {
 	b.Types = map[string]int{}
 	for _, name := range f.Names() {
-		dtype, _, _ := f.Info(name)
+		dtype, shape, _ := f.Info(name)
 		b.Types[string(dtype)]++
+		elements := 1
+		for _, n := range shape {
+			elements *= int(n)
+		}
+		b.Elements += elements
 	}
-	b.Tensors, err = weights.Read(f, nil)
-	return err
+	if b.Names, err = weights.FindNames(f.Names(), prefix); err == nil {
+		b.Tensors, b.Ignored, err = b.Names.Encoder(f)
+	}
+	return b.named(err)
+}
+
+// named returns an error with the path in front.
+func (b *Backbone) named(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), b.Path+": ") {
+		return err
+	}
+	return fmt.Errorf("%s: %w", b.Path, err)
 }
 
 // readArchive reads the parameters and buffers of a TorchScript archive.
-func (b *Backbone) readArchive() error {
-	b.Types, b.Tensors = map[string]int{}, weights.Map{}
+func (b *Backbone) readArchive(prefix string) error {
+	b.Types, b.Archive = map[string]int{}, weights.Map{}
 	err := tensor.Run(func(s *tensor.Scope) error {
 		for _, found := range tensor.LoadTorchScript(s, b.Path) {
 			b.Types[found.Tensor.DType().String()]++
 			t := found.Tensor.To(s, tensor.Float)
-			b.Tensors[found.Name] = weights.Tensor{Shape: t.Shape(), Data: t.Floats()}
+			b.Archive[found.Name] = weights.Tensor{Shape: t.Shape(), Data: t.Floats()}
+			b.Elements += len(b.Archive[found.Name].Data)
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", b.Path, err)
 	}
-	if len(b.Tensors) == 0 {
+	if len(b.Archive) == 0 {
 		return fmt.Errorf("%s: have a TorchScript archive without parameters, want a backbone", b.Path)
+	}
+	b.Tensors, b.Names, b.Ignored, err = weights.Rename(b.Archive, prefix)
+	if err != nil {
+		b.Tensors, b.Fault = b.Archive, b.named(err)
 	}
 	return nil
 }

@@ -17,10 +17,12 @@ type Description struct {
 	File         string         `json:"file"`
 	Kind         string         `json:"kind"` // of file
 	SHA256       string         `json:"sha256"`
-	Types        map[string]int `json:"types,omitempty"` // tensors of each type
-	Elements     int            `json:"elements"`        // in all
-	Names        string         `json:"names,omitempty"` // whose they are
-	Architecture string         `json:"architecture"`    // timm's name, "" if none is known
+	Types        map[string]int `json:"types,omitempty"`   // tensors of each type
+	Elements     int            `json:"elements"`          // in all
+	Names        string         `json:"names,omitempty"`   // whose they are
+	Prefix       string         `json:"prefix,omitempty"`  // of the encoder's names
+	Ignored      []string       `json:"ignored,omitempty"` // tensors that do not belong to it
+	Architecture string         `json:"architecture"`      // timm's name, "" if none is known
 	Known        string         `json:"known_by"`
 	Mode         string         `json:"mode,omitempty"` // native or module: backbone.mode
 	Channels     int            `json:"channels,omitempty"`
@@ -35,38 +37,31 @@ type Description struct {
 	Fault   string          `json:"fault,omitempty"`          // why the program cannot use it as Architecture
 }
 
-// Describe reads the file of weights at path. The architecture is name, where that is not "", else what the exporter
-// wrote, else the name of the file, else what the shapes look like. layers are those used, its default if empty.
-func Describe(path, name string, layers []int) (Description, error) {
-	b, err := ReadBackbone(path)
-	if err != nil {
-		return Description{}, err
-	}
-	d := Description{File: path, Kind: b.Kind, SHA256: b.SHA256, Types: b.Types, Layers: layers}
-	for _, t := range b.Tensors {
-		d.Elements += len(t.Data)
-	}
+// Describe says what a file is. The architecture is name, where that is not "", else what the exporter wrote, else the
+// name of the file, else what the shapes look like. layers are those used, its default if empty.
+func (b *Backbone) Describe(name string, layers []int) (d Description, err error) {
+	d = Description{File: b.Path, Kind: b.Kind, SHA256: b.SHA256, Types: b.Types, Elements: b.Elements, Layers: layers,
+		Prefix: b.Names.Prefix, Ignored: b.Ignored}
 	if d.Kind == "TorchScript" {
-		if d.Module, err = weights.ReadModule(path); err != nil && !errors.Is(err, weights.ErrNoMetadata) {
+		if d.Module, err = weights.ReadModule(b.Path); err != nil && !errors.Is(err, weights.ErrNoMetadata) {
 			return d, err
 		}
 	}
 	if d.Module != nil {
 		d.Weights = "ok"
-		if have := b.Tensors.SHA256(); have != d.Module.SHA256 {
+		if have := b.Archive.SHA256(); have != d.Module.SHA256 {
 			d.Weights = fmt.Sprintf("have %s, want %s", have, d.Module.SHA256)
 		}
 	}
-	m, names, err := weights.Rename(b.Tensors)
-	if err != nil {
-		m = b.Tensors
-	}
 	for ; ; d.Blocks++ {
-		if _, ok := m[fmt.Sprintf("blocks.%d.norm1.weight", d.Blocks)]; !ok {
+		if _, ok := b.Tensors[fmt.Sprintf("blocks.%d.norm1.weight", d.Blocks)]; !ok {
 			break
 		}
 	}
-	d.architecture(m, names, name)
+	d.architecture(b.Tensors, b.Names.Title(), name)
+	if b.Fault != nil && d.Mode != "module" {
+		d.Fault = b.Fault.Error()
+	}
 	return d, nil
 }
 
@@ -79,11 +74,14 @@ func (d *Description) architecture(m weights.Map, names, name string) {
 		if try[0] == "" {
 			continue
 		}
-		if arch, err = weights.ParseArch(try[0]); err == nil {
+		parsed, unknown := weights.ParseArch(try[0])
+		if unknown == nil {
+			arch, err = parsed, nil
 			d.Architecture, d.Known = try[0], try[1]
 			break
 		}
 		if try[1] != "the name of the file" { // a name given counts, known or not
+			err = unknown
 			break
 		}
 	}
@@ -138,7 +136,14 @@ func (d Description) Write(w io.Writer) error {
 		line("channels", "%d, patch %d", d.Channels, d.Patch)
 	}
 	if d.Names != "" {
-		line("names", "those of %s, %d blocks", d.Names, d.Blocks)
+		prefix := ""
+		if d.Prefix != "" {
+			prefix = fmt.Sprintf(" after %q", d.Prefix)
+		}
+		line("names", "those of %s, %d blocks%s", d.Names, d.Blocks, prefix)
+	}
+	if n := len(d.Ignored); n > 0 {
+		line("ignored", "%d tensors that do not belong to the encoder, such as %.80q", n, d.Ignored[0])
 	}
 	if d.Mode != "" {
 		line("input", "mean %v, std %v", d.Mean, d.Std)

@@ -40,7 +40,7 @@ func TestFamiliesAgainstTimm(t *testing.T) {
 	for name, arch := range small {
 		arch.Name, arch.Patch, arch.Dim, arch.Depth, arch.Heads = name, 4, 32, 2, 2
 		t.Run(name, func(t *testing.T) {
-			backbone, _, err := model.LoadBackbone(filepath.Join(familiesDir, name+".pth"))
+			backbone, _, err := model.LoadBackbone(filepath.Join(familiesDir, name+".pth"), "")
 			if err != nil {
 				t.Fatal(err)
 			}

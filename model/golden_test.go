@@ -186,7 +186,7 @@ func TestGoldenJitter(t *testing.T) {
 // (backbones/golden_vits14.safetensors, PyTorch float32). The bound is 1e-3; the differences are in the log.
 func TestEncoderAgainstPretrained(t *testing.T) {
 	archive := testdata.Shared(t, "backbones/dinov2_vits14.pt")
-	fromArchive, _, err := model.LoadBackbone(archive)
+	fromArchive, _, err := model.LoadBackbone(archive, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 	if err := weights.WriteSafetensors(path, fromArchive, nil); err != nil {
 		t.Fatal(err)
 	}
-	fromSafetensors, _, err := model.LoadBackbone(path)
+	fromSafetensors, _, err := model.LoadBackbone(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestModuleAgainstTimm(t *testing.T) {
 	native.Name, native.Patch, native.Dim, native.Depth, native.Heads = "native", 4, 32, 2, 2
 	for name, arch := range map[string]weights.Arch{"module": run, "native": native} {
 		t.Run(name, func(t *testing.T) {
-			backbone, _, err := model.LoadBackbone(module)
+			backbone, _, err := model.LoadBackbone(module, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,12 +165,12 @@ func TestModuleOfNoArchive(t *testing.T) {
 
 // TestWeightsHaveTheirSHA256: the exporter's digest and ours are the same.
 func TestWeightsHaveTheirSHA256(t *testing.T) {
-	b, err := model.ReadBackbone(module)
+	b, err := model.ReadBackbone(module, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	arch := moduleArch(t)
-	if have := b.Tensors.SHA256(); have != arch.Module.SHA256 {
+	if have := b.Archive.SHA256(); have != arch.Module.SHA256 {
 		text, _ := json.Marshal(arch.Module)
 		t.Errorf("have %s, want that of %s", have, text)
 	}

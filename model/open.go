@@ -26,7 +26,7 @@ func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, er
 		if arch.Module != nil { // New runs the archive
 			t.BackboneSHA256, err = FileSHA256(cfg.Backbone.Weights)
 		} else {
-			backbone, t.BackboneSHA256, err = LoadBackbone(cfg.Backbone.Weights)
+			backbone, t.BackboneSHA256, err = LoadBackbone(cfg.Backbone.Weights, cfg.Backbone.Prefix)
 		}
 		if err == nil && f != nil && f.Info != nil && f.Info.BackboneSHA256 != t.BackboneSHA256 {
 			err = fmt.Errorf("%s: have a checkpoint made with weights of SHA-256 %.12s…, want those of %s (%.12s…)",

@@ -34,7 +34,7 @@ func TestFamiliesAgainstPython(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			backbone, _, err := model.LoadBackbone(filepath.Join(dir, "weights.safetensors"))
+			backbone, _, err := model.LoadBackbone(filepath.Join(dir, "weights.safetensors"), "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,12 +16,16 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
+	"mvag-torch/configs"
 	"mvag-torch/internal/download"
 	"mvag-torch/model"
 	"mvag-torch/model/weights"
 )
 
-var backboneJSON = &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+var (
+	backboneJSON   = &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+	backbonePrefix = &cli.StringFlag{Name: "prefix", Usage: "which encoder, if the file has several: a `PART` of what its names begin with, such as teacher; as backbone.prefix"}
+)
 
 func backboneCommand() *cli.Command {
 	return &cli.Command{
@@ -35,13 +40,14 @@ func backboneCommand() *cli.Command {
 			Name:      "info",
 			Usage:     "describe a weights file: architecture, layers, types, SHA-256, input statistics, layers that will be used",
 			ArgsUsage: "FILE",
-			Flags:     []cli.Flag{configFlag, setFlag, backboneJSON},
+			Flags:     []cli.Flag{configFlag, setFlag, backbonePrefix, backboneJSON},
 			Action:    backboneInfo,
 		}, {
 			Name:      "convert",
-			Usage:     "convert a state dict (.pth), TorchScript, safetensors or ONNX to safetensors with timm's names",
+			Usage:     "convert a state dict (.pth), TorchScript, safetensors or ONNX to safetensors with timm's names, if it fits an architecture: that of -c, else of the name of IN, else of the shapes",
 			ArgsUsage: "IN OUT.safetensors",
-			Action:    func(c *cli.Context) error { return convertBackbone(c.Args().Get(0), c.Args().Get(1)) },
+			Flags:     []cli.Flag{configFlag, setFlag, backbonePrefix},
+			Action:    convertBackbone,
 		}, {
 			Name:      "fetch",
 			Usage:     "download a timm DINOv2 backbone from huggingface.co (or $HF_ENDPOINT), resuming an interrupted download",
@@ -92,41 +98,73 @@ func printJSON(v any) error {
 }
 
 func backboneInfo(c *cli.Context) error {
-	var name string
-	var layers []int
-	if c.String("config") != "" {
-		cfg, err := loadConfig(c)
-		if err != nil {
-			return err
-		}
-		name, layers = cfg.Backbone.Name, cfg.Backbone.Layers
-	}
-	info, err := model.Describe(c.Args().First(), name, layers)
+	_, info, err := describeBackbone(c)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(info)
+		err = printJSON(info)
+	} else {
+		err = info.Write(os.Stdout)
 	}
-	return info.Write(os.Stdout)
+	if err == nil && info.Fault != "" && c.String("config") != "" {
+		err = fmt.Errorf("%s: %s", info.File, info.Fault)
+	}
+	return err
 }
 
-func convertBackbone(in, out string) error {
-	m, hash, err := model.LoadBackbone(in)
+// describeBackbone reads the first argument as backbone.weights of the configuration, if there is one.
+func describeBackbone(c *cli.Context) (*model.Backbone, model.Description, error) {
+	var want configs.Backbone
+	if c.String("config") != "" {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return nil, model.Description{}, err
+		}
+		want = cfg.Backbone
+	}
+	b, err := model.ReadBackbone(c.Args().First(), cmp.Or(c.String("prefix"), want.Prefix))
+	if err != nil {
+		return nil, model.Description{}, err
+	}
+	info, err := b.Describe(want.Name, want.Layers)
+	return b, info, err
+}
+
+// convertBackbone writes what fits an architecture, and never over its own input.
+func convertBackbone(c *cli.Context) error {
+	in, out := c.Args().Get(0), c.Args().Get(1)
+	from, err := os.Stat(in)
 	if err != nil {
 		return err
 	}
-	if err := m.CheckFinite(); err != nil {
-		return fmt.Errorf("%s: %w", in, err)
+	if to, err := os.Stat(out); err == nil && os.SameFile(from, to) {
+		return fmt.Errorf("%s: have the same file as input and output, want another output", out)
+	}
+	b, info, err := describeBackbone(c)
+	switch {
+	case err != nil:
+		return err
+	case info.Fault != "":
+		return fmt.Errorf("%s: not converted: %s", in, info.Fault)
+	case info.Mode != "native":
+		return fmt.Errorf("%s: not converted: have %s, whose code is in the archive only: use the file with backbone.mode: module", in, info.Architecture)
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	meta := map[string]string{"source": filepath.Base(in), "source.sha256": hash}
-	if err := weights.WriteSafetensors(out, m, meta); err != nil {
+	meta := map[string]string{"source": filepath.Base(in), "source.sha256": b.SHA256}
+	if b.Names.Prefix != "" {
+		meta["source.prefix"] = b.Names.Prefix
+	}
+	if err := weights.WriteSafetensors(out, b.Tensors, meta); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%s: %d tensors\n", out, len(m))
+	fmt.Fprintf(os.Stderr, "%s: %d tensors of %s", out, len(b.Tensors), info.Architecture)
+	if n := len(b.Ignored); n > 0 {
+		fmt.Fprintf(os.Stderr, "; ignored %d that do not belong to it, such as %.80q", n, b.Ignored[0])
+	}
+	fmt.Fprintln(os.Stderr)
 	return nil
 }
 

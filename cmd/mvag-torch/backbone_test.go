@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -55,8 +57,12 @@ func TestBackboneInfo(t *testing.T) {
 	if d.Known != "the configuration" || fmt.Sprint(d.Layers) != "[1 9]" || d.Fault != "" {
 		t.Errorf("with a configuration: have %+v", d)
 	}
-	if d = describe(file, "-c", "realiad"); !strings.Contains(d.Fault, "have what looks like vit_small_patch14_dinov2") {
-		t.Errorf("with another architecture: have %+v", d)
+	for _, format := range []string{"--json=true", "--json=false"} {
+		out, err := command(t, "backbone", "info", format, "-c", "realiad", file)
+		const fault = "have what looks like vit_small_patch14_dinov2"
+		if err == nil || !strings.Contains(err.Error(), file+": weights: "+fault) || !strings.Contains(out, fault) {
+			t.Errorf("with another architecture: have %v and\n%s", err, out)
+		}
 	}
 	d = describe("../../model/testdata/families/module.pt")
 	if d.Kind != "TorchScript" || d.Mode != "module" || d.Weights != "ok" || d.Architecture != "small_dinov2_reg4.test" || d.Module.Prefix != 5 || d.Std[2] != 2 {
@@ -68,6 +74,71 @@ func TestBackboneInfo(t *testing.T) {
 	}
 	if _, err := command(t, "backbone", "info", "backbone_test.go"); err == nil || !strings.Contains(err.Error(), "backbone_test.go: have none of safetensors") {
 		t.Errorf("have %v", err)
+	}
+}
+
+// TestBackboneConvert converts what fits an architecture, from a file of two encoders the one that is named, and never
+// its own input.
+func TestBackboneConvert(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	m := modeltest.RandomViT(9, 4)
+	both := weights.Map{"steps": {Shape: []int64{1}, Data: []float32{1}}}
+	for name, x := range m {
+		other := weights.Tensor{Shape: x.Shape, Data: make([]float32, len(x.Data))}
+		both["student.module."+name], both["teacher.backbone."+name] = other, x
+	}
+	short := maps.Clone(m)
+	delete(short, "blocks.9.ls2.gamma")
+	for name, x := range map[string]weights.Map{"plain": m, "both": both, "short": short, "nothing": {"a": both["steps"]}} {
+		if err := weights.WriteSafetensors(name+".safetensors", x, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("plain.safetensors", "symlink.safetensors"), os.Link("plain.safetensors", "hardlink.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile("plain.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{"plain.safetensors", "./plain.safetensors", dir + "/plain.safetensors", "symlink.safetensors", "hardlink.safetensors"} {
+		_, err := command(t, "backbone", "convert", "plain.safetensors", out)
+		if err == nil || err.Error() != out+": have the same file as input and output, want another output" {
+			t.Errorf("%s: have %v", out, err)
+		}
+	}
+	if after, err := os.ReadFile("plain.safetensors"); err != nil || string(after) != string(before) {
+		t.Errorf("the input has changed: %v", err)
+	}
+	for _, c := range []struct{ args, want string }{
+		{"short.safetensors", `short.safetensors: not converted: weights: have no fit for vit_small_patch14_dinov2: 1 missing: "blocks.9.ls2.gamma"`},
+		{"-c realiad plain.safetensors", "plain.safetensors: not converted: weights: have what looks like vit_small_patch14_dinov2"},
+		{"nothing.safetensors", "nothing.safetensors: not converted: have no architecture"},
+		{"both.safetensors", `both.safetensors: weights: have 2 encoders, with the prefixes ["student.module." "teacher.backbone."]`},
+		{"--prefix ema both.safetensors", `want one with "ema" in it`},
+		{"missing.safetensors", "missing.safetensors: no such file"},
+	} {
+		_, err := command(t, append(append([]string{"backbone", "convert"}, strings.Fields(c.args)...), "out/x.safetensors")...)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: have %v, want one line with %s", c.args, err, c.want)
+		}
+		if _, err := os.Stat("out"); err == nil {
+			t.Fatalf("%s: have an output", c.args)
+		}
+	}
+	for _, args := range []string{"both.safetensors", "-c quickstart --set backbone.prefix=student both.safetensors"} {
+		if _, err := command(t, append(append([]string{"backbone", "convert", "--prefix", "teacher"}, strings.Fields(args)...), "out/x.safetensors")...); err != nil {
+			t.Fatal(err)
+		}
+		have, err := weights.FromSafetensors("out/x.safetensors")
+		if err != nil || !reflect.DeepEqual(have, m) {
+			t.Errorf("%s: have %d tensors, %v, want those of the teacher", args, len(have), err)
+		}
+	}
+	if out, err := command(t, "backbone", "info", "-c", "quickstart", "--set", "backbone.prefix=teacher.backbone.", "both.safetensors"); err != nil ||
+		!strings.Contains(out, `10 blocks after "teacher.backbone."`) || !strings.Contains(out, `ignored        145 tensors that do not belong to the encoder`) {
+		t.Errorf("have %v and\n%s", err, out)
 	}
 }
 

@@ -167,7 +167,7 @@ func checkBackbone(cfg configs.Config, arch weights.Arch) error {
 	if arch.Module != nil {
 		return nil // the steps have run it
 	}
-	m, _, err := model.LoadBackbone(cfg.Backbone.Weights)
+	m, _, err := model.LoadBackbone(cfg.Backbone.Weights, cfg.Backbone.Prefix)
 	if err != nil {
 		return err
 	}

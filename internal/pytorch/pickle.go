@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// machine runs a pickle of protocol 2, which torch.save writes. It knows the opcodes of tensors in dicts and three
-// globals, which build an OrderedDict, a tensor and a parameter. All others are errors, and nothing that the pickle
+// machine runs a pickle of protocol 2, which torch.save writes. It knows the opcodes of tensors in dicts and four
+// globals, which build an OrderedDict, a tensor, one of a newer type and a parameter. All others are errors, and nothing that the pickle
 // names is called. Each opcode makes at most one value, so memory is proportional to the length of the pickle.
 //
 // The first fault is kept in err and ends the run. After it, zeros are read.
@@ -126,6 +127,9 @@ func (m *machine) reduce() {
 	case f == rebuildTensor && ok:
 		t, err := newTensor(args)
 		m.made(t, err)
+	case f == rebuildUntyped && ok:
+		t, err := newUntyped(args)
+		m.made(t, err)
 	case f == rebuildParameter && ok && len(args) > 0 && kind(args[0]) == "tensor":
 		m.push(args[0])
 	default:
@@ -137,9 +141,10 @@ func (m *machine) reduce() {
 func (m *machine) global() global {
 	module, name := m.line(), m.line()
 	g := global(module + " " + name)
-	_, ok := storages[g]
-	if m.err == nil && !ok && g != orderedDict && g != rebuildTensor && g != rebuildParameter {
-		m.fault("have %.80q, want tensors only; nothing was run; save model.state_dict() by itself", module+"."+name)
+	_, typed := storages[g]
+	_, dtype := untyped[g]
+	if m.err == nil && !typed && !dtype && !slices.Contains(constructors, g) {
+		m.fault("have %.80q, want tensors only; nothing was run; %s", module+"."+name, advice)
 	}
 	return g
 }

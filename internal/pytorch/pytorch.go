@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"mvag-torch/internal/safetensors"
@@ -18,8 +19,14 @@ import (
 // ErrTorchScript is the error of New for an archive of torch.jit.save, which has code besides tensors.
 var ErrTorchScript = errors.New("have a TorchScript archive, want a state dict")
 
-// maxPickle is the maximum size of data.pkl. A model of 1,000 tensors has about 150 KB.
-const maxPickle = 64 << 20
+// Limits of data.pkl (a model of 1,000 tensors has about 150 KB), and of the tensors that it may describe: their
+// number, the bytes of a name, and the dicts around one.
+const (
+	maxPickle  = 64 << 20
+	maxTensors = 1 << 17
+	maxName    = 512
+	maxDepth   = 8
+)
 
 // chunk is the number of bytes that are read and converted at a time.
 const chunk = 1 << 20
@@ -35,8 +42,9 @@ type File struct {
 	tensors map[string]*tensor
 }
 
-// New reads the description of a state dict in the size bytes of r: a dict of tensors by name, or a dict with one such
-// dict (such as "model") among other values. Elements are read from r on demand. Errors begin with path.
+// New reads the description of the tensors in the size bytes of r: a dict of tensors by name, and of dicts whose keys
+// are then parts of the names ("model.norm.weight"). What is neither is not looked at, lists neither. Elements are read
+// from r on demand. Errors begin with path.
 func New(path string, r io.ReaderAt, size int64) (*File, error) {
 	f := &File{path: path, r: r, size: size, entries: map[string]*zip.File{}, tensors: map[string]*tensor{}}
 	if err := f.read(); err != nil {
@@ -97,8 +105,22 @@ func (f *File) read() error {
 	if err != nil {
 		return fmt.Errorf("data.pkl: %w", err)
 	}
-	return f.collect(root)
+	state, ok := root.(*dict)
+	if !ok {
+		return fmt.Errorf("have a %s, want a dict of tensors: %s", kind(root), advice)
+	}
+	c := collector{f: f, seen: map[*dict]bool{}}
+	if err := c.collect(state, "", 0); err != nil {
+		return err
+	}
+	if len(f.names) == 0 {
+		return fmt.Errorf("have no tensors, want those of a model: %s", advice)
+	}
+	return nil
 }
+
+// advice says how to save the weights alone.
+const advice = `torch.save(model.state_dict(), "weights.pth") saves the weights alone`
 
 // refuseOther returns an error that names another format.
 func (f *File) refuseOther() error {
@@ -138,68 +160,70 @@ func (f *File) open(e *zip.File) (io.ReadCloser, error) {
 	return e.Open()
 }
 
-// collect lists the tensors of the state dict and checks that their elements are in the archive.
-func (f *File) collect(root any) error {
-	state, err := stateDict(root)
-	if err != nil {
-		return err
+// collector lists the tensors of nested dicts.
+type collector struct {
+	f     *File
+	seen  map[*dict]bool // a dict in several places, or in itself, counts where it comes first
+	total int64          // bytes
+}
+
+// collect lists the tensors in d and below, and checks that their elements are in the archive.
+func (c *collector) collect(d *dict, prefix string, depth int) error {
+	if c.seen[d] || depth > maxDepth {
+		return nil
 	}
-	total := int64(0)
-	for i, key := range state.keys {
-		t, ok := state.values[i].(*tensor)
-		if !ok {
+	c.seen[d] = true
+	for i, key := range d.keys {
+		var name string
+		switch key := key.(type) {
+		case string:
+			name = prefix + key
+		case int64: // the state of an optimiser
+			name = prefix + strconv.FormatInt(key, 10)
+		default:
+			if kind(d.values[i]) == "tensor" {
+				return fmt.Errorf("have a %s as the name of a tensor, want a string", kind(key))
+			}
 			continue
 		}
-		name, ok := key.(string)
-		if !ok {
-			return fmt.Errorf("have a %s as the name of a tensor, want a string", kind(key))
+		if len(name) > maxName || len(c.f.names) >= maxTensors {
+			return fmt.Errorf("%.80q: have a long name or many tensors, want at most %d bytes and %d tensors", name, maxName, maxTensors)
 		}
-		if f.tensors[name] != nil {
-			return fmt.Errorf("%.80q: have two tensors of this name", name)
+		var err error
+		switch v := d.values[i].(type) {
+		case *tensor:
+			err = c.add(name, v)
+		case *dict:
+			err = c.collect(v, name+".", depth+1)
 		}
-		e := f.entries[f.prefix+"data/"+t.storage.key]
-		if e == nil {
-			return fmt.Errorf("%.80q: have no entry data/%.40s, want its elements", name, t.storage.key)
+		if err != nil {
+			return err
 		}
-		if want := uint64(t.storage.numel * t.storage.dtype.Size()); e.UncompressedSize64 != want {
-			return fmt.Errorf("%.80q: have %d bytes of elements, want %d", name, e.UncompressedSize64, want)
-		}
-		// Views may overlap, but a small file must not become a large model.
-		n := t.numel * t.storage.dtype.Size()
-		if n > 2*f.size-total { // the sum may overflow
-			return fmt.Errorf("%.80q: have tensors of more than twice the file's size (%d bytes), want views of what it has", name, f.size)
-		}
-		total += n
-		f.names, f.tensors[name] = append(f.names, name), t
 	}
 	return nil
 }
 
-// stateDict finds the dict of tensors: the root, or the only one in it.
-func stateDict(root any) (*dict, error) {
-	d, ok := root.(*dict)
-	if !ok {
-		return nil, fmt.Errorf("have a %s, want a dict of tensors: save model.state_dict()", kind(root))
+// add lists a tensor.
+func (c *collector) add(name string, t *tensor) error {
+	f := c.f
+	if f.tensors[name] != nil {
+		return fmt.Errorf("%.80q: have two tensors of this name", name)
 	}
-	if d.hasTensors() {
-		return d, nil
+	e := f.entries[f.prefix+"data/"+t.storage.key]
+	if e == nil {
+		return fmt.Errorf("%.80q: have no entry data/%.40s, want its elements", name, t.storage.key)
 	}
-	var found []*dict
-	var names []string
-	for i, v := range d.values {
-		if inner, ok := v.(*dict); ok && inner.hasTensors() {
-			name, _ := d.keys[i].(string)
-			found, names = append(found, inner), append(names, fmt.Sprintf("%.40q", name))
-		}
+	if want := uint64(t.storage.numel * t.storage.dtype.Size()); e.UncompressedSize64 != want {
+		return fmt.Errorf("%.80q: have %d bytes of elements, want %d", name, e.UncompressedSize64, want)
 	}
-	if len(found) != 1 {
-		return nil, fmt.Errorf("have %d state dicts (%.200s), want one", len(found), strings.Join(names, ", "))
+	// Views may overlap, but a small file must not become a large model.
+	n := t.numel * t.storage.dtype.Size()
+	if n > 2*f.size-c.total { // the sum may overflow
+		return fmt.Errorf("%.80q: have tensors of more than twice the file's size (%d bytes), want views of what it has", name, f.size)
 	}
-	return found[0], nil
-}
-
-func (d *dict) hasTensors() bool {
-	return slices.ContainsFunc(d.values, func(v any) bool { return kind(v) == "tensor" })
+	c.total += n
+	f.names, f.tensors[name] = append(f.names, name), t
+	return nil
 }
 
 // Float32 returns the elements of a tensor of type F32, F16, BF16 (exact) or F64 (rounded to nearest) in row-major

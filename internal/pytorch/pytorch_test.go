@@ -43,17 +43,18 @@ func TestKinds(t *testing.T) {
 		"empty":      {"F32", []int64{2, 0}, []float32{}},
 		"expanded":   {"F32", []int64{2, 2}, []float32{1, 1, 1, 1}},
 	}
-	if have := f.Names(); len(have) != len(wants) || have[0] != "f32" || have[9] != "empty" {
+	if have := f.Names(); len(have) != len(wants) || have[0] != "model.f32" || have[9] != "model.empty" {
 		t.Errorf("have names %q", have)
 	}
 	for name, want := range wants {
+		name = "model." + name
 		dtype, shape, ok := f.Info(name)
 		if !ok || dtype != want.dtype || !slices.Equal(shape, want.shape) {
 			t.Errorf("%s: have %s %v %v, want %s %v", name, dtype, shape, ok, want.dtype, want.shape)
 		}
 		data, err := f.Float32(name)
 		if want.data == nil {
-			if err == nil || !strings.Contains(err.Error(), `testdata/kinds.pth: "i64": have dtype "I64"`) {
+			if err == nil || !strings.Contains(err.Error(), `testdata/kinds.pth: "model.i64": have dtype "I64"`) {
 				t.Errorf("%s: have %v, want a refusal", name, err)
 			}
 		} else if err != nil || !slices.Equal(data, want.data) {
@@ -87,6 +88,12 @@ func numbersOf(ns []int32) string {
 func view(numel, offset int32, shape, strides []int32) string {
 	return "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") + number(numel) +
 		"tQ" + number(offset) + numbersOf(shape) + numbersOf(strides) + "\x89ccollections\nOrderedDict\n)RtR"
+}
+
+// bytesAs is a tensor of n elements of a newer type in storage "0" of some bytes.
+func bytesAs(dtype string, bytes, n int32) string {
+	return "ctorch._utils\n_rebuild_tensor_v3\n((" + text("storage") + "ctorch.storage\nUntypedStorage\n" + text("0") + text("cpu") + number(bytes) +
+		"tQ" + number(0) + numbersOf([]int32{n}) + numbersOf([]int32{1}) + "\x89ccollections\nOrderedDict\n)Rc" + dtype + "\ntR"
 }
 
 // pickle is a dict of what body sets.
@@ -155,53 +162,61 @@ func TestRefusals(t *testing.T) {
 		content []byte
 		want    string // "" for no error
 	}{
-		"good":                    {data(pickle(text("w") + pair)), ""},
-		"two views":               {data(pickle(text("v") + pair + text("w") + pair)), ""},
-		"os.system":               {data(attack("posix", "system", "("+text("touch "+marker)+"t")), `data.pkl: byte 2: have "posix.system", want tensors only; nothing was run; save model.state_dict()`},
-		"eval":                    {data(attack("builtins", "eval", "("+text("1")+"t")), `"builtins.eval"`},
-		"a hook of a tensor":      {data(pickle(text("w") + strings.Replace(pair, "\x89ccollections\nOrderedDict\n)R", "\x89cposix\nsystem\n("+text("id")+"tR", 1))), `"posix.system"`},
-		"other function of torch": {data(attack("torch.serialization", "load", "("+text(marker)+"t")), `"torch.serialization.load"`},
-		"OrderedDict of items":    {data(attack("collections", "OrderedDict", "("+text("a")+"t")), "have a call of \"collections OrderedDict\" with 1 arguments"},
-		"INST":                    {data("\x80\x02(iposix\nsystem\n."), "have opcode 0x69"},
-		"OBJ":                     {data("\x80\x02(o."), "have opcode 0x6f"},
-		"NEWOBJ":                  {data("\x80\x02)\x81."), "have opcode 0x81"},
-		"EXT1":                    {data("\x80\x02\x82\x01."), "have opcode 0x82"},
-		"text persistent id":      {data("\x80\x02Pabc\n."), "have opcode 0x50"},
-		"protocol 4":              {data("\x80\x04N."), "protocol 2"},
-		"bare pickle":             {[]byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."), "PyTorch's format before 1.6"},
-		"no zip":                  {[]byte("hello"), "have no zip archive"},
-		"empty":                   {nil, "have no zip archive"},
-		"cut":                     {data(pickle(""))[:60], "zip:"},
-		"other zip":               {archive(t, "a.npy", "x"), "have a zip archive without data.pkl"},
-		"TorchScript":             {archive(t, "x/data.pkl", pickle(""), "x/constants.pkl", "", "x/code/y.py", ""), "have a TorchScript archive"},
-		"entry twice":             {archive(t, "x/data.pkl", pickle(""), "x/data.pkl", pickle("")), "have two entries"},
-		"compressed":              {deflated.Bytes(), "have a compressed entry"},
-		"big-endian":              {archive(t, "x/data.pkl", pickle(""), "x/byteorder", "big"), `have byte order "big"`},
-		"bit rot":                 {broken, "checksum"},
-		"no elements":             {archive(t, "x/data.pkl", pickle(text("w")+pair)), `"w": have no entry data/0`},
-		"elements cut":            {archive(t, "x/data.pkl", pickle(text("w")+pair), "x/data/0", eight[:4]), `"w": have 4 bytes of elements, want 8`},
-		"name twice":              {data(pickle(text("w") + pair + text("w") + pair)), "two tensors of this name"},
-		"name a number":           {data(pickle(number(1) + pair)), "have a number as the name"},
-		"no dict":                 {data("\x80\x02" + pair + "."), "have a tensor, want a dict"},
-		"no tensors":              {data(pickle(text("epoch") + number(3))), "have 0 state dicts"},
-		"two models":              {data(pickle(text("student") + "}(" + text("w") + pair + "u" + text("teacher") + "}(" + text("w") + pair + "u")), `have 2 state dicts ("student", "teacher"), want one`},
-		"view beyond its storage": {data(pickle(text("w") + view(2, 1, []int32{2}, []int32{1}))), "want one inside it"},
-		"stride beyond":           {data(pickle(text("w") + view(2, 0, []int32{2}, []int32{2}))), "want one inside it"},
-		"negative size":           {data(pickle(text("w") + view(2, 0, []int32{-1}, []int32{1}))), "want a number from 0"},
-		"negative offset":         {data(pickle(text("w") + view(2, -1, []int32{1}, []int32{1}))), "want storage, offset"},
-		"shape without strides":   {data(pickle(text("w") + view(2, 0, []int32{2, 1}, []int32{1}))), "as many sizes as strides"},
-		"expanded to 4 GB":        {data(pickle(text("w") + view(2, 0, []int32{1 << 30}, []int32{0}))), "more than twice the file's size"},
-		"expanded without end":    {data(pickle(text("w") + view(2, 0, []int32{math.MaxInt32, math.MaxInt32, math.MaxInt32}, []int32{0, 0, 0}))), "fits 63 bits"},
-		"expanded beside another": {data(pickle(text("v") + pair + text("w") + strings.Replace(view(2, 0, []int32{77}, []int32{0}), number(77), "\x8a\x08"+string(binary.LittleEndian.AppendUint64(nil, 1<<61-1)), 1))), "more than twice the file's size"},
-		"empty stack":             {data("\x80\x02."), "have 0 values on the stack"},
-		"no mark":                 {data("\x80\x02t."), "have no mark"},
-		"memo":                    {data("\x80\x02h\x07."), "have no value 7 in the memo"},
-		"pickle cut":              {data("\x80\x02}("), "the pickle is cut short"},
-		"string beyond the end":   {data("\x80\x02X\xff\xff\xff\xffab"), "the pickle is cut short"},
-		"odd items":               {data(pickle(text("w"))), "1 keys and values"},
-		"number of 255 bytes":     {data("\x80\x02\x8a\xff" + strings.Repeat("a", 255) + "."), "have a number of 255 bytes"},
-		"dict that holds itself":  {data("\x80\x02}q\x00" + text("a") + "h\x00s."), "have 0 state dicts"},
-		"complex storage":         {data(pickle(text("w") + strings.Replace(pair, "FloatStorage", "ComplexFloatStorage", 1))), `"torch.ComplexFloatStorage"`},
+		"good":                     {data(pickle(text("w") + pair)), ""},
+		"two views":                {data(pickle(text("v") + pair + text("w") + pair)), ""},
+		"os.system":                {data(attack("posix", "system", "("+text("touch "+marker)+"t")), `data.pkl: byte 2: have "posix.system", want tensors only; nothing was run; torch.save(model.state_dict(), "weights.pth") saves the weights alone`},
+		"eval":                     {data(attack("builtins", "eval", "("+text("1")+"t")), `"builtins.eval"`},
+		"a hook of a tensor":       {data(pickle(text("w") + strings.Replace(pair, "\x89ccollections\nOrderedDict\n)R", "\x89cposix\nsystem\n("+text("id")+"tR", 1))), `"posix.system"`},
+		"other function of torch":  {data(attack("torch.serialization", "load", "("+text(marker)+"t")), `"torch.serialization.load"`},
+		"OrderedDict of items":     {data(attack("collections", "OrderedDict", "("+text("a")+"t")), "have a call of \"collections OrderedDict\" with 1 arguments"},
+		"INST":                     {data("\x80\x02(iposix\nsystem\n."), "have opcode 0x69"},
+		"OBJ":                      {data("\x80\x02(o."), "have opcode 0x6f"},
+		"NEWOBJ":                   {data("\x80\x02)\x81."), "have opcode 0x81"},
+		"EXT1":                     {data("\x80\x02\x82\x01."), "have opcode 0x82"},
+		"text persistent id":       {data("\x80\x02Pabc\n."), "have opcode 0x50"},
+		"protocol 4":               {data("\x80\x04N."), "protocol 2"},
+		"bare pickle":              {[]byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."), "PyTorch's format before 1.6"},
+		"no zip":                   {[]byte("hello"), "have no zip archive"},
+		"empty":                    {nil, "have no zip archive"},
+		"cut":                      {data(pickle(""))[:60], "zip:"},
+		"other zip":                {archive(t, "a.npy", "x"), "have a zip archive without data.pkl"},
+		"TorchScript":              {archive(t, "x/data.pkl", pickle(""), "x/constants.pkl", "", "x/code/y.py", ""), "have a TorchScript archive"},
+		"entry twice":              {archive(t, "x/data.pkl", pickle(""), "x/data.pkl", pickle("")), "have two entries"},
+		"compressed":               {deflated.Bytes(), "have a compressed entry"},
+		"big-endian":               {archive(t, "x/data.pkl", pickle(""), "x/byteorder", "big"), `have byte order "big"`},
+		"bit rot":                  {broken, "checksum"},
+		"no elements":              {archive(t, "x/data.pkl", pickle(text("w")+pair)), `"w": have no entry data/0`},
+		"elements cut":             {archive(t, "x/data.pkl", pickle(text("w")+pair), "x/data/0", eight[:4]), `"w": have 4 bytes of elements, want 8`},
+		"name twice":               {data(pickle(text("w") + pair + text("w") + pair)), "two tensors of this name"},
+		"name a number":            {data(pickle(number(1) + pair)), ""},
+		"name a tuple":             {data(pickle(")" + pair)), "have a tuple as the name"},
+		"name with its dict twice": {data(pickle(text("a") + "}(" + text("b") + pair + "u" + text("a.b") + pair)), `"a.b": have two tensors of this name`},
+		"long names":               {data(pickle(text(strings.Repeat("a", 500)) + "}(" + text(strings.Repeat("b", 12)) + pair + "u")), "want at most 512 bytes"},
+		"no dict":                  {data("\x80\x02" + pair + "."), "have a tensor, want a dict"},
+		"no tensors":               {data(pickle(text("epoch") + number(3))), "have no tensors, want those of a model"},
+		"two models":               {data(pickle(text("student") + "}(" + text("w") + pair + "u" + text("teacher") + "}(" + text("w") + pair + "u")), ""},
+		"view beyond its storage":  {data(pickle(text("w") + view(2, 1, []int32{2}, []int32{1}))), "want one inside it"},
+		"stride beyond":            {data(pickle(text("w") + view(2, 0, []int32{2}, []int32{2}))), "want one inside it"},
+		"negative size":            {data(pickle(text("w") + view(2, 0, []int32{-1}, []int32{1}))), "want a number from 0"},
+		"negative offset":          {data(pickle(text("w") + view(2, -1, []int32{1}, []int32{1}))), "want storage, offset"},
+		"shape without strides":    {data(pickle(text("w") + view(2, 0, []int32{2, 1}, []int32{1}))), "as many sizes as strides"},
+		"expanded to 4 GB":         {data(pickle(text("w") + view(2, 0, []int32{1 << 30}, []int32{0}))), "more than twice the file's size"},
+		"expanded without end":     {data(pickle(text("w") + view(2, 0, []int32{math.MaxInt32, math.MaxInt32, math.MaxInt32}, []int32{0, 0, 0}))), "fits 63 bits"},
+		"expanded beside another":  {data(pickle(text("v") + pair + text("w") + strings.Replace(view(2, 0, []int32{77}, []int32{0}), number(77), "\x8a\x08"+string(binary.LittleEndian.AppendUint64(nil, 1<<61-1)), 1))), "more than twice the file's size"},
+		"empty stack":              {data("\x80\x02."), "have 0 values on the stack"},
+		"no mark":                  {data("\x80\x02t."), "have no mark"},
+		"memo":                     {data("\x80\x02h\x07."), "have no value 7 in the memo"},
+		"pickle cut":               {data("\x80\x02}("), "the pickle is cut short"},
+		"string beyond the end":    {data("\x80\x02X\xff\xff\xff\xffab"), "the pickle is cut short"},
+		"odd items":                {data(pickle(text("w"))), "1 keys and values"},
+		"number of 255 bytes":      {data("\x80\x02\x8a\xff" + strings.Repeat("a", 255) + "."), "have a number of 255 bytes"},
+		"dict that holds itself":   {data("\x80\x02}q\x00" + text("a") + "h\x00s."), "have no tensors"},
+		"complex elements":         {data(pickle(text("w") + strings.Replace(pair, "FloatStorage", "ComplexFloatStorage", 1))), `"w": have 8 bytes of elements, want 16`},
+		"quantized storage":        {data(pickle(text("w") + strings.Replace(pair, "FloatStorage", "QInt8Storage", 1))), `"torch.QInt8Storage"`},
+		"eight-bit floats":         {data(pickle(text("w") + bytesAs("torch\nfloat8_e4m3fn", 8, 8))), `"w": have dtype "F8_E4M3", want F32, F16, BF16 or F64`},
+		"part of an element":       {data(pickle(text("w") + bytesAs("torch\nuint32", 7, 1))), "want bytes and a type"},
+		"bytes of no type":         {data(pickle(text("w") + bytesAs("torch\nfloat32", 8, 2))), `"torch.float32", want tensors only`},
+		"bytes beyond the end":     {data(pickle(text("w") + bytesAs("torch\nuint16", 8, 5))), "want one inside it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := load(t, test.content)
@@ -232,11 +247,19 @@ func TestErrorsNameTheFile(t *testing.T) {
 
 func FuzzUnpickle(f *testing.F) {
 	f.Add([]byte(pickle(text("w") + pair)))
+	f.Add([]byte(pickle(text("teacher") + "}(" + text("w") + pair + "u" + number(3) + "}(" + text("v") + bytesAs("torch\nuint16", 8, 4) + "u")))
 	f.Add([]byte("\x80\x02cposix\nsystem\n(" + text("id") + "tR."))
 	f.Add([]byte("\x80\x02]q\x00(K\x01M\x02\x00\x8a\x01\xffG\x3f\xe0\x00\x00\x00\x00\x00\x00N\x88\x89eh\x00a."))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if v, err := unpickle(data); err == nil {
-			_, _ = stateDict(v)
+		v, err := unpickle(data)
+		if d, ok := v.(*dict); err == nil && ok {
+			f := &File{size: 1 << 20, entries: map[string]*zip.File{}, tensors: map[string]*tensor{}}
+			if err = (&collector{f: f, seen: map[*dict]bool{}}).collect(d, "", 0); err == nil && len(f.names) > 0 {
+				t.Fatal("have tensors without elements")
+			}
+		}
+		if err != nil && (len(err.Error()) > 4096 || strings.Contains(err.Error(), "\n")) {
+			t.Fatalf("have %.200q, want one short line", err)
 		}
 	})
 }

@@ -44,13 +44,31 @@ var storages = map[global]safetensors.DType{
 	"torch CharStorage":     safetensors.I8,
 	"torch ByteStorage":     safetensors.U8,
 	"torch BoolStorage":     safetensors.Bool,
+
+	"torch ComplexFloatStorage":    safetensors.C64,
+	"torch.storage UntypedStorage": safetensors.U8, // bytes of a type in untyped
+}
+
+// untyped are the element types that torch keeps in bytes, with a type beside them.
+var untyped = map[global]safetensors.DType{
+	"torch uint16":          safetensors.U16,
+	"torch uint32":          safetensors.U32,
+	"torch uint64":          safetensors.U64,
+	"torch float8_e4m3fn":   safetensors.F8E4M3,
+	"torch float8_e5m2":     safetensors.F8E5M2,
+	"torch float8_e8m0fnu":  safetensors.F8E8M0,
+	"torch float8_e4m3fnuz": safetensors.F8E4M3FNUZ,
+	"torch float8_e5m2fnuz": safetensors.F8E5M2FNUZ,
 }
 
 const (
 	orderedDict      global = "collections OrderedDict"
 	rebuildTensor    global = "torch._utils _rebuild_tensor_v2"
+	rebuildUntyped   global = "torch._utils _rebuild_tensor_v3"
 	rebuildParameter global = "torch._utils _rebuild_parameter"
 )
+
+var constructors = []global{orderedDict, rebuildTensor, rebuildUntyped, rebuildParameter}
 
 // newStorage converts a persistent id: ("storage", type, key, location, numel).
 func newStorage(id any) (*storage, error) {
@@ -111,6 +129,22 @@ func newTensor(args tuple) (*tensor, error) {
 		return nil, fmt.Errorf("have a tensor of shape %.20v at element %d of a storage of %d, want one inside it", shape, t.offset, t.storage.numel)
 	}
 	return t, nil
+}
+
+// newUntyped converts the arguments of _rebuild_tensor_v3: storage of bytes, offset, shape, strides, two that matter only
+// for training, and the type. Offset, shape and strides are in elements.
+func newUntyped(args tuple) (*tensor, error) {
+	if len(args) < 7 {
+		return nil, fmt.Errorf("have a tensor of %d arguments, want 7 or more", len(args))
+	}
+	bytes, ok1 := args[0].(*storage)
+	class, _ := args[6].(global)
+	dtype, ok2 := untyped[class]
+	if !ok1 || !ok2 || bytes.dtype != safetensors.U8 || bytes.numel%dtype.Size() != 0 {
+		return nil, fmt.Errorf("have a tensor of %s and %s, want bytes and a type", kind(args[0]), kind(args[6]))
+	}
+	typed := append(tuple{&storage{bytes.key, dtype, bytes.numel / dtype.Size()}}, args[1:]...)
+	return newTensor(typed)
 }
 
 // sizes returns the elements of a tuple of sizes or strides.

@@ -79,7 +79,7 @@ func TestOpenRefuses(t *testing.T) {
 		"null shape":         {`{"a":{` + f32 + `,"shape":null,"data_offsets":[0,4]}}`, 4, `tensor "a": have "<nil>", want "["`},
 		"one offset":         {`{"a":{` + f32 + `,"shape":[],"data_offsets":[0]}}`, 0, `tensor "a": have an incomplete entry`},
 		"three offsets":      {`{"a":{` + f32 + `,"shape":[],"data_offsets":[0,4,8]}}`, 4, `tensor "a": have more than 2 numbers`},
-		"unknown dtype":      {`{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}`, 1, `tensor "a": have dtype "F8_E4M3", want one of BOOL`},
+		"unknown dtype":      {`{"a":{"dtype":"F4","shape":[1],"data_offsets":[0,1]}}`, 1, `tensor "a": have dtype "F4", want one of BOOL`},
 		"dtype in lower":     {`{"a":{"dtype":"f32","shape":[1],"data_offsets":[0,4]}}`, 4, `tensor "a": have dtype "f32"`},
 		"negative dimension": {`{"a":{` + f32 + `,"shape":[-1],"data_offsets":[0,4]}}`, 4, `tensor "a": have "-1", want a whole number`},
 		"fraction":           {`{"a":{` + f32 + `,"shape":[1.0],"data_offsets":[0,4]}}`, 4, `tensor "a": have "1.0", want a whole number`},
@@ -292,6 +292,7 @@ func TestGoldenHalf(t *testing.T) {
 func FuzzParseHeader(f *testing.F) {
 	f.Add([]byte(`{"__metadata__":{"a":"b"},"w":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}  `), int64(8))
 	f.Add([]byte(`{"a":{"dtype":"U8","shape":[0,9],"data_offsets":[0,0]},"b":{"dtype":"F16","shape":[],"data_offsets":[0,2]}}`), int64(2))
+	f.Add([]byte(`{"a":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"C64","shape":[1],"data_offsets":[3,11]},"c":{"dtype":"I64","shape":[1],"data_offsets":[11,19]}}`), int64(19))
 	f.Add([]byte(`{"a":{"shape":[4294967296,4294967296]}}`), int64(0))
 	f.Fuzz(func(t *testing.T, header []byte, dataLen int64) {
 		entries, _, err := parseHeader(header, dataLen)

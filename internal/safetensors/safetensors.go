@@ -37,22 +37,30 @@ const (
 	F64  DType = "F64"
 	I64  DType = "I64"
 	U64  DType = "U64"
+
+	// Types that are only carried.
+	C64        DType = "C64"
+	F8E4M3     DType = "F8_E4M3"
+	F8E5M2     DType = "F8_E5M2"
+	F8E8M0     DType = "F8_E8M0"
+	F8E4M3FNUZ DType = "F8_E4M3FNUZ"
+	F8E5M2FNUZ DType = "F8_E5M2FNUZ"
 )
 
 // dtypes are all types in the order of the reference implementation, that of alignment. Write stores the last of them
 // first.
-var dtypes = []DType{Bool, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64}
+var dtypes = []DType{Bool, U8, I8, F8E5M2, F8E5M2FNUZ, F8E4M3, F8E4M3FNUZ, F8E8M0, I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64}
 
 // Size returns the number of bytes of one element, 0 for an unknown type.
 func (d DType) Size() int64 {
 	switch d {
-	case Bool, U8, I8:
+	case Bool, U8, I8, F8E4M3, F8E5M2, F8E8M0, F8E4M3FNUZ, F8E5M2FNUZ:
 		return 1
 	case I16, U16, F16, BF16:
 		return 2
 	case I32, U32, F32:
 		return 4
-	case F64, I64, U64:
+	case F64, I64, U64, C64:
 		return 8
 	}
 	return 0

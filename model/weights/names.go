@@ -2,9 +2,13 @@ package weights
 
 import (
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"mvag-torch/internal/safetensors"
 )
 
 // scheme is how a publisher names the parameters of a vision transformer. A name's last part, weight or bias, stays
@@ -61,60 +65,154 @@ var schemes = []scheme{
 	{title: "timm"},
 }
 
-// Rename returns the parameters of m under the names of this package, whoever published them, and says whose names they
-// were. Where the model is a part of a larger one, its names with a prefix ("backbone.", "module."), the rest is left
-// out. Query, key and value are joined; a key without a bias has zeros for it.
-func Rename(m Map) (renamed Map, title string, err error) {
-	m, err = within(m)
-	if err != nil {
-		return nil, "", err
-	}
-	s := schemes[slices.IndexFunc(schemes, func(s scheme) bool {
-		_, ok := m[s.sign]
-		return ok || s.sign == ""
-	})]
-	out := make(Map, len(m))
-	for name, t := range m {
-		to := s.rename(name)
-		if to == "" {
-			continue
-		}
-		if _, twice := out[to]; twice {
-			return nil, "", fmt.Errorf("weights: have two tensors for %.80q, want one", to)
-		}
-		out[to] = t
-	}
-	if err := joinQKV(out); err != nil {
-		return nil, "", err
-	}
-	return out, s.title, nil
+// Names is how a file names the parameters of an encoder.
+type Names struct {
+	Prefix string // of the encoder's names
+	scheme scheme
+	chunks bool // blocks.C.N for block N, as DINOv2's training saves them
+	token  bool // there is a class token
 }
 
-// within returns what m holds below the prefix of its class token.
-func within(m Map) (Map, error) {
-	var found []string
-	for name := range m {
+// Title says whose names they are.
+func (n Names) Title() string {
+	if n.chunks {
+		return n.scheme.title + " in chunks"
+	}
+	return n.scheme.title
+}
+
+// FindNames finds out how a file of tensors with these names has named its encoder. In a larger model, or within the
+// wrappers of a training, the encoder's names have a prefix ("teacher.backbone.", "module."), which is found by the
+// class token. If there are several encoders, want is a whole part of the prefix of the wanted one: "teacher",
+// "teacher.backbone."; "." is that without a prefix.
+func FindNames(names []string, want string) (Names, error) {
+	prefix, err := encoder(names, want)
+	if err != nil {
+		return Names{}, err
+	}
+	inner := map[string]bool{}
+	n := Names{Prefix: prefix}
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			inner[rest] = true
+			n.chunks = n.chunks || chunked.MatchString(rest)
+			n.token = n.token || strings.HasSuffix(rest, "cls_token")
+		}
+	}
+	n.scheme = schemes[slices.IndexFunc(schemes, func(s scheme) bool {
+		return s.sign == "" || inner[s.sign] || n.chunks && s.sign == "blocks.0.gamma_1" && inner["blocks.0.0.gamma_1"]
+	})]
+	return n, nil
+}
+
+// encoder returns the prefix of the class token, the one with want in it if there are several.
+func encoder(names []string, want string) (string, error) {
+	var found, wanted []string
+	for _, name := range names {
 		prefix, ok := strings.CutSuffix(name, "cls_token")
 		prefix, _ = strings.CutSuffix(prefix, "embeddings.")
-		if ok && (prefix == "" || strings.HasSuffix(prefix, ".")) {
-			found = append(found, prefix)
+		if !ok || prefix != "" && !strings.HasSuffix(prefix, ".") {
+			continue
+		}
+		found = append(found, prefix)
+		if strings.Contains("."+prefix, "."+strings.TrimSuffix(want, ".")+".") && want != "." || want == "." && prefix == "" {
+			wanted = append(wanted, prefix)
 		}
 	}
-	if len(found) > 1 {
-		slices.Sort(found)
-		return nil, fmt.Errorf("weights: have %d class tokens, below %.200q, want one model", len(found), found)
+	slices.Sort(found)
+	switch {
+	case want == "" && len(found) == 0:
+		return "", nil
+	case want == "" && len(found) == 1:
+		return found[0], nil
+	case want == "":
+		return "", fmt.Errorf("weights: have %d encoders, with the prefixes %.400q, want the name of one as backbone.prefix or --prefix, "+
+			"such as %q (after self-distillation the teacher is customary)", len(found), found, slices.MaxFunc(found, teacherFirst))
+	case len(wanted) == 1:
+		return wanted[0], nil
 	}
-	if len(found) == 0 || found[0] == "" {
-		return m, nil
-	}
-	inner := Map{}
-	for name, t := range m {
-		if rest, ok := strings.CutPrefix(name, found[0]); ok {
-			inner[rest] = t
-		}
-	}
-	return inner, nil
+	return "", fmt.Errorf("weights: have encoders with the prefixes %.400q, want one with %.80q in it", found, want)
 }
+
+// teacherFirst orders prefixes so that the teacher, or its moving average, is the maximum.
+func teacherFirst(a, b string) int {
+	rank := func(prefix string) int {
+		switch {
+		case strings.Contains(prefix, "teacher"):
+			return 2
+		case strings.Contains(prefix, "ema"):
+			return 1
+		}
+		return 0
+	}
+	return rank(a) - rank(b)
+}
+
+var chunked = regexp.MustCompile(`^blocks\.\d+\.(\d+)\.`)
+
+// name returns the name here of a tensor of the file; ok is false for one that is of no use.
+func (n Names) name(file string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(file, n.Prefix)
+	if n.chunks {
+		name = chunked.ReplaceAllString(name, "blocks.$1.")
+	}
+	name = n.scheme.rename(name)
+	return name, ok && name != ""
+}
+
+// parameter matches the names here of what an encoder computes with, and their parts before joinQKV.
+var parameter = regexp.MustCompile(`^(cls_token|reg_token|pos_embed|(patch_embed\.proj|norm_pre|blocks\.\d+\.(norm[12]|attn\.(qkv|proj|q|k|v|masked)|mlp\.fc[12]))\.(weight|bias)|blocks\.\d+\.ls[12]\.gamma)$`)
+
+// related matches the names here of what may belong to an encoder: its parameters, and what would make it another one.
+var related = regexp.MustCompile(`^((blocks|patch_embed|norm_pre|norm)\.|(cls|reg|mask|dist)_token$|pos_embed)`)
+
+// Encoder reads the encoder in f, under the names of this package. Ignored lists the tensors that do not belong to it:
+// those of other parts of a model or training, such as heads, and those that are neither parameters nor floats, such as
+// counters. Query, key and value are joined; a key without a bias has zeros for it.
+func (n Names) Encoder(f File) (m Map, ignored []string, err error) {
+	m = Map{}
+	for _, file := range f.Names() {
+		dtype, shape, _ := f.Info(file)
+		name, ok := n.name(file)
+		if !ok || n.token && !related.MatchString(name) || !slices.Contains(floats, dtype) && !parameter.MatchString(name) {
+			ignored = append(ignored, file)
+			continue
+		}
+		if _, twice := m[name]; twice {
+			return nil, nil, fmt.Errorf("weights: have two tensors for %.80q, want one", name)
+		}
+		data, err := f.Float32(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		m[name] = Tensor{shape, data}
+	}
+	return m, ignored, joinQKV(m)
+}
+
+// floats are the types that are read.
+var floats = []safetensors.DType{safetensors.F32, safetensors.F16, safetensors.BF16, safetensors.F64}
+
+// Rename is FindNames and Encoder for tensors in memory.
+func Rename(m Map, want string) (renamed Map, n Names, ignored []string, err error) {
+	if n, err = FindNames(slices.Collect(maps.Keys(m)), want); err != nil {
+		return nil, n, nil, err
+	}
+	renamed, ignored, err = n.Encoder(memory(m))
+	return renamed, n, ignored, err
+}
+
+// memory is a File of tensors in memory.
+type memory Map
+
+func (m memory) Names() []string { return slices.Sorted(maps.Keys(m)) }
+
+func (m memory) Info(name string) (safetensors.DType, []int64, bool) {
+	t, ok := m[name]
+	return safetensors.F32, t.Shape, ok
+}
+
+func (m memory) Float32(name string) ([]float32, error) { return m[name].Data, nil }
 
 // rename returns the name here for a name of the scheme.
 func (s scheme) rename(name string) string {

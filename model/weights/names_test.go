@@ -127,12 +127,12 @@ func TestRename(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			want := maps.Clone(test.want)
-			have, source, err := Rename(test.file(test.want))
+			have, names, _, err := Rename(test.file(test.want), "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			delete(have, "mask_token")
-			if source != test.source {
+			if source := names.Title(); source != test.source {
 				t.Errorf("have names of %q, want %q", source, test.source)
 			}
 			if err := test.arch.Check(have.Shapes(), 1); err != nil {
@@ -151,7 +151,7 @@ func TestRenameRefuses(t *testing.T) {
 		m    Map
 		want string
 	}{
-		"two models":    {Map{"student.cls_token": one, "teacher.cls_token": one}, `have 2 class tokens, below ["student." "teacher."]`},
+		"two models":    {Map{"student.cls_token": one, "teacher.cls_token": one}, `have 2 encoders, with the prefixes ["student." "teacher."]`},
 		"one name":      {Map{"mask_token": one, "register_tokens": one, "reg_token": one}, `have two tensors for "reg_token"`},
 		"no key":        {Map{"blocks.0.norm1.weight": one, "blocks.0.attn.q.weight": one, "blocks.0.attn.v.weight": one}, `have no "blocks.0.attn.k.weight"`},
 		"other shape":   {Map{"blocks.0.norm1.weight": one, "blocks.0.attn.q.weight": one, "blocks.0.attn.k.weight": {[]int64{2}, []float32{1, 2}}}, `"blocks.0.attn.k.weight": have shape [2]`},
@@ -159,7 +159,7 @@ func TestRenameRefuses(t *testing.T) {
 		"only a masked": {Map{"storage_tokens": one, "blocks.0.norm1.weight": one, "blocks.0.attn.qkv.bias": one}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := Rename(test.m)
+			_, _, _, err := Rename(test.m, "")
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("have %v, want %s", err, test.want)
 			}
