@@ -23,8 +23,8 @@ func isGoodFolder(name string) bool {
 	return slices.Contains(goodNames, strings.ToLower(strings.TrimSpace(name)))
 }
 
-// isGoodLabel reports whether a label means a good image. All others are defect codes.
-func isGoodLabel(label string) bool {
+// IsGoodLabel reports whether a label means a good image. All others are defect codes.
+func IsGoodLabel(label string) bool {
 	label = strings.TrimSpace(label)
 	return slices.Contains(goodLabels, strings.ToLower(label)) || zero.MatchString(label)
 }

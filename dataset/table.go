@@ -10,7 +10,7 @@ import (
 )
 
 // table reads data.table, a CSV file below data.root with a row for each image. Required columns are path, split (train
-// or test) and label (isGoodLabel; anything else is a defect code). Optional columns are object (by default each image
+// or test) and label (IsGoodLabel; anything else is a defect code). Optional columns are object (by default each image
 // is an object), camera, mask and class. Paths are relative to data.root.
 func (r reader) table() (*Set, error) {
 	t, err := r.readTable([]string{"path", "split", "label"}, []string{"object", "camera", "mask", "class"})
@@ -29,7 +29,7 @@ func (r reader) table() (*Set, error) {
 		if t.has("object") && s.object == "" {
 			return s, errors.New("object: have none, want a name")
 		}
-		if !isGoodLabel(row["label"]) {
+		if !IsGoodLabel(row["label"]) {
 			s.Code = row["label"]
 		}
 		return s, r.fill(&s, row["split"], row["path"], row["mask"])

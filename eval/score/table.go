@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mvag-torch/dataset"
 )
 
 // row is a line of the table of a class. Any member may be missing.
@@ -163,13 +165,10 @@ func (r *row) member(key string, text *string) (known bool, err error) {
 	return true, nil
 }
 
-// good are labels of good images, besides zero.
-var good = []string{"", "good", "ok", "normal", "no", "none", "false"}
-
-// label sets the label: a number, a truth value or a word, as which a defect code is as good as any.
+// label sets the label: a number, a truth value or a word, which is a defect code if it means nothing else.
 func (r *row) label(text string) error {
 	number, err := strconv.ParseFloat(text, 64)
-	defective := !slices.Contains(good, strings.ToLower(text))
+	defective := !dataset.IsGoodLabel(text)
 	switch {
 	case err == nil && number != number: // an empty cell of pandas
 		return nil
