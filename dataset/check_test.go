@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"image"
@@ -180,5 +181,48 @@ func TestCheckBatch(t *testing.T) {
 	found, err = Check(context.Background(), set, Fit{Resize: 4, Crop: 4}, checkOptions)
 	if err != nil || len(found.Classes[0].Findings[TrainTestTwins]) != 1 || found.Total.Sizes["2x4"] != 4 {
 		t.Errorf("have error %v and %+v, want one pair of twins and four images of 2x4", err, found)
+	}
+}
+
+// TestCheckMasks: odd masks and turned images are findings of their class, each file by name, and none stops a run.
+func TestCheckMasks(t *testing.T) {
+	root := lay(t, "list.csv = class,object,camera,path,split,label,mask\n"+
+		"cup,1,1,train.png,train,,\ncup,2,1,good.png,test,good,marked.png\ncup,3,1,clean.png,test,good,empty.png\n"+
+		"cup,4,1,lossy.png,test,dent,lossy.jpg\ncup,5,1,full.png,test,dent,full_mask.png\n"+
+		"cup,6,1,same.png,test,dent,same_mask.png\ncup,7,1,turned.jpg,test,dent,fine.png\ncup,8,1,last.png,test,dent,inverted.png\n")
+	gray := func(value func(x, y int) uint8) *image.Gray {
+		img := image.NewGray(image.Rect(0, 0, 16, 16))
+		for i := range img.Pix {
+			img.Pix[i] = value(i%16, i/16)
+		}
+		return img
+	}
+	square := gray(func(x, y int) uint8 { return uint8(x / 8 * (y / 8)) })
+	for i, name := range []string{"train", "good", "clean", "lossy", "full", "last"} {
+		writeFile(t, filepath.Join(root, name+".png"), pngBytes(t, gray(func(x, y int) uint8 { return uint8(i + x*y) })))
+	}
+	photo := pngBytes(t, texture(16, 16))
+	for name, data := range map[string][]byte{
+		"marked.png": pngBytes(t, square), "empty.png": pngBytes(t, gray(func(x, y int) uint8 { return 0 })), "fine.png": pngBytes(t, square),
+		"lossy.jpg":     jpegBytes(t, gray(func(x, y int) uint8 { return 255 * (square.Pix[y*16+x]) })),
+		"inverted.png":  pngBytes(t, gray(func(x, y int) uint8 { return 1 - square.Pix[y*16+x] })),
+		"full_mask.png": pngBytes(t, gray(func(x, y int) uint8 { return 7 })),
+		"same.png":      photo, "same_mask.png": photo,
+		"turned.jpg": withOrientation(jpegBytes(t, texture(16, 16)), binary.BigEndian, 3),
+	} {
+		writeFile(t, filepath.Join(root, name), data)
+	}
+	set := opened(t, configs.Data{Format: "table", Table: "list.csv", Views: 1, Root: root})
+	have, err := Check(t.Context(), set, Fit{Resize: 16, Crop: 16}, checkOptions)
+	if err != nil || len(have.Faults) > 0 {
+		t.Fatalf("have error %v and faults %q", err, have.Faults)
+	}
+	at := func(name string) []string { return []string{filepath.Join(root, name)} }
+	want := map[Finding][]string{
+		MaskOnGood: at("marked.png"), LossyMask: at("lossy.jpg"), FullMask: append(at("full_mask.png"), at("same_mask.png")...), MaskLevels: at("same_mask.png"),
+		InvertedMask: at("inverted.png"), MaskIsImage: at("same_mask.png"), Turned: {filepath.Join(root, "turned.jpg") + ": orientation 3"},
+	}
+	if !reflect.DeepEqual(have.Classes[0].Findings, want) {
+		t.Errorf("have %q\nwant %q", have.Classes[0].Findings, want)
 	}
 }
