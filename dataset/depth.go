@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -144,7 +145,7 @@ func neededBits(top int) int {
 // useBits makes a 16-bit image use its lower bits. A value that has more is an error.
 func (r *raster) useBits(bits int) error {
 	if bits == unknownBits {
-		return fmt.Errorf("have 16 bits per value and no class, want a class: data.bits auto found several depths")
+		return errors.New("have 16 bits per value and no known class, want one: data.bits auto found several depths")
 	}
 	if r.bits = bits; bits == fullBits {
 		return nil

@@ -59,7 +59,7 @@ func TestBits(t *testing.T) {
 		{"RGB", opaque, 12, []uint8{255, 128, 1}, ""},
 		{"RGB of more", opaque, 11, nil, "have the value 4095, want at most 2047 (data.bits 11)"},
 		{"8 bits", image.NewGray(rgb.Rect), 10, []uint8{0}, ""},
-		{"several depths", gray, unknownBits, nil, "have 16 bits per value and no class"},
+		{"several depths", gray, unknownBits, nil, "have 16 bits per value and no known class"},
 		{"several depths, 8 bits", image.NewGray(rgb.Rect), unknownBits, []uint8{0}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

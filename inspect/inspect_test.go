@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
 	"io"
 	"maps"
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 const views = 3
 
 // writeCheckpoint writes a checkpoint of a small model of random weights, without a calibration.
-func writeCheckpoint(t *testing.T) string {
+func writeCheckpoint(t *testing.T, changes ...func(*checkpoint.Info)) string {
 	t.Helper()
 	dir := t.TempDir()
 	path, backbone := filepath.Join(dir, "checkpoint.safetensors"), filepath.Join(dir, "vits14.safetensors")
@@ -69,7 +70,11 @@ func writeCheckpoint(t *testing.T) string {
 		for _, p := range m.Params {
 			tensors = append(tensors, safetensors.Float32(p.Name, p.Value.Shape(), p.Value.Floats()))
 		}
-		return checkpoint.Write(path, checkpoint.Info{Config: cfg, BackboneSHA256: hash}, tensors)
+		info := checkpoint.Info{Config: cfg, BackboneSHA256: hash}
+		for _, change := range changes {
+			change(&info)
+		}
+		return checkpoint.Write(path, info, tensors)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -582,5 +587,40 @@ func TestRegions(t *testing.T) {
 	}
 	if none := regions(scores, make([]bool, size*size), size, scale, dataset.Fit{Resize: 8, Crop: 8}, 8, 8); none == nil || len(none) != 0 {
 		t.Errorf("have %v, want an empty list", none)
+	}
+}
+
+// TestDepths: 16-bit images have the depth that the checkpoint stores for their class, in calibrate and in predict; where
+// classes differ, an image without a known class is an error.
+func TestDepths(t *testing.T) {
+	path := writeCheckpoint(t, func(info *checkpoint.Info) {
+		info.Config.Data.Bits, info.Depths = "auto", dataset.Depths{"low": 12, "high": 14}
+	})
+	u, err := Read(path, Options{Uncalibrated: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	e, err := newEngine(u, dataset.NewSource(u.Config.Data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	img := image.NewGray16(image.Rect(0, 0, 8, 8))
+	for i := range 64 {
+		img.SetGray16(i%8, i/8, color.Gray16{Y: 0x0abc})
+	}
+	var file bytes.Buffer
+	if err := png.Encode(&file, img); err != nil {
+		t.Fatal(err)
+	}
+	for class, want := range map[string]uint8{"low": 0xab, "high": 0xabc >> 6, "other": 0, "": 0} {
+		it, err := e.decode(t.Context(), 0, &dataset.Object{Class: class, Views: []dataset.View{{Data: file.Bytes()}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failed := it.views[0].err; (failed != nil) != (want == 0) || it.pixels[0] != want {
+			t.Errorf("class %q: have %d and error %v, want %d", class, it.pixels[0], failed, want)
+		}
 	}
 }
