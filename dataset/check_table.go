@@ -28,12 +28,17 @@ func (r *SetCheck) Table(w io.Writer) error {
 		return err
 	}
 	out.WriteByte('\n')
+	more := false
 	for _, class := range r.Classes {
 		for _, f := range findings {
 			if lines := class.Findings[f.kind]; len(lines) > 0 {
 				fmt.Fprintf(&out, "%s: %s: %s; the first: %s\n", class.Class, f.words, thousands(len(lines)), lines[0])
+				more = more || len(lines) > 1
 			}
 		}
+	}
+	if more {
+		out.WriteString("--json lists all, each file with its cause\n")
 	}
 	for _, line := range r.Remarks {
 		out.WriteString(line + "\n")

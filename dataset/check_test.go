@@ -129,7 +129,7 @@ func TestCheckTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"cut:3 dent:3", "16x16:10", "cup: files that cannot be read: 2; the first: ", "total",
-		"cup: views without an image: 1; the first: cup/2: no image of camera C2",
+		"cup: views without an image: 1; the first: cup/2: no image of camera C2", "--json lists all, each file with its cause",
 		"12 images, 3 train, 9 test, 6 defective, 7 objects, 2 classes\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("have\n%swant %q in it", out.String(), want)

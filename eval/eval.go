@@ -8,7 +8,6 @@ package eval
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -78,7 +77,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *datase
 	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, out: Outcome{Noted: map[dataset.Finding]dataset.Noted{}}}
 	plan := r.plan(data, protocol)
 	if plan.Images == 0 {
-		return Outcome{}, errors.New("no test images")
+		return Outcome{}, fmt.Errorf("%s: no test images", cfg.Data.Root)
 	}
 	r.total, plan.Kernels = plan.Images, m.Kernels.String()
 	opt.Sink.Begin(plan)

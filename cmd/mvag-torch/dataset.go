@@ -124,7 +124,7 @@ func checkDataset(c *cli.Context) error {
 		err = found.Table(os.Stdout)
 	}
 	if err == nil && len(found.Faults) > 0 {
-		err = fmt.Errorf("%s: training or evaluation would stop (%d faults): %s", cfg.Data.Root, len(found.Faults), found.Faults[0])
+		err = fmt.Errorf("%s: training or evaluation would stop (%s): %s", cfg.Data.Root, count(len(found.Faults), "fault"), found.Faults[0])
 	}
 	return err
 }

@@ -256,7 +256,7 @@ func (s *evalSink) Batch(class string, done, total int) {
 		s.bar = newBar(total, 0, "images")
 	}
 	if s.class != class && s.bar == nil && !slices.Contains(s.restored, class) {
-		fmt.Fprintf(os.Stderr, "evaluating %s (%d images in all)\n", class, total)
+		fmt.Fprintf(os.Stderr, "evaluating %s (%s in all)\n", class, count(total, "image"))
 	}
 	s.class = class
 	if s.bar != nil {
