@@ -17,6 +17,7 @@ type CollectOptions struct {
 	Views   int       // cameras per object; if 1, each image is an object, whatever its name
 	Class   string    // class of all images; "" takes it from pattern, table or Classes
 	Classes []string  // class names that a Real-IAD file name may begin with
+	Good    bool      // images are wanted as good ones: a table whose column label says otherwise is an error
 	Stdin   io.Reader // source of paths for the argument "-", one per line
 }
 
@@ -143,9 +144,17 @@ func (c *collector) locate(base, name string) string {
 }
 
 // table adds the images of a CSV file with a column path, relative to the folder of the table, and optional columns
-// object, camera and class. An image without a camera is an object. Other columns are ignored.
+// object, camera and class, and label where good images are wanted. An image without a camera is an object. Other
+// columns are ignored.
 func (c *collector) table(name string) error {
-	t, err := readTable(name, []string{"path"}, []string{"object", "camera", "class"}, false)
+	optional := []string{"object", "camera", "class"}
+	if c.opt.Good {
+		optional = append(optional, "label")
+	}
+	t, err := readTable(name, []string{"path"}, optional, false)
+	if err == nil {
+		err = t.checkGood(name)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,6 +177,24 @@ func (c *collector) table(name string) error {
 		c.add(path, parts{row["class"], row["object"], row["camera"]})
 	}
 	return nil
+}
+
+// checkGood returns an error that names the first row whose column label, if it was read, says that its image is
+// defective, and counts all such rows.
+func (t *table) checkGood(name string) error {
+	count, first := 0, 0
+	for i, row := range t.rows {
+		if !IsGoodLabel(row["label"]) {
+			if count++; count == 1 {
+				first = i
+			}
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s:%d: label: have %q, want good images (%s); rows with such labels: %d",
+		printable(name), t.lines[first], t.rows[first]["label"], wantGood, count)
 }
 
 // image adds an image by its name. A pattern with folders matches the end of the path. The folder in front of the match

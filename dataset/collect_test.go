@@ -356,3 +356,31 @@ func FuzzCollect(f *testing.F) {
 		}
 	})
 }
+
+// TestCollectLabels refuses a table whose labels say that images wanted as good ones are defective, by the rules of data
+// sets. Where any image will do, labels are named as not used.
+func TestCollectLabels(t *testing.T) {
+	chdir(t, "a.png", "b.png", "c.png", "d.png")
+	for _, tt := range []struct{ name, table, fault string }{
+		{"good", "path,label,split\na.png,good,test\nb.png,OK,\nc.png,0,train\nd.png,,\n", ""},
+		{"no label", "path,split\na.png,test\nb.png,\nc.png,train\nd.png,\n", ""},
+		{"defective", "path,Label\na.png,good\n\nb.png,scratch\nc.png,1\nd.png,good\n", `t.csv:4: label: have "scratch", want good images (` + wantGood + `); rows with such labels: 2`},
+		{"a letter", "path;label\na.png;N\n", `t.csv:2: label: have "N", want good images (` + wantGood + `); rows with such labels: 1`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			writeFile(t, "t.csv", []byte(tt.table))
+			found, err := Collect([]string{"t.csv"}, CollectOptions{Views: 1, Good: true})
+			if tt.fault != "" {
+				if err == nil || err.Error() != tt.fault {
+					t.Errorf("have %v, want %s", err, tt.fault)
+				}
+			} else if err != nil || len(found.Objects) != 4 || strings.Contains(found.PassedOver.String(), "label") {
+				t.Errorf("have %q, error %v, want 4 good images", describe(found), err)
+			}
+			found, err = Collect([]string{"t.csv"}, CollectOptions{Views: 1})
+			if err != nil || strings.Contains(strings.ToLower(found.PassedOver.String()), `"label"`) != strings.Contains(strings.ToLower(tt.table), "label") {
+				t.Errorf("any image: have %q, error %v, want labels as not used", describe(found), err)
+			}
+		})
+	}
+}

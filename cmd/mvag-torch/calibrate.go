@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -121,10 +122,25 @@ func sayUnfinished(path string, info checkpoint.Info) {
 func calibrate(
 	ctx context.Context, setup *inspect.Setup, good []dataset.Object, source dataset.Source, from string, w io.Writer,
 ) error {
+	before := setup.Calibration
 	if err := setup.Calibrate(ctx, good, source, from, newImageBar(good, "calibrating")); err != nil {
 		return err
 	}
+	sayReplaced(before, setup.Calibration)
 	return describe(w, setup.Calibration)
+}
+
+// sayReplaced names the classes that had thresholds before, which may be nil, and have none of their own now.
+func sayReplaced(before, now *calibration.Calibration) {
+	if before == nil {
+		return
+	}
+	kept := now.ClassNames()
+	gone := slices.DeleteFunc(before.ClassNames(), func(class string) bool { return slices.Contains(kept, class) })
+	if len(gone) > 0 {
+		fmt.Fprintf(os.Stderr, "thresholds of %s are gone: those of (any) apply instead; "+
+			"to keep thresholds of all classes, give good images of all of them at once\n", quoted(gone))
+	}
 }
 
 // calibrateTrained calibrates a finished run with its hold-out.

@@ -43,7 +43,7 @@ func goodObjects(c *cli.Context, setup *inspect.Setup) ([]dataset.Object, datase
 	if c.IsSet("config") {
 		return nil, files, "", usageError{errors.New("have -c and PATH, want one of them")}
 	}
-	found, err := collect(c, setup)
+	found, err := collect(c, setup, true)
 	if err != nil {
 		return nil, files, "", err
 	}
@@ -77,8 +77,8 @@ func holdoutOf(setup *inspect.Setup, data *dataset.Set) ([]dataset.Object, strin
 }
 
 // collect groups the images of the arguments into objects and says which files it passes over. Images are named as
-// those of the training were, or as --pattern says.
-func collect(c *cli.Context, setup *inspect.Setup) (dataset.Collected, error) {
+// those of the training were, or as --pattern says. good says that only good images are wanted.
+func collect(c *cli.Context, setup *inspect.Setup, good bool) (dataset.Collected, error) {
 	classes := knownClasses(setup)
 	class := dataset.Canonical(c.String("class"))
 	if class != "" && classes != nil && !slices.Contains(classes, class) {
@@ -92,7 +92,7 @@ func collect(c *cli.Context, setup *inspect.Setup) (dataset.Collected, error) {
 		}
 	}
 	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
-		Naming: naming, Views: setup.Config.Data.Views, Class: class, Classes: classes, Stdin: os.Stdin,
+		Naming: naming, Views: setup.Config.Data.Views, Class: class, Classes: classes, Good: good, Stdin: os.Stdin,
 	})
 	if err != nil {
 		return found, fmt.Errorf("%w; no image was judged", err)

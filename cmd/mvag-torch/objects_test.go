@@ -239,7 +239,21 @@ func TestClassOfTheModel(t *testing.T) {
 	}
 	want := `2 objects of a class that ` + model + ` does not know: "Disc" (1), "dics" (1); known: "disc"`
 	said(t, []string{"predict", "-m", model, list}, want)
-	said(t, []string{"calibrate", "-m", model, list}, want)
+	said(t, []string{"calibrate", "-m", model, list}, want, `thresholds of "disc" are gone: those of (any) apply instead`)
+	if _, text := stderr(t, "calibrate", "-m", model, "--class", "disc", test); strings.Contains(text, "are gone") {
+		t.Errorf("have %s, want no class without its thresholds", text)
+	}
+	labels := strings.NewReplacer("path,class", "path,class,label", "0.png,disc", "0.png,disc,ok", "1.png,dics", "1.png,,scratch",
+		"2.png,", "2.png,,0", "3.png,Disc", "3.png,disc,NG").Replace(table)
+	if err := os.WriteFile(list, []byte(labels), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := calibrationOf(t, model)
+	refused(t, []string{"calibrate", "-m", model, list}, list+`:3: label: have "scratch", want good images`, "rows with such labels: 2; no image was judged")
+	if after := calibrationOf(t, model); after.Source != before.Source || after.Object.Pooled != before.Object.Pooled {
+		t.Errorf("refused: have %+v, want the calibration as it was", after.Object.Pooled)
+	}
+	said(t, []string{"predict", "-m", model, list}, `"label" in `+list, "4 images of 4 objects")
 	rewrite(t, model, func(meta map[string]string) { delete(meta, "train.lists") }) // nobody knows the classes
 	must(t, "predict", "-m", model, "--class", "dics", test)
 }

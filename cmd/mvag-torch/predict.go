@@ -47,7 +47,7 @@ func runPredict(c *cli.Context) error {
 	if err := markEarlier(folder); err != nil {
 		return err
 	}
-	found, err := collect(c, setup)
+	found, err := collect(c, setup, false)
 	if err != nil {
 		return err
 	}
