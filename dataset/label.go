@@ -10,11 +10,11 @@ import (
 var goodNames = []string{"good", "ok", "normal"}
 
 // goodLabels are other labels of good images: answers to whether there is a defect, and how programs write an empty
-// cell. Single letters are not among them, since N may be no, normal or not good.
-var goodLabels = append([]string{"", "no", "none", "false", "nan", "null"}, goodNames...)
+// cell. Single letters are not among them, since N may be no, normal or not good, nor is NA, which may be a code.
+var goodLabels = append([]string{"", "-", "n/a", "<na>", "no", "none", "false", "nan", "null"}, goodNames...)
 
-// zero matches the number 0, as programs and spreadsheets write it: 0, 0.0, 0,00.
-var zero = regexp.MustCompile(`^[-+]?(0+([.,]0*)?|[.,]0+)$`)
+// zero matches the number 0, as programs and spreadsheets write it: 0, 0.0, 0,00, 0.000e+00.
+var zero = regexp.MustCompile(`^[-+]?(0+([.,]0*)?|[.,]0+)([eE][-+]?[0-9]+)?$`)
 
 const wantGood = "good, ok, normal, no, none, false, 0 or nothing"
 

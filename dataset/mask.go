@@ -30,11 +30,13 @@ func labelsOf(s *scratch, img image.Image) (raster, error) {
 		for v := range numbers {
 			numbers[v] = visible | uint64(v)
 		}
-		found.labelBytes(pix, b.Dx(), img.Pix, img.Stride, usedBytes(img.Pix, img.Stride, b), &numbers)
+		counts := countBytes(img.Pix, img.Stride, b)
+		found.resaved(&counts)
+		found.labelBytes(pix, b.Dx(), img.Pix, img.Stride, &counts, &numbers)
 	case *image.Paletted:
-		used := usedBytes(img.Pix, img.Stride, b)
-		numbers := indices(img.Palette, used)
-		found.labelBytes(pix, b.Dx(), img.Pix, img.Stride, used, &numbers)
+		counts := countBytes(img.Pix, img.Stride, b)
+		numbers := indices(img.Palette, &counts)
+		found.labelBytes(pix, b.Dx(), img.Pix, img.Stride, &counts, &numbers)
 	case *image.Gray16:
 		found.labelPixels(pix, b.Dx(), img.Pix, img.Stride, 2)
 	case *image.RGBA:
@@ -59,63 +61,20 @@ func (s *scratch) labelRoom(n int) []uint8 {
 	return s.labels
 }
 
-// levels are the distinct values of an image, one more than maxLevels at most.
-type levels []uint64
-
-func (l *levels) add(v uint64) {
-	if len(*l) <= maxLevels && !slices.Contains(*l, v) {
-		*l = append(*l, v)
-	}
-}
-
-// values are the distinct numbers of the pixels of an image.
-type values struct {
-	all, shown levels // without regard to alpha, and those that are visible
-	clear      bool   // some are not visible
-}
-
-func (d *values) add(number uint64) {
-	d.all.add(number &^ visible)
-	if number&visible == 0 {
-		d.clear = true
-		return
-	}
-	d.shown.add(number)
-}
-
-// alpha reports whether alpha counts.
-func (d *values) alpha() bool { return d.clear && len(d.shown) > 0 }
-
-// label is 255 for the number of a defect, else 0.
-func (d *values) label(number uint64) uint8 {
-	switch {
-	case d.alpha() && (number&visible == 0 || len(d.shown) > 1 && number == visible), !d.alpha() && number&^visible == 0:
-		return 0
-	}
-	return 255
-}
-
-func (d *values) kinds() []Finding {
-	if d.alpha() && len(d.shown) > maxLevels || !d.alpha() && len(d.all) > maxLevels {
-		return []Finding{MaskLevels}
-	}
-	return nil
-}
-
-// usedBytes returns which values the pixels of one byte have.
-func usedBytes(pix []uint8, stride int, b image.Rectangle) (used [256]bool) {
+// countBytes counts pixels of one byte by value.
+func countBytes(pix []uint8, stride int, b image.Rectangle) (counts [256]int) {
 	for y := range b.Dy() {
 		for _, v := range pix[y*stride:][:b.Dx()] {
-			used[v] = true
+			counts[v]++
 		}
 	}
-	return used
+	return counts
 }
 
 // labelBytes labels pixels of one byte, which have the numbers given.
-func (d *values) labelBytes(dst []uint8, w int, pix []uint8, stride int, used [256]bool, numbers *[256]uint64) {
-	for v, is := range used {
-		if is {
+func (d *values) labelBytes(dst []uint8, w int, pix []uint8, stride int, counts *[256]int, numbers *[256]uint64) {
+	for v, n := range counts {
+		if n > 0 {
 			d.add(numbers[v])
 		}
 	}
@@ -135,9 +94,10 @@ func (d *values) labelBytes(dst []uint8, w int, pix []uint8, stride int, used [2
 // most pixels equal the one before.
 func (d *values) labelPixels(dst []uint8, w int, pix []uint8, stride, size int) {
 	row := make([]uint64, w)
+	var counts [256]int // of 8 bits, by the brightest channel
 	for _, labelling := range []bool{false, true} {
 		var last uint64
-		label, first := uint8(0), true
+		label, value, first := uint8(0), uint8(0), true
 		for y := range len(dst) / w {
 			load(row, pix[y*stride:], size)
 			out := dst[y*w:][:w]
@@ -148,10 +108,15 @@ func (d *values) labelPixels(dst []uint8, w int, pix []uint8, stride, size int) 
 						label = d.label(number(p, size))
 					} else {
 						d.add(number(p, size))
+						value = uint8(max(p>>24&255, p>>16&255, p>>8&255))
 					}
 				}
+				counts[value]++
 				out[x] = label
 			}
+		}
+		if !labelling && size == 4 && !d.alpha() {
+			d.resaved(&counts)
 		}
 	}
 }
@@ -188,7 +153,7 @@ func number(p uint64, size int) uint64 {
 
 // indices returns the numbers of the colours of a palette. Background is index 0, but if that is not black and exactly
 // one colour of the image is, background is that one.
-func indices(palette color.Palette, used [256]bool) (numbers [256]uint64) {
+func indices(palette color.Palette, counts *[256]int) (numbers [256]uint64) {
 	background := 0
 	var black []int
 	for i, c := range palette {
@@ -196,7 +161,7 @@ func indices(palette color.Palette, used [256]bool) (numbers [256]uint64) {
 		if n.A > 0 {
 			numbers[i] = visible
 		}
-		if n.R|n.G|n.B == 0 && (used[i] || i == 0) {
+		if n.R|n.G|n.B == 0 && (counts[i] > 0 || i == 0) {
 			black = append(black, i)
 		}
 	}

@@ -293,3 +293,59 @@ func FuzzMask(f *testing.F) {
 		}
 	})
 }
+
+// TestMasksSavedAgain: a mask that was a JPEG before rings around its two values, in grayscale and in colour. Antialiased
+// masks, and labels near 0 or near 255, do not.
+func TestMasksSavedAgain(t *testing.T) {
+	const w, h = 96, 80
+	disk := image.NewGray(image.Rect(0, 0, w, h))
+	want := 0
+	for y := range h {
+		for x := range w {
+			if (x-43)*(x-43)+(y-37)*(y-37) < 23*23 {
+				disk.Pix[y*w+x] = 255
+				want++
+			}
+		}
+	}
+	for _, quality := range []int{75, 90, 95, 100} {
+		var buf bytes.Buffer
+		if err := jpeg.Encode(&buf, disk, &jpeg.Options{Quality: quality}); err != nil {
+			t.Fatal(err)
+		}
+		img, err := jpeg.Decode(&buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		colour := image.NewRGBA(disk.Rect)
+		draw.Draw(colour, disk.Rect, img, image.Point{}, draw.Src)
+		red := image.NewRGBA(disk.Rect)
+		for i := 0; i < len(red.Pix); i += 4 {
+			red.Pix[i], red.Pix[i+3] = colour.Pix[i], 255
+		}
+		for kind, img := range map[string]image.Image{"grayscale": img, "RGB": colour, "red": red} {
+			_, m := labelled(t, pngBytes(t, img))
+			if m.marked != want || !slices.Equal(m.kinds, []Finding{LossyMask}) {
+				t.Errorf("%s of quality %d: have %d pixels and %q, want %d and a lossy mask", kind, quality, m.marked, m.kinds, want)
+			}
+		}
+	}
+}
+
+// TestMasksNotSavedAgain: values near one end only, or evenly between both, are those of labels and of antialiasing.
+func TestMasksNotSavedAgain(t *testing.T) {
+	for name, pix := range map[string][]uint8{
+		"class numbers":    {0, 0, 1, 2, 3, 255},
+		"from the top":     {0, 0, 252, 253, 254, 255},
+		"three levels":     {0, 0, 128, 255, 128, 0},
+		"antialiased":      {0, 5, 60, 120, 180, 250, 255, 255},
+		"instances":        {0, 1, 2, 3, 14, 15, 16, 17},
+		"all of one value": {255, 255, 255, 255},
+	} {
+		want := len(pix) - bytes.Count(pix, []byte{0})
+		_, m := labelled(t, pngBytes(t, &image.Gray{Pix: pix, Stride: len(pix), Rect: image.Rect(0, 0, len(pix), 1)}))
+		if m.marked != want || slices.Contains(m.kinds, LossyMask) {
+			t.Errorf("%s: have %d pixels and %q, want %d", name, m.marked, m.kinds, want)
+		}
+	}
+}

@@ -60,7 +60,8 @@ func counted(what string, paths []string) string {
 }
 
 // Remarks returns what a user should know about the set before anything is computed, in lines: what was passed over,
-// training images that are labelled defective, and classes whose names differ only in case.
+// training images that are labelled defective, classes without a good test image, and classes whose names differ only in
+// case.
 func (s *Set) Remarks() []string {
 	var list, defective []string
 	for i := range s.Train {
@@ -73,6 +74,7 @@ func (s *Set) Remarks() []string {
 	if len(defective) > 0 {
 		list = append(list, counted("training images that are labelled defective", defective))
 	}
+	list = append(list, s.noGoodTest()...)
 	for i, class := range s.Classes {
 		if j := slices.IndexFunc(s.Classes[:i], func(other string) bool { return strings.EqualFold(class, other) }); j >= 0 {
 			list = append(list, fmt.Sprintf("classes that differ only in case: %q and %q", s.Classes[j], class))
@@ -80,6 +82,30 @@ func (s *Set) Remarks() []string {
 	}
 	if text := s.PassedOver.String(); text != "" {
 		list = append(list, "passed over: "+text)
+	}
+	return list
+}
+
+// noGoodTest names the classes that have test images but no good one, with the labels that those have: one of them may
+// be a word for good that is not known.
+func (s *Set) noGoodTest() []string {
+	labels := map[string]map[string]int{}
+	for i := range s.Test {
+		o := &s.Test[i]
+		if labels[o.Class] == nil {
+			labels[o.Class] = map[string]int{}
+		}
+		for _, v := range o.Views {
+			if v.Present() && v.Part == 0 {
+				labels[o.Class][v.Code]++
+			}
+		}
+	}
+	var list []string
+	for _, class := range s.Classes {
+		if codes := labels[class]; len(codes) > 0 && codes[""] == 0 {
+			list = append(list, fmt.Sprintf("class %q: no good test image; labels: %s", class, tally(codes, strings.Compare)))
+		}
 	}
 	return list
 }

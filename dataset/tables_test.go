@@ -44,7 +44,7 @@ func labelTable(good, bad string) string {
 func TestLabels(t *testing.T) {
 	for _, words := range [][2]string{
 		{"0", "1"}, {"0.0", "1.0"}, {"0.00", "2"}, {"\"0,0\"", "\"1,0\""}, {"-0.0", "1"}, {".0", ".5"}, {"False", "True"}, {"FALSE", "TRUE"},
-		{" good", " scratch"}, {"Good ", "NG"}, {"OK", "ko"}, {"normal", "anomaly"}, {"No", "Yes"}, {"none", "crack"}, {"nan", "1.0"}, {"NULL", "x"},
+		{" good", " scratch"}, {"Good ", "NG"}, {"OK", "ko"}, {"normal", "anomaly"}, {"No", "Yes"}, {"none", "crack"}, {"nan", "1.0"}, {"NULL", "x"}, {"N/A", "NA"}, {"<NA>", "x"}, {"-", "x"}, {"0.000000000000000000e+00", "1.000000000000000000e+00"}, {"0E0", "1e-5"},
 		{"", "bad"}, {"\u00a0good\u00a0", "😀"}, {"good", "0x0"}, {"good", "n"}, {"good", "0.01"},
 	} {
 		t.Run(words[0]+" and "+words[1], func(t *testing.T) {
@@ -289,4 +289,13 @@ func TestCheckLabelTwins(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRemarks(t, found.Classes[0].Findings[LabelTwins], root, "b.png (dent) = a.png (good)", "d.png (cut) = c.png (good)", "e.png (cut) = c.png (good)")
+}
+
+// TestNoGoodTestImage: a word for good that is not known makes all test images defective, which is said, but not of a
+// class that has a good one, nor of one without test images.
+func TestNoGoodTestImage(t *testing.T) {
+	root := lay(t, "list.csv = class,path,split,label\ncap,a.png,train,good\ncap,b.png,test,Gut\ncap,c.png,test,Gut\ncap,d.png,test,Kratzer\n"+
+		"lid,e.png,train,good\nlid,f.png,test,good\nlid,g.png,test,Gut\nnut,h.png,train,good\n", "a.png", "b.png", "e.png", "f.png", "h.png")
+	_, remarks := opens(t, configs.Data{Format: "table", Views: 1, Table: "list.csv", Root: root})
+	wantRemarks(t, remarks, root, `class "cap": no good test image; labels: Gut:2 Kratzer:1`)
 }
