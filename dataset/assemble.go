@@ -3,6 +3,7 @@ package dataset
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -74,10 +75,22 @@ func (l listing) objects(naming Naming, views int) (train, test []Object, err er
 			err = splits[s.test].put(l.class, id, camera, s.View)
 		}
 		if err != nil {
+			if first := l.earlier(s); first > 0 {
+				err = fmt.Errorf("%w: the same path as line %d", err, first)
+			}
 			return nil, nil, fmt.Errorf("%s: %w", l.at(s), err)
 		}
 	}
 	return splits[false].objects, splits[true].objects, nil
+}
+
+// earlier returns the line of an earlier row with the path of s, 0 if there is none.
+func (l listing) earlier(s shot) int {
+	i := slices.IndexFunc(l.shots, func(other shot) bool { return other.Path == s.Path })
+	if i >= 0 && l.shots[i].line < s.line {
+		return l.shots[i].line
+	}
+	return 0
 }
 
 // checkLabels returns an error if all training images of the class are labelled defective: then the labels have another
@@ -171,7 +184,7 @@ func (l listing) probe(f files) error {
 		}
 		for _, path := range paths {
 			if err := f.stat(path); err != nil {
-				return fmt.Errorf("%s: %w", printable(l.index), err)
+				return fmt.Errorf("%s: %w", l.at(shot), err)
 			}
 		}
 	}

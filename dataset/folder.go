@@ -95,6 +95,9 @@ func (r reader) readFolder(t *tree, dir string) error {
 		if label == "" && len(names) == 0 || t.pattern.depth > 0 && len(names) == 0 { // a folder may be an object
 			continue
 		}
+		if isGoodFolder(label) {
+			return fmt.Errorf("%s: have a folder of good images in data.bad, want folders of defects", printable(filepath.Join(bad, label)))
+		}
 		code := canonical(cmp.Or(label, filepath.Base(bad)))
 		if err := t.add(filepath.Join(bad, label), path.Join("bad", label), code, label, names, true); err != nil {
 			return err

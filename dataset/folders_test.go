@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,6 +60,13 @@ test set/bad/dent/day 1/2: [bad/dent/day 1/2.png dent ]
 train set/good/0: [good/0.png]
 test set/bad/dent/d1/2: [bad/dent/d1/2.png dent masks/dent/d1/2.png]
 test set/bad/dent/d2/2: [bad/dent/d2/2.png dent masks/dent/d2/2_mask.png]
+`, nil},
+		{"folders of masks in another case", mvtec, []string{"a/train/good/0.png", "a/test/cut/1.png", "a/test/Dent/1.png", "a/test/dent/2.png",
+			"a/ground_truth/Cut/1_mask.png", "a/ground_truth/dent/2.png"}, `
+train a/train/good/0: [a/train/good/0.png]
+test a/test/Dent/1: [a/test/Dent/1.png Dent ]
+test a/test/cut/1: [a/test/cut/1.png cut a/ground_truth/Cut/1_mask.png]
+test a/test/dent/2: [a/test/dent/2.png dent a/ground_truth/dent/2.png]
 `, nil},
 		{"masks of days in one folder", masks, []string{"good/0.png", "bad/dent/d1/2.png", "bad/dent/d2/3.png", "masks/dent/2.png", "masks/3.png"}, `
 train set/good/0: [good/0.png]
@@ -155,6 +163,14 @@ func TestFolderFaults(t *testing.T) {
 		{"two folders of good images", folder, []string{"good/0.png", "Good/1.png"}, []string{`have the folders "Good" and "good" for "good", want one of them`}},
 		{"good and ok", folder, []string{"a/good/0.png", "a/ok/1.png"}, []string{`set/a: have the folders "good" and "ok" for "good"`}},
 		{"two of a split", mvtec, []string{"a/train/good/0.png", "a/Train/good/0.png"}, []string{`set/a: have the folders "Train" and "train" for "train"`}},
+		{"good and ok in test", mvtec, []string{"a/train/good/0.png", "a/test/good/0.png", "a/test/ok/1.png"}, []string{`a/test: have the folders "good" and "ok" for "good"`}},
+		{"good and normal in train", mvtec, []string{"a/train/good/0.png", "a/train/Normal/1.png"}, []string{`a/train: have the folders "Normal" and "good" for "good"`}},
+		{"good among bad", folder, []string{"good/0.png", "bad/dent/1.png", "bad/good/2.png", "masks/"}, []string{"bad/good: have a folder of good images in data.bad"}},
+		{"normal among bad", folder, []string{"good/0.png", "bad/dent/1.png", "bad/Normal/2.png", "masks/"}, []string{"bad/Normal: have a folder of good images"}},
+		{"two folders of masks", mvtec, []string{"a/train/good/0.png", "a/test/cut/1.png", "a/ground_truth/Cut/1.png", "a/ground_truth/CUT/1.png"},
+			[]string{`a/ground_truth: have the folders "CUT" and "Cut" for "cut"`}},
+		{"only formats that are not read", mvtec, []string{"a/train/good/0.png", "b/train/good/0.jp2", "b/train/good/1.jp2", "b/test/cut/0.heic"},
+			[]string{`class "b": have only images of formats that are not read: 3 (`, "b/train/good/0.jp2); want one of .bmp"}},
 		{"one mask for two images", folder, []string{"good/0.png", "bad/cut/1.png", "bad/dent/1.png", "masks/1.png"},
 			[]string{"masks/1.png: have one mask for ", `bad/cut/1.png"`, `bad/dent/1.png"`}},
 		{"flat masks of other names", folder, []string{"good/0.png", "bad/cut/1.png", "masks/1_gt.png"}, []string{"set/masks: have no mask named like its image"}},
@@ -299,4 +315,12 @@ func TestOutputsAreNoInput(t *testing.T) {
 	}
 	_, err := Collect([]string{"run/pictures"}, CollectOptions{Views: 1})
 	wantError(t, err, "run/pictures: was written by mvag-torch")
+}
+
+// TestSkippedWithoutClass: images of no class are not those of class "".
+func TestSkippedWithoutClass(t *testing.T) {
+	s := Skipped{most: 0.5}
+	s.Expect("images", []Object{{Views: []View{{Path: "a.png"}}}})
+	err := s.add("a.png", errors.New("broken"))
+	wantError(t, err, "1 of 1 images cannot be read")
 }

@@ -59,10 +59,39 @@ func (m *masks) of(name string) string {
 	return cmp.Or(m.byName[name+"_mask"], m.byName[name])
 }
 
+// findFolders finds the folders of labels in any case, as other names of the layout. The folder of another label is not
+// taken.
+func (m *masks) findFolders() error {
+	found := map[string]string{"": ""}
+	for _, w := range m.wanted {
+		found[w.folder] = w.folder
+	}
+	exact := func(label string) bool { return m.isFolder(filepath.Join(m.dir, label)) }
+	for label := range maps.Clone(found) {
+		if m.dir == "" || label == "" || exact(label) {
+			continue
+		}
+		folder, err := m.named(m.dir, label)
+		if err != nil {
+			return err
+		}
+		if _, other := found[filepath.Base(folder)]; folder != "" && !other {
+			found[label] = filepath.Base(folder)
+		}
+	}
+	for i := range m.wanted {
+		m.wanted[i].folder = found[m.wanted[i].folder]
+	}
+	return nil
+}
+
 // assign gives images their masks: those in the same folders as the images. A defective image without one gets that in
 // the folder of its label, or in the folder of masks, of which no other image has the name. Masks of no image are passed
 // over. depth is that of the pattern.
 func (m *masks) assign(shots []shot, depth int) error {
+	if err := m.findFolders(); err != nil {
+		return err
+	}
 	for _, w := range m.wanted {
 		if file := m.of(path.Join(w.folder, w.name)); file != "" {
 			m.owner[file] = owner{image: shots[w.shot].Path}

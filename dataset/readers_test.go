@@ -235,8 +235,8 @@ func TestReaderErrors(t *testing.T) {
 		{"object in both splits", table, []string{"list.csv = path,split,label,object\na.png,train,ok,1\nb.png,test,ok,1\n", "a.png", "b.png"},
 			[]string{`list.csv:3: object "set/1": is in train and in test`}},
 		{"lost image", table, []string{"list.csv = path,split,label\na\n.png,train,\n"}, []string{"list.csv: line 2: have 1 values for 3 columns"}},
-		{"lost image of two lines", table, []string{"list.csv = path,split,label\n\"a\n.png\",train,\n"}, []string{"list.csv: stat", `a\n.png`, "no such file"}},
-		{"lost mask", table, []string{"list.csv = path,split,label,mask\na.png,test,x,m.png\n", "a.png"}, []string{"m.png: no such file"}},
+		{"lost image of two lines", table, []string{"list.csv = path,split,label\n\"a\n.png\",train,\n"}, []string{"list.csv:2: stat", `a\n.png`, "no such file"}},
+		{"lost mask", table, []string{"list.csv = path,split,label,mask\na.png,test,x,m.png\n", "a.png"}, []string{"list.csv:2: ", "m.png: no such file"}},
 		{"label of VisA", configs.Data{Format: "visa", Views: 1, Table: "l.csv"}, []string{"l.csv = object,split,label,image,mask\nx,train,good,a.png,\n"},
 			[]string{`l.csv:2: label: have "good", want "normal" or "anomaly"`}},
 	} {

@@ -36,7 +36,10 @@ func (s *Skipped) Expect(what string, objects []Object) {
 	for i := range objects {
 		g := byClass[objects[i].Class]
 		if g == nil {
-			g = &group{name: fmt.Sprintf("%s of class %q", what, objects[i].Class)}
+			g = &group{name: what}
+			if objects[i].Class != "" {
+				g.name += fmt.Sprintf(" of class %q", objects[i].Class)
+			}
 			byClass[objects[i].Class] = g
 		}
 		for _, v := range objects[i].Views {

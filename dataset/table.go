@@ -65,6 +65,10 @@ func (r reader) visa() (*Set, error) {
 // splits are the words of the column split, in any case; true means test.
 var splits = map[string]bool{"train": false, "training": false, "test": true, "testing": true}
 
+// noMask are the values of the column mask, in lower case, that programs write for an empty cell. A file of that name is
+// a mask.
+var noMask = []string{"-", "<na>", "n/a", "na", "nan", "none", "null"}
+
 // fill sets split, image and mask from a row. An image without an object is one.
 func (r reader) fill(s *shot, split, image, mask string) error {
 	var known bool
@@ -79,7 +83,7 @@ func (r reader) fill(s *shot, split, image, mask string) error {
 		s.object = trimExt(filepath.ToSlash(image))
 	}
 	s.Path = r.find(filepath.Join(r.Root, image))
-	if mask == "" {
+	if mask == "" || slices.Contains(noMask, strings.ToLower(mask)) && r.stat(under(r.Root, mask)) != nil {
 		return nil
 	}
 	if mask, err = r.below(r.Root, mask); err != nil {

@@ -299,3 +299,42 @@ func TestNoGoodTestImage(t *testing.T) {
 	_, remarks := opens(t, configs.Data{Format: "table", Views: 1, Table: "list.csv", Root: root})
 	wantRemarks(t, remarks, root, `class "cap": no good test image; labels: Gut:2 Kratzer:1`)
 }
+
+// TestSamePathTwice: the message names both lines, also for a path in two forms.
+func TestSamePathTwice(t *testing.T) {
+	for _, path := range []string{"a.png", "./a.png"} {
+		_, err := Open(configs.Data{Format: "table", Views: 1, Table: "l.csv", Root: lay(t, "a.png", "b.png", "l.csv = path,split,label\nb.png,train,\na.png,train,\n"+path+",train,\n")})
+		wantError(t, err, "l.csv:4: ", "two images for camera C1", "the same path as line 3")
+	}
+}
+
+// TestWordsForNoMask: values that programs write for an empty cell name no mask, unless a file has that name.
+func TestWordsForNoMask(t *testing.T) {
+	for _, word := range []string{"nan", "NaN", "NA", "N/A", "none", "NULL", "<NA>", "-"} {
+		have, _ := opens(t, configs.Data{Format: "table", Views: 1, Table: "l.csv",
+			Root: lay(t, "a.png", "b.png", "l.csv = path,split,label,mask\na.png,train,good,"+word+"\nb.png,test,cut,"+word+"\n")})
+		if want := "\ntrain set/a: [a.png]\ntest set/b: [b.png cut ]\n"; have != want {
+			t.Errorf("%s: have %s, want %s", word, have, want)
+		}
+	}
+	have, _ := opens(t, configs.Data{Format: "table", Views: 1, Table: "l.csv",
+		Root: lay(t, "a.png", "b.png", "none", "l.csv = path,split,label,mask\na.png,train,good,\nb.png,test,cut,none\n")})
+	if want := "\ntrain set/a: [a.png]\ntest set/b: [b.png cut none]\n"; have != want {
+		t.Errorf("have %s, want %s", have, want)
+	}
+}
+
+// TestPathsThatComeBack: a path that leaves the root and comes back is one below it; one that does not is refused.
+func TestPathsThatComeBack(t *testing.T) {
+	cfg := configs.Data{Format: "table", Views: 1, Table: "l.csv",
+		Root: lay(t, "img/a.png", "b.png", "l.csv = path,split,label\n../set/img/a.png,train,good\nimg/../../set/b.png,test,good\n")}
+	have, _ := opens(t, cfg)
+	if want := "\ntrain set/img/a: [img/a.png]\ntest set/b: [b.png]\n"; have != want {
+		t.Errorf("have %s, want %s", have, want)
+	}
+	for _, path := range []string{"../other/a.png", "../set", "../set/../a.png", "..", "../settle/a.png"} {
+		writeFile(t, filepath.Join(cfg.Root, "l.csv"), []byte("path,split,label\n"+path+",train,good\n"))
+		_, err := Open(cfg)
+		wantError(t, err, "l.csv:2: ", "want a path below data.root")
+	}
+}

@@ -125,11 +125,14 @@ func under(base, name string) string {
 }
 
 // below returns a path below root, relative to it and without "." and doubled slashes. An absolute path below root is
-// one, too.
+// one, too, and so is one that leaves root and comes back (../set/0.png).
 func (w *walker) below(root, name string) (string, error) {
 	below := filepath.Clean(w.slashed(root, name))
-	if filepath.IsAbs(below) {
+	if isAbs := filepath.IsAbs(below); isAbs || strings.HasPrefix(below, "..") {
 		abs, err := filepath.Abs(root)
+		if !isAbs {
+			below = filepath.Join(abs, below)
+		}
 		if err == nil {
 			below, err = filepath.Rel(abs, below)
 		}

@@ -107,6 +107,11 @@ func (r reader) classes(p pattern, folders map[string]string, read func(t *tree,
 		if err := t.masks.assign(t.shots, p.depth); err != nil {
 			return nil, err
 		}
+		if len(t.shots) == 0 {
+			if err := t.onlyForeign(folders[class]); err != nil {
+				return nil, err
+			}
+		}
 		if strips {
 			t.shots = cut(t.shots, r.Views)
 		}
@@ -117,6 +122,20 @@ func (r reader) classes(p pattern, folders map[string]string, read func(t *tree,
 		set.Naming.Pattern = p.text
 	}
 	return set, err
+}
+
+// onlyForeign returns an error if all images below dir are of formats that are not read.
+func (t *tree) onlyForeign(dir string) error {
+	var foreign []string
+	for _, file := range t.over[OverForeign] {
+		if strings.HasPrefix(file, dir+string(filepath.Separator)) {
+			foreign = append(foreign, file)
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: class %q: %s; want one of %s", printable(dir), t.class, counted("have only "+string(OverForeign), foreign), strings.Join(extensions, ", "))
 }
 
 // tree collects the images of one class.
@@ -154,6 +173,9 @@ func (t *tree) mvtec(dir string) error {
 // split reads the folders of labels of a split.
 func (t *tree) split(dir, split string) error {
 	byLabel, labels, err := t.labelled(dir, false)
+	if err == nil {
+		_, err = t.named(dir, "good") // two are an error
+	}
 	if err != nil {
 		return err
 	}
