@@ -5,6 +5,7 @@ import "fmt"
 // The kinds of what is noticed of an image and scored as it stands, by their names in results.json.
 const (
 	infinite   = "infinite_maps"
+	infScore   = "infinite_scores"
 	noMask     = "defective_without_mask"
 	goodMarked = "good_with_marked_mask"
 	badEmpty   = "defective_with_empty_mask"
@@ -17,12 +18,13 @@ const (
 // kinds are in the order of messages: what the images have, and what becomes of them.
 var kinds = []struct{ name, have, so string }{
 	{infinite, "have infinite values in the map", "these rank highest or lowest; values by the rules of other programs are n/a"},
+	{infScore, "have an infinite score in the table", "they rank highest or lowest"},
 	{noMask, "are defective without a mask", "the metrics of pixels of the class are n/a"},
 	{goodMarked, "are labelled good and have a marked mask", "they are good images (I-, S-) with defective pixels (P-, AUPRO)"},
 	{badEmpty, "are labelled defective and have an empty mask", `their pixels count as normal; "unmasked": true would say that there is no mask`},
 	{allMarked, "have a mask that is marked all over", "every pixel of theirs counts as defective"},
 	{likeMask, "have a map that is zero outside of the mask and nowhere in it", "it may be the mask itself"},
-	{oddMask, "have mask values below 0 or between 0 and 1", "every value but zero is a defect"},
+	{oddMask, "have mask values below 0, between 0 and 1, or more than 16 of them", "every value but zero is a defect"},
 	{noLabel, "have no label, unlike others", "they count as defective if their mask has a pixel"},
 }
 

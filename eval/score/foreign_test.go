@@ -170,7 +170,24 @@ func TestMapsOfOtherPrograms(t *testing.T) {
 			for i := range c.masks {
 				c.masks[i] = max(c.masks[i], .004)
 			}
-		}, results{nan, nan, 100, 100, nan}, []string{"disc: 6 of 6 images have a mask that is marked all over", "disc: 6 of 6 images have mask values below 0 or between 0 and 1"}},
+		}, results{nan, nan, 100, 100, nan}, []string{"disc: 6 of 6 images have a mask that is marked all over", "disc: 6 of 6 images have mask values below 0, between 0 and 1, or more than 16 of them"}},
+		"soft masks of 8 bits": {func(c *class) {
+			c.masksDescr = "|u1"
+			for i, v := range c.masks {
+				c.masks[i] = v * float64(1+i%200)
+			}
+		}, ties, []string{"disc: 3 of 6 images have mask values below 0, between 0 and 1, or more than 16 of them"}},
+		"instance numbers": {func(c *class) {
+			c.masksDescr = "|u1"
+			for i, v := range c.masks {
+				c.masks[i] = v * float64(1+i%16)
+			}
+		}, ties, nil},
+		"infinite score": {func(c *class) {
+			c.table = lines(`{"score":1}`, `{"score":0}`)
+			c.table[0], c.table[5] = `{"score": Infinity}`, `{"score":"-inf"}`
+		}, ties, []string{"disc: 2 of 6 images have an infinite score in the table, first "}},
+		"an empty label": {func(c *class) { c.table = lines(`{"label":""}`, `{"label":""}`) }, ties, nil},
 		"mask of a good label": {func(c *class) { c.table = lines(`{"label":0}`, `{"label":0}`) }, results{nan, ties.pixels, ties.ap, ties.f1, ties.aupro},
 			[]string{"disc: 3 of 6 images are labelled good and have a marked mask"}},
 		"empty masks": {func(c *class) { c.mark(0); c.table = lines(`{"label":1}`, `{"label":0}`) }, results{100, nan, nan, nan, nan},
@@ -313,6 +330,9 @@ func TestForeignRefusals(t *testing.T) {
 		"an array":                   {func(c *class) { c.table = lines(`[{"label":1},`, `{"label":1},`) }, `disc.jsonl:1: have "[{\"label\":1},", want a JSON object`},
 		"CSV":                        {func(c *class) { c.table = lines("label,score", "0,1") }, `disc.jsonl:1: have "label,score", want a JSON object`},
 		"an empty line":              {func(c *class) { c.table = append([]string{"{}", ""}, lines("{}", "{}")[2:]...) }, `disc.jsonl:2: have "", want a JSON object`},
+		"a member twice":             {func(c *class) { c.table = lines(`{"label":1,"label":0}`, `{}`) }, `disc.jsonl:1: have the members "label" and "label", want one of them`},
+		"a member in two cases":      {func(c *class) { c.table = lines(`{"label":1,"Label":0}`, `{}`) }, `disc.jsonl:1: have the members "label" and "Label", want one of them`},
+		"more than an object":        {func(c *class) { c.table = lines(`{"label":1} {"label":0}`, `{}`) }, `disc.jsonl:1: have "{\"label\":1} {\"label\":0}", want a JSON object`},
 		"null":                       {func(c *class) { c.table = lines("null", "{}") }, `disc.jsonl:1: have "null", want a JSON object`},
 		"an empty table":             {func(c *class) { c.table = []string{""} }, `disc.jsonl: have 0 lines, want 6`},
 		"unmasked with a mask":       {func(c *class) { c.table = lines(`{"unmasked":true}`, `{}`) }, "\": have a mask with defective pixels, want none as the image is unmasked"},

@@ -231,6 +231,7 @@ func (s *source) add(class *Class, index int, o object, marked []bool) error {
 			}
 		}
 		s.notice(i, infinite, isInfinite(v.Scores) || isInfinite(v.Exact))
+		s.notice(i, infScore, r.Score != nil && math.IsInf(*r.Score, 0))
 		s.notice(i, likeMask, marked[i] && (like(v.Scores, v.Mask) || like(v.Exact, v.Mask)))
 		views = append(views, v)
 	}
@@ -252,19 +253,27 @@ func like[T float32 | float64](scores []T, mask []bool) bool {
 	return len(scores) > 0
 }
 
-// mask reads one mask: every value but zero is a defect. Odd are values below 0, and between 0 and 1.
+// maxLabels is the number of values up to which a mask has labels; one with more is soft or a photograph.
+const maxLabels = 16
+
+// mask reads one mask: every value but zero is a defect. Odd are values below 0 and between 0 and 1, and more than maxLabels.
 func (s *source) mask(i int) (mask []bool, odd bool, err error) {
 	values, err := s.masks.ReadExact(i, nil)
 	if err != nil {
 		return nil, false, err
 	}
 	mask = make([]bool, len(values))
+	var labels []float64
 	for j, v := range values {
 		if v != v {
 			return nil, false, fmt.Errorf("%s: row %d: have NaN, want a mask", s.masks.Path, i)
 		}
 		mask[j] = v != 0
 		odd = odd || v < 1 && v != 0
+		if v != 0 && !odd && !slices.Contains(labels, v) {
+			labels = append(labels, v)
+			odd = len(labels) > maxLabels
+		}
 	}
 	return mask, odd, nil
 }

@@ -89,14 +89,20 @@ var python = regexp.MustCompile(`([:,]\s*)(NaN|-?Infinity)\b`)
 
 // parse reads a line, and lists its unknown members. Null is as good as nothing.
 func (r *row) parse(line []byte) (unknown []string, err error) {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(line, &members) != nil && json.Unmarshal(python.ReplaceAll(line, []byte(`$1"$2"`)), &members) != nil || members == nil {
-		return nil, fmt.Errorf("have %.60q, want a JSON object", line)
+	members, err := membersOf(line)
+	if err != nil {
+		return nil, err
 	}
-	for key, value := range members {
+	seen := map[string]string{}
+	for _, m := range members {
+		key, value, name := m.key, m.value, strings.ToLower(m.key)
+		if other, twice := seen[name]; twice {
+			return nil, fmt.Errorf("have the members %.60q and %.60q, want one of them", other, key)
+		}
+		seen[name] = key
 		known, err := true, error(nil)
-		if string(value) != "null" {
-			known, err = r.member(strings.ToLower(key), scalar(value))
+		if text := scalar(value); string(value) != "null" && (text == nil || *text != "" || name != "label") { // an empty label is none
+			known, err = r.member(name, text)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%.60s: have %.60s, want %w", key, value, err)
@@ -109,6 +115,36 @@ func (r *row) parse(line []byte) (unknown []string, err error) {
 		return nil, errors.New("label: have 0 of an unmasked image, want 1: unmasked is said of defective images")
 	}
 	return unknown, nil
+}
+
+// member is a member of a JSON object as it is written.
+type member struct {
+	key   string
+	value json.RawMessage
+}
+
+// membersOf lists the members of a JSON object in order, also those that are there twice.
+func membersOf(line []byte) (list []member, err error) {
+	if !json.Valid(line) {
+		line = python.ReplaceAll(line, []byte(`$1"$2"`))
+	}
+	d := json.NewDecoder(bytes.NewReader(line))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') || !json.Valid(line) {
+		return nil, fmt.Errorf("have %.60q, want a JSON object", line)
+	}
+	for d.More() {
+		key, err := d.Token()
+		m := member{}
+		if err == nil {
+			m.key, _ = key.(string) // a valid object has no other keys
+			err = d.Decode(&m.value)
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, nil
 }
 
 // scalar returns the text of a string, a number or a truth value; what is none of them is not text.
