@@ -114,7 +114,7 @@ func TestFromNothingToATable(t *testing.T) {
 		}
 		return out
 	}
-	must("backbone", "convert", raw, backbone)
+	must("backbone", "convert", "-c", "quickstart", "--set", "backbone.layers=[1, 3]", "--set", "model.decoder_depth=2", raw, backbone)
 	if out := must("dataset", "demo", demo, "--size", "64", "--train", "2", "--good", "1", "--bad", "2"); strings.Count(out, "\n") != 3 {
 		t.Errorf("demo: have %q, want a line for each of 3 classes", out)
 	}
