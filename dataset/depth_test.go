@@ -254,3 +254,44 @@ func TestTruncatedDeepPNG(t *testing.T) {
 		}
 	}
 }
+
+// TestNotesOfDepths: 16-bit images are odd if none of those that are read at the same number of bits needs that many.
+func TestNotesOfDepths(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, high int) View {
+		path := filepath.Join(dir, name)
+		writeFile(t, path, pngBytes(t, deep(0, high)))
+		return View{Path: path}
+	}
+	dark, dim, full := write("b.png", 1023), write("a.png", 4000), write("full.png", 60000)
+	writeFile(t, filepath.Join(dir, "8.png"), pngBytes(t, texture(4, 4)))
+	plain := View{Path: filepath.Join(dir, "8.png")}
+	at := func(v View, bits int) View { v.Bits = bits; return v }
+	for _, tt := range []struct {
+		name  string
+		looks bool
+		views []View
+		want  map[Finding]Noted
+	}{
+		{"8 bits", true, []View{plain}, map[Finding]Noted{}},
+		{"12 of 16 bits", true, []View{dark, plain, dim, dark}, map[Finding]Noted{UnusedBits: {Files: 2, First: dim.Path}}},
+		{"not looked at", false, []View{dark, dim}, map[Finding]Noted{}},
+		{"dark among others", true, []View{dark, full}, map[Finding]Noted{}},
+		{"each depth alone", true, []View{at(dark, 12), full, at(dark, 10)}, map[Finding]Noted{UnusedBits: {Files: 1, First: dark.Path}}},
+		{"two depths", true, []View{at(dark, 12), dim}, map[Finding]Noted{UnusedBits: {Files: 2, First: dim.Path}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := configs.Default().Data
+			s := NewSource(cfg)
+			s.Notes = &Notes{Depths: tt.looks}
+			for _, v := range tt.views {
+				if _, _, err := s.Image(v, make([]uint8, 3*cfg.Crop*cfg.Crop)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if have := s.Notes.Summary(); !maps.Equal(have, tt.want) {
+				t.Errorf("have %v, want %v", have, tt.want)
+			}
+		})
+	}
+}

@@ -3,14 +3,26 @@ package dataset
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 )
 
 // Notes collects what is odd about files that were read, by kind. It is safe for concurrent use.
 type Notes struct {
+	// Depths says that 16-bit images are compared with the bits that they are read at, which takes a look at each of
+	// their values.
+	Depths bool
+
 	mu    sync.Mutex
 	files map[Finding]map[string]bool
+	deep  map[int]*deepFiles // by the bits that they are read at
+}
+
+// deepFiles are 16-bit images with the highest value of all.
+type deepFiles struct {
+	files   map[string]bool
+	highest int
 }
 
 // Noted are the files of one kind.
@@ -37,21 +49,53 @@ func (n *Notes) add(file string, kinds []Finding) {
 	}
 }
 
-// Summary counts the files of each kind.
+// addImage adds a decoded image. n may be nil.
+func (n *Notes) addImage(file string, f Fit, r raster) {
+	if n != nil && n.Depths && r.deep != nil {
+		n.addTraits(file, f.traits(r))
+		return
+	}
+	n.add(file, f.findings(r))
+}
+
+// addTraits adds what is known about an image. n may be nil.
+func (n *Notes) addTraits(file string, t traits) {
+	n.add(file, t.Findings)
+	if n == nil || !n.Depths || t.Highest == 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.deep == nil {
+		n.deep = map[int]*deepFiles{}
+	}
+	if n.deep[t.Bits] == nil {
+		n.deep[t.Bits] = &deepFiles{files: map[string]bool{}}
+	}
+	deep := n.deep[t.Bits]
+	deep.files[file] = true
+	deep.highest = max(deep.highest, t.Highest)
+}
+
+// Summary counts the files of each kind. 16-bit images that are read at the same number of bits are of kind UnusedBits
+// if none of them needs that many.
 func (n *Notes) Summary() map[Finding]Noted {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	summary := map[Finding]Noted{}
 	for kind, files := range n.files {
-		one := Noted{Files: len(files)}
-		for file := range files {
-			if one.First == "" || file < one.First {
-				one.First = file
-			}
+		summary[kind] = notedOf(files)
+	}
+	for bits, deep := range n.deep {
+		if neededBits(deep.highest) < bits {
+			AddNoted(summary, map[Finding]Noted{UnusedBits: notedOf(deep.files)})
 		}
-		summary[kind] = one
 	}
 	return summary
+}
+
+func notedOf(files map[string]bool) Noted {
+	return Noted{Files: len(files), First: slices.Min(slices.Collect(maps.Keys(files)))}
 }
 
 // AddNoted adds the counts of other files to those of summary.

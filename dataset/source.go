@@ -43,7 +43,7 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		s.Notes.add(v.Path, m.Findings)
+		s.Notes.addTraits(v.Path, m.traits)
 		return m.Width, m.Height, s.Read.note(v, func() (FileHash, error) { return s.hash(v) })
 	}
 	memory := scratches.Get().(*scratch)
@@ -52,7 +52,7 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	s.Notes.add(v.Path, s.Fit.findings(r))
+	s.Notes.addImage(v.Path, s.Fit, r)
 	if v.Data == nil {
 		err = s.Read.note(v, func() (FileHash, error) { return hashOf(memory.file), nil })
 	}

@@ -34,7 +34,7 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	source.Depths = u.Trained.Depths
+	source.Depths, source.Notes = u.Trained.Depths, u.Notes
 	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers)}
 	err := tensor.Run(func(*tensor.Scope) error {
 		e.scope = tensor.NewScope()

@@ -37,6 +37,7 @@ type Setup struct {
 	Config      configs.Config           // of the run, with the options applied
 	Trained     checkpoint.Info          // as the checkpoint has it
 	Calibration *calibration.Calibration // nil where there is none
+	Notes       *dataset.Notes           // collects what is odd about the files that are read; may be nil
 	file        *checkpoint.File
 	log         func(line string)
 }

@@ -106,6 +106,7 @@ func readSetup(c *cli.Context, opt inspect.Options) (*inspect.Setup, error) {
 	}
 	setup, err := inspect.Read(path, opt)
 	if err == nil {
+		setup.Notes = &dataset.Notes{Depths: true}
 		sayUnfinished(path, setup.Trained)
 	}
 	return setup, err
@@ -127,6 +128,9 @@ func calibrate(
 		return err
 	}
 	sayReplaced(before, setup.Calibration)
+	if setup.Notes != nil {
+		logLines(dataset.NotedLines(setup.Notes.Summary()))
+	}
 	return describe(w, setup.Calibration)
 }
 

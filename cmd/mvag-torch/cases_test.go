@@ -128,6 +128,35 @@ func TestCamerasByName(t *testing.T) {
 		if strings.Count(out, `"camera":1`) != 3 || strings.Count(out, `"camera":2`) != 3 || !strings.Contains(text, "6 images of 3 objects") {
 			t.Errorf("%q: have %s%s, want 3 objects of 2 images", args, out, text)
 		}
+		if strings.Contains(text, "without an image") {
+			t.Errorf("%q: have %s, want no view without an image", args, text)
+		}
+	}
+	said(t, []string{"predict", "-m", model, filepath.Join(root, "bad", "0000_left.jpg"), filepath.Join(root, "bad", "0001_right.jpg")},
+		"views without an image: 2; the first: "+filepath.Join(root, "bad", "0000")+": no image of camera C2\n", "2 images of 2 objects")
+}
+
+// TestOddImagesAreNamed gives predict and calibrate images that are turned by EXIF and images of 12 bits in 16: each
+// kind is counted, with the first by name.
+func TestOddImagesAreNamed(t *testing.T) {
+	root := discs(t, 8)
+	_, model, _ := trained(t, append(onDiscs(root), "--set", "train.holdout=0.25")...)
+	lot := link(t, map[string]string{"turned.tif": "turned.tif", "rgb.tif": "rgb.tif"})
+	for i, name := range []string{"dark1.png", "dark2.png"} {
+		img := image.NewGray16(image.Rect(0, 0, 64, 64))
+		for at := range 64 * 64 {
+			img.SetGray16(at%64, at/64, color.Gray16{Y: uint16((at + i) % 4096)})
+		}
+		writePNG(t, img, lot, name)
+	}
+	for _, name := range []string{"predict", "calibrate"} {
+		said(t, []string{name, "-m", model, lot},
+			"images with an EXIF orientation that is not applied (data.exif): 1; the first: "+filepath.Join(lot, "turned.tif")+"\n",
+			"16-bit images that use fewer bits, and so are dark (data.bits): 2; the first: "+filepath.Join(lot, "dark1.png")+"\n")
+		_, text := stderr(t, name, "-m", model, filepath.Join(root, "disc/test/good"))
+		if strings.Contains(text, "EXIF") || strings.Contains(text, "16-bit") {
+			t.Errorf("%s: have %s, want nothing odd", name, text)
+		}
 	}
 }
 

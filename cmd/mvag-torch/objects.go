@@ -101,6 +101,7 @@ func collect(c *cli.Context, setup *inspect.Setup, good bool) (dataset.Collected
 		fmt.Fprintf(os.Stderr, "passed over: %s\n", text)
 	}
 	sayAlone(found.Objects, setup)
+	sayAbsent(found.Objects)
 	sayUnknown(found.Objects, classes, setup.Path)
 	return found, nil
 }
@@ -163,6 +164,22 @@ func sayAlone(objects []dataset.Object, setup *inspect.Setup) {
 	if alone > 0 {
 		fmt.Fprintf(os.Stderr, "without a camera in its name, and so judged alone by a model of %d views: %s; the first: %s\n",
 			setup.Config.Data.Views, count(alone, "image"), first)
+	}
+}
+
+// sayAbsent counts the views of objects that have no image.
+func sayAbsent(objects []dataset.Object) {
+	absent, first := 0, ""
+	for _, o := range objects {
+		for _, v := range o.Views {
+			if !v.Present() {
+				absent++
+				first = cmp.Or(first, dataset.MissingView{Object: o.ID, Camera: v.Camera}.String())
+			}
+		}
+	}
+	if absent > 0 {
+		fmt.Fprintf(os.Stderr, "views without an image: %d; the first: %s\n", absent, first)
 	}
 }
 

@@ -73,6 +73,7 @@ func runPredict(c *cli.Context) error {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%s of %s; %s\n", count(w.count, "image"), count(len(found.Objects), "object"), count(w.defective, "defective object"))
+	logLines(dataset.NotedLines(setup.Notes.Summary()))
 	if err := w.sayStale(); err != nil {
 		return err
 	}
