@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"mvag-torch/dataset"
 	"mvag-torch/eval/score"
@@ -14,6 +15,7 @@ import (
 type mapFile struct {
 	prefix      string
 	maps, masks *npy.File
+	objects     []dataset.Object
 	first       []int // row of the first image of each object, and of what follows the last
 }
 
@@ -25,7 +27,7 @@ func createMaps(folder, class string, objects []dataset.Object, size int) (*mapF
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
-	f := &mapFile{prefix: filepath.Join(folder, score.FileName(class)), first: []int{0}}
+	f := &mapFile{prefix: filepath.Join(folder, score.FileName(class)), objects: objects, first: []int{0}}
 	for i, o := range objects {
 		f.first = append(f.first, f.first[i]+images(o))
 	}
@@ -47,7 +49,8 @@ func (f *mapFile) write(index int, views []view) error {
 		return nil
 	}
 	if want := f.first[index+1] - f.first[index]; len(views) != want {
-		return fmt.Errorf("saved maps: have %d images of an object, want its %d: data.on_error has left some out", len(views), want)
+		return fmt.Errorf("object %q: have maps of %d images, want those of all %d to save maps; left out (data.on_error: skip): %s",
+			f.objects[index].ID, len(views), want, leftOut(f.objects[index], views))
 	}
 	for i, v := range views {
 		row := f.first[index] + i
@@ -59,6 +62,16 @@ func (f *mapFile) write(index int, views []view) error {
 		}
 	}
 	return nil
+}
+
+// leftOut returns the file of the first image of an object that is not among views.
+func leftOut(o dataset.Object, views []view) string {
+	for _, v := range o.Views {
+		if v.Present() && !slices.ContainsFunc(views, func(have view) bool { return have.Camera == v.Camera+1 }) {
+			return v.Path
+		}
+	}
+	return ""
 }
 
 // commit gives the files their names, the table beside them first.

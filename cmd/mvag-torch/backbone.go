@@ -117,7 +117,8 @@ func backboneInfo(c *cli.Context) error {
 func describeBackbone(c *cli.Context) (*model.Backbone, model.Description, error) {
 	var want configs.Backbone
 	if c.String("config") != "" {
-		cfg, err := loadConfig(c)
+		// Of all paths only FILE is read: variables in the others need not be set.
+		cfg, err := loadConfig(c, "backbone.weights=FILE", "data.root=.", `data.cache=""`, "output=.")
 		if err != nil {
 			return nil, model.Description{}, err
 		}

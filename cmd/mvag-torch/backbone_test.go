@@ -57,6 +57,18 @@ func TestBackboneInfo(t *testing.T) {
 	if d.Known != "the configuration" || fmt.Sprint(d.Layers) != "[1 9]" || d.Fault != "" {
 		t.Errorf("with a configuration: have %+v", d)
 	}
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere.yaml")
+	text := "data:\n  root: $MVAG_TORCH_UNSET/set\n  cache: $MVAG_TORCH_UNSET/cache\noutput: ${MVAG_TORCH_UNSET}\n" +
+		"backbone:\n  weights: $MVAG_TORCH_UNSET/b\n  layers: [1, 9]\nmodel:\n  decoder_depth: 2\n"
+	if err := os.WriteFile(elsewhere, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := command(t, "config", "-c", elsewhere); err == nil || !strings.Contains(err.Error(), "MVAG_TORCH_UNSET") {
+		t.Errorf("have %v, want an unset variable", err)
+	}
+	if d = describe(file, "-c", elsewhere, "--set", "backbone.name="+d.Architecture); fmt.Sprint(d.Layers) != "[1 9]" {
+		t.Errorf("with unset variables: have %+v", d)
+	}
 	for _, format := range []string{"--json=true", "--json=false"} {
 		out, err := command(t, "backbone", "info", format, "-c", "realiad", file)
 		const fault = "have what looks like vit_small_patch14_dinov2"

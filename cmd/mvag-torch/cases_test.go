@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"mvag-torch/eval/report"
+	"mvag-torch/eval/score"
 )
 
 // writePNG writes an image.
@@ -158,6 +159,45 @@ func TestOddImagesAreNamed(t *testing.T) {
 			t.Errorf("%s: have %s, want nothing odd", name, text)
 		}
 	}
+}
+
+// TestEvalSaysWhatIsOdd holds that eval counts empty masks and files of other classes beside its maps, and names the
+// image for which it has no map to save.
+func TestEvalSaysWhatIsOdd(t *testing.T) {
+	root := discs(t, 8)
+	mask := image.NewGray(image.Rect(0, 0, 64, 64))
+	writePNG(t, mask, root, "disc/ground_truth/scratch/000_mask.png")
+	draw.Draw(mask, image.Rect(24, 30, 36, 35), image.White, image.Point{}, draw.Src)
+	writePNG(t, mask, root, "disc/ground_truth/scratch/001_mask.png")
+	dir, model, _ := trained(t, append(onDiscs(root), "--set", "train.holdout=0.25")...)
+	maps := filepath.Join(dir, "maps")
+	eval := []string{"eval", "-m", model, "--save-maps", maps}
+	_, text := stderr(t, eval...)
+	if want := `class "disc": masks of defective images that are empty, perhaps after resize and crop: 1 of 2;`; !strings.Contains(text, want) {
+		t.Errorf("have %s, want %s", text, want)
+	}
+	if strings.Contains(text, "not of this evaluation") {
+		t.Errorf("have %s, want no other maps", text)
+	}
+	for _, suffix := range []string{score.MapsSuffix, score.MasksSuffix, score.TableSuffix, ".txt"} {
+		if err := os.WriteFile(filepath.Join(maps, "bolt"+suffix), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writePNG(t, mask, root, "disc/ground_truth/scratch/000_mask.png")
+	_, text = stderr(t, eval...)
+	if !strings.Contains(text, maps+": 3 files of classes that are not of this evaluation") || !strings.Contains(text, "the first: bolt") {
+		t.Errorf("have %s, want the maps of class bolt", text)
+	}
+	if strings.Contains(text, "are empty") {
+		t.Errorf("have %s, want no empty mask", text)
+	}
+	broken := filepath.Join(root, "disc/test/good/002.png")
+	if err := os.WriteFile(broken, []byte("\x89PNG\r\n\x1a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, append(eval, "--set", "data.on_error=skip", "--set", "data.max_unreadable=1"),
+		`class "disc": object "disc/test/good/002": have maps of 0 images, want those of all 1 to save maps; left out (data.on_error: skip): `+broken)
 }
 
 // TestMasksMendedBetweenEvals interrupts an evaluation in its second class and mends the masks of the first: the

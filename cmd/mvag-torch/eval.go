@@ -86,6 +86,10 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	logLines(dataset.NotedLines(outcome.Noted))
+	sayEmptyMasks(outcome)
+	if err := sayOtherMaps(opt.Maps, outcome.Results.Classes); err != nil {
+		return err
+	}
 	drawn, err := writeOutcome(folder, outcome, sink, levels)
 	if err != nil {
 		return err
@@ -101,6 +105,51 @@ func evaluate(c *cli.Context) error {
 		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
+}
+
+// sayEmptyMasks counts the defective images of each class whose masks mark nothing. Of a class with defective images
+// without a mask, no mask counts.
+func sayEmptyMasks(outcome eval.Outcome) {
+	unmasked := map[string]bool{}
+	for _, image := range outcome.Images {
+		unmasked[image.Class] = unmasked[image.Class] || image.Unmasked
+	}
+	for _, c := range outcome.Results.Classes {
+		if n := c.Defective - c.Masks; n > 0 && !unmasked[c.Name] {
+			fmt.Fprintf(os.Stderr, "class %q: masks of defective images that are empty, perhaps after resize and crop: %d of %d; "+
+				"mvag-torch dataset check names them\n", c.Name, n, c.Defective)
+		}
+	}
+}
+
+// sayOtherMaps counts the files in the folder of the maps, "" for none, that are of other classes than those given.
+func sayOtherMaps(folder string, classes []report.Class) error {
+	if folder == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	own := map[string]bool{}
+	suffixes := []string{score.MapsSuffix, score.MasksSuffix, score.TableSuffix}
+	for _, c := range classes {
+		for _, suffix := range suffixes {
+			own[score.FileName(c.Name)+suffix] = true
+		}
+	}
+	other, first := 0, ""
+	for _, e := range entries {
+		if !own[e.Name()] && slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(e.Name(), suffix) }) {
+			other++
+			first = cmp.Or(first, e.Name())
+		}
+	}
+	if other > 0 {
+		fmt.Fprintf(os.Stderr, "%s: %s of classes that are not of this evaluation, which mvag-torch metrics would read too; the first: %s\n",
+			folder, count(other, "file"), first)
+	}
+	return nil
 }
 
 // makeResults makes the folder of the results, and that of the maps unless it is "".

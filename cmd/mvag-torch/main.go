@@ -165,11 +165,11 @@ var (
 )
 
 // loadConfig reads the configuration that the flags name.
-func loadConfig(c *cli.Context) (configs.Config, error) {
+func loadConfig(c *cli.Context, more ...string) (configs.Config, error) {
 	if c.String("config") == "" {
 		return configs.Config{}, usageError{fmt.Errorf("%s: have no configuration, want -c FILE or one of %q", c.Command.HelpName, configs.Names())}
 	}
-	cfg, err := configs.Load(c.String("config"), c.StringSlice("set")...)
+	cfg, err := configs.Load(c.String("config"), append(c.StringSlice("set"), more...)...)
 	if err != nil {
 		return cfg, usageError{err}
 	}
