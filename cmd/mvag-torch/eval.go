@@ -85,9 +85,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	logLines(dataset.NotedLines(outcome.Noted))
-	sayEmptyMasks(outcome)
-	if err := sayOtherMaps(opt.Maps, outcome.Results.Classes); err != nil {
+	if err := sayOdd(outcome, opt.Maps); err != nil {
 		return err
 	}
 	drawn, err := writeOutcome(folder, outcome, sink, levels)
@@ -105,6 +103,13 @@ func evaluate(c *cli.Context) error {
 		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
+}
+
+// sayOdd says what is odd about the files of an evaluation and about the folder of its maps, "" for none.
+func sayOdd(outcome eval.Outcome, maps string) error {
+	logLines(dataset.NotedLines(outcome.Noted))
+	sayEmptyMasks(outcome)
+	return sayOtherMaps(maps, outcome.Results.Classes)
 }
 
 // sayEmptyMasks counts the defective images of each class whose masks mark nothing. Of a class with defective images
