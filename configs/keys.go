@@ -83,7 +83,7 @@ func (d *decoder) set(assignment string, cfg *Config) {
 		return
 	}
 	if n == nil || isNull(n) {
-		d.fault(n, path, "have nothing, want a value")
+		d.fault(n, path, "have nothing, want a value, or '' for an empty text")
 		return
 	}
 	d.where[path] = "--set"
