@@ -27,7 +27,9 @@ type Config struct {
 	Data     Data     `yaml:"data"`
 	Model    Model    `yaml:"model"`
 	Train    Train    `yaml:"train"`
+	Memory   Memory   `yaml:"memory"`
 	Eval     Eval     `yaml:"eval"`
+	Inspect  Inspect  `yaml:"inspect"`
 }
 
 // Backbone is the frozen encoder.
@@ -158,6 +160,14 @@ type Train struct {
 	CheckpointEvery int `yaml:"checkpoint_every" decides:"nothing"`
 }
 
+// Memory is what a model remembers of good parts besides what it learns.
+type Memory struct {
+	// Codes is the number of patches that are remembered of each class, camera and target; 0 is no memory. Dims is the
+	// number of dimensions of the subspace that they lie in.
+	Codes int `yaml:"codes" decides:"training"`
+	Dims  int `yaml:"dims" decides:"training"`
+}
+
 // Eval is the protocol of evaluation.
 type Eval struct {
 	// Objects is the number of objects in a batch.
@@ -180,4 +190,11 @@ type Eval struct {
 type Blur struct {
 	Size  int     `yaml:"size" decides:"scores"`
 	Sigma float64 `yaml:"sigma" decides:"scores"`
+}
+
+// Inspect is how predict judges.
+type Inspect struct {
+	// Head is what is judged by: "reconstruction", "memory", or "both": the mean of their maps, and of a class that has
+	// one of them, that one.
+	Head string `yaml:"head" decides:"thresholds"`
 }

@@ -53,6 +53,7 @@ func Default() Config {
 			LogEvery:        50,
 			CheckpointEvery: 1000,
 		},
+		Memory: Memory{Codes: 768, Dims: 64},
 		Eval: Eval{
 			Objects:    2,
 			MapSize:    256,
@@ -62,5 +63,6 @@ func Default() Config {
 			AuproLimit: 0.3,
 			FalseAlarm: 0.01,
 		},
+		Inspect: Inspect{Head: "both"},
 	}
 }

@@ -41,7 +41,10 @@ func (c *Config) faults() []Fault {
 	k.data(&c.Data, c.Backbone.patch())
 	k.model(c)
 	k.train(&c.Train)
+	k.between("memory.codes", c.Memory.Codes, 0, maxSide)
+	k.between("memory.dims", c.Memory.Dims, 1, maxSide)
 	k.eval(&c.Eval)
+	k.among("inspect.head", c.Inspect.Head, "both", "reconstruction", "memory")
 	return k.list
 }
 

@@ -18,6 +18,8 @@ import (
 	"mvag-torch/eval/score"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
+	"mvag-torch/model/calibration"
+	"mvag-torch/model/memory"
 )
 
 // Outcome is an evaluation.
@@ -69,12 +71,14 @@ type Options struct {
 	Partial string
 	// Maps is the folder of the maps, a file a class; "" for none.
 	Maps string
+	// Heads are the calibrations of the checkpoint. Their levels mix the maps of reconstruction and memory.
+	Heads calibration.Heads
 }
 
 // Run evaluates m on the test objects of data, class after class. Errors name the class and the image.
 func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *dataset.Set, opt Options) (Outcome, error) {
 	protocol := newProtocol(cfg, m, data)
-	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, out: Outcome{Noted: map[dataset.Finding]dataset.Noted{}}}
+	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, memory: m.Memory, out: Outcome{Noted: map[dataset.Finding]dataset.Noted{}}}
 	plan := r.plan(data, protocol)
 	if plan.Images == 0 {
 		return Outcome{}, fmt.Errorf("%s: no test images", cfg.Data.Root)
@@ -82,7 +86,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *datase
 	r.total, plan.Kernels = plan.Images, m.Kernels.String()
 	opt.Sink.Begin(plan)
 	err := tensor.Run(func(s *tensor.Scope) error {
-		r.predictor = model.NewPredictor(s, m.Model, cfg, opt.Sink.Uncaptured)
+		r.predictor = model.NewPredictor(s, m.Model, m.Memory, cfg, opt.Sink.Uncaptured)
 		for _, c := range r.classes {
 			if err := r.class(s, c); err != nil {
 				return fmt.Errorf("class %q: %w", c.name, err)
@@ -94,7 +98,7 @@ func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *datase
 		protocol.EmptyMasks += c.Defective - c.Masks
 	}
 	protocol.Unreadable = plan.Images - len(r.out.Images)
-	protocol.Noted = r.out.Noted
+	protocol.Noted, protocol.Levels = r.out.Noted, opt.Heads.Levels
 	protocol.Excluded = r.out.Results.Excluded()
 	r.out.Results.Protocol = protocol
 	return r.out, err
@@ -113,6 +117,7 @@ type run struct {
 	cfg         configs.Config
 	opt         Options
 	source      dataset.Source
+	memory      *memory.Memory // of the model; nil without one
 	classes     []class
 	predictor   *model.Predictor
 	sink        sync.Mutex // held while a method of the sink runs
@@ -157,8 +162,9 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 		if r.opt.Maps != "" {
 			plan.Disk += int64(all) * int64(pixels) * 5 // float32 and bool
 		}
-		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * int64(4*pixels+3*r.cfg.Data.Crop*r.cfg.Data.Crop)
-		plan.Memory = max(plan.Memory, score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)
+		heads := int64(1 + len(r.headsOf(c.name).others))
+		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * (heads*int64(4*pixels) + int64(3*r.cfg.Data.Crop*r.cfg.Data.Crop))
+		plan.Memory = max(plan.Memory, heads*score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)
 	}
 	return plan
 }

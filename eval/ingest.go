@@ -14,13 +14,15 @@ import (
 	"mvag-torch/eval/score"
 	"mvag-torch/internal/heatmap"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model/calibration"
 )
 
 // predicted is one object with its maps.
 type predicted struct {
 	index  int             // in the list of objects
 	object *dataset.Object // without the images that were left out
-	maps   [][]float32     // [size, size] of each view; nil where it is absent
+	maps   [][]float32     // [size, size] of each view, by the headline; nil where it is absent
+	memory [][]float32     // the same by the memory; nil also where there is none
 	pixels []uint8         // [V, 3, crop, crop], as the model saw them; valid until work returns
 }
 
@@ -47,12 +49,15 @@ func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicte
 		if batch, err = loader.Next(); err != nil {
 			break
 		}
-		maps := r.predictor.Predict(s, batch).Maps
+		prediction := r.predictor.Predict(s, batch)
 		n := len(batch.Objects)
 		var left atomic.Int32
 		left.Store(int32(n))
 		for i, object := range batch.Objects {
-			p := predicted{first + i, object, part(maps, i, n), part(batch.Pixels, i, n)}
+			p := predicted{first + i, object, part(prediction.Maps, i, n), part(prediction.Memory, i, n), part(batch.Pixels, i, n)}
+			if r.headsOf(object.Class).headline == calibration.Memory {
+				p.maps = p.memory
+			}
 			group.Go(func() error {
 				defer func() {
 					if left.Add(-1) == 0 {
@@ -105,9 +110,9 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 	if r.cfg.Eval.MaskRule == other {
 		other = dataset.MaskGT0
 	}
-	gathered := score.NewClass(c.name, score.Options{Top: r.cfg.Eval.Top, AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other})
+	gathered := newGatherer(r.headsOf(c.name), c.name, score.Options{Top: r.cfg.Eval.Top, AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other})
 	if defective == 0 {
-		gathered.Seal()
+		gathered.seal()
 	}
 	maps, err := createMaps(r.opt.Maps, c.name, c.objects, r.cfg.Eval.MapSize)
 	if err != nil {
@@ -120,7 +125,7 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 		views, err := r.views(p)
 		if err == nil && len(views) > 0 { // else all were left out
 			var object float64
-			if object, err = gathered.Add(index, p.object.ID, scores(views)); err == nil {
+			if object, err = gathered.add(index, p, views); err == nil {
 				r.draw(p, views, object)
 			}
 		}
@@ -128,7 +133,7 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 			return err
 		}
 		if p.index < defective && marked.Add(-1) == 0 {
-			gathered.Seal() // good objects follow, whose maps need not be kept
+			gathered.seal() // good objects follow, whose maps need not be kept
 		}
 		return maps.write(index, views)
 	}, func(n int) {
@@ -140,7 +145,7 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 	if err != nil {
 		return score.Result{}, err
 	}
-	result, err := gathered.Finish()
+	result, err := gathered.finish()
 	if err == nil {
 		err = maps.commit(result)
 	}

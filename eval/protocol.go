@@ -11,6 +11,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/eval/metric"
 	"mvag-torch/model"
+	"mvag-torch/model/calibration"
 )
 
 // Protocol is what decides the metrics besides the images: the head of results.json.
@@ -37,6 +38,8 @@ type Protocol struct {
 	EmptyMasks int `json:"empty_masks"`
 	// Depths are the bits that 16-bit images of each class use, where data.bits is auto.
 	Depths dataset.Depths `json:"depths,omitempty"`
+	// Levels are what the maps of reconstruction and memory are divided by before their mean is taken ("both").
+	Levels map[string]calibration.Levels `json:"levels,omitempty"`
 	// Noted counts files that are odd, by the kinds of mvag-torch dataset check.
 	Noted map[dataset.Finding]dataset.Noted `json:"noted"`
 	// Excluded are the values that are undefined in a class, and that the means leave out.
@@ -70,6 +73,6 @@ func listed(objects []dataset.Object) string {
 // the weights, the device, and the objects with the size and the modification time of their files.
 func fingerprint(p Protocol, data *dataset.Set, objects []dataset.Object) string {
 	h := sha256.New() // takes everything
-	_ = json.NewEncoder(h).Encode([]any{"partial 2", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, data.Identity(objects)})
+	_ = json.NewEncoder(h).Encode([]any{"partial 3", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, data.Identity(objects)})
 	return fmt.Sprintf("%x", h.Sum(nil))
 }

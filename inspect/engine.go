@@ -15,6 +15,9 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
+	"mvag-torch/model/calibration"
+	"mvag-torch/model/imagescore"
+	"mvag-torch/model/memory"
 )
 
 // engine takes objects from their images to anomaly maps.
@@ -22,6 +25,9 @@ type engine struct {
 	cfg    configs.Config
 	source dataset.Source
 	slots  chan struct{} // one token for each image that is being decoded
+	wanted string        // the head to judge by
+	heads  calibration.Heads
+	memory *memory.Memory
 
 	// Of the device thread; scope is nil once the engine is closed.
 	scope     *tensor.Scope
@@ -35,7 +41,8 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	source.Depths, source.Notes = u.Trained.Depths, u.Notes
-	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers)}
+	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers),
+		wanted: u.Config.Inspect.Head, heads: u.Heads, memory: u.Memory}
 	err := tensor.Run(func(*tensor.Scope) error {
 		e.scope = tensor.NewScope()
 		m, err := model.Open(e.scope, e.cfg, u.file)
@@ -43,7 +50,7 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 			return err
 		}
 		u.log("kernels: " + m.Kernels.String())
-		e.predictor = model.NewPredictor(e.scope, m.Model, e.cfg, func(why error) {
+		e.predictor = model.NewPredictor(e.scope, m.Model, m.Memory, e.cfg, func(why error) {
 			u.log(fmt.Sprintf("cuda_graph: predictions cannot be captured (%v); going on without", why))
 		})
 		return nil
@@ -78,6 +85,9 @@ type item struct {
 	views  []view  // [V]
 	took   time.Duration
 
+	head     string // that judges it
+	unjudged error  // why none can
+
 	done chan struct{} // closed after the model, when err is set
 	err  error
 }
@@ -85,10 +95,12 @@ type item struct {
 // view is one view of an item.
 type view struct {
 	present       bool
-	width, height int       // of the image, in pixels
-	err           error     // why it cannot be read
-	values        []float32 // of its anomaly map [size, size]; nil where it is not present
-	score         float64   // of the map
+	width, height int   // of the image, in pixels
+	err           error // why it cannot be read
+
+	reconstruction, memory []float32 // anomaly maps [size, size]; nil where it is not present, memory also where there is none
+	values                 []float32 // the map that judges
+	score                  float64   // of that map
 }
 
 // score is the score of the object, the highest of its images that have one; NaN where none has.
@@ -177,15 +189,33 @@ func (e *engine) run(items []*item) error {
 	var wg sync.WaitGroup
 	for i, it := range items {
 		it.took = took
+		it.head, it.unjudged = e.heads.Head(e.wanted, it.object.Class, e.memory)
+		levels, _ := e.heads.LevelsOf(it.object.Class) // Head knows that there are some
 		for j := range it.views {
 			v, row := &it.views[j], i*batch.Views+j
 			if v.present {
-				wg.Go(func() { v.values, v.score = prediction.Maps[row], prediction.Score(row) })
+				v.reconstruction, v.memory = prediction.Maps[row], prediction.Memory[row]
+				if it.unjudged == nil {
+					wg.Go(func() { v.judged(it.head, levels, e.cfg.Eval.Top) })
+				}
 			}
 		}
 	}
 	wg.Wait()
 	return nil
+}
+
+// judged sets the map of the head that judges it and its score.
+func (v *view) judged(head string, levels calibration.Levels, top float64) {
+	switch head {
+	case calibration.Reconstruction:
+		v.values = v.reconstruction
+	case calibration.Memory:
+		v.values = v.memory
+	case calibration.Both:
+		v.values = levels.Mix(v.reconstruction, v.memory)
+	}
+	v.score = imagescore.TopMean(top, v.values)
 }
 
 // predict runs the model on a batch.

@@ -15,6 +15,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/memory"
 )
 
 // Options of Open and Read.
@@ -36,7 +37,9 @@ type Setup struct {
 	Path        string
 	Config      configs.Config           // of the run, with the options applied
 	Trained     checkpoint.Info          // as the checkpoint has it
-	Calibration *calibration.Calibration // nil where there is none
+	Calibration *calibration.Calibration // of inspect.head, or of the headline; nil where there is none
+	Heads       calibration.Heads        // all that there are
+	Memory      *memory.Memory           // nil where there is none
 	Notes       *dataset.Notes           // collects what is odd about the files that are read; may be nil
 	file        *checkpoint.File
 	log         func(line string)
@@ -73,11 +76,23 @@ func (u *Setup) read(opt Options) error {
 	if diff := configs.Diff(u.Config, u.Trained.Config, configs.Features, configs.Scores); len(diff) > 0 {
 		return &configs.Error{Faults: []configs.Fault{{Msg: diff[0] + " as in " + u.Path}}}
 	}
-	u.Calibration, err = calibration.Of(u.file)
+	if u.Memory, err = memory.Read(u.file); err != nil {
+		return err
+	}
+	u.Heads, err = calibration.ReadHeads(u.file)
+	u.Calibration = u.chosen()
 	if err == nil && u.Calibration == nil && !opt.Uncalibrated {
 		err = fmt.Errorf("%s: have no calibration, want one: mvag-torch calibrate -m %s PATH… with good images", u.Path, u.Path)
 	}
 	return err
+}
+
+// chosen is the calibration that most objects are judged by.
+func (u *Setup) chosen() *calibration.Calibration {
+	if c := u.Heads.Of(u.Config.Inspect.Head); c != nil {
+		return c
+	}
+	return u.Heads.Headline()
 }
 
 // Close closes the file of the checkpoint. Inspectors stay as they are.
@@ -112,7 +127,7 @@ func (u *Setup) Start() (*Inspector, error) {
 	}
 	i := &Inspector{
 		engine: e, queue: make(chan *item), closing: make(chan struct{}), stopped: make(chan struct{}),
-		judge: &judge{levels: u.Calibration, fit: dataset.NewFit(u.Config.Data), size: u.Config.Eval.MapSize},
+		judge: &judge{heads: u.Heads, fit: dataset.NewFit(u.Config.Data), size: u.Config.Eval.MapSize},
 	}
 	go i.serve()
 	return i, nil

@@ -200,7 +200,7 @@ func evaluated(t *testing.T, path string, objects []dataset.Object) map[string]f
 		if err != nil {
 			return err
 		}
-		predictor := model.NewPredictor(s, m.Model, cfg, func(why error) { t.Error(why) })
+		predictor := model.NewPredictor(s, m.Model, m.Memory, cfg, func(why error) { t.Error(why) })
 		for {
 			batch, err := loader.Next()
 			if errors.Is(err, io.EOF) {

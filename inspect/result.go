@@ -66,6 +66,7 @@ type Verdict struct {
 	Threshold  float64 `json:"threshold"`
 	Basis      string  `json:"basis"`    // of the threshold: class, shift or pooled
 	Decision   string  `json:"decision"` // Good or Defective
+	Head       string  `json:"head"`     // that judged: reconstruction, memory or both
 }
 
 // The decisions.
@@ -74,8 +75,8 @@ const (
 	Defective = "defective"
 )
 
-func newVerdict(scale calibration.Scale, score float64) *Verdict {
-	v := &Verdict{score, scale.Value(score), scale.Threshold, scale.Basis, Good}
+func newVerdict(head string, scale calibration.Scale, score float64) *Verdict {
+	v := &Verdict{score, scale.Value(score), scale.Threshold, scale.Basis, Good, head}
 	if scale.Defective(score) {
 		v.Decision = Defective
 	}
@@ -84,7 +85,7 @@ func newVerdict(scale calibration.Scale, score float64) *Verdict {
 
 // judge turns scores into results.
 type judge struct {
-	levels *calibration.Calibration
+	heads  calibration.Heads
 	fit    dataset.Fit
 	size   int      // of maps, in pixels a side
 	curves sync.Map // *calibration.Curve by calibration.Scale
@@ -94,7 +95,7 @@ type judge struct {
 func (g *judge) result(it *item) *Result {
 	r := &Result{Index: it.index, Object: it.object}
 	if best := it.score(); !math.IsNaN(best) {
-		r.Verdict = newVerdict(g.levels.Object.For(it.object.Class), best)
+		r.Verdict = newVerdict(it.head, g.heads.Of(it.head).Object.For(it.object.Class), best)
 	}
 	for j, v := range it.object.Views {
 		if !v.Present() {
@@ -107,6 +108,8 @@ func (g *judge) result(it *item) *Result {
 		switch seen := it.views[j]; {
 		case seen.err != nil:
 			m.Error = seen.err.Error()
+		case it.unjudged != nil:
+			m.Error = v.Path + ": " + it.unjudged.Error()
 		case math.IsNaN(seen.score):
 			m.Error = v.Path + ": have a score that is not a number"
 		default:
@@ -120,9 +123,10 @@ func (g *judge) result(it *item) *Result {
 // image enters the verdict and the regions of view j.
 func (g *judge) image(m *Image, it *item, j int) {
 	seen := it.views[j]
-	m.Verdict = newVerdict(g.levels.Image.For(m.Class), seen.score)
+	levels := g.heads.Of(it.head)
+	m.Verdict = newVerdict(it.head, levels.Image.For(m.Class), seen.score)
 	m.Millis = math.Round(it.took.Seconds()*1e6/float64(it.present())) / 1e3
-	m.Map, m.pixels, m.pixel = seen.values, it.planes(j), g.levels.Pixel.For(m.Class)
+	m.Map, m.pixels, m.pixel = seen.values, it.planes(j), levels.Pixel.For(m.Class)
 	m.mask = make([]bool, len(m.Map))
 	for i, v := range m.Map {
 		m.mask[i] = m.pixel.Defective(float64(v))

@@ -6,15 +6,17 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/memory"
 	"mvag-torch/model/weights"
 )
 
 // Trained is a model and where its weights come from.
 type Trained struct {
 	*Model
-	BackboneSHA256 string // of the file of encoder weights
-	SHA256         string // of the file of trainable weights; "" where they are initial ones
-	Iteration      *int   // steps taken; nil where that file holds bare weights
+	BackboneSHA256 string         // of the file of encoder weights
+	SHA256         string         // of the file of trainable weights; "" where they are initial ones
+	Iteration      *int           // steps taken; nil where that file holds bare weights
+	Memory         *memory.Memory // nil without one
 }
 
 // Open prepares LibTorch as cfg says (device, threads, precision) and builds the model with the encoder weights of
@@ -40,8 +42,14 @@ func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, er
 	if f.Info != nil {
 		t.Iteration = &f.Info.Iteration
 	}
+	if t.Memory, err = memory.Read(f); err != nil {
+		return nil, err
+	}
 	trained, err := f.Weights()
 	if err == nil {
+		err = t.Memory.Check(len(t.fuse), t.Encoder.Arch.Dim)
+	}
+	if err == nil && !(len(trained) == 0 && t.Memory.Untrained()) { // else it has initial weights
 		err = t.Params.Load(trained)
 	}
 	if err != nil {

@@ -79,7 +79,7 @@ func mapsOf(t *testing.T, d tensor.Device, record modeltest.Record) (plain, repl
 			return err
 		}
 		uncaptured := func(why error) { t.Errorf("not captured: %v", why) }
-		calling, replaying := model.NewPredictor(s, m, cfg, uncaptured), model.NewPredictor(s, m, cfg, uncaptured)
+		calling, replaying := model.NewPredictor(s, m, nil, cfg, uncaptured), model.NewPredictor(s, m, nil, cfg, uncaptured)
 		model.SetRecord(calling, nil)
 		model.SetRecord(replaying, record)
 		rng := rand.New(rand.NewPCG(5, 6))

@@ -1,14 +1,20 @@
 package train
 
-import "time"
+import (
+	"time"
+
+	"mvag-torch/model/memory"
+)
 
 // Sink shows a run to a person. Its methods are called from the training thread and should return at once.
 type Sink interface {
 	// Begin is called once, before the first step.
 	Begin(Begin)
-	// Features is called with train.cache_features, between Begin and the first step: once, then after each object
-	// whose features were computed.
+	// Features is called with train.cache_features, and where a memory is fitted, between Begin and the first step:
+	// once, then after each object whose features were computed.
 	Features(Features)
+	// Remembered is called after the memory was fitted.
+	Remembered(*memory.Memory)
 	// Uncaptured is called, at most once, where cuda_graph is on and a step cannot be captured; the run goes on
 	// without.
 	Uncaptured(why error)
@@ -45,8 +51,9 @@ type Step struct {
 	Left     time.Duration // estimated
 }
 
-// Features describes how far train.cache_features is filled.
+// Features describes how far train.cache_features is filled, or the pass that fits the memory.
 type Features struct {
+	Memory        bool   // features are not kept
 	Done, Objects int    // objects whose features are there, training objects
 	Bytes         int64  // size of the features that were missing at first
 	Path          string // the file, "" in memory

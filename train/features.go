@@ -13,6 +13,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
+	"mvag-torch/model/memory"
 	"mvag-torch/train/feature"
 )
 
@@ -36,9 +37,11 @@ func (r *run) cachedFeed(s *tensor.Scope) (feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.fill(s, c); err != nil {
+	fitter := r.fitter()
+	if err := r.fill(s, c, fitter); err != nil {
 		return nil, errors.Join(err, c.store.Close())
 	}
+	r.remember(fitter)
 	return newFeatureFeed(r.ctx, c, order, r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
 }
 
@@ -81,15 +84,17 @@ func keyOf(source dataset.Source, o *dataset.Object) (key feature.Key, err error
 	return key, err
 }
 
-// fill computes the features that the store does not have.
-func (r *run) fill(s *tensor.Scope, c *cache) error {
-	var missing []dataset.Object
-	var keys []feature.Key // of those
+// fill computes the features that the store does not have and hands all of them to fitter, which may be nil.
+func (r *run) fill(s *tensor.Scope, c *cache, fitter *model.Fitter) error {
+	var missing, stored []dataset.Object
 	for i := range r.data.Train {
 		o := &r.data.Train[i]
-		if key := c.keys[o]; !c.store.Has(key) {
-			missing, keys = append(missing, *o), append(keys, key)
-		} else if err := r.data.Source.NoteUnread(o); err != nil {
+		if !c.store.Has(c.keys[o]) {
+			missing = append(missing, *o)
+			continue
+		}
+		stored = append(stored, *o)
+		if err := r.data.Source.NoteUnread(o); err != nil {
 			return err
 		}
 	}
@@ -99,13 +104,47 @@ func (r *run) fill(s *tensor.Scope, c *cache) error {
 	}
 	n := len(r.data.Train)
 	progress := Features{Objects: n, Done: n - len(missing), Bytes: bytes, Path: c.store.Path()}
+	err = r.encodeAll(s, missing, progress, func(o *dataset.Object, read []bool, features []byte) error {
+		key, err := keyOf(r.data.Source, o)
+		if err == nil {
+			err = c.store.Put(key, read, features, whole(o, read))
+		}
+		return errors.Join(err, fitter.Add(o, read, features))
+	})
+	if err == nil {
+		err = c.store.Seal()
+	}
+	if err != nil || fitter == nil {
+		return err
+	}
+	views := r.cfg.Data.Views
+	features := make([]byte, views*c.viewBytes)
+	for i := range stored {
+		key, err := keyOf(r.data.Source, &stored[i])
+		read := make([]bool, views)
+		if err == nil {
+			err = c.store.Read(key, read, features)
+		}
+		if err == nil {
+			err = fitter.Add(&stored[i], read, features)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encodeAll computes the packed features of objects, one at a time, and calls use for each.
+func (r *run) encodeAll(s *tensor.Scope, objects []dataset.Object, progress Features,
+	use func(o *dataset.Object, read []bool, features []byte) error) error {
 	r.sink.Features(progress)
-	if len(missing) == 0 {
-		return c.store.Seal()
+	if len(objects) == 0 {
+		return nil
 	}
 	opt := r.loading()
 	opt.Objects, opt.Start, opt.Count = 1, 0, 0
-	loader, err := dataset.NewEvalLoader(r.ctx, missing, opt)
+	loader, err := dataset.NewEvalLoader(r.ctx, objects, opt)
 	if err != nil {
 		return err
 	}
@@ -113,23 +152,51 @@ func (r *run) fill(s *tensor.Scope, c *cache) error {
 	for {
 		batch, err := loader.Next()
 		if errors.Is(err, io.EOF) {
-			return c.store.Seal()
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 		features, err := r.encode(s, batch)
-		if err != nil {
-			return err
+		if err == nil {
+			err = use(&objects[batch.Index], batch.Present, features)
 		}
-		i := batch.Index
-		if err := c.store.Put(keys[i], batch.Present, features, whole(&missing[i], batch.Present)); err != nil {
+		if err != nil {
 			return err
 		}
 		loader.Recycle(batch)
 		progress.Done++
 		r.sink.Features(progress)
 	}
+}
+
+// fitter prepares to fit a memory; nil where the run has one or wants none.
+func (r *run) fitter() *model.Fitter {
+	if r.cfg.Memory.Codes == 0 || r.memory != nil {
+		return nil
+	}
+	return r.stepper.Model.NewFitter(r.data.Train, r.cfg.Memory, r.alone)
+}
+
+// remember takes the memory that was fitted, if there was any to fit.
+func (r *run) remember(fitter *model.Fitter) {
+	if fitter != nil {
+		r.memory = fitter.Memory
+		r.sink.Remembered(r.memory)
+	}
+}
+
+// encodeToRemember fits the memory in a pass of its own, where features are not kept.
+func (r *run) encodeToRemember(s *tensor.Scope) error {
+	fitter := r.fitter()
+	if fitter == nil {
+		return nil
+	}
+	err := r.encodeAll(s, r.data.Train, Features{Objects: len(r.data.Train), Memory: true}, fitter.Add)
+	if err == nil {
+		r.remember(fitter)
+	}
+	return err
 }
 
 // whole tells whether all images of an object were read. Where one was skipped (data.on_error), other runs try again.
@@ -145,11 +212,9 @@ func whole(o *dataset.Object, read []bool) bool {
 // encode returns the packed features of the one object of a batch.
 func (r *run) encode(s *tensor.Scope, batch *dataset.Batch) ([]byte, error) {
 	packed := r.stepper.Pack(s, batch)
-	for i := 1; i < len(packed); i += 2 { // little-endian float16: all exponent bits are set
-		if packed[i]&0x7c == 0x7c {
-			return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off",
-				strings.ToValidUTF8(batch.Objects[0].ID, "?"))
-		}
+	if !memory.Finite(packed) {
+		return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off and memory.codes to 0",
+			strings.ToValidUTF8(batch.Objects[0].ID, "?"))
 	}
 	return packed, nil
 }

@@ -19,6 +19,12 @@ func (r *run) loop(s *tensor.Scope) error {
 	}
 	r.ring = tensor.Zeros(s, r.device, tensor.Float, int64(every), 2)
 	r.sink.Begin(r.begin())
+	if r.alone {
+		if err := r.encodeToRemember(s); err != nil {
+			return r.stop(err)
+		}
+		return r.save()
+	}
 	if r.done >= cfg.Train.Iterations {
 		return nil
 	}
@@ -57,6 +63,9 @@ func (r *run) loop(s *tensor.Scope) error {
 func (r *run) feed(s *tensor.Scope) (feed, error) {
 	if r.cfg.Train.CacheFeatures != "off" {
 		return r.cachedFeed(s)
+	}
+	if err := r.encodeToRemember(s); err != nil {
+		return nil, err
 	}
 	loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, r.loading())
 	return imageFeed{loader}, err

@@ -16,6 +16,7 @@ import (
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/memory"
 )
 
 // CheckpointName is the name of the checkpoint in a run folder.
@@ -29,13 +30,27 @@ func Folder(cfg configs.Config) string { return filepath.Join(cfg.Output, cfg.Na
 // unless resume is set; then training goes on from it, with the same results as if it had never stopped. When ctx ends,
 // or an image cannot be read, a checkpoint is written first.
 func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool, sink Sink) error {
+	return start(&run{ctx: ctx, cfg: cfg, data: data, sink: sink}, resume)
+}
+
+// Enroll is Run without training: it fits the memory, and leaves a checkpoint of iteration 0 that has nothing else.
+// Training may go on from it.
+func Enroll(ctx context.Context, cfg configs.Config, data *dataset.Set, sink Sink) error {
+	if cfg.Memory.Codes == 0 {
+		return errors.New("memory.codes: have 0, want at least 1 to enroll")
+	}
+	return start(&run{ctx: ctx, cfg: cfg, data: data, sink: sink, alone: true}, false)
+}
+
+func start(r *run, resume bool) error {
+	cfg, data := r.cfg, r.data
 	if err := data.CheckTrain(); err != nil {
 		return err
 	}
-	lists := data.TrainLists()
-	data, _ = data.HoldOut(cfg.Train.Holdout, cfg.Seed) // a copy
-	data.Source.Read = &dataset.ReadImages{}
-	r := &run{ctx: ctx, cfg: cfg, data: data, lists: lists, sink: sink, path: filepath.Join(Folder(cfg), CheckpointName), saved: -1}
+	r.lists = data.TrainLists()
+	r.data, _ = data.HoldOut(cfg.Train.Holdout, cfg.Seed)
+	r.path, r.saved = filepath.Join(Folder(cfg), CheckpointName), -1
+	r.data.Source.Read = &dataset.ReadImages{} // of a copy
 	earlier, err := r.openEarlier(resume)
 	if err != nil {
 		return err
@@ -50,7 +65,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool
 			return err
 		}
 		tensor.Seed(cfg.Seed)
-		r.device, r.backbone = m.Device, m.BackboneSHA256
+		r.device, r.backbone, r.memory = m.Device, m.BackboneSHA256, m.Memory
 		r.stepper = NewStepper(s, cfg, m.Model, r.sink.Uncaptured)
 		if earlier != nil {
 			if err := r.restore(earlier); err != nil {
@@ -75,6 +90,9 @@ type run struct {
 	backbone string           // SHA-256 of the backbone's file
 	earlier  *checkpoint.Info // of the checkpoint to go on from; nil without one
 	path     string           // of the checkpoint
+
+	memory *memory.Memory // nil until it is fitted
+	alone  bool           // the memory is all that is made
 
 	stepper *Stepper
 	journal *journal

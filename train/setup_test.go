@@ -17,6 +17,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/memory"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
@@ -130,6 +131,7 @@ type watcher struct {
 	stop     func()
 
 	uncaptured []error
+	remembered *memory.Memory
 }
 
 func (w *watcher) Begin(b Begin) {
@@ -143,6 +145,8 @@ func (w *watcher) Features(f Features) {
 		w.stop()
 	}
 }
+func (w *watcher) Remembered(m *memory.Memory) { w.remembered = m }
+
 func (w *watcher) Uncaptured(why error) { w.uncaptured = append(w.uncaptured, why) }
 func (w *watcher) Step(s Step) {
 	w.steps = append(w.steps, s)

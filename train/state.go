@@ -9,8 +9,11 @@ import (
 	"mvag-torch/model/checkpoint"
 )
 
-// restore loads optimizer and generators; the model has its weights.
+// restore loads optimizer and generators; the model has its weights. A checkpoint that only enrolled has none of them.
 func (r *run) restore(f *checkpoint.File) error {
+	if r.done == 0 && r.memory.Untrained() {
+		return nil
+	}
 	if err := r.stepper.Optimizer.restore(f, r.stepper.Model.Params); err != nil {
 		return err
 	}
@@ -55,7 +58,34 @@ func (r *run) save() error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	var tensors []safetensors.Tensor
+	tensors, err := r.memory.Tensors(), error(nil)
+	for class := range r.lists {
+		if c := r.memory.Of(class); c != nil && r.done > 0 {
+			c.Alone = false
+		}
+	}
+	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming,
+		TrainLists: r.lists, TrainImages: r.trainImages(), Depths: r.data.Source.Depths}
+	if info.Memory, err = r.memory.Marshal(); err != nil {
+		return err
+	}
+	if !r.alone {
+		state, err := r.state()
+		if err != nil {
+			return err
+		}
+		tensors = append(tensors, state...)
+	}
+	if err := checkpoint.Write(r.path, info, tensors); err != nil {
+		return err
+	}
+	r.saved = r.done
+	r.sink.Saved(r.path, r.done)
+	return nil
+}
+
+// state is what training goes on from: weights, optimizer and generators.
+func (r *run) state() (tensors []safetensors.Tensor, err error) {
 	params, optimizer := r.stepper.Model.Params, r.stepper.Optimizer.state(r.stepper.Model.Params)
 	for i := range optimizer {
 		optimizer[i].Name = checkpoint.Optimizer + optimizer[i].Name
@@ -66,16 +96,9 @@ func (r *run) save() error {
 	for name, device := range r.generators() {
 		state, err := tensor.RNGState(device)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		tensors = append(tensors, safetensors.Raw(checkpoint.RNG+name, safetensors.U8, []int64{int64(len(state))}, state))
 	}
-	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming,
-		TrainLists: r.lists, TrainImages: r.trainImages(), Depths: r.data.Source.Depths}
-	if err := checkpoint.Write(r.path, info, tensors); err != nil {
-		return err
-	}
-	r.saved = r.done
-	r.sink.Saved(r.path, r.done)
-	return nil
+	return tensors, nil
 }

@@ -130,7 +130,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		if training {
 			err = t.train(s, train.NewStepper(s, cfg, m, fail), cfg, batch, steps)
 		} else {
-			predictor := model.NewPredictor(s, m, cfg, fail)
+			predictor := model.NewPredictor(s, m, nil, cfg, fail)
 			err = t.measure(s, steps, func(s *tensor.Scope, _ int) { predictor.Predict(s, batch.Batch) })
 		}
 		t.rate = matmulRate(s, t.device, cfg.Precision)

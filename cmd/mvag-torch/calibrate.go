@@ -114,7 +114,8 @@ func readSetup(c *cli.Context, opt inspect.Options) (*inspect.Setup, error) {
 
 // sayUnfinished says that a checkpoint is of a training that has not ended.
 func sayUnfinished(path string, info checkpoint.Info) {
-	if want := info.Config.Train.Iterations; info.Iteration < want {
+	enrolled := info.Iteration == 0 && info.Memory != ""
+	if want := info.Config.Train.Iterations; info.Iteration < want && !enrolled {
 		fmt.Fprintf(os.Stderr, "%s: the training is not finished: this is iteration %d of %d\n", path, info.Iteration, want)
 	}
 }

@@ -62,7 +62,7 @@ func evaluate(c *cli.Context) error {
 	if f.Info != nil {
 		sayUnfinished(f.Path, *f.Info)
 	}
-	levels, err := calibration.Of(f)
+	heads, err := calibration.ReadHeads(f)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
-	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps")}
+	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps"), Heads: heads}
 	outcome, err := evaluateModel(c.Context, cfg, f, data, opt)
 	listSkipped(data.Source.Skipped)
 	if c.Context.Err() != nil {
@@ -88,7 +88,7 @@ func evaluate(c *cli.Context) error {
 	if err := sayOdd(outcome, opt.Maps); err != nil {
 		return err
 	}
-	drawn, err := writeOutcome(folder, outcome, sink, levels)
+	drawn, err := writeOutcome(folder, outcome, sink, heads.Headline())
 	if err != nil {
 		return err
 	}

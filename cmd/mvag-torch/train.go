@@ -12,6 +12,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/machine"
+	"mvag-torch/model/memory"
 	"mvag-torch/train"
 )
 
@@ -64,9 +65,10 @@ func sayHoldout(cfg configs.Config, data *dataset.Set) {
 
 // trainSink shows a run: a progress bar on a terminal, else a line every n steps.
 type trainSink struct {
-	every int
-	begin train.Begin
-	log   *log.Logger
+	every     int
+	enrolling bool // nothing is trained
+	begin     train.Begin
+	log       *log.Logger
 
 	encoding     bool                     // features are being computed
 	encoded, bar *progressbar.ProgressBar // of objects and of steps; nil without a terminal, and before they are needed
@@ -74,9 +76,14 @@ type trainSink struct {
 
 func (s *trainSink) Begin(b train.Begin) {
 	s.begin, s.log = b, log.New(os.Stderr, "", log.LstdFlags)
-	fmt.Fprintf(os.Stderr, "training on %s: %s of %s, %s; %.1f million trainable parameters; run folder %s\n",
-		b.Device, count(b.Images, "image"), count(b.Objects, "object"), count(b.Classes, "class"), float64(b.Params)/1e6, b.Folder)
-	fmt.Fprintf(os.Stderr, "kernels: %s; prefetched batches take %s of memory\n", b.Kernels, machine.Size(b.Batches))
+	if s.enrolling {
+		fmt.Fprintf(os.Stderr, "enrolling on %s: %s of %s, %s; run folder %s\nkernels: %s\n",
+			b.Device, count(b.Images, "image"), count(b.Objects, "object"), count(b.Classes, "class"), b.Folder, b.Kernels)
+	} else {
+		fmt.Fprintf(os.Stderr, "training on %s: %s of %s, %s; %.1f million trainable parameters; run folder %s\n",
+			b.Device, count(b.Images, "image"), count(b.Objects, "object"), count(b.Classes, "class"), float64(b.Params)/1e6, b.Folder)
+		fmt.Fprintf(os.Stderr, "kernels: %s; prefetched batches take %s of memory\n", b.Kernels, machine.Size(b.Batches))
+	}
 	if b.Missing > 0 {
 		fmt.Fprintf(os.Stderr, "%d images of the index are missing and left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}
@@ -88,11 +95,14 @@ func (s *trainSink) Begin(b train.Begin) {
 func (s *trainSink) Features(f train.Features) {
 	if !s.encoding && f.Done < f.Objects {
 		s.encoding = true
-		where := "in memory"
-		if f.Path != "" {
-			where = "in " + f.Path
+		where := machine.Size(f.Bytes) + " more in memory"
+		switch {
+		case f.Memory:
+			where = "they are not kept"
+		case f.Path != "":
+			where = machine.Size(f.Bytes) + " more in " + f.Path
 		}
-		fmt.Fprintf(os.Stderr, "computing the features of %d of %s: %s more %s\n", f.Objects-f.Done, count(f.Objects, "object"), machine.Size(f.Bytes), where)
+		fmt.Fprintf(os.Stderr, "computing the features of %d of %s: %s\n", f.Objects-f.Done, count(f.Objects, "object"), where)
 		if s.encoded = newBar(f.Objects, f.Done, "objects"); s.encoded != nil {
 			s.encoded.Describe("features")
 		}
@@ -100,6 +110,10 @@ func (s *trainSink) Features(f train.Features) {
 	if s.encoded != nil {
 		_ = s.encoded.Set(f.Done)
 	}
+}
+
+func (s *trainSink) Remembered(m *memory.Memory) {
+	fmt.Fprintf(os.Stderr, "the memory of good patches (%s) takes %s\n", count(len(m.Classes), "class"), machine.Size(m.Bytes()))
 }
 
 func (s *trainSink) Uncaptured(why error) { uncaptured(why) }
@@ -123,6 +137,10 @@ func (s *trainSink) Step(step train.Step) {
 func (s *trainSink) Saved(path string, iteration int) {
 	if s.bar != nil && iteration < s.begin.Iterations {
 		return // the bar tells enough
+	}
+	if s.enrolling {
+		fmt.Fprintf(os.Stderr, "wrote %s\n", path)
+		return
 	}
 	s.log.Printf("iteration %d: wrote %s", iteration, path)
 }

@@ -36,9 +36,9 @@ func example() Results {
 	return Results{
 		Protocol: protocol{Views: 5, Rule: "mask > 0 & \"crop\""},
 		Classes: []Class{
-			{"gear", metric.NewValues(ranking(1), pixels(ranking(0.75), 0.5), ranking(0.875)), Counts{170, 56, 34, 55}, nil},
-			{"bottle_cap", metric.NewValues(ranking(0.5), pixels(none, undefined), ranking(0.25)), Counts{10, 0, 2, 0}, nil},
-			{"änderung", metric.NewValues(ranking(0.25), pixels(ranking(0.3125), 0.0625), none), Counts{15, 3, 3, 3}, nil},
+			{"gear", metric.NewValues(ranking(1), pixels(ranking(0.75), 0.5), ranking(0.875)), Counts{170, 56, 34, 55}, "", nil, nil},
+			{"bottle_cap", metric.NewValues(ranking(0.5), pixels(none, undefined), ranking(0.25)), Counts{10, 0, 2, 0}, "", nil, nil},
+			{"änderung", metric.NewValues(ranking(0.25), pixels(ranking(0.3125), 0.0625), none), Counts{15, 3, 3, 3}, "", nil, nil},
 		},
 	}
 }

@@ -2,7 +2,8 @@
 //
 // results.json is an object of four members: "protocol", whatever describes how the values came about; "classes", an
 // object with one member per class in the order of evaluation; "mean", the plain mean over classes; and "compat", the
-// means of the values by the rules of other programs, which is absent if the classes have no details. Values are
+// means of the values by the rules of other programs, which is absent if the classes have no details. Beside "mean",
+// "heads" has the means by what else judges, where anything does. Values are
 // fractions under the names of metric.Name, null where undefined:
 //
 //	{
@@ -44,6 +45,10 @@ type Class struct {
 	Name   string
 	Values metric.Values
 	Counts
+	// Head is what judges in Values, "" in results that do not say: reconstruction, or memory for a class that the model
+	// was not trained on. Heads are the values by what judges beside it, by name.
+	Head  string
+	Heads map[string]metric.Values
 	// Details is nil in results that have none.
 	Details *Details
 }
@@ -77,6 +82,41 @@ func (r Results) Mean() (mean metric.Values, skipped [metric.Count]int) {
 		values[i] = c.Values
 	}
 	return metric.Mean(values)
+}
+
+// Head is what judges beside the headline.
+type Head struct {
+	Name string
+	Mean metric.Values // over classes; one that has only one head counts with that
+}
+
+// Heads lists what judges beside the headline in any class; nil if nothing does.
+func (r Results) Heads() (heads []Head) {
+	for _, name := range []string{"memory", "both"} {
+		values, any := make([]metric.Values, len(r.Classes)), false
+		for i, c := range r.Classes {
+			v, ok := c.Heads[name]
+			if !ok {
+				v = c.Values
+			}
+			values[i], any = v, any || ok
+		}
+		if any {
+			mean, _ := metric.Mean(values)
+			heads = append(heads, Head{name, mean})
+		}
+	}
+	return heads
+}
+
+// Alone lists the classes that are judged by memory alone.
+func (r Results) Alone() (names []string) {
+	for _, c := range r.Classes {
+		if c.Head == "memory" {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // Compat is the mean over classes of the values in Details.Compat, undefined ones left out; nil if no class has
@@ -152,6 +192,15 @@ func (r Results) MarshalJSON() ([]byte, error) {
 	if err := put(`},"mean":`, "mean", mean); err != nil {
 		return nil, err
 	}
+	if heads := r.Heads(); heads != nil {
+		means := map[string]metric.Values{}
+		for _, h := range heads {
+			means[h.Name] = h.Mean
+		}
+		if err := put(`,"heads":`, "heads", means); err != nil {
+			return nil, err
+		}
+	}
 	if compat := r.Compat(); compat != nil {
 		if err := put(`,"compat":`, "compat", compat); err != nil {
 			return nil, err
@@ -169,8 +218,10 @@ func (c Class) MarshalJSON() ([]byte, error) {
 	}
 	others, err := marshal(struct {
 		Counts
-		Details *Details `json:"details,omitempty"`
-	}{c.Counts, c.Details})
+		Head    string                   `json:"head,omitempty"`
+		Heads   map[string]metric.Values `json:"heads,omitempty"`
+		Details *Details                 `json:"details,omitempty"`
+	}{c.Counts, c.Head, c.Heads, c.Details})
 	values[len(values)-1] = ','
 	return append(values, others[1:]...), err
 }
@@ -201,7 +252,7 @@ func (r *Results) UnmarshalJSON(data []byte) error {
 				read.Classes, read.Unknown = append(read.Classes, c), append(read.Unknown, unknown...)
 				return err
 			})
-		case "mean", "compat":
+		case "mean", "heads", "compat":
 		default:
 			read.Unknown = append(read.Unknown, name)
 		}
@@ -226,7 +277,7 @@ func (c *Class) read(data []byte) (unknown []string, err error) {
 	}
 	err = object(data, func(name string, value json.RawMessage) error {
 		into := map[string]any{"images": &c.Images, "pictures": &c.Images, // the name before
-			"defective": &c.Defective, "objects": &c.Objects, "masks": &c.Masks, "details": &c.Details}[name]
+			"defective": &c.Defective, "objects": &c.Objects, "masks": &c.Masks, "head": &c.Head, "heads": &c.Heads, "details": &c.Details}[name]
 		switch {
 		case into != nil:
 			return json.Unmarshal(value, into)

@@ -65,6 +65,18 @@ func rows(r Results, cell func(float64) string, more [][]string) [][]string {
 	return append(out, more...)
 }
 
+// headRows are the means by what judges beside the headline.
+func headRows(r Results, cell func(float64) string) (out [][]string) {
+	for _, h := range r.Heads() {
+		row := []string{"mean, " + h.Name}
+		for _, v := range h.Mean {
+			row = append(row, cell(v))
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
 // percent is a cell in percent.
 func percent(v float64) string {
 	if math.IsNaN(v) {
@@ -123,13 +135,13 @@ var (
 
 // grid writes the head, the classes, their mean and the published rows.
 func grid(out *bytes.Buffer, r Results, s style) {
-	published := publishedRows(r)
-	cells := rows(r, percent, published)
+	more := append(headRows(r, percent), publishedRows(r)...)
+	cells := rows(r, percent, more)
 	for _, row := range cells {
 		row[0] = s.name.Replace(row[0])
 	}
 	align(cells)
-	mean := len(cells) - 1 - len(published)
+	mean := len(cells) - 1 - len(more)
 	for i, row := range cells {
 		if i == 1 || s.rules && (i == mean || i == mean+1) {
 			out.WriteString(s.below(cells[0]) + "\n")
@@ -198,12 +210,13 @@ func compatRows(r Results) [][]string {
 
 func commas(r Results) ([]byte, error) {
 	var out bytes.Buffer
-	err := csv.NewWriter(&out).WriteAll(rows(r, func(v float64) string {
+	cell := func(v float64) string {
 		if math.IsNaN(v) {
 			return ""
 		}
 		return strconv.FormatFloat(v, 'g', -1, 64)
-	}, nil))
+	}
+	err := csv.NewWriter(&out).WriteAll(rows(r, cell, headRows(r, cell)))
 	return out.Bytes(), err
 }
 
@@ -212,6 +225,12 @@ func notes(r Results) []string {
 	var out []string
 	if s := note(r); s != "" {
 		out = append(out, s)
+	}
+	if alone := r.Alone(); alone != nil {
+		out = append(out, "judged by memory alone, as the model was not trained on them: "+strings.Join(alone, ", "))
+	}
+	if heads := r.Heads(); heads != nil {
+		out = append(out, "mean: reconstruction, the published model; memory: distance to good patches, without training; both: mean of their maps")
 	}
 	if publishedRows(r) != nil {
 		out = append(out, publishedNote)

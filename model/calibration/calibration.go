@@ -21,8 +21,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"mvag-torch/model/checkpoint"
 )
 
 // Sample is the scores of one good object.
@@ -125,19 +123,6 @@ func (s *Scale) notAbove(object Scale) {
 func (c *Calibration) Marshal() (string, error) {
 	text, err := json.Marshal(c)
 	return string(text), err
-}
-
-// Of reads the calibration of a checkpoint; nil if it has none.
-func Of(f *checkpoint.File) (*Calibration, error) {
-	text := f.Calibration()
-	if text == "" {
-		return nil, nil
-	}
-	c, err := Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path, err)
-	}
-	return c, nil
 }
 
 // Parse reads a calibration strictly. Scores of any size have values in [0, 1] on the scales that it accepts.

@@ -22,13 +22,20 @@ import (
 const Format = "mvag-torch checkpoint 1"
 
 // CalibrationKey is the metadata key of the calibration, JSON of package model/calibration. A checkpoint has none
-// before training has ended.
-const CalibrationKey = "calibration"
+// before training has ended. HeadsKey is that of the calibrations of what judges besides the reconstruction.
+const (
+	CalibrationKey = "calibration"
+	HeadsKey       = "calibration.heads"
+)
+
+// MemoryKey is the metadata key of what the tensors of a memory do not say, JSON of package model/memory.
+const MemoryKey = "memory"
 
 // Prefixes of the tensors that are not weights of the model.
 const (
 	Optimizer = "optimizer." // optimizer.m.NAME, optimizer.v.NAME, optimizer.vmax.NAME
 	RNG       = "rng."       // rng.cpu, rng.cuda: generator states, uint8
+	Memory    = "memory."    // memory.CLASS.C1.basis, memory.CLASS.C1.codes: package model/memory
 )
 
 // Info describes the run that a checkpoint belongs to.
@@ -45,6 +52,7 @@ type Info struct {
 	TrainImages dataset.FileHashes
 	// Depths are the bits that 16-bit training images use, where data.bits is auto; else empty.
 	Depths dataset.Depths
+	Memory string // the value of [MemoryKey], "" without a memory
 }
 
 // Write writes a checkpoint. The file appears whole or not at all, and replaces an earlier one only then.
@@ -81,6 +89,9 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 		}
 		meta["train.images"] = string(images)
 	}
+	if info.Memory != "" {
+		meta[MemoryKey] = info.Memory
+	}
 	return safetensors.Write(path, tensors, meta)
 }
 
@@ -114,7 +125,7 @@ func readInfo(meta map[string]string) (*Info, error) {
 	if format != Format {
 		return nil, fmt.Errorf("format: have %q, want %q", format, Format)
 	}
-	info := &Info{BackboneSHA256: meta["backbone.sha256"]}
+	info := &Info{BackboneSHA256: meta["backbone.sha256"], Memory: meta[MemoryKey]}
 	var err error
 	if info.Iteration, err = strconv.Atoi(meta["iteration"]); err != nil || info.Iteration < 0 {
 		return nil, fmt.Errorf("iteration: have %q, want a number", meta["iteration"])
@@ -168,11 +179,14 @@ func (f *File) Config(sets ...string) (configs.Config, error) {
 // Calibration returns the text of [CalibrationKey], "" where there is none.
 func (f *File) Calibration() string { return f.Metadata()[CalibrationKey] }
 
-// SetCalibration rewrites the file with another calibration and leaves everything else as it is. The new file appears
+// Rewrite rewrites the file with other values in the metadata, where "" removes a key, and with the given tensors for
+// those whose names begin with replaced, unless that is "". It leaves everything else as it is. The new file appears
 // whole or not at all; f stays open on the old one.
-func (f *File) SetCalibration(text string) error {
-	var tensors []safetensors.Tensor
+func (f *File) Rewrite(changes map[string]string, replaced string, tensors []safetensors.Tensor) error {
 	for _, name := range f.Names() {
+		if replaced != "" && strings.HasPrefix(name, replaced) {
+			continue
+		}
 		dtype, shape, _ := f.File.Info(name)
 		tensors = append(tensors, safetensors.Tensor{Name: name, DType: dtype, Shape: shape, Data: func(w io.Writer) error {
 			data, err := f.Bytes(name)
@@ -183,14 +197,19 @@ func (f *File) SetCalibration(text string) error {
 		}})
 	}
 	meta := f.Metadata()
-	meta[CalibrationKey] = text
+	for key, text := range changes {
+		meta[key] = text
+		if text == "" {
+			delete(meta, key)
+		}
+	}
 	return safetensors.Write(f.Path, tensors, meta)
 }
 
 // Weights returns the trainable tensors.
 func (f *File) Weights() (weights.Map, error) {
 	return weights.Read(f.File, func(name string) (string, bool) {
-		return name, !strings.HasPrefix(name, Optimizer) && !strings.HasPrefix(name, RNG)
+		return name, !strings.HasPrefix(name, Optimizer) && !strings.HasPrefix(name, RNG) && !strings.HasPrefix(name, Memory)
 	})
 }
 

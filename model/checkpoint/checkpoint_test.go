@@ -15,7 +15,7 @@ import (
 func TestWriteAndOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
 	want := Info{configs.Default(), 7, "0123", dataset.Naming{Pattern: "{object}-{camera}", Cameras: []string{"left", "right"}}, map[string]string{"nut": "4567"},
-		dataset.FileHashes{{1}, {1, 2}, {255}}, dataset.Depths{"nut": 12}}
+		dataset.FileHashes{{1}, {1, 2}, {255}}, dataset.Depths{"nut": 12}, `{"nut":{}}`}
 	want.Config.Train.Holdout = 0.25
 	tensors := []safetensors.Tensor{
 		safetensors.Float32("x", []int64{2}, []float32{1, 2}), safetensors.Float32(Optimizer+"m.x", []int64{2}, []float32{3, 4}),
@@ -41,7 +41,7 @@ func TestWriteAndOpen(t *testing.T) {
 		if err != nil || len(below) != 1 || below["x"].Data[1] != 4 {
 			t.Errorf("moments: have %v, error %v", below, err)
 		}
-		if err := f.SetCalibration("{}"); err != nil {
+		if err := f.Rewrite(map[string]string{CalibrationKey: "{}"}, "", nil); err != nil {
 			t.Fatal(err)
 		}
 	}

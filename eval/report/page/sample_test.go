@@ -159,7 +159,7 @@ func sampleTraining(t testing.TB, folder string, classes []string) {
 	defer f.Close()
 	if text, err := c.Marshal(); err != nil {
 		t.Fatal(err)
-	} else if err := f.SetCalibration(text); err != nil {
+	} else if err := f.Rewrite(map[string]string{checkpoint.CalibrationKey: text}, "", nil); err != nil {
 		t.Fatal(err)
 	}
 }

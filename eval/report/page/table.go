@@ -111,6 +111,20 @@ func (r *run) classTable() *table {
 		column{Name: "defective", Title: "defective images"})
 	for _, c := range r.results.Classes {
 		t.Rows = append(t.Rows, append(row(c.Values, every(), c.Name), whole(c.Objects), whole(c.Images), whole(c.Defective)))
+		for _, head := range slices.Backward(slices.Sorted(maps.Keys(c.Heads))) { // memory, both
+			t.Rows = append(t.Rows, append(row(c.Heads[head], every(), c.Name+", by "+head), whole(c.Objects), whole(c.Images), whole(c.Defective)))
+		}
+	}
+	for _, h := range r.results.Heads() {
+		if len(r.results.Classes) > 1 {
+			t.Rows = append(t.Rows, append(row(h.Mean, every(), "mean, by "+h.Name), cell{}, cell{}, cell{}))
+		}
+	}
+	if alone := r.results.Alone(); alone != nil {
+		t.Caption += " Judged by memory alone, as the model was not trained on them: " + strings.Join(alone, ", ") + "."
+	}
+	if r.results.Heads() != nil {
+		t.Caption += " Rows by memory have the distance to patches of good parts, which needs no training; rows by both have the mean of both maps."
 	}
 	if len(t.Rows) > 1 {
 		mean, _ := r.results.Mean()
