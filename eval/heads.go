@@ -90,4 +90,3 @@ func (g *gatherer) finish() (score.Result, error) {
 	}
 	return result, err
 }
-

@@ -20,6 +20,7 @@ func (u *Setup) Calibrate(
 	ctx context.Context, good []dataset.Object, source dataset.Source, from string, progress func(images int),
 ) error {
 	source.Skipped.Expect("images", good)
+	earlier := u.Heads
 	u.Heads = calibration.Heads{} // nothing is judged by them
 	e, err := newEngine(u, source)
 	if err != nil {
@@ -46,9 +47,11 @@ func (u *Setup) Calibrate(
 		return err
 	}
 	c.finishClass()
-	if u.Heads, err = c.fit(u.Config.Eval.FalseAlarm, from); err != nil {
+	heads, err := c.fit(u.Config.Eval.FalseAlarm, from)
+	if err != nil {
 		return err
 	}
+	u.Heads = heads.Keep(earlier, u.Memory)
 	u.Calibration = u.chosen()
 	meta, err := u.Heads.Marshal()
 	if err != nil {

@@ -25,12 +25,14 @@ type engine struct {
 	cfg    configs.Config
 	source dataset.Source
 	slots  chan struct{} // one token for each image that is being decoded
-	wanted string        // the head to judge by
+	log    func(line string)
+	wanted string // the head to judge by
 	heads  calibration.Heads
 	memory *memory.Memory
 
 	// Of the device thread; scope is nil once the engine is closed.
 	scope     *tensor.Scope
+	model     *model.Model
 	predictor *model.Predictor
 }
 
@@ -42,7 +44,7 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 	}
 	source.Depths, source.Notes = u.Trained.Depths, u.Notes
 	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers),
-		wanted: u.Config.Inspect.Head, heads: u.Heads, memory: u.Memory}
+		wanted: u.Config.Inspect.Head, heads: u.Heads, log: u.log}
 	err := tensor.Run(func(*tensor.Scope) error {
 		e.scope = tensor.NewScope()
 		m, err := model.Open(e.scope, e.cfg, u.file)
@@ -50,9 +52,8 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 			return err
 		}
 		u.log("kernels: " + m.Kernels.String())
-		e.predictor = model.NewPredictor(e.scope, m.Model, m.Memory, e.cfg, func(why error) {
-			u.log(fmt.Sprintf("cuda_graph: predictions cannot be captured (%v); going on without", why))
-		})
+		e.model = m.Model
+		e.remember(m.Memory)
 		return nil
 	})
 	if err != nil {
@@ -60,6 +61,14 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// remember predicts with this memory, which may be nil, from now on. It runs on the device thread.
+func (e *engine) remember(m *memory.Memory) {
+	e.memory = m
+	e.predictor = model.NewPredictor(e.scope, e.model, m, e.cfg, func(why error) {
+		e.log(fmt.Sprintf("cuda_graph: predictions cannot be captured (%v); going on without", why))
+	})
 }
 
 // close frees the model.

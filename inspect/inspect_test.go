@@ -480,7 +480,7 @@ func TestResults(t *testing.T) {
 	odd := view{present: true, width: 60, height: 50, values: make([]float32, size), score: math.NaN()}
 	fine := odd
 	fine.score = 0.5
-	r = inspector.judge.result(&item{object: &objects[0], views: []view{fine, odd, {}}})
+	r = inspector.judge.result(&item{object: &objects[0], head: calibration.Reconstruction, views: []view{fine, odd, {}}})
 	if r.Verdict == nil || r.Verdict.Score != 0.5 || r.Images[1].Verdict != nil || !strings.Contains(r.Images[1].Error, "not a number") {
 		t.Errorf("a score that is not a number: have %+v, want an error of the second image alone", r)
 	}

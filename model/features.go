@@ -18,6 +18,17 @@ func (m *Model) Pack(s *tensor.Scope, f Features) *tensor.Tensor {
 	return tensor.Cat(s, 1, rows...).To(s, tensor.Half)
 }
 
+// PackImages encodes n images, uint8 [n, 3, H, W], and returns what Pack makes of them, on the host.
+func (m *Model) PackImages(s *tensor.Scope, pixels []uint8, n int) (packed []byte) {
+	patch := int64(m.Encoder.Arch.Patch)
+	s.Local(func(s *tensor.Scope) *tensor.Tensor {
+		images := tensor.Upload(s, m.Device, tensor.Uint8, pixels, int64(n), 3, patch*m.Encoder.Rows, patch*m.Encoder.Columns)
+		packed = m.Pack(s, m.Encode(s, images)).Bytes()
+		return nil
+	})
+	return packed
+}
+
 // Unpack is the inverse of Pack except for the rounding: packed [B, PackedRows, C] of float16 to features.
 func (m *Model) Unpack(s *tensor.Scope, packed *tensor.Tensor) (f Features) {
 	tensor.NoGrad(func() {

@@ -211,7 +211,7 @@ func whole(o *dataset.Object, read []bool) bool {
 
 // encode returns the packed features of the one object of a batch.
 func (r *run) encode(s *tensor.Scope, batch *dataset.Batch) ([]byte, error) {
-	packed := r.stepper.Pack(s, batch)
+	packed := r.stepper.Model.PackImages(s, batch.Pixels, len(batch.Present))
 	if !memory.Finite(packed) {
 		return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off and memory.codes to 0",
 			strings.ToValidUTF8(batch.Objects[0].ID, "?"))

@@ -173,7 +173,7 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record modeltest
 			batch := &Batch{Batch: b}
 			s.Local(func(s *tensor.Scope) *tensor.Tensor {
 				if features {
-					batch.Features = stepper.Pack(s, b)
+					batch.Features = stepper.Model.PackImages(s, b.Pixels, len(b.Present))
 				}
 				out.losses = append(out.losses, stepper.Step(s, batch, it).Floats()...)
 				return nil

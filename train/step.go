@@ -148,15 +148,6 @@ func (t *Stepper) images(s *tensor.Scope, batch *dataset.Batch) *tensor.Tensor {
 	return tensor.Upload(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
 }
 
-// Pack returns the features of a batch's images as [Batch] holds them.
-func (t *Stepper) Pack(s *tensor.Scope, batch *dataset.Batch) (packed []byte) {
-	s.Local(func(s *tensor.Scope) *tensor.Tensor {
-		packed = t.Model.Pack(s, t.Model.Encode(s, t.images(s, batch))).Bytes()
-		return nil
-	})
-	return packed
-}
-
 // LR is the learning rate of iteration it.
 func (t *Stepper) LR(it int) float64 {
 	cfg := t.cfg.Train

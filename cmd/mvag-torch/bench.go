@@ -141,7 +141,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 // train times whole steps, then steps by their phases, which are not replayed.
 func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Config, batch *train.Batch, steps int) error {
 	if cfg.Train.CacheFeatures != "off" {
-		batch.Features = stepper.Pack(s, batch.Batch)
+		batch.Features = stepper.Model.PackImages(s, batch.Batch.Pixels, len(batch.Batch.Present))
 	}
 	it := max(0, cfg.Train.HardWarmup-20) // on a device, the steps that are timed come after it
 	step := func(s *tensor.Scope, _ int) {

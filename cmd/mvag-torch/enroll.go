@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/inspect"
+	"mvag-torch/internal/machine"
 	"mvag-torch/train"
 )
 
@@ -57,6 +60,54 @@ func enrollAll(ctx context.Context, cfg configs.Config) error {
 	return calibrateTrained(ctx, cfg, data)
 }
 
+// enrollClass adds a class to a checkpoint.
 func enrollClass(c *cli.Context) error {
-	return fmt.Errorf("later")
+	class := c.String("class")
+	setup, err := readSetup(c, inspect.Options{Uncalibrated: true, Log: logLine})
+	if err != nil {
+		return err
+	}
+	defer setup.Close()
+	naming := setup.Trained.Naming
+	if c.IsSet("pattern") {
+		naming.Pattern = c.String("pattern")
+	}
+	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
+		Naming: naming, Views: setup.Config.Data.Views, Class: class, Stdin: os.Stdin,
+	})
+	if err != nil {
+		return err
+	}
+	if len(found.Rejected) > 0 {
+		return fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
+	}
+	if text := found.PassedOver.String(); text != "" {
+		fmt.Fprintf(os.Stderr, "passed over: %s\n", text)
+	}
+	sayAlone(found.Objects, setup)
+	source := dataset.NewSource(setup.Config.Data)
+	defer listSkipped(source.Skipped)
+	good, from, err := sift(c.Context, setup, found.Objects, source, "images given to enroll, each fifth judged with a memory of the others")
+	if err != nil {
+		return err
+	}
+	own, err := setup.Enroll(c.Context, inspect.Enrollment{
+		Class: class, Replace: c.Bool("replace"), Good: good, Source: source, From: from,
+		Remembered: newImageBar(good, "remembering"), Judged: newImageBar(good, "calibrating"),
+	})
+	if c.Context.Err() != nil {
+		return errors.New("interrupted; the checkpoint is as it was, and the same command starts again")
+	}
+	if err != nil {
+		return err
+	}
+	if err := describe(os.Stdout, own); err != nil {
+		return err
+	}
+	remembered := setup.Memory.Of(class)
+	fmt.Printf("%s: remembers %q by %s; all classes take %s\n", setup.Path, class, count(remembered.Objects, "object"), machine.Size(setup.Memory.Bytes()))
+	if remembered.Alone {
+		fmt.Printf("the model was not trained on %q: it is judged by memory alone\n", class)
+	}
+	return nil
 }

@@ -116,6 +116,7 @@ func knownClasses(setup *inspect.Setup) []string {
 	if len(known) > 0 && setup.Calibration != nil {
 		known = append(known, setup.Calibration.ClassNames()...)
 	}
+	known = append(known, setup.Memory.Names()...)
 	for i, class := range known {
 		known[i] = dataset.Canonical(class)
 	}

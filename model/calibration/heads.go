@@ -84,16 +84,36 @@ func (h Heads) Head(wanted, class string, remembered *memory.Memory) (string, er
 	return "", fmt.Errorf("class %q: is not remembered, want one of %q", class, remembered.Names())
 }
 
-// WithClass returns h with the class added to the calibration of the memory, from the samples of its good objects alone;
-// all else stays as it is. Without any calibration of the memory, the class makes one.
-func (h Heads) WithClass(class string, samples []Sample, falseAlarm float64, source string) (Heads, *Calibration, error) {
-	own, err := Fit(samples, falseAlarm, source)
-	if err != nil || h.Memory == nil {
-		h.Memory = own
-		return h, own, err
+// WithClass returns h with the class in the calibrations of the memory and of both, from the samples of its good objects
+// alone, which may be none for both. All else stays as it is. It also returns the calibration of the memory that the
+// class makes by itself.
+func (h Heads) WithClass(class string, memory, both []Sample, levels Levels, falseAlarm float64, source string) (Heads, *Calibration, error) {
+	own, err := Fit(memory, falseAlarm, source)
+	if err != nil {
+		return h, nil, err
 	}
-	c := *h.Memory
-	for _, level := range []struct{ to, from *Level }{{&c.Image, &own.Image}, {&c.Object, &own.Object}, {&c.Pixel, &own.Pixel}} {
+	h.Memory = h.Memory.with(class, own)
+	if len(both) >= 2 && h.Both != nil {
+		mixed, err := Fit(both, falseAlarm, source)
+		if err != nil {
+			return h, nil, err
+		}
+		h.Both, h.Levels = h.Both.with(class, mixed), maps.Clone(h.Levels)
+		h.Levels[class] = levels
+	}
+	return h, own, nil
+}
+
+// with returns c, which may be nil, with the class as own has it.
+func (c *Calibration) with(class string, own *Calibration) *Calibration {
+	if c == nil {
+		return own
+	}
+	out := *c
+	for _, level := range []struct {
+		to   *Level
+		from Level
+	}{{&out.Image, own.Image}, {&out.Object, own.Object}, {&out.Pixel, own.Pixel}} {
 		classes := maps.Clone(level.to.Classes)
 		if classes == nil {
 			classes = map[string]Scale{}
@@ -101,8 +121,21 @@ func (h Heads) WithClass(class string, samples []Sample, falseAlarm float64, sou
 		classes[class] = level.from.Classes[class]
 		level.to.Classes = classes
 	}
-	h.Memory = &c
-	return h, own, nil
+	return &out
+}
+
+// Keep adds the classes of an earlier calibration of the memory that h has not: those that were enrolled and of which
+// there are no good objects at hand.
+func (h Heads) Keep(earlier Heads, remembered *memory.Memory) Heads {
+	if h.Memory == nil || earlier.Memory == nil {
+		return h
+	}
+	for _, class := range earlier.Memory.ClassNames() {
+		if _, ok := h.Memory.Object.Classes[class]; !ok && remembered.Alone(class) {
+			h.Memory = h.Memory.with(class, earlier.Memory)
+		}
+	}
+	return h
 }
 
 // Marshal returns the metadata of a checkpoint that ReadHeads reads.

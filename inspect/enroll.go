@@ -1,0 +1,204 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/calibration"
+	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/memory"
+)
+
+// MinEnroll is the least number of good objects that a class is enrolled with.
+const MinEnroll = 10
+
+// folds is the number of parts of the good objects of a class, each judged with a memory of the others.
+const folds = 5
+
+// Enrollment is a class to be added to a checkpoint.
+type Enrollment struct {
+	Class   string
+	Replace bool // an earlier class of that name
+	Good    []dataset.Object
+	Source  dataset.Source
+	From    string // where the objects come from, in words
+	// Remembered and Judged are told the number of images done; both are called from one goroutine.
+	Remembered, Judged func(images int)
+}
+
+// Enroll remembers a class in the checkpoint and calibrates it: each fifth of the objects is judged with a memory of the
+// others. It returns the calibration of the class. All other classes stay as they are.
+func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibration, error) {
+	if err := u.mayEnroll(n); err != nil {
+		return nil, err
+	}
+	n.Source.Read = &dataset.ReadImages{}
+	n.Source.Skipped.Expect("images", n.Good)
+	e, err := newEngine(u, n.Source)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	fit, err := e.sample(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	c := collected{top: u.Config.Eval.Top, levels: map[string]calibration.Levels{}}
+	before := u.Memory.Alone(n.Class)
+	_, trained := u.Trained.TrainLists[n.Class]
+	alone := before || !trained || u.Memory.Untrained()
+	if err := e.crossFit(ctx, n, alone, fit, &c); err != nil {
+		return nil, err
+	}
+	class, err := fit(nil)
+	if err != nil {
+		return nil, err
+	}
+	class.Alone = alone
+	enlarged := &memory.Memory{Classes: map[string]*memory.Class{}}
+	if u.Memory != nil {
+		maps.Copy(enlarged.Classes, u.Memory.Classes)
+	}
+	enlarged.Classes[n.Class] = class
+	heads, own, err := u.Heads.WithClass(n.Class, c.memory, c.both, c.levels[n.Class], u.Config.Eval.FalseAlarm, n.From)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.store(enlarged, heads, n.Source.Read); err != nil {
+		return nil, err
+	}
+	u.Memory, u.Heads = enlarged, heads
+	return own, nil
+}
+
+func (u *Setup) mayEnroll(n Enrollment) error {
+	_, trained := u.Trained.TrainLists[n.Class]
+	switch {
+	case n.Class == "":
+		return errors.New("have no name of the class, want one")
+	case !n.Replace && u.Memory.Of(n.Class) != nil:
+		return fmt.Errorf("%s: remembers a class %q already, want --replace to forget it", u.Path, n.Class)
+	case !n.Replace && trained:
+		return fmt.Errorf("%s: was trained on a class %q, want --replace to remember other parts of it", u.Path, n.Class)
+	case n.Replace && u.Memory.Of(n.Class) == nil && !trained:
+		return fmt.Errorf("%s: have no class %q to replace", u.Path, n.Class)
+	case len(n.Good) < MinEnroll:
+		return fmt.Errorf("class %q: have %d good objects, want at least %d: fewer cannot tell what is normal", n.Class, len(n.Good), MinEnroll)
+	case u.Config.Memory.Codes == 0:
+		return fmt.Errorf("%s: memory.codes: have 0, want at least 1 to enroll", u.Path)
+	}
+	return nil
+}
+
+// sample reads the objects and returns what fits a memory to them, without those of the given IDs.
+func (e *engine) sample(ctx context.Context, n Enrollment) (fit func(without map[string]bool) (*memory.Class, error), err error) {
+	loader, err := dataset.NewEvalLoader(ctx, n.Good, dataset.LoaderOptions{
+		Source: e.source, Objects: 1, Workers: e.cfg.Data.Workers, Prefetch: e.cfg.Data.Prefetch,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	samples, images := e.model.NewSamples(n.Good), 0
+	n.Remembered(images)
+	for {
+		batch, err := loader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		var packed []byte
+		err = tensor.Run(func(s *tensor.Scope) error {
+			packed = e.model.PackImages(s, batch.Pixels, len(batch.Present))
+			return nil
+		})
+		o := &n.Good[batch.Index]
+		if err == nil && !memory.Finite(packed) {
+			err = fmt.Errorf("%s: have features that do not fit float16", o.ID)
+		}
+		if err == nil {
+			_, err = samples.Add(o, batch.Present, packed)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, present := range batch.Present {
+			if present {
+				images++
+			}
+		}
+		loader.Recycle(batch)
+		n.Remembered(images)
+	}
+	size := memory.Size{Dims: e.cfg.Memory.Dims, Codes: e.cfg.Memory.Codes}
+	return func(without map[string]bool) (*memory.Class, error) {
+		return memory.Fit(model.Algebra{Model: e.model}, samples, n.Class, size, without)
+	}, nil
+}
+
+// crossFit judges each fold of the objects with a memory of the others.
+func (e *engine) crossFit(ctx context.Context, n Enrollment, alone bool, fit func(map[string]bool) (*memory.Class, error), c *collected) error {
+	e.heads, e.wanted = calibration.Heads{}, calibration.Both
+	images := 0
+	n.Judged(images)
+	for f := range folds {
+		var fold []dataset.Object
+		without := map[string]bool{}
+		for i, o := range n.Good {
+			if i%folds == f {
+				fold, without[o.ID] = append(fold, o), true
+			}
+		}
+		others, err := fit(without)
+		if err != nil {
+			return err
+		}
+		others.Alone = alone
+		err = tensor.Run(func(*tensor.Scope) error {
+			e.remember(&memory.Memory{Classes: map[string]*memory.Class{n.Class: others}})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		work := func(it *item) (sample, error) { return sampleOf(it, e.source, e.cfg.Eval.Top) }
+		err = stream(ctx, e, fold, work, func(s sample) error {
+			c.add(s)
+			images += s.images
+			n.Judged(images)
+			return s.unjudged
+		})
+		if err != nil {
+			return err
+		}
+	}
+	c.finishClass()
+	return nil
+}
+
+// store rewrites the checkpoint with another memory and other calibrations; what was read counts as trained on.
+func (u *Setup) store(m *memory.Memory, heads calibration.Heads, read *dataset.ReadImages) error {
+	meta, err := heads.Marshal()
+	if err != nil {
+		return err
+	}
+	if meta[checkpoint.MemoryKey], err = m.Marshal(); err != nil {
+		return err
+	}
+	if u.Trained.TrainImages != nil {
+		images, err := read.Hashes(u.Trained.TrainImages).MarshalText()
+		if err != nil {
+			return err
+		}
+		meta["train.images"] = string(images)
+	}
+	return u.file.Rewrite(meta, checkpoint.Memory, m.Tensors())
+}
