@@ -51,7 +51,7 @@ var rank = map[string]int{
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/weights", "train/feature", "train/schedule",
+	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/memory", "model/weights", "train/feature", "train/schedule",
 	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 

@@ -6,11 +6,10 @@ package configs
 // values.
 func Default() Config {
 	return Config{
-		Name:      "realiad",
-		Output:    "runs",
-		Seed:      1,
-		Device:    "auto",
-		Precision: "fp32", CUDAGraph: true,
+		Name:   "realiad",
+		Output: "runs",
+		Seed:   1,
+		Device: "auto", Precision: "fp32", CUDAGraph: true,
 		Backbone: Backbone{
 			Mode:    "native",
 			Name:    "vit_base_patch14_reg4_dinov2.lvd142m",
@@ -53,7 +52,6 @@ func Default() Config {
 			LogEvery:        50,
 			CheckpointEvery: 1000,
 		},
-		Memory: Memory{Codes: 768, Dims: 64},
 		Eval: Eval{
 			Objects:    2,
 			MapSize:    256,
@@ -63,6 +61,6 @@ func Default() Config {
 			AuproLimit: 0.3,
 			FalseAlarm: 0.01,
 		},
-		Inspect: Inspect{Head: "both"},
+		Memory: Memory{Codes: 768, Dims: 64}, Inspect: Inspect{Head: "both"},
 	}
 }

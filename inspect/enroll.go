@@ -50,9 +50,8 @@ func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibrat
 		return nil, err
 	}
 	c := collected{top: u.Config.Eval.Top, levels: map[string]calibration.Levels{}}
-	before := u.Memory.Alone(n.Class)
 	_, trained := u.Trained.TrainLists[n.Class]
-	alone := before || !trained || u.Memory.Untrained()
+	alone := u.Memory.Alone(n.Class) || !trained || u.Memory.Untrained()
 	if err := e.crossFit(ctx, n, alone, fit, &c); err != nil {
 		return nil, err
 	}
@@ -63,6 +62,7 @@ func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibrat
 	class.Alone = alone
 	enlarged := &memory.Memory{Classes: map[string]*memory.Class{}}
 	if u.Memory != nil {
+		enlarged.Only = u.Memory.Only
 		maps.Copy(enlarged.Classes, u.Memory.Classes)
 	}
 	enlarged.Classes[n.Class] = class

@@ -20,7 +20,7 @@ type Fitter struct {
 // NewFitter expects the given objects; alone says that the model is not trained on their classes.
 func (m *Model) NewFitter(objects []dataset.Object, size configs.Memory, alone bool) *Fitter {
 	return &Fitter{
-		Memory: &memory.Memory{Classes: map[string]*memory.Class{}},
+		Memory: &memory.Memory{Only: alone, Classes: map[string]*memory.Class{}},
 		model:  m, samples: m.NewSamples(objects), size: memory.Size{Dims: size.Dims, Codes: size.Codes}, alone: alone,
 	}
 }

@@ -90,6 +90,9 @@ type group struct {
 
 // group groups images in the order in which their banks are first met.
 func (m *Memory) group(batch *dataset.Batch) (groups []*group) {
+	if m.Empty() {
+		return nil
+	}
 	by := map[memory.Camera]*group{}
 	for i, present := range batch.Present {
 		object := batch.Objects[i/batch.Views]

@@ -91,12 +91,12 @@ func (p *Predictor) forward(s *tensor.Scope, batch *dataset.Batch) (maps *tensor
 	}
 	all := p.replay.Call(s, grouping, []*tensor.Tensor{images}, func(s *tensor.Scope, in []*tensor.Tensor) *tensor.Tensor {
 		maps, targets := p.maps(s, in[0], views)
-		if len(p.memory.Names()) == 0 {
+		if p.memory.Empty() {
 			return maps
 		}
 		return p.join(s, maps, targets)
 	})
-	if len(p.memory.Names()) == 0 {
+	if p.memory.Empty() {
 		return all, nil
 	}
 	return p.unjoin(s, all)

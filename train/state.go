@@ -1,6 +1,7 @@
 package train
 
 import (
+	"maps"
 	"slices"
 
 	"mvag-torch/dataset"
@@ -59,10 +60,8 @@ func (r *run) save() error {
 		return err
 	}
 	tensors, err := r.memory.Tensors(), error(nil)
-	for class := range r.lists {
-		if c := r.memory.Of(class); c != nil && r.done > 0 {
-			c.Alone = false
-		}
+	if r.done > 0 {
+		r.memory.Train(slices.Collect(maps.Keys(r.lists)))
 	}
 	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming,
 		TrainLists: r.lists, TrainImages: r.trainImages(), Depths: r.data.Source.Depths}

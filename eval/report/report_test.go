@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -337,4 +338,43 @@ func FuzzResults(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestHeads has a class that is also judged by memory and both, and one that was enrolled.
+func TestHeads(t *testing.T) {
+	value := func(v float64) (values metric.Values) {
+		for i := range values {
+			values[i] = v
+		}
+		return values
+	}
+	r := Results{Classes: []Class{
+		{Name: "gear", Values: value(0.5), Head: "reconstruction", Heads: map[string]metric.Values{"memory": value(0.75), "both": value(1)}},
+		{Name: "nut", Values: value(0.25), Head: "memory"},
+	}}
+	var out bytes.Buffer
+	if err := Table(&out, r, "table"); err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for line := range strings.Lines(out.String()) {
+		if fields := strings.Split(strings.TrimSpace(line), "  "); len(fields) > 5 {
+			rows = append(rows, fields[0]+" "+fields[len(fields)-1])
+		}
+	}
+	want := []string{"class S-F1max", "gear 50.0", "nut 25.0", "mean 37.5", "mean, memory 50.0", "mean, both 62.5"}
+	for i, row := range rows {
+		rows[i] = strings.Join(strings.Fields(row), " ")
+	}
+	if !slices.Equal(rows, want) || !strings.Contains(out.String(), "judged by memory alone, as the model was not trained on them: nut\n") {
+		t.Errorf("have rows %q, want %q, in\n%s", rows, want, out.String())
+	}
+	path := filepath.Join(t.TempDir(), "results.json")
+	if err := Write(path, r); err != nil {
+		t.Fatal(err)
+	}
+	read, err := Read(path)
+	if err != nil || len(read.Unknown) > 0 || !reflect.DeepEqual(read.Classes, r.Classes) {
+		t.Errorf("have %+v, error %v, want what was written", read, err)
+	}
 }

@@ -1,6 +1,7 @@
 package calibration
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,6 +129,7 @@ func (c *Calibration) with(class string, own *Calibration) *Calibration {
 // there are no good objects at hand.
 func (h Heads) Keep(earlier Heads, remembered *memory.Memory) Heads {
 	if h.Memory == nil || earlier.Memory == nil {
+		h.Memory = cmp.Or(h.Memory, earlier.Memory)
 		return h
 	}
 	for _, class := range earlier.Memory.ClassNames() {

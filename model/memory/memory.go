@@ -19,7 +19,9 @@ import (
 
 // Memory is all that is remembered, by class. A nil Memory is empty.
 type Memory struct {
-	Classes map[string]*Class
+	// Only says that the model has nothing else: it was never trained.
+	Only    bool              `json:"only"`
+	Classes map[string]*Class `json:"classes"`
 }
 
 // Class is what is remembered of a class.
@@ -46,6 +48,9 @@ func (m *Memory) Names() []string {
 	return slices.Sorted(maps.Keys(m.Classes))
 }
 
+// Empty reports whether nothing is remembered.
+func (m *Memory) Empty() bool { return m == nil || len(m.Classes) == 0 }
+
 // Of returns what is remembered of a class, nil if nothing is. The class "" is that of a memory of one class.
 func (m *Memory) Of(class string) *Class {
 	switch {
@@ -63,9 +68,20 @@ func (m *Memory) Alone(class string) bool {
 	return c != nil && c.Alone
 }
 
-// Untrained reports whether all classes are to be judged by memory alone: the model was never trained.
-func (m *Memory) Untrained() bool {
-	return m != nil && len(m.Classes) > 0 && !slices.ContainsFunc(m.Names(), func(name string) bool { return !m.Classes[name].Alone })
+// Untrained reports whether the model has nothing but its memory.
+func (m *Memory) Untrained() bool { return m != nil && m.Only }
+
+// Train notes that the model is trained on these classes.
+func (m *Memory) Train(classes []string) {
+	if m == nil {
+		return
+	}
+	m.Only = false
+	for _, name := range classes {
+		if c := m.Classes[name]; c != nil {
+			c.Alone = false
+		}
+	}
 }
 
 // Bytes is the size of a memory in a checkpoint.
@@ -101,10 +117,10 @@ func (m *Memory) Tensors() (list []safetensors.Tensor) {
 
 // Marshal returns what the tensors do not say, as Read finds it in a checkpoint; "" for an empty memory.
 func (m *Memory) Marshal() (string, error) {
-	if m == nil || len(m.Classes) == 0 {
+	if m.Empty() {
 		return "", nil
 	}
-	text, err := json.Marshal(m.Classes)
+	text, err := json.Marshal(m)
 	return string(text), err
 }
 
@@ -115,7 +131,7 @@ func Read(f *checkpoint.File) (*Memory, error) {
 		return nil, nil
 	}
 	m := &Memory{}
-	if err := json.Unmarshal([]byte(text), &m.Classes); err != nil {
+	if err := json.Unmarshal([]byte(text), m); err != nil {
 		return nil, fmt.Errorf("%s: memory: %w", f.Path, err)
 	}
 	for _, name := range f.Names() {

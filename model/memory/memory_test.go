@@ -240,7 +240,7 @@ func TestStored(t *testing.T) {
 	nut := fitted(t, []int{0, 1, 2, 3, 4}, nil)
 	enrolled := *nut
 	enrolled.Alone = true
-	want := &Memory{map[string]*Class{"nut": nut, "a.C1.b": &enrolled, ".C": nut}}
+	want := &Memory{Classes: map[string]*Class{"nut": nut, "a.C1.b": &enrolled, ".C": nut}}
 	have, err := write(want, same)
 	if err != nil || !reflect.DeepEqual(have, want) {
 		t.Errorf("have %+v, error %v, want what was written", have, err)
@@ -257,15 +257,17 @@ func TestStored(t *testing.T) {
 	if err := have.Check(2, 8); err == nil || !strings.Contains(err.Error(), "have 2 targets of 6 channels, want 2 of 8 as the backbone gives") {
 		t.Errorf("another backbone: have %v", err)
 	}
-	one := &Memory{map[string]*Class{"nut": nut}}
+	one := &Memory{Only: true, Classes: map[string]*Class{"nut": nut}}
 	for name, c := range map[string]struct {
 		change func(list []safetensors.Tensor, text string) ([]safetensors.Tensor, string)
 		want   string
 	}{
-		"no tensors":         {func(_ []safetensors.Tensor, text string) ([]safetensors.Tensor, string) { return nil, text }, `have no tensors of class "nut"`},
-		"no codes":           {func(l []safetensors.Tensor, text string) ([]safetensors.Tensor, string) { return l[:1], text }, "have basis F16"},
-		"another class":      {func(l []safetensors.Tensor, _ string) ([]safetensors.Tensor, string) { return l, `{"bolt":{}}` }, "have no such class and camera"},
-		"metadata cut short": {func(l []safetensors.Tensor, text string) ([]safetensors.Tensor, string) { return l, text[:9] }, "memory: unexpected end"},
+		"no tensors": {func(_ []safetensors.Tensor, text string) ([]safetensors.Tensor, string) { return nil, text }, `have no tensors of class "nut"`},
+		"no codes":   {func(l []safetensors.Tensor, text string) ([]safetensors.Tensor, string) { return l[:1], text }, "have basis F16"},
+		"another class": {func(l []safetensors.Tensor, _ string) ([]safetensors.Tensor, string) {
+			return l, `{"classes":{"bolt":{}}}`
+		}, "have no such class and camera"},
+		"metadata cut short": {func(l []safetensors.Tensor, text string) ([]safetensors.Tensor, string) { return l, text[:9] }, "memory: invalid character"},
 		"not finite": {func(l []safetensors.Tensor, text string) ([]safetensors.Tensor, string) {
 			l[0] = safetensors.Raw(l[0].Name, safetensors.F16, l[0].Shape, bytes.Repeat([]byte{0, 0x7c}, len(nut.Cameras[0].Basis)/2))
 			return l, text
