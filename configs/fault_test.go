@@ -182,7 +182,7 @@ func TestSetErrors(t *testing.T) {
 		{"eval.blur.sigmas=1", `--set: eval.blur.sigmas: have an unknown key, did you mean "eval.blur.sigma"?`},
 		{"eval.blur.qqq=1", `--set: eval.blur.qqq: have an unknown key, want one of size, sigma`},
 		{"train.lr.x=1", `--set: train.lr.x: have an unknown key, want one of iterations, warmup`},
-		{"zzz=1", `--set: zzz: have an unknown key, want one of name, output, seed, device, threads, precision, cuda_graph, backbone, data, model, train, eval`},
+		{"zzz=1", `--set: zzz: have an unknown key, want one of name, output, seed, device, threads, precision, cuda_graph, backbone, data, model, train, memory, eval, inspect`},
 		{"a\nb=1", `--set: "a\nb": have an unknown key, want one of name`},
 		{"train.iterations", `--set: have "train.iterations", want key=value such as train.iterations=200`},
 		{"=3", `--set: have "=3", want key=value`},

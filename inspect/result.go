@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"fmt"
 	"image"
 	"math"
 	"sync"
@@ -94,7 +95,10 @@ type judge struct {
 // result judges an item that went through the model.
 func (g *judge) result(it *item) *Result {
 	r := &Result{Index: it.index, Object: it.object}
-	if best := it.score(); !math.IsNaN(best) {
+	if it.unjudged == nil && g.heads.Of(it.head) == nil {
+		it.unjudged = fmt.Errorf("have no calibration of inspect.head %s, want one: mvag-torch calibrate", it.head)
+	}
+	if best := it.score(); it.unjudged == nil && !math.IsNaN(best) {
 		r.Verdict = newVerdict(it.head, g.heads.Of(it.head).Object.For(it.object.Class), best)
 	}
 	for j, v := range it.object.Views {
