@@ -2,10 +2,14 @@ package memory
 
 import (
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
+
+	"mvag-torch/internal/safetensors"
 )
 
 // Algebra is the large part of a fit, which a device computes. All matrices are row-major.
@@ -90,35 +94,77 @@ func parallel(targets []target, work func(*target)) {
 	wg.Wait()
 }
 
-// subspace returns the mean and the dims directions of largest variance, [1 + dims, C], rounded to float16.
+// rounds is the number of steps of the subspace iteration. In each, a direction outside the subspace loses the ratio of
+// its variance to those within.
+const rounds = 12
+
+// subspace returns the mean and dims orthonormal directions of largest variance, [1 + dims, C], rounded to float16. It
+// finds them by subspace iteration with some directions more than are wanted, which is exact enough for a subspace and
+// far less work than all eigenvectors.
 func subspace(mean, covariance []float32, dims int) []float32 {
 	c := len(mean)
-	sym := mat.NewSymDense(c, nil)
-	for i := range c {
-		for j := i; j < c; j++ {
-			sym.SetSym(i, j, float64(covariance[i*c+j]))
+	width := min(c, dims+dims/4+8)
+	cov := mat.NewDense(c, c, nil)
+	for i, v := range covariance {
+		cov.Set(i/c, i%c, float64(v))
+	}
+	rng := rand.New(rand.NewPCG(0, 0))
+	q := mat.NewDense(width, c, nil) // a direction a row
+	orthonormal(q, rng)
+	var y mat.Dense
+	for range rounds {
+		y.Mul(q, cov)
+		q.Copy(&y)
+		orthonormal(q, rng)
+	}
+	var small, vectors mat.Dense // the largest directions within q
+	y.Mul(q, cov)
+	small.Mul(&y, q.T())
+	sym := mat.NewSymDense(width, nil)
+	for i := range width {
+		for j := i; j < width; j++ {
+			sym.SetSym(i, j, small.At(i, j))
 		}
 	}
-	out := make([]float64, 0, (1+dims)*c)
-	for _, v := range mean {
-		out = append(out, float64(v))
-	}
 	var eigen mat.EigenSym
-	var vectors mat.Dense
-	if eigen.Factorize(sym, true) { // ascending
+	if eigen.Factorize(sym, true) { // ascending; false only with values that are not finite, which samples do not have
 		eigen.VectorsTo(&vectors)
-	} else { // only values that are not finite, which the samples cannot have
-		vectors.CloneFrom(mat.NewDiagDense(c, nil))
+		y.Mul(vectors.T(), q)
+		q.Copy(&y)
 	}
+	out := append(make([]float32, 0, (1+dims)*c), mean...)
 	for k := range dims {
-		out = append(out, mat.Col(nil, c-1-k, &vectors)...)
+		for _, v := range q.RawRowView(width - 1 - k) {
+			out = append(out, float32(v))
+		}
 	}
-	half(out)
-	single := make([]float32, len(out))
 	for i, v := range out {
-		single[i] = float32(v)
+		out[i] = safetensors.Float16ToFloat32(safetensors.Float32ToFloat16(v))
 	}
-	return single
+	return out
+}
+
+// orthonormal makes the rows of q so (Gram-Schmidt, twice for each). A row that the ones before it span is drawn anew.
+func orthonormal(q *mat.Dense, rng *rand.Rand) {
+	n, _ := q.Dims()
+	for i := range n {
+		row := q.RawRowView(i)
+		for range 3 {
+			before := floats.Norm(row, 2)
+			for range 2 {
+				for j := range i {
+					floats.AddScaled(row, -floats.Dot(row, q.RawRowView(j)), q.RawRowView(j))
+				}
+			}
+			if left := floats.Norm(row, 2); left > 1e-10*before {
+				floats.Scale(1/left, row)
+				break
+			}
+			for k := range row {
+				row[k] = rng.NormFloat64()
+			}
+		}
+	}
 }
 
 // Coreset returns k of the points [n, dims], chosen so that the largest distance of a point to the nearest of them is

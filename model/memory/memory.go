@@ -217,11 +217,4 @@ func halves[T float32 | float64](out []byte, values []T) []byte {
 	return out
 }
 
-// half rounds values to float16.
-func half(values []float64) {
-	for i, v := range values {
-		values[i] = float64(safetensors.Float16ToFloat32(safetensors.Float32ToFloat16(float32(v))))
-	}
-}
-
 var infinity = float32(math.Inf(1))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"gonum.org/v1/gonum/mat"
+
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
@@ -112,7 +114,7 @@ func TestFitDoesNotDependOnOrder(t *testing.T) {
 // TestSubspaceAndCodes holds that the basis is orthonormal and that each code is a sample in that basis.
 func TestSubspaceAndCodes(t *testing.T) {
 	m := fitted(t, []int{0, 1, 2, 3, 4}, nil).Cameras[0]
-	basis := floats(m.Basis)[:(1+m.Dims)*m.Channels] // of the first target
+	basis := values(m.Basis)[:(1+m.Dims)*m.Channels] // of the first target
 	for a := range m.Dims {
 		for b := range m.Dims {
 			dot, want := 0., 0.
@@ -139,7 +141,7 @@ func TestSubspaceAndCodes(t *testing.T) {
 		t.Fatalf("have %d values, want all patches of 5 images", len(x))
 	}
 	points, _ := host{}.Project(x, basis, m.Channels)
-	codes := floats(m.Coordinates)
+	codes := values(m.Coordinates)
 	for k := range m.Codes {
 		nearest := infinity
 		for i := 0; i < len(points); i += m.Dims {
@@ -151,7 +153,7 @@ func TestSubspaceAndCodes(t *testing.T) {
 	}
 }
 
-func floats(data []byte) []float32 {
+func values(data []byte) []float32 {
 	out, _ := safetensors.AppendFloat32(nil, safetensors.F16, data)
 	return out
 }
@@ -279,6 +281,47 @@ func TestStored(t *testing.T) {
 	} {
 		if _, err := write(one, c.change); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: have %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestSubspaceOfLargestVariance has features whose variance is known: along the axes, in a rotated basis.
+func TestSubspaceOfLargestVariance(t *testing.T) {
+	const c, dims = 40, 6
+	rng := rand.New(rand.NewPCG(3, 4))
+	axes := mat.NewDense(c, c, nil)
+	orthonormal(axes, rng) // zeros: all rows are drawn
+	covariance := make([]float32, c*c)
+	for k := range c {
+		variance, axis := math.Pow(0.7, float64(k)), axes.RawRowView(k)
+		for i := range c {
+			for j := range c {
+				covariance[i*c+j] += float32(variance * axis[i] * axis[j])
+			}
+		}
+	}
+	basis := subspace(make([]float32, c), covariance, dims)
+	for k := range dims {
+		inside := 0.
+		for d := range dims {
+			dot := 0.
+			for i, v := range axes.RawRowView(k) {
+				dot += v * float64(basis[(1+d)*c+i])
+			}
+			inside += dot * dot
+		}
+		if inside < 0.999 {
+			t.Errorf("axis %d: have %v of it in the subspace, want all", k, inside)
+		}
+	}
+	equal := subspace(make([]float32, c), make([]float32, c*c), dims) // of equal patches
+	for d := range dims {
+		square := 0.
+		for _, v := range equal[(1+d)*c:][:c] {
+			square += float64(v) * float64(v)
+		}
+		if math.Abs(square-1) > 2e-3 {
+			t.Errorf("equal patches: direction %d has length %v, want 1", d, math.Sqrt(square))
 		}
 	}
 }
