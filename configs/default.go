@@ -61,6 +61,6 @@ func Default() Config {
 			AuproLimit: 0.3,
 			FalseAlarm: 0.01,
 		},
-		Memory: Memory{Codes: 768, Dims: 64}, Inspect: Inspect{Head: "both"},
+		Memory: Memory{Codes: 768, Dims: 128}, Inspect: Inspect{Head: "both"},
 	}
 }

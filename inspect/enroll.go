@@ -35,8 +35,11 @@ type Enrollment struct {
 // Enroll remembers a class in the checkpoint and calibrates it: each fifth of the objects is judged with a memory of the
 // others. It returns the calibration of the class. All other classes stay as they are.
 func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibration, error) {
-	if err := u.mayEnroll(n); err != nil {
+	if err := u.MayEnroll(n.Class, n.Replace); err != nil {
 		return nil, err
+	}
+	if len(n.Good) < MinEnroll {
+		return nil, fmt.Errorf("class %q: have %d good objects, want at least %d: fewer cannot tell what is normal", n.Class, len(n.Good), MinEnroll)
 	}
 	n.Source.Read = &dataset.ReadImages{}
 	n.Source.Skipped.Expect("images", n.Good)
@@ -77,19 +80,19 @@ func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibrat
 	return own, nil
 }
 
-func (u *Setup) mayEnroll(n Enrollment) error {
-	_, trained := u.Trained.TrainLists[n.Class]
+// MayEnroll returns why a class cannot be enrolled, whatever its objects.
+func (u *Setup) MayEnroll(class string, replace bool) error {
+	_, trained := u.Trained.TrainLists[class]
+	known := u.Memory.Of(class) != nil
 	switch {
-	case n.Class == "":
+	case class == "":
 		return errors.New("have no name of the class, want one")
-	case !n.Replace && u.Memory.Of(n.Class) != nil:
-		return fmt.Errorf("%s: remembers a class %q already, want --replace to forget it", u.Path, n.Class)
-	case !n.Replace && trained:
-		return fmt.Errorf("%s: was trained on a class %q, want --replace to remember other parts of it", u.Path, n.Class)
-	case n.Replace && u.Memory.Of(n.Class) == nil && !trained:
-		return fmt.Errorf("%s: have no class %q to replace", u.Path, n.Class)
-	case len(n.Good) < MinEnroll:
-		return fmt.Errorf("class %q: have %d good objects, want at least %d: fewer cannot tell what is normal", n.Class, len(n.Good), MinEnroll)
+	case !replace && known:
+		return fmt.Errorf("%s: remembers a class %q already, want --replace to forget it", u.Path, class)
+	case !replace && trained:
+		return fmt.Errorf("%s: was trained on a class %q, want --replace to remember other parts of it", u.Path, class)
+	case replace && !known && !trained:
+		return fmt.Errorf("%s: have no class %q to replace", u.Path, class)
 	case u.Config.Memory.Codes == 0:
 		return fmt.Errorf("%s: memory.codes: have 0, want at least 1 to enroll", u.Path)
 	}

@@ -68,6 +68,9 @@ func enrollClass(c *cli.Context) error {
 		return err
 	}
 	defer setup.Close()
+	if err := setup.MayEnroll(class, c.Bool("replace")); err != nil {
+		return err
+	}
 	naming := setup.Trained.Naming
 	if c.IsSet("pattern") {
 		naming.Pattern = c.String("pattern")
@@ -87,7 +90,11 @@ func enrollClass(c *cli.Context) error {
 	sayAlone(found.Objects, setup)
 	source := dataset.NewSource(setup.Config.Data)
 	defer listSkipped(source.Skipped)
-	good, from, err := sift(c.Context, setup, found.Objects, source, "images given to enroll, each fifth judged with a memory of the others")
+	of := *setup
+	if _, trained := setup.Trained.TrainLists[class]; !trained { // it is remembered anew, whatever was read before
+		of.Trained.TrainImages = dataset.FileHashes{}
+	}
+	good, from, err := sift(c.Context, &of, found.Objects, source, "images given to enroll, each fifth judged with a memory of the others")
 	if err != nil {
 		return err
 	}

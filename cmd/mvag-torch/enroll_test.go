@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mvag-torch/inspect"
+	"mvag-torch/internal/safetensors"
+	"mvag-torch/model/modeltest"
+	"mvag-torch/model/weights"
+)
+
+// TestFromPartsToDecisions enrolls a data set instead of training on it, evaluates, predicts, adds a class and trains.
+func TestFromPartsToDecisions(t *testing.T) {
+	dir := t.TempDir()
+	backbone := filepath.Join(dir, "vits14.safetensors")
+	if err := weights.WriteSafetensors(backbone, modeltest.RandomViT(3, 4), nil); err != nil {
+		t.Fatal(err)
+	}
+	setting := []string{"-c", "quickstart", "--set", "output=" + dir, "--set", "data.root=" + filepath.Join(dir, "demo"),
+		"--set", "backbone.weights=" + backbone, "--set", "backbone.layers=[1, 3]", "--set", "model.decoder_depth=2", "--set", "data.resize=64",
+		"--set", "data.crop=56", "--set", "train.iterations=2", "--set", "train.warmup=1", "--set", "eval.map_size=64", "--set", "device=cpu",
+		"--set", "train.holdout=0.5", "--set", "memory.codes=20", "--set", "memory.dims=4"}
+	must(t, "dataset", "demo", filepath.Join(dir, "demo"), "--size", "64", "--train", "4", "--good", "1", "--bad", "2")
+	model := filepath.Join(dir, "quickstart", "checkpoint.safetensors")
+	must(t, append([]string{"enroll"}, setting...)...)
+	file, err := safetensors.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, meta := file.Names(), file.Metadata()
+	file.Close()
+	if len(names) != 3*5*2 || meta["iteration"] != "0" || meta["calibration"] != "" || meta["calibration.heads"] == "" {
+		t.Errorf("have tensors %q and iteration %q, want a memory of 3 classes and 5 cameras, calibrated", names, meta["iteration"])
+	}
+	images := filepath.Join(dir, "demo", "realiad_demo")
+	heads := func(path string) (list []string) {
+		out := filepath.Join(t.TempDir(), "out")
+		must(t, "predict", "-m", model, "-o", out, path)
+		for _, line := range linesOf(t, filepath.Join(out, "predictions.jsonl")) {
+			if line.Verdict == nil {
+				t.Fatalf("%s: have no verdict: %s", line.Path, line.Error)
+			}
+			list = append(list, line.Head)
+		}
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	if have := heads(filepath.Join(images, "gear", "NG")); !slices.Equal(have, []string{"memory"}) {
+		t.Errorf("have %q, want memory", have)
+	}
+	if out := must(t, "eval", "-m", model); !strings.Contains(out, "judged by memory alone, as the model was not trained on them: bottle_cap, gear, hex_nut") {
+		t.Errorf("have\n%s", out)
+	}
+	if _, err := command(t, "enroll", "-m", model, "--class", "gear", images); err == nil || !strings.Contains(err.Error(), "--replace") {
+		t.Errorf("a class that is there: have %v", err)
+	}
+	must(t, append([]string{"train", "--resume"}, setting...)...)
+	if have := heads(filepath.Join(images, "gear", "NG")); !slices.Equal(have, []string{"both"}) {
+		t.Errorf("trained: have %q, want both", have)
+	}
+	out := must(t, "eval", "-m", model)
+	for _, row := range []string{"mean, memory", "mean, both"} {
+		if !strings.Contains(out, "\n"+row) {
+			t.Errorf("have no row %q in\n%s", row, out)
+		}
+	}
+	for range 2 { // with --replace, the same parts again
+		out := must(t, "enroll", "-m", model, "--class", "mixed", "--replace="+replaceMixed(t, model), filepath.Join(images, "gear", "OK"),
+			filepath.Join(images, "hex_nut", "OK"), filepath.Join(images, "bottle_cap", "OK"))
+		if !strings.Contains(out, `the model was not trained on "mixed": it is judged by memory alone`) || !strings.Contains(out, "the rate that holds is 1/") {
+			t.Errorf("have\n%s", out)
+		}
+	}
+}
+
+// replaceMixed says whether a checkpoint has the class "mixed".
+func replaceMixed(t *testing.T, model string) string {
+	t.Helper()
+	u, err := inspect.Read(model, inspect.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if u.Memory.Of("mixed") != nil {
+		return "true"
+	}
+	return "false"
+}
+
+func TestEnrollUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"enroll"}, {"enroll", "-c", "quickstart", "-m", "x"}, {"enroll", "-m", "x", "y"}, {"enroll", "-m", "x", "--class", "y"},
+		{"enroll", "-c", "quickstart", "x"},
+	} {
+		var usage usageError
+		if _, err := command(t, args...); !errors.As(err, &usage) {
+			t.Errorf("%q: have %v, want a usage error", args, err)
+		}
+	}
+}
