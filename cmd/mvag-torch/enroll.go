@@ -62,7 +62,7 @@ func enrollAll(ctx context.Context, cfg configs.Config) error {
 
 // enrollClass adds a class to a checkpoint.
 func enrollClass(c *cli.Context) error {
-	class := c.String("class")
+	class := dataset.Canonical(c.String("class"))
 	setup, err := readSetup(c, inspect.Options{Uncalibrated: true, Log: logLine})
 	if err != nil {
 		return err

@@ -254,7 +254,7 @@ func TestClassOfTheModel(t *testing.T) {
 		t.Errorf("refused: have %+v, want the calibration as it was", after.Object.Pooled)
 	}
 	said(t, []string{"predict", "-m", model, list}, `"label" in `+list, "4 images of 4 objects")
-	rewrite(t, model, func(meta map[string]string) { delete(meta, "train.lists") }) // nobody knows the classes
+	rewrite(t, model, func(meta map[string]string) { delete(meta, "train.lists"); delete(meta, "memory") }) // nobody knows the classes
 	must(t, "predict", "-m", model, "--class", "dics", test)
 }
 
