@@ -53,6 +53,7 @@ func enrollAll(ctx context.Context, cfg configs.Config) error {
 		return err
 	}
 	defer listSkipped(data.Source.Skipped)
+	logLines(data.Remarks())
 	sayHoldout(cfg, data)
 	if err := train.Enroll(ctx, cfg, data, &trainSink{every: cfg.Train.LogEvery, enrolling: true}); err != nil {
 		return err
@@ -76,7 +77,7 @@ func enrollClass(c *cli.Context) error {
 		naming.Pattern = c.String("pattern")
 	}
 	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
-		Naming: naming, Views: setup.Config.Data.Views, Class: class, Stdin: os.Stdin,
+		Naming: naming, Views: setup.Config.Data.Views, Class: class, Good: true, Stdin: os.Stdin,
 	})
 	if err != nil {
 		return err
