@@ -75,7 +75,9 @@ func (g *gatherer) seal() {
 // finish returns the result by the headline, with the values by the other heads.
 func (g *gatherer) finish() (score.Result, error) {
 	result, err := g.headlined.Finish()
-	result.Class.Head = g.headline
+	if g.headline != calibration.Reconstruction {
+		result.Class.Head = g.headline
+	}
 	for i, head := range g.others {
 		if err != nil {
 			break

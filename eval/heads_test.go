@@ -82,14 +82,14 @@ func TestHeads(t *testing.T) {
 		}
 		return list
 	}
-	if have := heads(all); !slices.Equal(have, []string{"gear reconstruction 2", "nut reconstruction 2"}) {
+	if have := heads(all); !slices.Equal(have, []string{"gear  2", "nut  2"}) {
 		t.Errorf("have %q", have)
 	}
-	if have := heads(evaluateHeads(t, cfg, set, nil, func(*memory.Memory) {})); have[0] != "gear reconstruction 1" {
+	if have := heads(evaluateHeads(t, cfg, set, nil, func(*memory.Memory) {})); have[0] != "gear  1" {
 		t.Errorf("without levels: have %q, want memory alone beside the headline", have)
 	}
 	alone := evaluateHeads(t, cfg, set, levels, func(m *memory.Memory) { m.Classes["nut"].Alone = true })
-	if have := heads(alone); !slices.Equal(have, []string{"gear reconstruction 2", "nut memory 0"}) {
+	if have := heads(alone); !slices.Equal(have, []string{"gear  2", "nut memory 0"}) {
 		t.Errorf("enrolled: have %q", have)
 	}
 	if a, b := fmt.Sprint(alone.Results.Classes[1].Values), fmt.Sprint(all.Results.Classes[1].Heads["memory"]); a != b {

@@ -46,11 +46,11 @@ func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, er
 		return nil, err
 	}
 	trained, err := f.Weights()
-	if err == nil {
-		err = t.Memory.Check(len(t.fuse), t.Encoder.Arch.Dim)
-	}
 	if err == nil && !(len(trained) == 0 && t.Memory.Untrained()) { // else it has initial weights
 		err = t.Params.Load(trained)
+	}
+	if err == nil {
+		err = t.Memory.Check(len(t.fuse), t.Encoder.Arch.Dim)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)

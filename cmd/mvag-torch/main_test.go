@@ -147,8 +147,8 @@ func TestFromNothingToATable(t *testing.T) {
 			t.Errorf("table lacks %q:\n%s", want, table)
 		}
 	}
-	if out := must("eval", "-m", model, "--format", "csv", "--set", "data.classes=[gear]"); strings.Count(out, "\n") != 3 {
-		t.Errorf("csv of one class: have %q, want a head, the class and the mean", out)
+	if out := must("eval", "-m", model, "--format", "csv", "--set", "data.classes=[gear]"); strings.Count(out, "\n") != 4 || !strings.Contains(out, "\n\"mean, memory\",") {
+		t.Errorf("csv of one class: have %q, want a head, the class and the means of reconstruction and memory", out)
 	}
 	other := filepath.Join(dir, "elsewhere")
 	var results struct {

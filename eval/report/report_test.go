@@ -349,7 +349,7 @@ func TestHeads(t *testing.T) {
 		return values
 	}
 	r := Results{Classes: []Class{
-		{Name: "gear", Values: value(0.5), Head: "reconstruction", Heads: map[string]metric.Values{"memory": value(0.75), "both": value(1)}},
+		{Name: "gear", Values: value(0.5), Heads: map[string]metric.Values{"memory": value(0.75), "both": value(1)}},
 		{Name: "nut", Values: value(0.25), Head: "memory"},
 	}}
 	var out bytes.Buffer

@@ -45,8 +45,8 @@ type Class struct {
 	Name   string
 	Values metric.Values
 	Counts
-	// Head is what judges in Values, "" in results that do not say: reconstruction, or memory for a class that the model
-	// was not trained on. Heads are the values by what judges beside it, by name.
+	// Head is what judges in Values: "memory" for a class that the model was not trained on, else "". Heads are the values
+	// by what judges beside it, by name.
 	Head  string
 	Heads map[string]metric.Values
 	// Details is nil in results that have none.
