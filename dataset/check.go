@@ -63,7 +63,7 @@ var findings = []struct {
 	{Turned, "images with an EXIF orientation that is not applied (data.exif)", false},
 	{UnusedBits, "16-bit images that use fewer bits, and so are dark (data.bits)", false},
 	{LossyMask, "masks of lossy compression, or saved again after one, defective from half of their highest value on", false},
-	{MaskLevels, fmt.Sprintf("masks of more than %d values (antialiased, or a photograph); any but 0 is a defect", maxLevels), false},
+	{MaskLevels, fmt.Sprintf("masks of more than %d values (antialiased, or a photograph); any but 0 is a defect", MaxLevels), false},
 	{FullMask, "masks that mark every pixel", false},
 	{InvertedMask, "masks that mark most of the image and of its border (inverted?)", false},
 	{MaskIsImage, "masks that are the image itself", false},

@@ -2,11 +2,11 @@ package dataset
 
 import "slices"
 
-// levels are the distinct values of an image, one more than maxLevels at most.
+// levels are the distinct values of an image, one more than MaxLevels at most.
 type levels []uint64
 
 func (l *levels) add(v uint64) {
-	if len(*l) <= maxLevels && !slices.Contains(*l, v) {
+	if len(*l) <= MaxLevels && !slices.Contains(*l, v) {
 		*l = append(*l, v)
 	}
 }
@@ -74,7 +74,7 @@ func (d *values) kinds() []Finding {
 	if d.least > 0 {
 		return []Finding{LossyMask}
 	}
-	if d.alpha() && len(d.shown) > maxLevels || !d.alpha() && len(d.all) > maxLevels {
+	if d.alpha() && len(d.shown) > MaxLevels || !d.alpha() && len(d.all) > MaxLevels {
 		return []Finding{MaskLevels}
 	}
 	return nil

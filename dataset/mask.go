@@ -12,8 +12,8 @@ import (
 // Masks are labels, not photographs: a mask becomes 0 (background) and 255 (defect) before it is resized, whatever its
 // encoding. docs/datasets.md has the rules.
 
-// maxLevels is the number of values up to which a mask has labels; one with more is antialiased or a photograph.
-const maxLevels = 16
+// MaxLevels is the number of values up to which a mask has labels; one with more is antialiased or a photograph.
+const MaxLevels = 16
 
 // A pixel of a mask as a number: its value or colour, 0 for background, and whether its alpha is above 0.
 const visible = 1 << 63

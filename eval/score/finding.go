@@ -1,6 +1,10 @@
 package score
 
-import "fmt"
+import (
+	"fmt"
+
+	"mvag-torch/dataset"
+)
 
 // The kinds of what is noticed of an image and scored as it stands, by their names in results.json.
 const (
@@ -24,7 +28,7 @@ var kinds = []struct{ name, have, so string }{
 	{badEmpty, "are labelled defective and have an empty mask", `their pixels count as normal; "unmasked": true would say that there is no mask`},
 	{allMarked, "have a mask that is marked all over", "every pixel of theirs counts as defective"},
 	{likeMask, "have a map that is zero outside of the mask and nowhere in it", "it may be the mask itself"},
-	{oddMask, "have mask values below 0, between 0 and 1, or more than 16 of them", "every value but zero is a defect"},
+	{oddMask, fmt.Sprintf("have mask values below 0, between 0 and 1, or more than %d of them", dataset.MaxLevels), "every value but zero is a defect"},
 	{noLabel, "have no label, unlike others", "they count as defective if their mask has a pixel"},
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mvag-torch/dataset"
 	"mvag-torch/eval/metric"
 	"mvag-torch/internal/npy"
 )
@@ -253,10 +254,7 @@ func like[T float32 | float64](scores []T, mask []bool) bool {
 	return len(scores) > 0
 }
 
-// maxLabels is the number of values up to which a mask has labels; one with more is soft or a photograph.
-const maxLabels = 16
-
-// mask reads one mask: every value but zero is a defect. Odd are values below 0 and between 0 and 1, and more than maxLabels.
+// mask reads one mask: every value but zero is a defect. Odd are values below 0 and between 0 and 1, and more values than labels have.
 func (s *source) mask(i int) (mask []bool, odd bool, err error) {
 	values, err := s.masks.ReadExact(i, nil)
 	if err != nil {
@@ -272,7 +270,7 @@ func (s *source) mask(i int) (mask []bool, odd bool, err error) {
 		odd = odd || v < 1 && v != 0
 		if v != 0 && !odd && !slices.Contains(labels, v) {
 			labels = append(labels, v)
-			odd = len(labels) > maxLabels
+			odd = len(labels) > dataset.MaxLevels
 		}
 	}
 	return mask, odd, nil
