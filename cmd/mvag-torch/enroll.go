@@ -72,23 +72,13 @@ func enrollClass(c *cli.Context) error {
 	if err := setup.MayEnroll(class, c.Bool("replace")); err != nil {
 		return err
 	}
-	naming := setup.Trained.Naming
-	if c.IsSet("pattern") {
-		naming.Pattern = c.String("pattern")
-	}
-	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
-		Naming: naming, Views: setup.Config.Data.Views, Class: class, Good: true, Stdin: os.Stdin,
-	})
+	found, err := group(c, setup, class, nil, true)
 	if err != nil {
 		return err
 	}
 	if len(found.Rejected) > 0 {
 		return fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
 	}
-	if text := found.PassedOver.String(); text != "" {
-		fmt.Fprintf(os.Stderr, "passed over: %s\n", text)
-	}
-	sayAlone(found.Objects, setup)
 	source := dataset.NewSource(setup.Config.Data)
 	defer listSkipped(source.Skipped)
 	of := *setup

@@ -142,23 +142,11 @@ func exhibited(t *testing.T, folder string) []string {
 // stderr runs the program in this process and returns what it wrote on both.
 func stderr(t *testing.T, args ...string) (out, text string) {
 	t.Helper()
-	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	saved := os.Stderr
-	os.Stderr = file
-	out, err = command(t, args...)
-	os.Stderr = saved
+	out, text, err := attempt(t, args...)
 	if err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
-	written, err := os.ReadFile(file.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out, string(written)
+	return out, text
 }
 
 // evalSavesMaps scores the saved maps again: with the scores in the table, the scores of images and so their metrics

@@ -84,6 +84,15 @@ func collect(c *cli.Context, setup *inspect.Setup, good bool) (dataset.Collected
 	if class != "" && classes != nil && !slices.Contains(classes, class) {
 		return dataset.Collected{}, usageError{fmt.Errorf("--class: have %q, want a class that %s knows: %s", class, setup.Path, quoted(classes))}
 	}
+	found, err := group(c, setup, class, classes, good)
+	if err == nil {
+		sayUnknown(found.Objects, classes, setup.Path)
+	}
+	return found, err
+}
+
+// group is collect for a class that the model need not know; classes are those that a Real-IAD name may begin with.
+func group(c *cli.Context, setup *inspect.Setup, class string, classes []string, good bool) (dataset.Collected, error) {
 	naming := setup.Trained.Naming
 	if c.IsSet("pattern") {
 		naming.Pattern = c.String("pattern")
@@ -102,7 +111,6 @@ func collect(c *cli.Context, setup *inspect.Setup, good bool) (dataset.Collected
 	}
 	sayAlone(found.Objects, setup)
 	sayAbsent(found.Objects)
-	sayUnknown(found.Objects, classes, setup.Path)
 	return found, nil
 }
 

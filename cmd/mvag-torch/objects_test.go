@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	"image/png"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,7 +20,6 @@ import (
 // partImage writes the image of part n: noise on a disc, with a bright bar if it is defective. Everything follows from n.
 func partImage(t *testing.T, n uint64, defective bool, elements ...string) string {
 	t.Helper()
-	path := filepath.Join(elements...)
 	r := rand.New(rand.NewPCG(n, 1))
 	img := image.NewRGBA(image.Rect(0, 0, 64, 64))
 	for y := range 64 {
@@ -36,17 +34,8 @@ func partImage(t *testing.T, n uint64, defective bool, elements ...string) strin
 			img.SetRGBA(x, y, color.RGBA{uint8(v), uint8(v), uint8(v - 5), 255})
 		}
 	}
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		var f *os.File
-		if f, err = os.Create(path); err == nil {
-			err = errors.Join(png.Encode(f, img), f.Close())
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	writePNG(t, img, elements...)
+	return filepath.Join(elements...)
 }
 
 // discs writes a set in MVTec's layout: train good training images, 4 good and 2 defective test images without masks.
