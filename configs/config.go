@@ -79,10 +79,14 @@ type Data struct {
 	Classes []string `yaml:"classes,flow" decides:"layout"`
 	// Views is the number of cameras, V.
 	Views int `yaml:"views" decides:"layout,features,training,scores"`
-	// Resize and Crop are side lengths in pixels: images are resized to Resize x Resize, then cropped to the central
-	// Crop x Crop.
-	Resize int `yaml:"resize" decides:"features,training,scores"`
-	Crop   int `yaml:"crop" decides:"features,training,scores"`
+	// Fit says how images come to the size of the model: "squash" resizes them to Resize whatever their aspect ratio and
+	// takes the central Crop; "pad" keeps the aspect ratio, fills what is left of Resize with the mean colour and takes the
+	// central Crop; "tiles" does so, too, but covers all of Resize with overlapping tiles of Crop.
+	Fit    string `yaml:"fit" decides:"features,training,scores"`
+	Resize Size   `yaml:"resize" decides:"features,training,scores"`
+	Crop   Size   `yaml:"crop" decides:"features,training,scores"`
+	// Overlap is the fraction of a tile that it shares with the next at least.
+	Overlap float64 `yaml:"overlap" decides:"features,training,scores"`
 	// Exif applies the EXIF orientation of images.
 	Exif bool `yaml:"exif" decides:"features,training,scores"`
 	// Bits is how many bits the values of 16-bit images use: "8" to "16", or "auto" to find it for each class.
@@ -172,11 +176,12 @@ type Memory struct {
 type Eval struct {
 	// Objects is the number of objects in a batch.
 	Objects int `yaml:"objects" decides:"nothing"`
-	// MapSize is the side length of the anomaly map in pixels.
+	// MapSize is the length of the longer side of the anomaly map in pixels.
 	MapSize int `yaml:"map_size" decides:"scores"`
 	// Blur is the Gaussian that smooths the map.
 	Blur Blur `yaml:"blur"`
-	// Top is the fraction of map pixels whose mean is the image score.
+	// Top is the fraction of map pixels whose mean is the image score, of those of one tile with data.fit tiles, so that
+	// a small defect counts as much as in an image of the size of a tile.
 	Top float64 `yaml:"top" decides:"scores"`
 	// MaskRule binarises the resized mask: "gt0" or "gt0.5".
 	MaskRule string `yaml:"mask_rule" decides:"metrics"`

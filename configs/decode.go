@@ -138,6 +138,12 @@ func (d *decoder) value(n *yaml.Node, path string, out reflect.Value) {
 	case reflect.Struct:
 		d.mapping(n, path, out)
 	case reflect.Slice, reflect.Array:
+		if size, ok := out.Addr().Interface().(*Size); ok && n.Kind == yaml.ScalarNode {
+			side := reflect.ValueOf(&size[0]).Elem()
+			d.value(n, path, side)
+			*size = Square(size[0])
+			return
+		}
 		d.list(n, path, out)
 	case reflect.String:
 		if text, ok := d.scalar(n, path, "text", "!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge"); ok {

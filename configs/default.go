@@ -23,7 +23,7 @@ func Default() Config {
 			Good:    "good",
 			Holdout: 0.2,
 			Views:   5,
-			Resize:  448, Crop: 392,
+			Fit:     "squash", Resize: Square(448), Crop: Square(392), Overlap: 0.25,
 			Bits:   "16",
 			Decode: "exact", OnError: "stop", MaxUnreadable: 0.1,
 			Prefetch: 4,

@@ -82,7 +82,7 @@ func TestQuickstart(t *testing.T) {
 	want.Backbone.Name = "vit_small_patch14_dinov2"
 	want.Backbone.Weights = "backbones/quickstart_vits14.safetensors"
 	want.Data.Root, want.Data.Images = "data/demo", "realiad_demo"
-	want.Data.Resize, want.Data.Crop = 256, 224
+	want.Data.Resize, want.Data.Crop = Square(256), Square(224)
 	want.Train.Iterations, want.Train.Warmup, want.Train.Holdout = 150, 30, 0
 	want.Train.LogEvery, want.Train.CheckpointEvery = 10, 50
 	if !reflect.DeepEqual(have, want) {

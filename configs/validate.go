@@ -43,7 +43,7 @@ func (c *Config) faults() []Fault {
 	k.train(&c.Train)
 	k.between("memory.codes", c.Memory.Codes, 0, maxSide)
 	k.between("memory.dims", c.Memory.Dims, 1, maxSide)
-	k.eval(&c.Eval)
+	k.eval(c)
 	k.among("inspect.head", c.Inspect.Head, "both", "reconstruction", "memory")
 	return k.list
 }
@@ -134,9 +134,7 @@ func (k *checker) data(d *Data, patch int) {
 		}
 	}
 	k.between("data.views", d.Views, 1, maxViews)
-	k.between("data.resize", d.Resize, patch, maxSide)
-	k.check(d.Crop <= d.Resize, "data.crop", d.Crop, fmt.Sprintf("at most data.resize (%d)", d.Resize))
-	k.check(d.Crop > 0 && d.Crop%patch == 0, "data.crop", d.Crop, fmt.Sprintf("a multiple of the patch size (%d)", patch))
+	k.fit(d, patch)
 	bits, err := strconv.Atoi(d.Bits)
 	k.check(d.Bits == "auto" || err == nil && bits >= 8 && bits <= 16 && strconv.Itoa(bits) == d.Bits, "data.bits", d.Bits, "8 to 16 or auto")
 	k.among("data.decode", d.Decode, "exact", "scaled")
@@ -147,6 +145,19 @@ func (k *checker) data(d *Data, patch int) {
 	}
 	k.between("data.workers", d.Workers, 0, maxQueue)
 	k.between("data.prefetch", d.Prefetch, 1, maxQueue)
+}
+
+// fit checks how images come to the size of the model.
+func (k *checker) fit(d *Data, patch int) {
+	k.among("data.fit", d.Fit, "squash", "pad", "tiles")
+	resize, crop := d.Resize, d.Crop
+	for _, side := range resize {
+		k.check(side >= patch && side <= maxSide, "data.resize", resize, fmt.Sprintf("%d to %d", patch, maxSide))
+	}
+	k.check(crop[0] <= resize[0] && crop[1] <= resize[1], "data.crop", crop, fmt.Sprintf("at most data.resize (%v)", resize))
+	k.check(min(crop[0], crop[1]) > 0 && crop[0]%patch == 0 && crop[1]%patch == 0,
+		"data.crop", crop, fmt.Sprintf("a multiple of the patch size (%d)", patch))
+	k.check(d.Overlap >= 0 && d.Overlap <= 0.75, "data.overlap", d.Overlap, "at least 0, at most 0.75")
 }
 
 // layout checks the keys that only some formats have.
@@ -201,19 +212,27 @@ func (k *checker) train(t *Train) {
 	k.atLeast("train.checkpoint_every", t.CheckpointEvery, 1)
 }
 
-func (k *checker) eval(e *Eval) {
+func (k *checker) eval(c *Config) {
+	e := &c.Eval
 	k.atLeast("eval.objects", e.Objects, 1)
 	k.between("eval.map_size", e.MapSize, 1, maxSide)
 	k.check(e.Blur.Size > 0 && e.Blur.Size%2 == 1, "eval.blur.size", e.Blur.Size, "an odd number")
-	k.check(e.Blur.Size <= e.MapSize, "eval.blur.size", e.Blur.Size, fmt.Sprintf("at most eval.map_size (%d)", e.MapSize))
+	if e.MapSize > 0 && e.MapSize <= maxSide && c.Data.Viewport().Area() > 0 {
+		k.mapSize(c)
+	}
 	k.positive("eval.blur.sigma", e.Blur.Sigma)
 	k.check(e.Top > 0 && e.Top <= 1, "eval.top", e.Top, "more than 0, at most 1")
-	if pixels := e.MapSize * e.MapSize; e.Top > 0 && e.MapSize > 0 && e.MapSize <= maxSide {
-		k.check(e.Top*float64(pixels) >= 1, "eval.top", e.Top, fmt.Sprintf("at least one of the %d pixels of a map", pixels))
-	}
 	k.among("eval.mask_rule", e.MaskRule, "gt0", "gt0.5")
 	k.check(e.AuproLimit > 0 && e.AuproLimit <= 1, "eval.aupro_limit", e.AuproLimit, "more than 0, at most 1")
 	k.check(e.FalseAlarm > 0 && e.FalseAlarm <= 0.5, "eval.false_alarm", e.FalseAlarm, "more than 0, at most 0.5")
+}
+
+// mapSize checks what depends on the size of a map.
+func (k *checker) mapSize(c *Config) {
+	size, blur := c.MapSize(), c.Eval.Blur.Size
+	k.check(blur <= min(size[0], size[1]), "eval.blur.size", blur, fmt.Sprintf("at most the shorter side of the map (%d)", min(size[0], size[1])))
+	k.check(!(c.Eval.Top > 0) || c.Top()*float64(size.Area()) >= 1,
+		"eval.top", c.Eval.Top, fmt.Sprintf("at least one of the %d pixels of a map", size.Area()))
 }
 
 // checker collects faults. Comparisons are written so that NaN fails them.

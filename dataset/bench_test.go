@@ -69,7 +69,7 @@ func BenchmarkOneCore(b *testing.B) {
 	for i := range copies {
 		writeFile(b, filepath.Join(root, "good", fmt.Sprintf("%d.jpg", i)), data)
 	}
-	cfg := configs.Data{Format: "folder", Root: root, Good: "good", Views: 1, Resize: 448, Crop: 392, Cache: b.TempDir()}
+	cfg := configs.Data{Format: "folder", Root: root, Good: "good", Views: 1, Fit: "squash", Resize: configs.Square(448), Crop: configs.Square(392), Cache: b.TempDir()}
 	if _, _, err := prepare(b, b.Context(), cfg); err != nil {
 		b.Fatal(err)
 	}

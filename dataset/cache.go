@@ -59,7 +59,7 @@ func shardFiles(dir string) ([]string, error) {
 
 // openCache opens data.cache.
 func openCache(cfg configs.Data) (*Cache, error) {
-	c := &Cache{root: cfg.Root, crop: cfg.Crop, bits: NewFit(cfg).bits(), records: map[key]*cached{}}
+	c := &Cache{root: cfg.Root, crop: cfg.Crop.Height(), bits: NewFit(cfg).bits(), records: map[key]*cached{}}
 	names, err := shardFiles(cfg.Cache)
 	switch {
 	case err != nil:

@@ -44,7 +44,7 @@ func cacheSet(t testing.TB, n int) configs.Data {
 		}
 	}
 	writeFile(t, filepath.Join(root, "list.csv"), []byte(list))
-	return configs.Data{Format: "table", Root: root, Table: "list.csv", Views: 2, Resize: 8, Crop: 6, Cache: filepath.Join(t.TempDir(), "ca[c]he")}
+	return configs.Data{Format: "table", Root: root, Table: "list.csv", Views: 2, Fit: "squash", Resize: configs.Square(8), Crop: configs.Square(6), Cache: filepath.Join(t.TempDir(), "ca[c]he")}
 }
 
 // prepare prepares the data set of cfg.
@@ -142,7 +142,7 @@ func TestCacheOfStrips(t *testing.T) {
 	m := image.NewGray(image.Rect(0, 0, 24, 9))
 	m.Pix[30] = 9
 	writeFile(t, filepath.Join(root, "nut/ground_truth/dent/b.png"), pngBytes(t, m))
-	cfg := configs.Data{Format: "manta", Root: root, Views: 2, Resize: 6, Crop: 4, Cache: t.TempDir()}
+	cfg := configs.Data{Format: "manta", Root: root, Views: 2, Fit: "squash", Resize: configs.Square(6), Crop: configs.Square(4), Cache: t.TempDir()}
 	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestCacheAlone(t *testing.T) {
 			if cfg.Root == "" {
 				cfg.Root = lay(t, tt.files...)
 			}
-			cfg.Resize, cfg.Crop, cfg.Cache = 6, 4, t.TempDir()
+			cfg.Resize, cfg.Crop, cfg.Cache = configs.Square(6), configs.Square(4), t.TempDir()
 			plain := cfg
 			plain.Cache = ""
 			files := opened(t, plain)
@@ -308,7 +308,7 @@ func TestCacheAlone(t *testing.T) {
 
 // TestCacheIncomplete: if some of the files exist, they decide what the data set is, not the cache.
 func TestCacheIncomplete(t *testing.T) {
-	cfg := configs.Data{Format: "folder", Views: 1, Good: "good", Pattern: "{object}.png", Resize: 6, Crop: 4, Cache: t.TempDir()}
+	cfg := configs.Data{Format: "folder", Views: 1, Good: "good", Pattern: "{object}.png", Fit: "squash", Resize: configs.Square(6), Crop: configs.Square(4), Cache: t.TempDir()}
 	cfg.Root = lay(t, "good/a.png", "good/b.png")
 	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
 		t.Fatal(err)
@@ -397,7 +397,7 @@ func TestCacheRefuses(t *testing.T) {
 		change func()
 		words  []string
 	}{
-		{"another preprocessing", func() { cfg.Crop = 4 }, []string{shard, "have images made with resize 8, crop 6,", "want resize 8, crop 4"}},
+		{"another preprocessing", func() { cfg.Crop = configs.Square(4) }, []string{shard, "have images made with resize 8, crop 6,", "want resize 8, crop 4"}},
 		{"a changed image", func() { writeFile(t, first.Path, pngBytes(t, texture(40, 3))) }, []string{first.Path, "has changed since it was prepared"}},
 		{"a changed image of the same size", func() {
 			other := bytes.Clone(content)
@@ -433,7 +433,7 @@ func TestCacheRefuses(t *testing.T) {
 	})
 	t.Run("prepare of another preprocessing", func(t *testing.T) {
 		other := cfg
-		other.Resize = 9
+		other.Resize = configs.Square(9)
 		_, _, err := prepare(t, t.Context(), other)
 		wantError(t, err, "want resize 9, crop 6")
 	})

@@ -105,7 +105,7 @@ func deepSet(t testing.TB) configs.Data {
 		put("plain", pngBytes(t, texture(4, 4)))
 	}
 	writeFile(t, filepath.Join(root, "plain", "good", "00.png"), []byte("no image"))
-	return configs.Data{Format: "folder", Root: root, Good: "good", Views: 1, Resize: 4, Crop: 4, Prefetch: 1}
+	return configs.Data{Format: "folder", Root: root, Good: "good", Views: 1, Fit: "squash", Resize: configs.Square(4), Crop: configs.Square(4), Prefetch: 1}
 }
 
 // TestSurvey: images of 12 bits in the lower half of 16, and orientations that are not applied, are found in a sample.
@@ -285,7 +285,7 @@ func TestNotesOfDepths(t *testing.T) {
 			s := NewSource(cfg)
 			s.Notes = &Notes{Depths: tt.looks}
 			for _, v := range tt.views {
-				if _, _, err := s.Image(v, make([]uint8, 3*cfg.Crop*cfg.Crop)); err != nil {
+				if _, _, err := s.Image(v, make([]uint8, 3*cfg.Crop.Area())); err != nil {
 					t.Fatal(err)
 				}
 			}

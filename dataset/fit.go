@@ -31,7 +31,7 @@ type Fit struct {
 
 // NewFit returns the preprocessing that cfg describes.
 func NewFit(cfg configs.Data) Fit {
-	return Fit{Resize: cfg.Resize, Crop: cfg.Crop, Exif: cfg.Exif, Bits: fixedBits(cfg), Scaled: cfg.Decode == "scaled"}
+	return Fit{Resize: cfg.Resize.Height(), Crop: cfg.Crop.Height(), Exif: cfg.Exif, Bits: fixedBits(cfg), Scaled: cfg.Decode == "scaled"}
 }
 
 // offset is where the crop begins. A half is rounded to even, as in torchvision.

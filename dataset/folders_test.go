@@ -224,7 +224,7 @@ func TestTooManyUnreadable(t *testing.T) {
 	for i := range 5 {
 		files = append(files, fmt.Sprintf("a/test/good/%02d.png", i))
 	}
-	cfg := configs.Data{Format: "mvtec", Views: 1, OnError: "skip", MaxUnreadable: 0.1, Resize: 4, Crop: 4, Root: lay(t, files...)}
+	cfg := configs.Data{Format: "mvtec", Views: 1, OnError: "skip", MaxUnreadable: 0.1, Fit: "squash", Resize: configs.Square(4), Crop: configs.Square(4), Root: lay(t, files...)}
 	spoil := func(names ...string) {
 		for _, name := range names {
 			writeFile(t, filepath.Join(cfg.Root, name), []byte("no image"))

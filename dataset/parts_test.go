@@ -19,7 +19,7 @@ func TestTestPartOfOneLabel(t *testing.T) {
 		"none":           {nil, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := configs.Data{Format: "mvtec", Views: 1, Resize: 4, Crop: 4, Root: lay(t, append(tt.files, "a/train/good/0.png")...)}
+			cfg := configs.Data{Format: "mvtec", Views: 1, Fit: "squash", Resize: configs.Square(4), Crop: configs.Square(4), Root: lay(t, append(tt.files, "a/train/good/0.png")...)}
 			set, err := Open(cfg)
 			if err != nil || set.CheckTrain() != nil {
 				t.Fatal(err, set.CheckTrain())

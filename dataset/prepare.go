@@ -204,7 +204,7 @@ func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
 			return nil
 		}
 		p.have[k] = true // a file may be in the set twice
-		size := align(k.length(p.cfg.Crop))
+		size := align(k.length(p.cfg.Crop.Height()))
 		if len(shards) == 0 || end+size > shardData+shardBytes {
 			shards, end = append(shards, nil), shardData
 		}
@@ -269,7 +269,7 @@ func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
 		x.Records = append(x.Records, t.record)
 	}
 	last := x.Records[len(x.Records)-1]
-	if err := x.seal(w, last.Offset+align(last.length(p.cfg.Crop))); err != nil {
+	if err := x.seal(w, last.Offset+align(last.length(p.cfg.Crop.Height()))); err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))
 	}
 	if err := atomicfile.Commit(f, name); err != nil {

@@ -163,7 +163,7 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 			plan.Disk += int64(all) * int64(pixels) * 5 // float32 and bool
 		}
 		heads := int64(1 + len(r.headsOf(c.name).others))
-		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * (heads*int64(4*pixels) + int64(3*r.cfg.Data.Crop*r.cfg.Data.Crop))
+		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * (heads*int64(4*pixels) + int64(3*r.cfg.Data.Crop.Height()*r.cfg.Data.Crop.Height()))
 		plan.Memory = max(plan.Memory, heads*score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)
 	}
 	return plan

@@ -34,7 +34,7 @@ func miniviewConfig(t *testing.T) configs.Config {
 	cfg.Backbone.Name = "vit_small_patch14_dinov2"
 	cfg.Backbone.Weights = testdata.Shared(t, "backbones/dinov2_vits14.pt")
 	cfg.Data.Root = filepath.Dir(testdata.Shared(t, "miniview/realiad_jsons"))
-	cfg.Data.Images, cfg.Data.Resize, cfg.Data.Crop = "realiad_256", 256, 224
+	cfg.Data.Images, cfg.Data.Resize, cfg.Data.Crop = "realiad_256", configs.Square(256), configs.Square(224)
 	return cfg
 }
 

@@ -213,7 +213,7 @@ func (r *run) draw(p predicted, views []view, score float64) {
 	for _, v := range views {
 		tiles = append(tiles, picture.Tile{
 			Camera: v.Camera, Scores: slices.Clone(v.Scores), Mask: v.Mask,
-			Image: heatmap.Image(part(p.pixels, v.index, len(p.object.Views)), r.cfg.Data.Crop, r.cfg.Eval.MapSize),
+			Image: heatmap.Image(part(p.pixels, v.index, len(p.object.Views)), r.cfg.Data.Crop.Height(), r.cfg.Eval.MapSize),
 		})
 	}
 	r.sink.Lock()

@@ -33,7 +33,7 @@ import (
 func smallConfig() configs.Config {
 	cfg := configs.Default()
 	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Layers: []int{1, 3}}
-	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 2, 30, 28
+	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 2, configs.Square(30), configs.Square(28)
 	cfg.Model.DecoderDepth = 2
 	cfg.Eval.MapSize = 16
 	return cfg

@@ -146,7 +146,7 @@ func (e *engine) decode(ctx context.Context, index int, object *dataset.Object) 
 	if n != 1 && n != e.cfg.Data.Views {
 		return nil, fmt.Errorf("object %q: have %d views, want %d as the model, or 1", object.ID, n, e.cfg.Data.Views)
 	}
-	it := &item{ctx: ctx, index: index, object: object, pixels: make([]uint8, n*3*e.cfg.Data.Crop*e.cfg.Data.Crop),
+	it := &item{ctx: ctx, index: index, object: object, pixels: make([]uint8, n*3*e.cfg.Data.Crop.Height()*e.cfg.Data.Crop.Height()),
 		views: make([]view, n), done: make(chan struct{})}
 	var wg sync.WaitGroup
 	for j, v := range object.Views {

@@ -55,7 +55,7 @@ func writeCheckpoint(t *testing.T, changes ...func(*checkpoint.Info)) string {
 	cfg := configs.Default()
 	cfg.Device, cfg.Backbone.Weights = "cpu", backbone
 	cfg.Backbone.Name, cfg.Backbone.Layers = "vit_small_patch14_dinov2", []int{0, 1}
-	cfg.Data.Root, cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = dir, views, 48, 42
+	cfg.Data.Root, cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = dir, views, configs.Square(48), configs.Square(42)
 	cfg.Model.DecoderDepth, cfg.Eval.MapSize, cfg.Eval.Top = 2, 32, 0.05
 	err = tensor.Run(func(s *tensor.Scope) error {
 		arch, err := weights.ParseArch(cfg.Backbone.Name)

@@ -13,10 +13,10 @@ type Mapper struct {
 	kernel     *tensor.Tensor // Gaussian [1, 1, k, k]
 }
 
-// NewMapper makes maps of cfg.Eval.MapSize pixels a side for images of cfg.Data.Crop pixels a side.
+// NewMapper makes maps of cfg.Eval.MapSize pixels a side for images of cfg.Data.Crop pixels.
 func NewMapper(s *tensor.Scope, d tensor.Device, cfg configs.Config) *Mapper {
 	n, kernel := int64(cfg.Eval.Blur.Size), gaussian(cfg.Eval.Blur.Size, cfg.Eval.Blur.Sigma)
-	return &Mapper{int64(cfg.Data.Crop), int64(cfg.Eval.MapSize), tensor.FromFloats(s, d, kernel, 1, 1, n, n)}
+	return &Mapper{int64(cfg.Data.Crop.Height()), int64(cfg.Eval.MapSize), tensor.FromFloats(s, d, kernel, 1, 1, n, n)}
 }
 
 // gaussian is a size x size kernel that sums to 1, computed in float64.

@@ -134,7 +134,7 @@ func TestGoldenMaps(t *testing.T) {
 		m.Check("map.out", maps)
 		checkScores(m, "map.", maps, nil)
 	})
-	full := func(c *configs.Config) { c.Data.Crop, c.Eval.MapSize = 392, 256 }
+	full := func(c *configs.Config) { c.Data.Crop, c.Eval.MapSize = configs.Square(392), 256 }
 	modeltest.Run(t, full, func(m *modeltest.Tiny) {
 		in := m.Load("map28.in") // [2, 28, 28]
 		flat := func(g int64) *tensor.Tensor { return in.Select(m.Scope, 0, g).Reshape(m.Scope, 1, 28*28) }

@@ -84,7 +84,7 @@ func TestModuleAgainstTimm(t *testing.T) {
 func TestModuleInTheModel(t *testing.T) {
 	cfg := configs.Default()
 	cfg.Backbone = configs.Backbone{Mode: "module", Name: "small_dinov2_reg4.test", Weights: module}
-	cfg.Model.DecoderDepth, cfg.Data.Resize, cfg.Data.Crop, cfg.Data.Views = 2, 16, 16, 1
+	cfg.Model.DecoderDepth, cfg.Data.Resize, cfg.Data.Crop, cfg.Data.Views = 2, configs.Square(16), configs.Square(16), 1
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestModuleInTheModel(t *testing.T) {
 		want   string
 	}{
 		"another number of layers": {func(c *configs.Config, _ *weights.Module) { c.Model.DecoderDepth = 8 }, "model.decoder_depth: have 8, want the number of layers of the archive (2: 0, 1)"},
-		"another size":             {func(c *configs.Config, _ *weights.Module) { c.Data.Crop = 12 }, "data.crop: have 12 x 12 pixels, want those that the archive was exported for (16 x 16)"},
+		"another size":             {func(c *configs.Config, _ *weights.Module) { c.Data.Crop = configs.Square(12) }, "data.crop: have 12 x 12 pixels, want those that the archive was exported for (16 x 16)"},
 		"untrue channels":          {func(_ *configs.Config, m *weights.Module) { m.Channels = 64 }, "want float32 [1 21 64] as the archive says"},
 		"untrue layers":            {func(c *configs.Config, m *weights.Module) { m.Layers, c.Model.DecoderDepth = []string{"0"}, 1 }, "have 2 outputs, want the 1 layers"},
 	} {

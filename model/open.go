@@ -67,7 +67,7 @@ func OpenRandom(s *tensor.Scope, cfg configs.Config) (*Model, error) {
 		if err != nil || arch.Module != nil {
 			return nil, err
 		}
-		return arch.Random(layers[len(layers)-1], cfg.Data.Crop/arch.Patch, 1), nil
+		return arch.Random(layers[len(layers)-1], cfg.Data.Crop.Height()/arch.Patch, 1), nil
 	})
 	return t.Model, err
 }

@@ -35,7 +35,7 @@ type Prediction struct {
 // on and a prediction cannot be captured, uncaptured is told why, once.
 func NewPredictor(s *tensor.Scope, m *Model, remembered *memory.Memory, cfg configs.Config, uncaptured func(why error)) *Predictor {
 	return &Predictor{
-		model: m, mapper: NewMapper(s, m.Device, cfg), memory: NewMemory(s, m, remembered), crop: int64(cfg.Data.Crop), top: cfg.Eval.Top,
+		model: m, mapper: NewMapper(s, m.Device, cfg), memory: NewMemory(s, m, remembered), crop: int64(cfg.Data.Crop.Height()), top: cfg.Eval.Top,
 		views: map[string]*Views{}, scope: s, replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph, uncaptured),
 	}
 }

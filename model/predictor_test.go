@@ -66,7 +66,7 @@ func mapsOf(t *testing.T, d tensor.Device, record modeltest.Record) (plain, repl
 	t.Helper()
 	cfg := configs.Default()
 	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Layers: []int{1, 3}}
-	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, 30, 28
+	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, configs.Square(30), configs.Square(28)
 	cfg.Model.DecoderDepth = 2
 	cfg.Eval.MapSize = 40
 	arch, err := weights.OfConfig(cfg.Backbone)

@@ -111,7 +111,7 @@ func smallConfig(t *testing.T) configs.Config {
 	cfg.Name, cfg.Output, cfg.Device = "small", t.TempDir(), "cpu"
 	cfg.Backbone = configs.Backbone{Mode: "native", Name: "vit_small_patch14_dinov2", Weights: backboneFile(t), Layers: []int{1, 3}}
 	cfg.Data.Root, cfg.Data.Index, cfg.Data.Images = smallSet(t), "index", "images"
-	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, 30, 28
+	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, configs.Square(30), configs.Square(28)
 	cfg.Model.DecoderDepth = 2
 	cfg.Train.Iterations, cfg.Train.Warmup, cfg.Train.CheckpointEvery = 12, 3, 5
 	if err := cfg.Validate(); err != nil {

@@ -144,7 +144,7 @@ func (t *Stepper) features(s *tensor.Scope, in inputs) model.Features {
 
 // images uploads the images of a batch: uint8 [B, 3, H, W].
 func (t *Stepper) images(s *tensor.Scope, batch *dataset.Batch) *tensor.Tensor {
-	side := int64(t.cfg.Data.Crop)
+	side := int64(t.cfg.Data.Crop.Height())
 	return tensor.Upload(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
 }
 

@@ -223,7 +223,7 @@ func matmulRate(s *tensor.Scope, d tensor.Device, precision string) float64 {
 func randomBatch(cfg configs.Config) *dataset.Batch {
 	b := &dataset.Batch{Views: cfg.Data.Views, Objects: make([]*dataset.Object, cfg.Train.Objects)}
 	n := cfg.Train.Objects * cfg.Data.Views
-	b.Pixels, b.Present = make([]uint8, n*3*cfg.Data.Crop*cfg.Data.Crop), make([]bool, n)
+	b.Pixels, b.Present = make([]uint8, n*3*cfg.Data.Crop.Height()*cfg.Data.Crop.Height()), make([]bool, n)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range b.Pixels {
 		b.Pixels[i] = uint8(rng.Uint32())

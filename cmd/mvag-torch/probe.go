@@ -77,7 +77,7 @@ func probe(cfg configs.Config) (p doctor.Probe, err error) {
 	for _, d := range devices {
 		small := doctor.SmokeConfig(cfg, arch, d == tensor.CPU)
 		small.Device = d.String()
-		step := doctor.Smoke{Device: small.Device, Precision: cfg.Precision, Crop: small.Data.Crop, Objects: small.Train.Objects}
+		step := doctor.Smoke{Device: small.Device, Precision: cfg.Precision, Crop: small.Data.Crop.Height(), Objects: small.Train.Objects}
 		if err := smoke(&step, small); err != nil {
 			step.Error = err.Error()
 		}

@@ -82,7 +82,7 @@ func TestRenderLayout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := dataset.Open(configs.Data{Format: "realiad", Root: opt.Out, Index: IndexFolder, Images: ImageFolder, Views: views, Resize: 64, Crop: 64})
+	set, err := dataset.Open(configs.Data{Format: "realiad", Root: opt.Out, Index: IndexFolder, Images: ImageFolder, Views: views, Resize: configs.Square(64), Crop: configs.Square(64)})
 	if err != nil {
 		t.Fatal(err)
 	}

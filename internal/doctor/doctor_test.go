@@ -230,7 +230,7 @@ func TestKernelsAreNamed(t *testing.T) {
 // objects take twice the time, and twice the memory of what passes.
 func TestEstimateOfTheSmokeIsItself(t *testing.T) {
 	cfg := configs.Default()
-	cfg.Data.Crop, cfg.Train.Objects = 56, 1
+	cfg.Data.Crop, cfg.Train.Objects = configs.Square(56), 1
 	arch, err := weights.ParseArch("vit_small_patch14_dinov2")
 	if err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (e Estimate, ok b
 
 // tokens counts the tokens of a batch, B·N.
 func tokens(cfg configs.Config, arch weights.Arch) float64 {
-	grid := cfg.Data.Crop / arch.Patch
+	grid := cfg.Data.Crop.Height() / arch.Patch
 	return float64(cfg.Train.Objects * cfg.Data.Views * (grid*grid + 1 + arch.Registers))
 }
 

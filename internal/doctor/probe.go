@@ -61,7 +61,7 @@ func SmokeConfig(cfg configs.Config, arch weights.Arch, cpu bool) configs.Config
 		cfg.Train.Objects = 1
 	}
 	if cpu && arch.Module == nil {
-		cfg.Data.Crop = min(cfg.Data.Crop, 8*arch.Patch)
+		cfg.Data.Crop = configs.Square(min(cfg.Data.Crop.Height(), 8*arch.Patch))
 		cfg.Data.Resize = cfg.Data.Crop
 	}
 	return cfg

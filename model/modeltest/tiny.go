@@ -33,7 +33,7 @@ const (
 func Config() configs.Config {
 	var cfg configs.Config
 	cfg.Backbone = configs.Backbone{Layers: []int{1, 2, 3, 4}, Fuse: [][]int{{0, 1}, {2, 3}}}
-	cfg.Data = configs.Data{Views: Views, Resize: 64, Crop: 56}
+	cfg.Data = configs.Data{Views: Views, Fit: "squash", Resize: configs.Square(64), Crop: configs.Square(56)}
 	cfg.Model = configs.Model{DecoderDepth: 4, Keep: 0.3, Select: "lowest", Eps: 1e-6}
 	cfg.Train = configs.Train{
 		Iterations: 40, Warmup: 4, Objects: Objects, LR: 2e-3, LRFinal: 2e-4, WeightDecay: 1e-4, Clip: 0.1,

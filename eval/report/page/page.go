@@ -110,7 +110,7 @@ func (r *run) facts() []fact {
 			iterations = fmt.Sprintf("%d of %d", r.iteration, r.config.Train.Iterations)
 		}
 		out = append(out, fact{"iterations", iterations}, fact{"backbone", r.config.Backbone.Name},
-			fact{"images", fmt.Sprintf("resized to %d, cropped to %d pixels", r.config.Data.Resize, r.config.Data.Crop)})
+			fact{"images", fmt.Sprintf("resized to %v, cropped to %v pixels", r.config.Data.Resize, r.config.Data.Crop)})
 	}
 	if r.results == nil {
 		return out
