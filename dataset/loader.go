@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"runtime"
 	"slices"
@@ -13,11 +14,13 @@ import (
 
 // Batch is S decoded objects.
 type Batch struct {
-	Index   int       // index of the batch in the run, or in the pass over the list
-	Objects []*Object // [S]
-	Views   int       // V
-	Pixels  []uint8   // [S*V, 3, Crop, Crop], object-major; absent views are zero
-	Present []bool    // [S*V]; false if there is no image or it was left out
+	Index   int               // index of the batch in the run, or in the pass over the list
+	Objects []*Object         // [S]
+	Views   int               // V
+	Tiles   int               // T, tiles of a view
+	Pixels  []uint8           // [S*V, T, 3, Crop, Crop], object-major; absent views are zero
+	Present []bool            // [S*V]; false if there is no image or it was left out
+	Content []image.Rectangle // [S*V], where the image lies in the viewport, in pixels; empty where it is absent
 }
 
 // LoaderOptions configure a loader.
@@ -173,7 +176,7 @@ func (p *pending) leaveOut(source Source, train bool) error {
 		}
 		size := len(b.Pixels) / len(p.errs)
 		clear(b.Pixels[i*size:][:size])
-		b.Present[i] = false
+		b.Present[i], b.Content[i] = false, image.Rectangle{}
 		o.Views = slices.Clone(o.Views)
 		o.Views[i%b.Views] = View{Camera: view.Camera}
 		b.Objects[i/b.Views] = &o
@@ -236,8 +239,8 @@ func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 	n := len(objects) * l.views
 	size := 3 * l.opt.Source.Fit.Crop * l.opt.Source.Fit.Crop
 	p := &pending{
-		batch: &Batch{Index: k, Objects: objects, Views: l.views,
-			Pixels: l.pixels(n * size), Present: make([]bool, n)},
+		batch: &Batch{Index: k, Objects: objects, Views: l.views, Tiles: 1,
+			Pixels: l.pixels(n * size), Present: make([]bool, n), Content: make([]image.Rectangle, n)},
 		errs: make([]error, n),
 		done: make(chan struct{}),
 	}
@@ -249,7 +252,7 @@ func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 			clear(dst)
 			continue
 		}
-		p.batch.Present[i] = true
+		p.batch.Present[i], p.batch.Content[i] = true, image.Rect(0, 0, l.opt.Source.Fit.Crop, l.opt.Source.Fit.Crop)
 		tasks = append(tasks, task{pending: p, i: i, view: v, dst: dst})
 	}
 	if len(tasks) == 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
 	"fmt"
 	"image"
 	"io"
@@ -92,8 +93,8 @@ func TestEvalLoader(t *testing.T) {
 	}
 	next := 0
 	for k, b := range batches {
-		if b.Index != k || b.Views != 2 {
-			t.Errorf("batch %d: have index %d and %d views", k, b.Index, b.Views)
+		if b.Index != k || b.Views != 2 || b.Tiles != 1 {
+			t.Errorf("batch %d: have index %d, %d views and %d tiles", k, b.Index, b.Views, b.Tiles)
 		}
 		for i, present := range b.Present {
 			o := b.Objects[i/2]
@@ -105,6 +106,9 @@ func TestEvalLoader(t *testing.T) {
 				if err := fitFile(smallFit, o.Views[i%2].Path, want); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if present == b.Content[i].Empty() || present && b.Content[i] != image.Rect(0, 0, 4, 4) {
+				t.Errorf("%s, view %d: have the image at %v of the viewport", o.ID, i%2, b.Content[i])
 			}
 			if present != o.Views[i%2].Present() || !bytes.Equal(b.Pixels[i*48:(i+1)*48], want) {
 				t.Errorf("%s, view %d: wrong pixels or present = %t", o.ID, i%2, present)

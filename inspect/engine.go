@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"image"
 	"math"
 	"runtime"
 	"slices"
@@ -181,12 +182,17 @@ func (e *engine) run(items []*item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	batch := &dataset.Batch{Views: len(items[0].views)}
+	batch := &dataset.Batch{Views: len(items[0].views), Tiles: 1}
 	for _, it := range items {
 		batch.Objects = append(batch.Objects, it.object)
 		batch.Pixels = append(batch.Pixels, it.pixels...)
 		for _, v := range it.views {
 			batch.Present = append(batch.Present, v.present)
+			var content image.Rectangle
+			if v.present {
+				content = image.Rect(0, 0, e.cfg.Data.Crop.Width(), e.cfg.Data.Crop.Height())
+			}
+			batch.Content = append(batch.Content, content)
 		}
 	}
 	began := time.Now()
