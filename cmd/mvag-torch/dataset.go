@@ -25,7 +25,7 @@ func datasetCommand() *cli.Command {
 			ArgsUsage: "OUT",
 			Flags: []cli.Flag{
 				&cli.IntFlag{Name: "size", Value: 256, Usage: "side length of the images in pixels"},
-				&cli.IntFlag{Name: "train", Value: 16, Usage: "good training objects per class"},
+				&cli.IntFlag{Name: "train", Value: 20, Usage: "good training objects per class"},
 				&cli.IntFlag{Name: "good", Value: 8, Usage: "good test objects per class"},
 				&cli.IntFlag{Name: "bad", Value: 12, Usage: "defective test objects per class"},
 				&cli.Int64Flag{Name: "seed", Value: 1, Usage: "random seed; another one gives other objects"},
