@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -16,6 +17,7 @@ import (
 )
 
 func datasetCommand() *cli.Command {
+	all, usual := demo.Classes()
 	return &cli.Command{
 		Name:  "dataset",
 		Usage: "render, check or prepare data sets",
@@ -24,6 +26,7 @@ func datasetCommand() *cli.Command {
 			Usage:     "render a small multi-view data set with defects and masks, in the layout of Real-IAD",
 			ArgsUsage: "OUT",
 			Flags: []cli.Flag{
+				&cli.StringSliceFlag{Name: "classes", Value: cli.NewStringSlice(usual...), Usage: "`NAMES` of " + strings.Join(all, ", ")},
 				&cli.IntFlag{Name: "size", Value: 256, Usage: "side length of the images in pixels"},
 				&cli.IntFlag{Name: "train", Value: 20, Usage: "good training objects per class"},
 				&cli.IntFlag{Name: "good", Value: 8, Usage: "good test objects per class"},
@@ -54,7 +57,7 @@ func datasetCommand() *cli.Command {
 
 func renderDemo(c *cli.Context) error {
 	opt := demo.Options{
-		Out: c.Args().First(), Size: c.Int("size"), Train: c.Int("train"), Good: c.Int("good"), Bad: c.Int("bad"), Seed: c.Int64("seed"),
+		Out: c.Args().First(), Classes: c.StringSlice("classes"), Size: c.Int("size"), Train: c.Int("train"), Good: c.Int("good"), Bad: c.Int("bad"), Seed: c.Int64("seed"),
 	}
 	if err := opt.Validate(); err != nil {
 		return usageError{fmt.Errorf("%s: --%w", c.Command.HelpName, err)}
@@ -67,7 +70,7 @@ func renderDemo(c *cli.Context) error {
 		fmt.Fprintf(os.Stderr, "%s: exists already\n", c.Args().First())
 	}
 	for _, class := range summary.Classes {
-		fmt.Printf("%-10s  %3d objects  %4d images  %3d with defects  %3d of defective objects without visible defect\n",
+		fmt.Printf("%-16s  %3d objects  %4d images  %3d with defects  %3d of defective objects without visible defect\n",
 			class.Name, class.Objects, class.Images, class.Defective, class.Hidden)
 	}
 	fmt.Fprintf(os.Stderr, "to train on them: mvag-torch train -c quickstart --set data.root=%s; other configurations need data.images: %s\n",

@@ -70,6 +70,7 @@ func TestUsageErrors(t *testing.T) {
 		"no model":              {[]string{"eval"}, "model"},
 		"no run":                {[]string{"report"}, "want 1 (RUN)"},
 		"demo without objects":  {[]string{"dataset", "demo", "--train", "0", "x"}, "--train: have 0, want 1 to 5000"},
+		"demo of no class":      {[]string{"dataset", "demo", "--classes", "bolt", "x"}, "--classes: have \"bolt\", want any of bottle_cap, gear, "},
 		"demo too small":        {[]string{"dataset", "demo", "--size", "10", "x"}, "--size: have 10, want 64 to 2048"},
 		"unknown format":        {[]string{"eval", "-m", "x", "--format", "yaml"}, "markdown"},
 	} {

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"image"
 	"math"
 	"math/rand/v2"
 )
@@ -31,8 +32,12 @@ type material struct {
 type class struct {
 	name  string
 	codes []string // Real-IAD codes of the defects it can have, in order
-	make  func(rng *rand.Rand) body
+	make  func(rng *rand.Rand, serno int) body
 	chip  func(rng *rand.Rand) chip // for codeMissing
+	// flaw draws its defects in place of drawFlaw, to the same contract; nil for the usual ones.
+	flaw func(rng *rand.Rand, code string, o *part, p, n vec) *flaw
+	size image.Point // of its images; zero for squares of Options.Size
+	tiny bool        // its defects cover a few ten-thousandths of an image, on upper faces
 }
 
 // chip is a position on the rim of a part where a piece may break off: everything beyond a plane through at, up to
@@ -52,11 +57,22 @@ func chipAt(angle, radius, height, tilt, width float64) chip {
 	}
 }
 
-// classes are the classes of the set, in the order of the index files.
+// classes are all classes. The first usual of them are rendered unless others are asked for.
 var classes = []class{
 	{name: "bottle_cap", codes: []string{codeScratch, codeMissing, codeStain}, make: newBottleCap, chip: capChip},
 	{name: "gear", codes: []string{codePit, codeScratch, codeMissing}, make: newGear, chip: gearChip},
 	{name: "hex_nut", codes: []string{codePit, codeScratch, codeStain}, make: newHexNut},
+	{name: "housing", codes: []string{codeForeign}, make: newHousing, flaw: wrongCover},
+}
+
+const usual = 3
+
+// Classes returns the names of all classes, and of those that are rendered by default.
+func Classes() (all, byDefault []string) {
+	for i := range classes {
+		all = append(all, classes[i].name)
+	}
+	return all, all[:usual]
 }
 
 // around draws uniformly from mean ± spread.

@@ -24,7 +24,7 @@ const (
 	capPanel  = 0.74 // radius of the panel on top
 )
 
-func newBottleCap(rng *rand.Rand) body {
+func newBottleCap(rng *rand.Rand, _ int) body {
 	return &bottleCap{
 		plastic: tinted(rng, vec{X: 0.012, Y: 0.085, Z: 0.40}, 0.12, 0.05),
 		print:   gray(around(rng, 0.80, 0.04)),

@@ -15,42 +15,57 @@ var subsamples = [4][2]float64{{0.375, 0.125}, {0.875, 0.375}, {0.125, 0.625}, {
 
 // canvas contains the buffers for rendering an image. It can be reused.
 type canvas struct {
-	size  int
+	size  image.Point
 	tones []vec // developed, 0..1
 	kinds []surfaceKind
 	edges []bool
 }
 
-func newCanvas(size int) *canvas {
-	n := size * size
-	return &canvas{size: size, tones: make([]vec, n), kinds: make([]surfaceKind, n), edges: make([]bool, n)}
+func newCanvas(size image.Point) *canvas {
+	v := &canvas{}
+	v.resize(size)
+	return v
+}
+
+// resize prepares the canvas for images of another size.
+func (v *canvas) resize(size image.Point) {
+	if v.size == size {
+		return
+	}
+	n := size.X * size.Y
+	v.size, v.tones, v.kinds, v.edges = size, make([]vec, n), make([]surfaceKind, n), make([]bool, n)
 }
 
 // aim returns the ray direction through (x, y) in pixels, y downwards.
-func (c *camera) aim(x, y float64, size int) vec {
-	scale := 2 / float64(size)
-	return c.ray(x*scale-1, 1-y*scale)
+func (c *camera) aim(x, y float64, size image.Point) vec {
+	scale := 2 / float64(size.X)
+	return c.ray(x*scale-1, aspect(size)-y*scale)
 }
+
+// aspect is the height of an image of width 1.
+func aspect(size image.Point) float64 { return float64(size.Y) / float64(size.X) }
 
 // render draws the scene: one sample per pixel, or four where it differs from a neighbour in what it hit or strongly in
 // brightness.
 func (v *canvas) render(ctx context.Context, s *scene, cam *camera) error {
-	for y := range v.size {
+	for y := range v.size.Y {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for x := range v.size {
+		for x := range v.size.X {
 			dir := cam.aim(float64(x)+0.5, float64(y)+0.5, v.size)
 			h := s.cast(cam.at, dir)
-			i := y*v.size + x
+			i := y*v.size.X + x
 			v.tones[i] = s.develop(s.color(h, dir))
-			v.kinds[i] = h.kind
+			if v.kinds[i] = h.kind; h.kind == onFlaw && s.flaw.kind == exchanged {
+				v.kinds[i] = onPart // sampled like the sound piece that it is
+			}
 		}
 	}
 	v.findEdges()
 	for i, edge := range v.edges {
 		if edge {
-			v.tones[i] = v.resolve(s, cam, i%v.size, i/v.size)
+			v.tones[i] = v.resolve(s, cam, i%v.size.X, i/v.size.X)
 		}
 	}
 	return ctx.Err()
@@ -75,14 +90,14 @@ func (v *canvas) findEdges() {
 			v.edges[i], v.edges[j] = true, true
 		}
 	}
-	for y := range v.size {
-		for x := range v.size {
-			i := y*v.size + x
-			if x+1 < v.size {
+	for y := range v.size.Y {
+		for x := range v.size.X {
+			i := y*v.size.X + x
+			if x+1 < v.size.X {
 				mark(i, i+1)
 			}
-			if y+1 < v.size {
-				mark(i, i+v.size)
+			if y+1 < v.size.Y {
+				mark(i, i+v.size.X)
 			}
 		}
 	}
@@ -90,13 +105,13 @@ func (v *canvas) findEdges() {
 
 // expose simulates the sensor: vignetting, noise (mostly common to the three channels), 8 bits.
 func (v *canvas) expose(rng *rand.Rand, sigma float64) *image.RGBA {
-	im := image.NewRGBA(image.Rect(0, 0, v.size, v.size))
-	half := float64(v.size) / 2
-	for y := range v.size {
-		for x := range v.size {
-			dx, dy := (float64(x)+0.5)/half-1, (float64(y)+0.5)/half-1
+	im := image.NewRGBA(image.Rectangle{Max: v.size})
+	halfX, halfY := float64(v.size.X)/2, float64(v.size.Y)/2
+	for y := range v.size.Y {
+		for x := range v.size.X {
+			dx, dy := (float64(x)+0.5)/halfX-1, (float64(y)+0.5)/halfY-1
 			gain := 255 * (1 - 0.07*(dx*dx+dy*dy))
-			c := v.tones[y*v.size+x]
+			c := v.tones[y*v.size.X+x]
 			shared := 0.8 * sigma * rng.NormFloat64()
 			level := func(x float64) uint8 {
 				return uint8(clamp(gain*x+shared+0.5*sigma*rng.NormFloat64(), 0, 255) + 0.5)

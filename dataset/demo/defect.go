@@ -13,6 +13,7 @@ const (
 	codeScratch = "HS"
 	codeMissing = "QS" // broken-off chunk
 	codeStain   = "ZW" // contamination: stain or stuck particles
+	codeForeign = "YW" // foreign object: a piece that belongs to another part
 )
 
 // maxRise is the maximum height of added material.
@@ -22,9 +23,10 @@ const maxRise = 0.08
 type change uint8
 
 const (
-	carved change = iota // removes material
-	added                // adds material
-	soiled               // changes the surface only
+	carved    change = iota // removes material
+	added                   // adds material
+	soiled                  // changes the surface only
+	exchanged               // likewise, for that of a sound piece
 )
 
 // flaw is one defect, in the coordinate system of the part.
@@ -83,6 +85,9 @@ func (f *flaw) marks(p vec, sound body) bool {
 // drawFlaw draws a defect of the given code at surface point p with normal n of part o of class c. It returns nil if
 // there is no room for it.
 func drawFlaw(rng *rand.Rand, code string, c *class, o *part, p, n vec) *flaw {
+	if c.flaw != nil {
+		return c.flaw(rng, code, o, p, n)
+	}
 	switch code {
 	case codePit:
 		return newPit(rng, p, n)

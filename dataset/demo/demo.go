@@ -12,11 +12,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"image"
 	"image/jpeg"
 	"image/png"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -26,7 +29,9 @@ import (
 type Options struct {
 	// Out is the folder to fill; it is created if necessary.
 	Out string
-	// Size is the side length of the images in pixels; 0 means 288.
+	// Classes are the names of the classes to render; none means the usual ones (Classes).
+	Classes []string
+	// Size is the side length of the images in pixels, except for classes that have a size of their own; 0 means 288.
 	Size int
 	// Train and Good are the numbers of sound objects of each class for training and testing. Bad is the number of
 	// defective ones, spread over the kinds of defect.
@@ -57,11 +62,35 @@ func (opt Options) Validate() error {
 			return fmt.Errorf("%s: have %d, want %d to %d", v.name, v.have, v.lo, v.hi)
 		}
 	}
+	all, _ := Classes()
+	for i, name := range opt.Classes {
+		if !slices.Contains(all, name) {
+			return fmt.Errorf("classes: have %q, want any of %s", name, strings.Join(all, ", "))
+		}
+		if slices.Contains(opt.Classes[:i], name) {
+			return fmt.Errorf("classes: have %q twice", name)
+		}
+	}
 	return nil
+}
+
+// classes returns what is to be rendered, in the order of the variable classes.
+func (opt Options) classes() []*class {
+	names := opt.complete().Classes
+	var chosen []*class
+	for i := range classes {
+		if slices.Contains(names, classes[i].name) {
+			chosen = append(chosen, &classes[i])
+		}
+	}
+	return chosen
 }
 
 // complete returns the options with the defaults entered.
 func (opt Options) complete() Options {
+	if len(opt.Classes) == 0 {
+		_, opt.Classes = Classes()
+	}
 	if opt.Size == 0 {
 		opt.Size = 288
 	}
@@ -97,7 +126,7 @@ func renderAll(ctx context.Context, opt Options, progress func(done, total int))
 	}
 	jobs := plan(opt)
 	entries := make([][]entry, len(jobs))
-	canvases := sync.Pool{New: func() any { return newCanvas(opt.Size) }}
+	canvases := sync.Pool{New: func() any { return new(canvas) }}
 	var mu sync.Mutex
 	done := 0
 	g, ctx := errgroup.WithContext(ctx)
@@ -133,7 +162,12 @@ func renderObject(ctx context.Context, opt Options, j *job, v *canvas) ([]entry,
 	if err := os.MkdirAll(filepath.Join(root, j.folder()), 0o755); err != nil {
 		return nil, err
 	}
-	o, err := drawObject(source(opt.Seed, j.class.name+"/"+j.folder()), j.class, j.code, opt.Size)
+	size := j.class.size
+	if size == (image.Point{}) {
+		size = image.Pt(opt.Size, opt.Size)
+	}
+	v.resize(size)
+	o, err := drawObject(source(opt.Seed, j.class.name+"/"+j.folder()), j.class, j.code, j.serno, size)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", j.folder(), err)
 	}

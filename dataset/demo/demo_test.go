@@ -90,8 +90,8 @@ func TestRenderLayout(t *testing.T) {
 	if err != nil || len(found.Faults) > 0 {
 		t.Fatalf("have faults %q and error %v", found.Faults, err)
 	}
-	files := 1 + len(classes) // manifest and index files
-	for i, c := range classes {
+	files := 1 + usual // manifest and index files
+	for i, c := range classes[:usual] {
 		have := found.Classes[i]
 		want := ClassSummary{Name: have.Class, Objects: 5, Images: 25, Defective: have.Defective, Hidden: 15 - have.Defective}
 		if have.Class != c.name || sum.Classes[i] != want || have.TrainObjects != 1 || have.DefectiveObjects != 3 || len(have.Codes) != 3 ||
@@ -180,6 +180,7 @@ func TestRenderExistingFolder(t *testing.T) {
 	}
 	refuse("seed", "have a set of size 64, train 1, good 0, bad 0, seed 3", func(o *Options) { o.Seed = 4 })
 	refuse("size", "want size 80", func(o *Options) { o.Size = 80 })
+	refuse("classes", "want classes gear, size 64", func(o *Options) { o.Classes = []string{"gear"} })
 	if after := tree(t, opt.Out); len(after) != len(before) {
 		t.Errorf("have %d files, want %d", len(after), len(before))
 	}
@@ -218,6 +219,8 @@ func TestRenderOptions(t *testing.T) {
 		{"no training", "train: have 0, want 1", Options{}},
 		{"negative", "good: have -1, want 0", Options{Train: 1, Good: -1}},
 		{"too many", "bad: have 10000", Options{Train: 1, Bad: 10000}},
+		{"unknown class", `classes: have "bolt", want any of bottle_cap, `, Options{Train: 1, Classes: []string{"gear", "bolt"}}},
+		{"class twice", `classes: have "gear" twice`, Options{Train: 1, Classes: []string{"gear", "gear"}}},
 		{"workers", "workers: have -2", Options{Train: 1, Workers: -2}},
 	}
 	for _, test := range tests {

@@ -24,7 +24,7 @@ const (
 	gearSector = 2 * math.Pi / gearTeeth
 )
 
-func newGear(rng *rand.Rand) body {
+func newGear(rng *rand.Rand, _ int) body {
 	return &gear{
 		brass:  tinted(rng, vec{X: 0.83, Y: 0.58, Z: 0.24}, 0.06, 0.02),
 		rough:  around(rng, 0.28, 0.05),

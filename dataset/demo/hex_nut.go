@@ -25,7 +25,7 @@ const (
 	nutSink   = 0.56 // outer radius of the countersink
 )
 
-func newHexNut(rng *rand.Rand) body {
+func newHexNut(rng *rand.Rand, _ int) body {
 	return &hexNut{
 		steel:  tinted(rng, vec{X: 0.66, Y: 0.65, Z: 0.63}, 0.06, 0.012),
 		rough:  around(rng, 0.30, 0.05),

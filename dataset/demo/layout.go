@@ -82,8 +82,7 @@ func plan(opt Options) []job {
 		jobs = append(jobs, job{class: c, code: code, train: train, serno: serno, shot: shot})
 		shot = shot.Add(31 * time.Second)
 	}
-	for i := range classes {
-		c := &classes[i]
+	for _, c := range opt.classes() {
 		for n := range opt.Train + opt.Good {
 			add(c, "", n < opt.Train, n+1)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mvag-torch/internal/atomicfile"
@@ -38,20 +39,33 @@ type ClassSummary struct {
 
 // settings are the options that determine the images.
 type settings struct {
-	Revision int   `json:"revision"`
-	Size     int   `json:"size"`
-	Train    int   `json:"train"`
-	Good     int   `json:"good"`
-	Bad      int   `json:"bad"`
-	Seed     int64 `json:"seed"`
+	Revision int    `json:"revision"`
+	Classes  string `json:"classes,omitempty"` // joined by commas; empty for the usual ones
+	Size     int    `json:"size"`
+	Train    int    `json:"train"`
+	Good     int    `json:"good"`
+	Bad      int    `json:"bad"`
+	Seed     int64  `json:"seed"`
 }
 
 func (opt Options) settings() settings {
-	return settings{Revision: revision, Size: opt.Size, Train: opt.Train, Good: opt.Good, Bad: opt.Bad, Seed: opt.Seed}
+	s := settings{Revision: revision, Size: opt.Size, Train: opt.Train, Good: opt.Good, Bad: opt.Bad, Seed: opt.Seed}
+	var names []string
+	for _, c := range opt.classes() {
+		names = append(names, c.name)
+	}
+	if _, byDefault := Classes(); !slices.Equal(names, byDefault) {
+		s.Classes = strings.Join(names, ",")
+	}
+	return s
 }
 
 func (s settings) String() string {
-	return fmt.Sprintf("size %d, train %d, good %d, bad %d, seed %d (revision %d)", s.Size, s.Train, s.Good, s.Bad, s.Seed, s.Revision)
+	classes := ""
+	if s.Classes != "" {
+		classes = "classes " + s.Classes + ", "
+	}
+	return classes + fmt.Sprintf("size %d, train %d, good %d, bad %d, seed %d (revision %d)", s.Size, s.Train, s.Good, s.Bad, s.Seed, s.Revision)
 }
 
 // existing examines opt.Out. It returns true for the complete set of these options, false for an empty or missing
@@ -76,7 +90,7 @@ func existing(opt Options) (Summary, bool, error) {
 		return Summary{}, false, fmt.Errorf("%q: have a set of %s, want %s or an empty folder", opt.Out, have, want)
 	}
 	sum := Summary{Reused: true}
-	for _, c := range classes {
+	for _, c := range opt.classes() {
 		var ix index
 		if err := readJSON(indexPath(opt, c.name), &ix); err != nil {
 			return Summary{}, false, err
@@ -106,12 +120,12 @@ func finish(opt Options, jobs []job, entries [][]entry) (Summary, error) {
 	if err := os.MkdirAll(filepath.Join(opt.Out, IndexFolder), 0o755); err != nil {
 		return sum, err
 	}
-	for i := range classes {
-		name := classes[i].name
+	for _, c := range opt.classes() {
+		name := c.name
 		ix := index{Meta: meta{Prefix: name + "/", NormalClass: normal}, Train: []entry{}, Test: []entry{}}
 		for k, j := range jobs {
 			switch {
-			case j.class != &classes[i]:
+			case j.class != c:
 			case j.train:
 				ix.Train = append(ix.Train, entries[k]...)
 			default:

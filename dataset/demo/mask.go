@@ -15,8 +15,8 @@ const minDepth = 0.006
 // in the same pose, are traced at the subsamples of each pixel that the defect can touch; a pixel is set if half of
 // them differ. Components under four pixels are dropped. Shadows and reflections of the defect are not in the mask; the
 // mask of a missing piece covers where it was.
-func newMask(sound, bad *part, cam *camera, size int) (*image.Gray, int) {
-	mask := image.NewGray(image.Rect(0, 0, size, size))
+func newMask(sound, bad *part, cam *camera, size image.Point) (*image.Gray, int) {
+	mask := image.NewGray(image.Rectangle{Max: size})
 	box := footprint(bad.flaw, cam, size)
 	for y := box.Min.Y; y < box.Max.Y; y++ {
 		for x := box.Min.X; x < box.Max.X; x++ {
@@ -40,12 +40,12 @@ func differs(sound, bad hit) bool {
 }
 
 // footprint is the region of the image that the bounding sphere of the defect can cover.
-func footprint(f *flaw, cam *camera, size int) image.Rectangle {
+func footprint(f *flaw, cam *camera, size image.Point) image.Rectangle {
 	x, y, scale := cam.project(f.center)
-	half := float64(size) / 2
+	half := float64(size.X) / 2
 	r := int(f.radius*scale*half*1.1) + 2
-	px, py := int((x+1)*half), int((1-y)*half)
-	return image.Rect(px-r, py-r, px+r+1, py+r+1).Intersect(image.Rect(0, 0, size, size))
+	px, py := int((x+1)*half), int((aspect(size)-y)*half)
+	return image.Rect(px-r, py-r, px+r+1, py+r+1).Intersect(image.Rectangle{Max: size})
 }
 
 // dropSpecks clears 8-connected components of fewer than least pixels and returns the number of remaining pixels.

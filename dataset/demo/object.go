@@ -28,15 +28,15 @@ func source(seed int64, folder string) *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
 }
 
-// drawObject draws a random object of class c; code is "" for a sound one.
-func drawObject(rng *rand.Rand, c *class, code string, size int) (*object, error) {
+// drawObject draws object number serno of class c, to be seen in images of the given size; code is "" for a sound one.
+func drawObject(rng *rand.Rand, c *class, code string, serno int, size image.Point) (*object, error) {
 	at := pose{
 		turn:  around(rng, 0, 8*math.Pi/180),
 		scale: around(rng, 1, 0.025),
 		x:     around(rng, 0, 0.05),
 		y:     around(rng, 0, 0.05),
 	}
-	b := c.make(rng)
+	b := c.make(rng, serno)
 	o := &object{class: c, rng: rng}
 	o.sound = scene{part: newPart(b, nil), studio: newStudio(rng, at)}
 	o.bad = o.sound
@@ -49,15 +49,19 @@ func drawObject(rng *rand.Rand, c *class, code string, size int) (*object, error
 	return o, o.damage(code, size)
 }
 
-// damage draws defects until at least one camera sees one well: enough pixels and enough contrast to the sound part.
-func (o *object) damage(code string, size int) error {
+// damage draws defects until at least one camera sees one well: enough pixels and enough contrast to the sound part. A
+// view with less than least pixels of it counts as good.
+func (o *object) damage(code string, size image.Point) error {
 	const (
 		tries    = 200
 		contrast = 0.11 // of the range of display values
 	)
-	least := max(4, size*size/4096)  // pixels; with fewer, a view counts as good
-	enough := max(4, size*size/1000) // pixels that the best view must show
-	above := o.rng.Float64() < 0.3
+	area := size.X * size.Y
+	least, enough := max(4, area/4096), max(4, area/1000)
+	if o.class.tiny {
+		least, enough = area/40000, area/10000
+	}
+	above := o.rng.Float64() < 0.3 || o.class.tiny
 	for range tries {
 		p, n, ok := o.pick(above)
 		if !ok {
@@ -106,7 +110,7 @@ func (o *object) pick(above bool) (p, n vec, ok bool) {
 // view.
 func (o *object) contrast(view int) float64 {
 	mask, cam := o.masks[view], &o.cameras[view]
-	size := mask.Rect.Dx()
+	size := mask.Rect.Max
 	box := footprint(o.bad.flaw, cam, size)
 	sum, count := 0.0, 0.0
 	for y := box.Min.Y; y < box.Max.Y; y++ {
