@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 
@@ -60,4 +61,27 @@ func (c *Config) MapSize() Size {
 // Top is the fraction of the pixels of a map whose mean is the image score: eval.top of those that the crop covers.
 func (c *Config) Top() float64 {
 	return c.Eval.Top * float64(c.Data.Crop.Area()) / float64(c.Data.Viewport().Area())
+}
+
+// MarshalJSON implements [json.Marshaler]; as in YAML, a square is a number.
+func (s Size) MarshalJSON() ([]byte, error) {
+	if s[0] == s[1] {
+		return json.Marshal(s[0])
+	}
+	return json.Marshal([2]int(s))
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *Size) UnmarshalJSON(text []byte) error {
+	var side int
+	if json.Unmarshal(text, &side) == nil {
+		*s = Square(side)
+		return nil
+	}
+	var sides []int
+	if err := json.Unmarshal(text, &sides); err != nil || len(sides) != 2 {
+		return fmt.Errorf("have %s, want a number or [height, width]", text)
+	}
+	*s = Size{sides[0], sides[1]}
+	return nil
 }

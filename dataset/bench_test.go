@@ -90,7 +90,7 @@ func BenchmarkOneCore(b *testing.B) {
 	}
 	run("exact", Source{Fit: goldenFit})
 	if libjpeg.Available {
-		run("scaled", Source{Fit: Fit{Resize: 448, Crop: 392, Scaled: true}})
+		run("scaled", Source{Fit: Fit{Resize: configs.Square(448), Crop: configs.Square(392), Scaled: true}})
 	}
 	run("cache", set.Source)
 }

@@ -28,7 +28,7 @@ const prepareAgain = "run mvag-torch dataset prepare again"
 // Cache is an open folder of prepared images and masks (docs/format/cache.md). It is safe for concurrent use.
 type Cache struct {
 	root    string // data.root
-	crop    int
+	view    configs.Size
 	bits    int // depth of 16-bit images, unless a View says
 	records map[key]*cached
 	maps    [][]byte
@@ -59,7 +59,7 @@ func shardFiles(dir string) ([]string, error) {
 
 // openCache opens data.cache.
 func openCache(cfg configs.Data) (*Cache, error) {
-	c := &Cache{root: cfg.Root, crop: cfg.Crop.Height(), bits: NewFit(cfg).bits(), records: map[key]*cached{}}
+	c := &Cache{root: cfg.Root, view: cfg.Viewport(), bits: NewFit(cfg).bits(), records: map[key]*cached{}}
 	names, err := shardFiles(cfg.Cache)
 	switch {
 	case err != nil:
@@ -102,7 +102,7 @@ func (c *Cache) add(name string, want preprocessing) error {
 	for _, r := range x.Records {
 		m := &cached{record: r, shard: name}
 		if r.Error == "" {
-			m.pixels = all[r.Offset:][:r.length(c.crop)]
+			m.pixels = all[r.Offset:][:r.length(c.view)]
 		}
 		c.records[r.key] = m
 	}
@@ -221,9 +221,9 @@ func (c *Cache) checkBits(m *cached, v View) error {
 	return nil
 }
 
-// read copies a record to dst. The first time, it verifies the checksum and that the original file has not changed. The
-// original may be missing.
-func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
+// read calls use with the pixels of a record. The first time, it verifies the checksum and that the original file has
+// not changed. The original may be missing.
+func (c *Cache) read(kind string, v View, use func(pixels []uint8)) (*cached, error) {
 	m, err := c.find(kind, v)
 	if err == nil {
 		err = c.checkBits(m, v)
@@ -238,9 +238,15 @@ func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
 	if m.Error != "" {
 		return nil, errors.New(m.Error)
 	}
-	err = copyMapped(dst, m.pixels)
-	if have := crc32.Checksum(dst, castagnoli); err == nil && !sound && have != m.CRC32C {
-		err = fmt.Errorf("damaged: have the checksum %08x, want %08x", have, m.CRC32C)
+	sum := m.CRC32C
+	err = withMapped(func() {
+		if !sound {
+			sum = crc32.Checksum(m.pixels, castagnoli)
+		}
+		use(m.pixels)
+	})
+	if err == nil && sum != m.CRC32C {
+		err = fmt.Errorf("damaged: have the checksum %08x, want %08x", sum, m.CRC32C)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: pixels of %s: %w; remove that file and %s", errCache, printable(m.shard), printable(path), err, prepareAgain)
@@ -249,16 +255,16 @@ func (c *Cache) read(kind string, v View, dst []uint8) (*cached, error) {
 	return m, nil
 }
 
-// copyMapped copies from a mapped file. If the file was truncated or the disk fails, reading causes a memory fault,
-// which becomes an error.
-func copyMapped(dst, src []uint8) (err error) {
+// withMapped calls read, which reads from a mapped file. If the file was truncated or the disk fails, reading causes a
+// memory fault, which becomes an error.
+func withMapped(read func()) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("cannot be read: %v", fault)
 		}
 	}()
-	copy(dst, src)
+	read()
 	return nil
 }
 

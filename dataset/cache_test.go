@@ -86,7 +86,7 @@ func sameSource(t *testing.T, set *Set, a, b Source) {
 	t.Helper()
 	for _, o := range slices.Concat(set.Train, set.Test) {
 		for _, v := range o.Views {
-			x, y := make([]uint8, 3*a.Fit.Crop*a.Fit.Crop), make([]uint8, 3*a.Fit.Crop*a.Fit.Crop)
+			x, y := make([]uint8, a.Fit.imageBytes(v.Tile)), make([]uint8, a.Fit.imageBytes(v.Tile))
 			if !v.Present() {
 				continue
 			}
@@ -101,11 +101,11 @@ func sameSource(t *testing.T, set *Set, a, b Source) {
 			if v.Defective() && v.Mask == "" {
 				continue
 			}
-			m, err := a.Masks(v, 5)
+			m, err := a.Masks(v, configs.Square(5))
 			if err != nil {
 				t.Fatal(err)
 			}
-			n, err := b.Masks(v, 5)
+			n, err := b.Masks(v, configs.Square(5))
 			if err != nil || !maps.EqualFunc(m, n, slices.Equal) {
 				t.Errorf("%s: the masks differ; error %v", v.Mask, err)
 			}
@@ -397,7 +397,7 @@ func TestCacheRefuses(t *testing.T) {
 		change func()
 		words  []string
 	}{
-		{"another preprocessing", func() { cfg.Crop = configs.Square(4) }, []string{shard, "have images made with resize 8, crop 6,", "want resize 8, crop 4"}},
+		{"another preprocessing", func() { cfg.Crop = configs.Square(4) }, []string{shard, "have images made with fit squash, resize 8, crop 6,", "want fit squash, resize 8, crop 4"}},
 		{"a changed image", func() { writeFile(t, first.Path, pngBytes(t, texture(40, 3))) }, []string{first.Path, "has changed since it was prepared"}},
 		{"a changed image of the same size", func() {
 			other := bytes.Clone(content)
@@ -435,7 +435,7 @@ func TestCacheRefuses(t *testing.T) {
 		other := cfg
 		other.Resize = configs.Square(9)
 		_, _, err := prepare(t, t.Context(), other)
-		wantError(t, err, "want resize 9, crop 6")
+		wantError(t, err, "want fit squash, resize 9, crop 6")
 	})
 	t.Run("a file of somebody else", func(t *testing.T) {
 		other := cfg
@@ -597,17 +597,27 @@ func FuzzCache(f *testing.F) {
 			return
 		}
 		crop := x.Preprocessing.Crop
-		c := &Cache{root: cfg.Root, crop: crop, records: map[key]*cached{}}
+		c := &Cache{root: cfg.Root, view: crop, records: map[key]*cached{}}
 		defer c.Close()
-		if err := c.add(file.Name(), x.Preprocessing); err != nil || crop > 64 {
+		if err := c.add(file.Name(), x.Preprocessing); err != nil || max(crop[0], crop[1]) > 64 {
 			return
 		}
 		for _, o := range slices.Concat(set.Train, set.Test) {
 			for _, v := range o.Views {
-				_, _ = c.read(kindImage, v, make([]uint8, 3*crop*crop)) // any error, but no panic
-				_, _ = c.read(kindMask, v, make([]uint8, crop*crop))
+				_, _ = c.read(kindImage, v, func(p []uint8) { bytes.Clone(p) }) // any error, but no panic
+				_, _ = c.read(kindMask, v, func(p []uint8) { bytes.Clone(p) })
 				_, _ = (Source{Cache: c}).glance(v)
 			}
 		}
 	})
+}
+
+// TestPreprocessingOfSquares: the index of a cache of squashed squares is that of earlier programs, whose caches stay of
+// use.
+func TestPreprocessingOfSquares(t *testing.T) {
+	text, err := json.Marshal(Fit{Mode: Squash, Resize: configs.Square(448), Crop: configs.Square(392)}.preprocessing())
+	const want = `{"resize":448,"crop":392,"exif":false,"jpeg":"image/jpeg","pixels":2}`
+	if have := strings.Replace(string(text), "libjpeg-turbo", "image/jpeg", 1); err != nil || have != want {
+		t.Errorf("have %s and error %v, want %s", text, err, want)
+	}
 }

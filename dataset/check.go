@@ -7,67 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"mvag-torch/configs"
 )
 
 // CheckOptions configure Check.
 type CheckOptions struct {
-	MaskRule string // of evaluation
-	MapSize  int    // of evaluation, in pixels
-	Objects  int    // in a training batch
-	Workers  int    // goroutines; 0 means one per CPU
+	MaskRule string       // of evaluation
+	MapSize  configs.Size // of evaluation, in pixels
+	Objects  int          // in a training batch
+	Workers  int          // goroutines; 0 means one per CPU
 	// IndexOnly does not read images and masks.
 	IndexOnly bool
 	// Progress, if not nil, is called after images have been read, never concurrently.
 	Progress func(done, total int)
-}
-
-// Finding is a kind of problem that Check reports.
-type Finding string
-
-// The findings, in the order of the table.
-const (
-	MissingViews   Finding = "missing_views"    // views without an image
-	Contaminated   Finding = "contaminated"     // defective training images
-	NoMask         Finding = "no_mask"          // defective images without a mask
-	Unreadable     Finding = "unreadable"       // images and masks that cannot be read
-	MaskSize       Finding = "mask_size"        // masks that differ in size from their images
-	EmptyMask      Finding = "empty_mask"       // masks without defective pixels
-	Cropped        Finding = "cropped"          // masks that are empty after resize and crop
-	TrainTestTwins Finding = "train_test_twins" // test images that equal a training image byte for byte
-	LabelTwins     Finding = "label_twins"      // images that equal another image of the set with another label
-	Turned         Finding = "exif_orientation" // images with an EXIF orientation that is not applied
-	UnusedBits     Finding = "unused_bits"      // 16-bit images of a class that use fewer bits
-	LossyMask      Finding = "mask_lossy"       // masks of lossy compression
-	MaskLevels     Finding = "mask_levels"      // masks with more values than labels have
-	FullMask       Finding = "mask_full"        // masks that mark every pixel
-	InvertedMask   Finding = "mask_inverted"    // masks that mark most of the image and of its border
-	MaskIsImage    Finding = "mask_is_image"    // masks that are the image itself
-	MaskOnGood     Finding = "mask_on_good"     // masks of good images that mark pixels
-)
-
-// findings lists the kinds with their description, and says which would stop training or evaluation.
-var findings = []struct {
-	kind  Finding
-	words string
-	fatal bool
-}{
-	{MissingViews, "views without an image", false},
-	{Contaminated, "defective training images", false},
-	{NoMask, "defective images without a mask (pixel metrics of the class are n/a)", false},
-	{Unreadable, "files that cannot be read", true},
-	{MaskSize, "masks that differ in size from their images", true},
-	{EmptyMask, "empty masks", false},
-	{Cropped, "defects lost by resize and crop", false},
-	{TrainTestTwins, "test images that equal a training image byte for byte", false},
-	{LabelTwins, "images that equal another one byte for byte but have another label", false},
-	{Turned, "images with an EXIF orientation that is not applied (data.exif)", false},
-	{UnusedBits, "16-bit images that use fewer bits, and so are dark (data.bits)", false},
-	{LossyMask, "masks of lossy compression, or saved again after one, defective from half of their highest value on", false},
-	{MaskLevels, fmt.Sprintf("masks of more than %d values (antialiased, or a photograph); any but 0 is a defect", MaxLevels), false},
-	{FullMask, "masks that mark every pixel", false},
-	{InvertedMask, "masks that mark most of the image and of its border (inverted?)", false},
-	{MaskIsImage, "masks that are the image itself", false},
-	{MaskOnGood, "masks that mark pixels of images labelled good", false},
 }
 
 // Counts count what a class or the whole set contains.
@@ -262,6 +215,9 @@ func (c *check) object(w *work) {
 func (c *check) view(s *scratch, v View) viewCheck {
 	found := viewCheck{path: v.Path, code: v.Code}
 	r, err := c.fit.readImage(s, v)
+	if err == nil {
+		err = c.fit.checkSize(v, r.w, r.h)
+	}
 	if err != nil {
 		found.add(Unreadable, err.Error())
 		return found
@@ -271,7 +227,7 @@ func (c *check) view(s *scratch, v View) viewCheck {
 	if seen := c.fit.traits(r); v.Part == 0 { // parts of a strip share a file
 		found.bits, found.highest = seen.Bits, seen.Highest
 		for _, kind := range seen.Findings {
-			found.add(kind, fmt.Sprintf("%s: orientation %d", printable(v.Path), r.orientation))
+			found.add(kind, kind.line(v, r))
 		}
 	}
 	if v.Mask != "" {
@@ -302,9 +258,9 @@ func (c *check) mask(s *scratch, v View, found *viewCheck) {
 		found.add(EmptyMask, printable(v.Mask))
 		return
 	}
-	plane := s.room(c.fit.Crop * c.fit.Crop)
-	s.resize(m.raster, c.fit.Resize, c.fit.offset(), c.fit.Crop, plane)
-	if !slices.Contains(byRules(plane, c.fit.Crop, c.opt.MapSize)[c.opt.MaskRule], true) {
+	plane := s.room(c.fit.Viewport().Area())
+	c.fit.draw(s, m.raster, c.fit.area(), []uint8{0}, plane)
+	if !slices.Contains(c.fit.byRules(s, plane, m.full.X, m.full.Y, c.opt.MapSize)[c.opt.MaskRule], true) {
 		found.add(Cropped, printable(v.Mask))
 	}
 }
@@ -374,7 +330,7 @@ func (c *check) faults(set *Set) {
 	faults := []string{}
 	if err := set.CheckTrain(); err != nil {
 		faults = append(faults, err.Error())
-	} else if n := len(set.Train); n < c.opt.Objects {
+	} else if n := len(set.Train) * len(c.fit.Tiles()); n < c.opt.Objects {
 		faults = append(faults, fmt.Sprintf("train.objects: have a batch of %d, want at most the %d training objects", c.opt.Objects, n))
 	}
 	for _, class := range c.report.Classes {

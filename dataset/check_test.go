@@ -16,7 +16,7 @@ import (
 	"mvag-torch/configs"
 )
 
-var checkOptions = CheckOptions{MaskRule: MaskGT0, MapSize: 8, Objects: 1}
+var checkOptions = CheckOptions{MaskRule: MaskGT0, MapSize: configs.Square(8), Objects: 1}
 
 // troubled writes a set with every kind of problem.
 func troubled(t *testing.T) configs.Data {
@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 		}
 		last = done
 	}
-	have, err := Check(context.Background(), set, Fit{Resize: 16, Crop: 8}, opt)
+	have, err := Check(context.Background(), set, Fit{Resize: configs.Square(16), Crop: configs.Square(8)}, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestCheckTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := Check(context.Background(), set, Fit{Resize: 16, Crop: 8}, checkOptions)
+	found, err := Check(context.Background(), set, Fit{Resize: configs.Square(16), Crop: configs.Square(8)}, checkOptions)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestCheckEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Check(ctx, set, Fit{Resize: 16, Crop: 8}, checkOptions); !errors.Is(err, context.Canceled) {
+	if _, err := Check(ctx, set, Fit{Resize: configs.Square(16), Crop: configs.Square(8)}, checkOptions); !errors.Is(err, context.Canceled) {
 		t.Errorf("have %v, want %v", err, context.Canceled)
 	}
 }
@@ -166,7 +166,7 @@ func TestCheckBatch(t *testing.T) {
 	}
 	opt := checkOptions
 	opt.Objects = 2
-	found, err := Check(context.Background(), set, Fit{Resize: 4, Crop: 4}, opt)
+	found, err := Check(context.Background(), set, Fit{Resize: configs.Square(4), Crop: configs.Square(4)}, opt)
 	if err != nil || len(found.Faults) != 1 || !strings.Contains(found.Faults[0], "train.objects: have a batch of 2, want at most the 1") {
 		t.Errorf("have error %v and %+v", err, found)
 	}
@@ -178,7 +178,7 @@ func TestCheckBatch(t *testing.T) {
 	if set, err = Open(manta); err != nil {
 		t.Fatal(err)
 	}
-	found, err = Check(context.Background(), set, Fit{Resize: 4, Crop: 4}, checkOptions)
+	found, err = Check(context.Background(), set, Fit{Resize: configs.Square(4), Crop: configs.Square(4)}, checkOptions)
 	if err != nil || len(found.Classes[0].Findings[TrainTestTwins]) != 1 || found.Total.Sizes["2x4"] != 4 {
 		t.Errorf("have error %v and %+v, want one pair of twins and four images of 2x4", err, found)
 	}
@@ -213,7 +213,7 @@ func TestCheckMasks(t *testing.T) {
 		writeFile(t, filepath.Join(root, name), data)
 	}
 	set := opened(t, configs.Data{Format: "table", Table: "list.csv", Views: 1, Root: root})
-	have, err := Check(t.Context(), set, Fit{Resize: 16, Crop: 16}, checkOptions)
+	have, err := Check(t.Context(), set, Fit{Resize: configs.Square(16), Crop: configs.Square(16)}, checkOptions)
 	if err != nil || len(have.Faults) > 0 {
 		t.Fatalf("have error %v and faults %q", err, have.Faults)
 	}

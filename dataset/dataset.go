@@ -36,6 +36,8 @@ type View struct {
 	Part, Parts int
 	// Bits is how many bits the values of the image use if it has 16, 8 to 16; 0 means Fit.Bits.
 	Bits int
+	// Tile is 0 for all tiles of a Fit, or k for tile k-1 alone.
+	Tile int
 }
 
 // Present reports whether there is an image.
@@ -49,6 +51,7 @@ type Object struct {
 	Class string
 	ID    string // class and name, unique in a set: "gear/NG/AK/S0001"
 	Views []View // [V], one for each camera, in camera order
+	Tile  int    // as View.Tile, of all views ([Tiled])
 }
 
 // Defective reports whether any view is defective.

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"mvag-torch/configs"
 )
 
 func pngBytes(t testing.TB, img image.Image) []byte {
@@ -164,7 +166,7 @@ func TestDecode(t *testing.T) {
 	dir := t.TempDir()
 	strip := filepath.Join(dir, "strip.png")
 	writeFile(t, strip, pngBytes(t, texture(12, 4)))
-	fit := Fit{Resize: 8, Crop: 6, Exif: true}
+	fit := Fit{Resize: configs.Square(8), Crop: configs.Square(6), Exif: true}
 	for _, tt := range []struct {
 		view View
 		w, h int
@@ -218,20 +220,20 @@ func TestImageErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "image")
 			writeFile(t, path, tt.data)
-			err := fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64))
+			err := fitFile(Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, path, make([]uint8, 3*64))
 			wantError(t, err, append(tt.phrases, path+": ")...)
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "image")
-		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64)), path+": ", "no such file")
+		wantError(t, fitFile(Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, path, make([]uint8, 3*64)), path+": ", "no such file")
 	})
 	t.Run("folder", func(t *testing.T) {
 		path := t.TempDir()
-		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 3*64)), path+": not a regular file")
+		wantError(t, fitFile(Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, path, make([]uint8, 3*64)), path+": not a regular file")
 	})
 	t.Run("device", func(t *testing.T) {
-		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, "/dev/zero", make([]uint8, 3*64)), "/dev/zero: not a regular file")
+		wantError(t, fitFile(Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, "/dev/zero", make([]uint8, 3*64)), "/dev/zero: not a regular file")
 	})
 }
 
@@ -283,7 +285,7 @@ func FuzzImage(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	fit := Fit{Resize: 7, Crop: 5, Exif: true}
+	fit := Fit{Resize: configs.Square(7), Crop: configs.Square(5), Exif: true}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := decode(data, true, 1<<12)
 		if err != nil {
@@ -293,7 +295,7 @@ func FuzzImage(f *testing.F) {
 		if err != nil || w != r.w || h != r.h {
 			t.Errorf("have size %dx%d and error %v, want %dx%d", w, h, err, r.w, r.h)
 		}
-		fit.fit(new(scratch), r, make([]uint8, 3*25))
-		new(resizer).resize(r.gray(), 7, 1, 5, make([]uint8, 25))
+		fit.draw(new(scratch), r, fit.area(), background, make([]uint8, 3*25))
+		new(resizer).square(r.gray(), 7, 1, 5)
 	})
 }

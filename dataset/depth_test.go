@@ -78,7 +78,7 @@ func TestBits(t *testing.T) {
 	}
 	view := View{Data: pngBytes(t, gray), Path: "x", Bits: 10} // instead of Fit.Bits
 	dst := make([]uint8, 3)
-	if _, _, err := (Fit{Resize: 1, Crop: 1, Bits: 8}).Image(view, dst); err != nil || dst[0] != 255 {
+	if _, _, err := (Fit{Resize: configs.Square(1), Crop: configs.Square(1), Bits: 8}).Image(view, dst); err != nil || dst[0] != 255 {
 		t.Errorf("have %v and error %v, want 255", dst, err)
 	}
 }

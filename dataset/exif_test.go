@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"mvag-torch/configs"
 	"mvag-torch/internal/testdata"
 )
 
@@ -139,10 +140,10 @@ func TestMaskOfTurnedImage(t *testing.T) {
 	}{{true, 16, 8}, {false, 8, 16}} {
 		writeFile(t, mask, pngBytes(t, texture(tt.w, tt.h)))
 		v := View{Path: file, Mask: mask, Code: "AK"}
-		if _, err := maskOf(Fit{Resize: 8, Crop: 8, Exif: tt.exif}, v, MaskGT0, 8); err != nil {
+		if _, err := maskOf(Fit{Resize: configs.Square(8), Crop: configs.Square(8), Exif: tt.exif}, v, MaskGT0, 8); err != nil {
 			t.Error(err)
 		}
-		_, err := maskOf(Fit{Resize: 8, Crop: 8, Exif: !tt.exif}, v, MaskGT0, 8)
+		_, err := maskOf(Fit{Resize: configs.Square(8), Crop: configs.Square(8), Exif: !tt.exif}, v, MaskGT0, 8)
 		wantError(t, err, mask, fmt.Sprintf("have %dx%d pixels, want %dx%d", tt.w, tt.h, tt.h, tt.w), file)
 	}
 }

@@ -2,7 +2,7 @@ package dataset
 
 import (
 	"fmt"
-	"math"
+	"image"
 	"slices"
 	"sync"
 
@@ -15,15 +15,17 @@ const (
 	MaskGT05 = "gt0.5" // values of at least 128: the pixel is at least half covered
 )
 
-// Fit is the geometry of preprocessing: images are resized to Resize x Resize pixels whatever their aspect ratio
-// (Pillow's antialiased bilinear filter), then cropped to the central Crop x Crop pixels (docs/model.md section 6).
+// Fit is the geometry of preprocessing: how images come to the size of the model, with Pillow's antialiased bilinear
+// filter (docs/model.md section 6).
 type Fit struct {
-	Resize, Crop int
-	Exif         bool // apply the EXIF orientation
+	Mode         string       // [Squash], [Pad] or [Tiles]; "" is Squash
+	Resize, Crop configs.Size // of the canvas, and of a crop or tile
+	Overlap      float64      // of tiles: the fraction that neighbours share at least
+	Exif         bool         // apply the EXIF orientation
 	// Bits is how many bits the values of 16-bit images use, 8 to 16, unless a View says; 0 means 16.
 	Bits int
-	// Scaled decodes JPEGs at a reduced scale, the smallest multiple of 1/8 that is not below Resize. It needs
-	// libjpeg-turbo and changes pixels slightly.
+	// Scaled decodes JPEGs at a reduced scale, the smallest multiple of 1/8 that is not below their size on the canvas. It
+	// needs libjpeg-turbo and changes pixels slightly.
 	Scaled bool
 
 	labels bool // decode masks
@@ -31,20 +33,8 @@ type Fit struct {
 
 // NewFit returns the preprocessing that cfg describes.
 func NewFit(cfg configs.Data) Fit {
-	return Fit{Resize: cfg.Resize.Height(), Crop: cfg.Crop.Height(), Exif: cfg.Exif, Bits: fixedBits(cfg), Scaled: cfg.Decode == "scaled"}
-}
-
-// offset is where the crop begins. A half is rounded to even, as in torchvision.
-func (f Fit) offset() int {
-	return int(math.RoundToEven(float64(f.Resize-f.Crop) / 2))
-}
-
-// Seen returns which part of an image of w x h pixels the model sees: a width x height rectangle at (x, y), in pixels of
-// the image, which need not be integers.
-func (f Fit) Seen(w, h int) (x, y, width, height float64) {
-	across, down := float64(w)/float64(f.Resize), float64(h)/float64(f.Resize)
-	at, side := float64(f.offset()), float64(f.Crop)
-	return at * across, at * down, side * across, side * down
+	return Fit{Mode: cfg.Fit, Resize: cfg.Resize, Crop: cfg.Crop, Overlap: cfg.Overlap,
+		Exif: cfg.Exif, Bits: fixedBits(cfg), Scaled: cfg.Decode == "scaled"}
 }
 
 // scratch is the reusable memory for fitting one image.
@@ -66,42 +56,93 @@ func (s *scratch) room(n int) []uint8 {
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // Image decodes the image of v, from memory or from its file, and writes it fitted to dst as planes of red, green and
-// blue, [3, Crop, Crop]. It returns the width and height in pixels of the decoded image before the fit, after applying
-// its EXIF orientation. For a strip, image and size are those of the part. Errors name the file. It is safe for
-// concurrent use.
+// blue, [T, 3, crop height, crop width]: all tiles, or that which v says. It returns the width and height in pixels of
+// the decoded image before the fit, after applying its EXIF orientation. For a strip, image and size are those of the
+// part. Errors name the file. It is safe for concurrent use.
 func (f Fit) Image(v View, dst []uint8) (w, h int, err error) {
 	return Source{Fit: f}.Image(v, dst)
 }
 
 // checkRoom returns an error unless dst has room for the image of v.
 func (f Fit) checkRoom(v View, dst []uint8) error {
-	if want := 3 * f.Crop * f.Crop; len(dst) != want {
+	if want := f.imageBytes(v.Tile); len(dst) != want {
 		return fmt.Errorf("%s: dst: have %d values, want %d", printable(v.Path), len(dst), want)
 	}
 	return nil
 }
 
-// image decodes the image of v with memory of s and writes it fitted to dst.
+// image decodes the image of v with memory of s and writes all of the viewport to dst, [3, height, width].
 func (f Fit) image(s *scratch, v View, dst []uint8) (raster, error) {
 	r, err := f.readImage(s, v)
 	if err == nil {
-		f.fit(s, r, dst)
+		f.draw(s, r, f.area(), background, dst)
 	}
 	return r, err
 }
 
-// mask writes the fitted mask of v to plane, [Crop, Crop], and returns what is odd about it.
-func (f Fit) mask(s *scratch, v View, plane []uint8) ([]Finding, error) {
+// tiles decodes the image of v with memory of s and writes its tiles to dst.
+func (f Fit) tiles(s *scratch, v View, dst []uint8) (raster, error) {
+	windows := f.windows(v.Tile)
+	if len(windows) > 1 {
+		all := s.room(3 * f.Viewport().Area())
+		r, err := f.image(s, v, all)
+		if err == nil {
+			f.cut(all, windows, dst)
+		}
+		return r, err
+	}
+	r, err := f.readImage(s, v)
+	if err == nil {
+		f.draw(s, r, windows[0], background, dst)
+	}
+	return r, err
+}
+
+// draw writes the part of the viewport in window to dst, a plane for each value of fill, which is what surrounds the
+// image.
+func (f Fit) draw(s *scratch, r raster, window image.Rectangle, fill, dst []uint8) {
+	placed := f.placed(r.full.X, r.full.Y)
+	visible := placed.Intersect(window)
+	c, inner := canvas{dst, window.Size()}, visible.Sub(window.Min)
+	s.resize(r, placed.Size(), visible.Sub(placed.Min), c, inner.Min)
+	plane := c.size.X * c.size.Y
+	for channel, value := range fill {
+		if channel >= r.channels {
+			copy(dst[channel*plane:][:plane], dst)
+		}
+		if inner != (image.Rectangle{Max: c.size}) {
+			c.fill(channel, inner, value)
+		}
+	}
+}
+
+// cut copies windows of the pixels of the viewport, [3, height, width], to dst, [len(windows), 3, height, width].
+func (f Fit) cut(pixels []uint8, windows []image.Rectangle, dst []uint8) {
+	view := f.area().Size()
+	if len(dst) == len(pixels) {
+		copy(dst, pixels)
+		return
+	}
+	for _, w := range windows {
+		for c := range 3 {
+			for y := w.Min.Y; y < w.Max.Y; y++ {
+				dst = dst[copy(dst, pixels[(c*view.Y+y)*view.X+w.Min.X:][:w.Dx()]):]
+			}
+		}
+	}
+}
+
+// mask writes the fitted mask of v to plane, all of the viewport, and returns the mask.
+func (f Fit) mask(s *scratch, v View, plane []uint8) (mask, error) {
 	img, err := v.content(s)
 	if err != nil {
-		return nil, err
+		return mask{}, err
 	}
 	m, err := f.readMask(s, v, img)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		f.draw(s, m.raster, f.area(), []uint8{0}, plane)
 	}
-	s.resize(m.raster, f.Resize, f.offset(), f.Crop, plane)
-	return m.kinds, nil
+	return m, err
 }
 
 // content returns the encoded image of v. A file is read into memory of s.
@@ -147,21 +188,6 @@ func (f Fit) decodePart(s *scratch, data []byte, name string, v View) (raster, e
 	return r, nil
 }
 
-// fit resizes and crops r to three planes in dst.
-func (f Fit) fit(s *scratch, r raster, dst []uint8) {
-	s.resize(r, f.Resize, f.offset(), f.Crop, dst)
-	if r.channels == 1 {
-		n := f.Crop * f.Crop
-		copy(dst[n:], dst[:n])
-		copy(dst[2*n:], dst[:n])
-	}
-}
-
-// byRules resamples a fitted mask [n, n] to size x size pixels and binarises it by both rules.
-func byRules(plane []uint8, n, size int) map[string][]bool {
-	return map[string][]bool{MaskGT0: nearest(plane, n, size, 0), MaskGT05: nearest(plane, n, size, 127)}
-}
-
 // size returns width and height of the encoded image of v from its header.
 func (f Fit) size(img []byte, v View) (w, h int, err error) {
 	if w, h, err = imageSize(img, f.Exif); err != nil {
@@ -170,19 +196,45 @@ func (f Fit) size(img []byte, v View) (w, h int, err error) {
 	return w / max(v.Parts, 1), h, nil
 }
 
-// nearest resamples a plane [n, n] to size x size pixels and compares values with a threshold. The index is computed in
-// float32 as in PyTorch.
-func nearest(plane []uint8, n, size int, above uint8) []bool {
-	at := make([]int, size)
-	scale := float32(n) / float32(size)
-	for i := range at {
-		at[i] = min(int(float32(float32(i)*scale)), n-1)
+// byRules resamples what a fitted mask [height, width] of the viewport shows of an image of w x h pixels to a size, and
+// binarises it by both rules. The nearest pixel is taken, but unless images are squashed, pixels are averaged where a side
+// is reduced by more than 2: small defects in large images would be passed over.
+func (f Fit) byRules(s *scratch, plane []uint8, w, h int, size configs.Size) map[string][]bool {
+	c, content := canvas{plane, f.area().Size()}, f.Content(w, h)
+	if f.keepsAspect() && (content.Dx() > 2*size.Width() || content.Dy() > 2*size.Height()) {
+		c, content = s.shrink(c, content, size)
 	}
-	mask := make([]bool, size*size)
-	for y, v := range at {
-		row := plane[v*n:][:n]
-		for x, u := range at {
-			mask[y*size+x] = row[u] > above
+	return map[string][]bool{MaskGT0: c.nearest(content, size, 0), MaskGT05: c.nearest(content, size, 127)}
+}
+
+// shrink resizes a part of one channel to a size.
+func (z *resizer) shrink(c canvas, part image.Rectangle, size configs.Size) (canvas, image.Rectangle) {
+	out := image.Pt(size.Width(), size.Height())
+	small, all := canvas{make([]uint8, size.Area()), out}, image.Rectangle{Max: out}
+	r := raster{w: part.Dx(), h: part.Dy(), channels: 1, row: func(dst []uint8, x0, x1, y int) {
+		copy(dst, c.row(0, part.Min.X+x0, part.Min.Y+y, x1-x0))
+	}}
+	z.resize(r, out, all, small, image.Point{})
+	return small, all
+}
+
+// nearest resamples a part of one channel to a size and compares values with a threshold. The index is computed in
+// float32 as in PyTorch.
+func (c canvas) nearest(part image.Rectangle, size configs.Size, above uint8) []bool {
+	indices := func(n, size int) []int {
+		at := make([]int, size)
+		scale := float32(n) / float32(size)
+		for i := range at {
+			at[i] = min(int(float32(float32(i)*scale)), n-1)
+		}
+		return at
+	}
+	down, across := indices(part.Dy(), size.Height()), indices(part.Dx(), size.Width())
+	mask := make([]bool, 0, size.Area())
+	for _, v := range down {
+		row := c.row(0, part.Min.X, part.Min.Y+v, part.Dx())
+		for _, u := range across {
+			mask = append(mask, row[u] > above)
 		}
 	}
 	return mask

@@ -7,6 +7,8 @@ import (
 	"math"
 	"path/filepath"
 	"testing"
+
+	"mvag-torch/configs"
 )
 
 func rasterOf(t testing.TB, img image.Image) raster {
@@ -18,11 +20,17 @@ func rasterOf(t testing.TB, img image.Image) raster {
 	return r
 }
 
+// square resizes r to out x out pixels and returns the n x n from (off, off) on.
+func (z *resizer) square(r raster, out, off, n int) []uint8 {
+	dst := make([]uint8, r.channels*n*n)
+	z.resize(r, image.Pt(out, out), image.Rect(off, off, off+n, off+n), canvas{dst, image.Pt(n, n)}, image.Point{})
+	return dst
+}
+
 // TestResizeSame: a resize to the same size changes nothing.
 func TestResizeSame(t *testing.T) {
 	img := texture(20, 20)
-	have := make([]uint8, 3*400)
-	new(resizer).resize(rasterOf(t, img), 20, 0, 20, have)
+	have := new(resizer).square(rasterOf(t, img), 20, 0, 20)
 	if !bytes.Equal(have, planes(img)) {
 		t.Error("the image has changed")
 	}
@@ -36,8 +44,7 @@ func TestResizeFlat(t *testing.T) {
 			for i := range img.Pix {
 				img.Pix[i] = value
 			}
-			have := make([]uint8, 32*32)
-			new(resizer).resize(rasterOf(t, img), 40, 4, 32, have)
+			have := new(resizer).square(rasterOf(t, img), 40, 4, 32)
 			for _, v := range have {
 				if v != value {
 					t.Fatalf("%dx%d of %d: have %d", size[0], size[1], value, v)
@@ -54,10 +61,7 @@ func TestResizeCrop(t *testing.T) {
 		{100, 70, 40, 4, 32}, {17, 90, 40, 9, 21}, {5, 5, 40, 0, 33}, {64, 64, 8, 7, 1},
 	} {
 		r := rasterOf(t, texture(tt.w, tt.h))
-		whole := make([]uint8, 3*tt.out*tt.out)
-		part := make([]uint8, 3*tt.n*tt.n)
-		z.resize(r, tt.out, 0, tt.out, whole)
-		z.resize(r, tt.out, tt.off, tt.n, part)
+		whole, part := z.square(r, tt.out, 0, tt.out), z.square(r, tt.out, tt.off, tt.n)
 		for c := range 3 {
 			for y := range tt.n {
 				want := whole[(c*tt.out+tt.off+y)*tt.out+tt.off:][:tt.n]
@@ -74,8 +78,7 @@ func TestResizeFloat(t *testing.T) {
 	for _, tt := range []struct{ w, h, out int }{{50, 31, 16}, {9, 11, 24}, {16, 40, 16}} {
 		r := rasterOf(t, texture(tt.w, tt.h))
 		pix := r.pixels()
-		have := make([]uint8, 3*tt.out*tt.out)
-		new(resizer).resize(r, tt.out, 0, tt.out, have)
+		have := new(resizer).square(r, tt.out, 0, tt.out)
 		for y := range tt.out {
 			for x := range tt.out {
 				for c := range 3 {
@@ -108,8 +111,8 @@ func TestFitOffset(t *testing.T) {
 	for _, tt := range []struct{ resize, crop, want int }{
 		{448, 392, 28}, {256, 224, 16}, {5, 4, 0}, {7, 4, 2}, {9, 4, 2}, {4, 4, 0},
 	} {
-		if have := (Fit{Resize: tt.resize, Crop: tt.crop}).offset(); have != tt.want {
-			t.Errorf("%d to %d: have %d, want %d (as Python's round)", tt.resize, tt.crop, have, tt.want)
+		if have := (Fit{Resize: configs.Square(tt.resize), Crop: configs.Square(tt.crop)}).offset(); have != image.Pt(tt.want, tt.want) {
+			t.Errorf("%d to %d: have %v, want %d (as Python's round)", tt.resize, tt.crop, have, tt.want)
 		}
 	}
 }
@@ -117,12 +120,12 @@ func TestFitOffset(t *testing.T) {
 func TestFitRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.png")
 	writeFile(t, path, pngBytes(t, texture(4, 4)))
-	wantError(t, fitFile(Fit{Resize: 4, Crop: 4}, path, make([]uint8, 47)), "dst: have 47 values, want 48")
+	wantError(t, fitFile(Fit{Resize: configs.Square(4), Crop: configs.Square(4)}, path, make([]uint8, 47)), "dst: have 47 values, want 48")
 }
 
 // maskOf returns the mask of a view by one rule.
 func maskOf(f Fit, v View, rule string, size int) ([]bool, error) {
-	masks, err := Source{Fit: f}.Masks(v, size)
+	masks, err := Source{Fit: f}.Masks(v, configs.Square(size))
 	return masks[rule], err
 }
 
@@ -137,7 +140,7 @@ func TestMask(t *testing.T) {
 	writeFile(t, small, pngBytes(t, image.NewGray(image.Rect(0, 0, 2, 2))))
 	square := filepath.Join(dir, "square.png")
 	writeFile(t, square, pngBytes(t, image.NewGray(image.Rect(0, 0, 4, 4))))
-	tall := Fit{Resize: 4, Crop: 4}
+	tall := Fit{Resize: configs.Square(4), Crop: configs.Square(4)}
 	view := View{Path: photo, Mask: mask, Code: "AK"}
 
 	t.Run("rules", func(t *testing.T) {
@@ -185,7 +188,7 @@ func TestNearest(t *testing.T) {
 		for i := range plane {
 			plane[i] = uint8(i/tt.n*7 + i%tt.n*3)
 		}
-		have := nearest(plane, tt.n, tt.size, 127)
+		have := canvas{plane, image.Pt(tt.n, tt.n)}.nearest(image.Rect(0, 0, tt.n, tt.n), configs.Square(tt.size), 127)
 		for y := range tt.size {
 			for x := range tt.size {
 				want := plane[y*tt.n/tt.size*tt.n+x*tt.n/tt.size] > 127

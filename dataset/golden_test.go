@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 	"testing"
 
+	"mvag-torch/configs"
 	"mvag-torch/internal/libjpeg"
 	"mvag-torch/internal/testdata"
 )
 
 // goldenFit is the published preprocessing, used to compute golden/preprocess with Pillow 13.
-var goldenFit = Fit{Resize: 448, Crop: 392}
+var goldenFit = Fit{Resize: configs.Square(448), Crop: configs.Square(392)}
 
 func readPNG(t testing.TB, path string) image.Image {
 	t.Helper()
@@ -175,8 +176,7 @@ func TestGoldenFittedMasks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := make([]uint8, 392*392)
-			new(resizer).resize(r.gray(), 448, 28, 392, got)
+			got := new(resizer).square(r.gray(), 448, 28, 392)
 			want := planes(readPNG(t, filepath.Join(dir, name+"_392.png")))[:392*392]
 			if largest, mean := difference(got, want); largest > 0 {
 				t.Errorf("difference: have largest %d and mean %.4f, want 0", largest, mean)

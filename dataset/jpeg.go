@@ -27,10 +27,16 @@ func (f Fit) checkDecoder() error {
 	return nil
 }
 
-// eighths is the scale at which a w x h image is decoded, in 1/8: the smallest that does not fall below Resize.
-func (f Fit) eighths(w, h int) int {
+// eighths is the scale at which a w x h image is decoded, in 1/8: the smallest that does not fall below its size on the
+// canvas, which turned images reach on the other side.
+func (f Fit) eighths(w, h int, turned bool) int {
+	want := f.scaled(w, h)
+	if turned {
+		want = f.scaled(h, w)
+		want.X, want.Y = want.Y, want.X
+	}
 	for n := 1; f.Scaled && n < 8; n++ {
-		if (min(w, h)*n+7)/8 >= f.Resize {
+		if (w*n+7)/8 >= want.X && (h*n+7)/8 >= want.Y {
 			return n
 		}
 	}
@@ -39,7 +45,7 @@ func (f Fit) eighths(w, h int) int {
 
 // libjpeg decodes a JPEG of w x h pixels into memory of s.
 func (f Fit) libjpeg(s *scratch, data []byte, w, h int) (raster, error) {
-	n := f.eighths(w, h)
+	n := f.eighths(w, h, f.Exif && orientation(data) >= transposed)
 	w, h = (w*n+7)/8, (h*n+7)/8
 	const channels = 4 // at most
 	s.pix = slices.Grow(s.pix[:0], channels*w*h)[:channels*w*h]

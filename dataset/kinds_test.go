@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
+
+	"mvag-torch/configs"
 )
 
 // kinds returns BMP, TIFF and WebP files. The PNGs next to them are what Pillow 13.0.0 (libwebp 1.6.0) reads with
@@ -108,7 +110,7 @@ func TestKindsThatLie(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "p")
 			writeFile(t, path, data)
 			allocated := testing.AllocsPerRun(1, func() {
-				wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 192)), path+": ", "pixels")
+				wantError(t, fitFile(Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, path, make([]uint8, 192)), path+": ", "pixels")
 			})
 			if allocated > 1000 {
 				t.Errorf("have %v allocations", allocated)
@@ -136,7 +138,7 @@ func TestKindsRefused(t *testing.T) {
 		"cmyk.tif":    "TIFF: have CMYK, want grayscale, palette or RGB",
 	} {
 		path := filepath.Join("testdata/refused", name)
-		wantError(t, fitFile(Fit{Resize: 8, Crop: 8}, path, make([]uint8, 192)), path+": "+phrase)
+		wantError(t, fitFile(Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, path, make([]uint8, 192)), path+": "+phrase)
 	}
 }
 
@@ -146,7 +148,7 @@ func TestLoaderParts(t *testing.T) {
 	img := texture(12, 6)
 	writeFile(t, file, pngBytes(t, img))
 	object := Object{ID: "a", Views: []View{{Path: file, Parts: 2}, {Path: file, Camera: 1, Part: 1, Parts: 2}}}
-	l := evaluate(t, []Object{object}, LoaderOptions{Source: Source{Fit: Fit{Resize: 6, Crop: 6}}, Objects: 1, Prefetch: 1})
+	l := evaluate(t, []Object{object}, LoaderOptions{Source: Source{Fit: Fit{Resize: configs.Square(6), Crop: configs.Square(6)}}, Objects: 1, Prefetch: 1})
 	defer l.Close()
 	b, err := l.Next()
 	if err != nil {
@@ -183,7 +185,7 @@ func TestPart(t *testing.T) {
 		marks.Pix[i*12+5] = 1 // in part 1, column 1
 	}
 	writeFile(t, mask, pngBytes(t, marks))
-	fit := Fit{Resize: 4, Crop: 4}
+	fit := Fit{Resize: configs.Square(4), Crop: configs.Square(4)}
 	for part := range 3 {
 		view := View{Path: strip, Mask: mask, Code: "x", Part: part, Parts: 3}
 		have := make([]uint8, 48)

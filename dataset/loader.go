@@ -12,13 +12,13 @@ import (
 	"sync/atomic"
 )
 
-// Batch is S decoded objects.
+// Batch is S decoded objects, all of them whole or one tile each ([Tiled]).
 type Batch struct {
 	Index   int               // index of the batch in the run, or in the pass over the list
 	Objects []*Object         // [S]
 	Views   int               // V
 	Tiles   int               // T, tiles of a view
-	Pixels  []uint8           // [S*V, T, 3, Crop, Crop], object-major; absent views are zero
+	Pixels  []uint8           // [S*V, T, 3, crop height, crop width], object-major; absent views are zero
 	Present []bool            // [S*V]; false if there is no image or it was left out
 	Content []image.Rectangle // [S*V], where the image lies in the viewport, in pixels; empty where it is absent
 }
@@ -36,11 +36,25 @@ type LoaderOptions struct {
 	Prefetch int
 }
 
-// Memory returns the memory of a running loader in bytes, for objects with that many views: the batches decoded ahead,
-// one in progress and one recycled. Each worker also needs memory for one decoded image, which depends on its size.
-func (opt LoaderOptions) Memory(views int) int64 {
-	side := int64(opt.Source.Fit.Crop)
-	return int64(opt.Prefetch+2) * int64(opt.Objects) * int64(views) * 3 * side * side
+// Memory returns the memory of a running loader in bytes, for objects like o: the batches decoded ahead, one in progress
+// and one recycled, with all their tiles. Each worker also needs memory for one decoded image, which depends on its size.
+func (opt LoaderOptions) Memory(o *Object) int64 {
+	return int64(opt.Prefetch+2) * int64(opt.Objects) * int64(len(o.Views)) * int64(opt.Source.Fit.imageBytes(o.Tile))
+}
+
+// TilePixels returns the pixels of one tile of all views of a batch, [S*V, 3, crop height, crop width], in dst if there
+// are more tiles than that.
+func (b *Batch) TilePixels(tile int, dst []uint8) []uint8 {
+	if b.Tiles == 1 {
+		return b.Pixels
+	}
+	views := len(b.Present)
+	size := len(b.Pixels) / (views * b.Tiles)
+	dst = slices.Grow(dst[:0], views*size)
+	for i := range views {
+		dst = append(dst, b.Pixels[(i*b.Tiles+tile)*size:][:size]...)
+	}
+	return dst
 }
 
 // errClosed is returned by Next after Close.
@@ -76,7 +90,7 @@ type task struct {
 	*pending
 	i    int
 	view View
-	dst  []uint8 // [3, Crop, Crop]
+	dst  []uint8 // [T, 3, crop height, crop width]
 }
 
 // NewTrainLoader returns a loader of endless shuffled epochs. Batch k depends only on the objects, Seed and k, not on
@@ -178,7 +192,7 @@ func (p *pending) leaveOut(source Source, train bool) error {
 		clear(b.Pixels[i*size:][:size])
 		b.Present[i], b.Content[i] = false, image.Rectangle{}
 		o.Views = slices.Clone(o.Views)
-		o.Views[i%b.Views] = View{Camera: view.Camera}
+		o.Views[i%b.Views] = View{Camera: view.Camera, Tile: view.Tile}
 		b.Objects[i/b.Views] = &o
 	}
 	if train && lost != nil && !slices.Contains(b.Present, true) {
@@ -236,10 +250,10 @@ func (l *Loader) dispatch(plan func(k int) []*Object) {
 
 // prepare allocates a batch and lists the images to decode.
 func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
-	n := len(objects) * l.views
-	size := 3 * l.opt.Source.Fit.Crop * l.opt.Source.Fit.Crop
+	n, tile := len(objects)*l.views, objects[0].Tile
+	size := l.opt.Source.Fit.imageBytes(tile)
 	p := &pending{
-		batch: &Batch{Index: k, Objects: objects, Views: l.views, Tiles: 1,
+		batch: &Batch{Index: k, Objects: objects, Views: l.views, Tiles: len(l.opt.Source.Fit.windows(tile)),
 			Pixels: l.pixels(n * size), Present: make([]bool, n), Content: make([]image.Rectangle, n)},
 		errs: make([]error, n),
 		done: make(chan struct{}),
@@ -252,7 +266,7 @@ func (l *Loader) prepare(k int, objects []*Object) (*pending, []task) {
 			clear(dst)
 			continue
 		}
-		p.batch.Present[i], p.batch.Content[i] = true, image.Rect(0, 0, l.opt.Source.Fit.Crop, l.opt.Source.Fit.Crop)
+		p.batch.Present[i] = true
 		tasks = append(tasks, task{pending: p, i: i, view: v, dst: dst})
 	}
 	if len(tasks) == 0 {
@@ -276,7 +290,10 @@ func (l *Loader) pixels(n int) []uint8 {
 
 func (l *Loader) work() {
 	for t := range l.tasks {
-		_, _, t.errs[t.i] = l.opt.Source.Image(t.view, t.dst)
+		w, h, err := l.opt.Source.Image(t.view, t.dst)
+		if t.errs[t.i] = err; err == nil {
+			t.batch.Content[t.i] = l.opt.Source.Fit.Content(w, h)
+		}
 		if t.left.Add(-1) == 0 {
 			close(t.done)
 		}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"mvag-torch/configs"
 )
 
 // objectsOf writes n objects of two views whose images are all different. Object 1 has no image of camera C2.
@@ -39,7 +41,7 @@ func objectsOf(t testing.TB, n int) []Object {
 	return objects
 }
 
-var smallFit = Fit{Resize: 6, Crop: 4}
+var smallFit = Fit{Resize: configs.Square(6), Crop: configs.Square(4)}
 
 // drain reads all batches and closes the loader. If pixels are recycled, batches are copied first.
 func drain(t testing.TB, l *Loader, recycle bool) []*Batch {

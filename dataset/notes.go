@@ -129,11 +129,14 @@ type traits struct {
 }
 
 // findings is what is odd about a decoded image.
-func (f Fit) findings(r raster) []Finding {
+func (f Fit) findings(r raster) (list []Finding) {
 	if !f.Exif && r.orientation > upright {
-		return []Finding{Turned}
+		list = append(list, Turned)
 	}
-	return nil
+	if r.full.X > 0 && f.enlarges(r.full.X, r.full.Y) {
+		list = append(list, Enlarged)
+	}
+	return list
 }
 
 // traits describes a decoded image.

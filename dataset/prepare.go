@@ -57,7 +57,7 @@ type preparer struct {
 	total  int
 }
 
-// Prepare decodes, resizes and crops the images and masks of set and writes them to the folder data.cache. set was
+// Prepare decodes and fits the images and masks of set and writes what the model sees of them to the folder data.cache. set was
 // opened with cfg, but without its cache. What exists already is kept. Shards are written atomically, so after an
 // interruption Prepare continues behind the last complete shard. A cache of other preprocessing is an error; files that
 // have changed are prepared again.
@@ -204,7 +204,7 @@ func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
 			return nil
 		}
 		p.have[k] = true // a file may be in the set twice
-		size := align(k.length(p.cfg.Crop.Height()))
+		size := align(k.length(p.cfg.Viewport()))
 		if len(shards) == 0 || end+size > shardData+shardBytes {
 			shards, end = append(shards, nil), shardData
 		}
@@ -269,7 +269,7 @@ func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
 		x.Records = append(x.Records, t.record)
 	}
 	last := x.Records[len(x.Records)-1]
-	if err := x.seal(w, last.Offset+align(last.length(p.cfg.Crop.Height()))); err != nil {
+	if err := x.seal(w, last.Offset+align(last.length(p.cfg.Viewport()))); err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))
 	}
 	if err := atomicfile.Commit(f, name); err != nil {

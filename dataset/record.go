@@ -76,9 +76,10 @@ func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 
 // pixels computes the pixels of a record, and returns them with the file, in memory of s.
 func (p *preparer) pixels(s *scratch, t *prepareTask) (pixels, file []byte, err error) {
-	pixels = s.room(int(t.length(p.source.Fit.Crop)))
+	pixels = s.room(int(t.length(p.source.Fit.Viewport())))
 	if t.Kind == kindMask {
-		t.Findings, err = p.source.Fit.mask(s, t.view, pixels)
+		m, err := p.source.Fit.mask(s, t.view, pixels)
+		t.Width, t.Height, t.Findings = m.full.X, m.full.Y, m.kinds
 		return pixels, s.mask, err
 	}
 	r, err := p.source.Fit.image(s, t.view, pixels)

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
+
+	"mvag-torch/configs"
 )
 
 // A tiffTag is a field of a TIFF's directory, with one value.
@@ -243,7 +245,7 @@ func TestOrientationOfPNGAndWebP(t *testing.T) {
 	view := View{Path: "a.png", Data: png}
 	dst := make([]uint8, 3)
 	for notes, exif := range map[*Notes]bool{stored: false, turned: true} {
-		w, h, err := Source{Fit: Fit{Resize: 1, Crop: 1, Exif: exif}, Notes: notes}.Image(view, dst)
+		w, h, err := Source{Fit: Fit{Resize: configs.Square(1), Crop: configs.Square(1), Exif: exif}, Notes: notes}.Image(view, dst)
 		if err != nil || (w == 3) != exif || (h == 4) != exif {
 			t.Errorf("exif %t: have %dx%d and error %v", exif, w, h, err)
 		}

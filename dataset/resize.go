@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"image"
 	"math"
 	"slices"
 )
@@ -69,12 +70,44 @@ type resizer struct {
 	sums         []uint32 // sums of a row in the second pass
 }
 
-// resize scales r to out x out pixels and writes the n x n pixels from (off, off) on to dst, [channels, n, n]. As in
-// Pillow, there are two passes: horizontal, rounded to 8 bits, then vertical. Only what the crop needs is computed.
-// Weights are not negative and sum to 1 up to rounding, so results fit 8 bits.
-func (z *resizer) resize(r raster, out, off, n int, dst []uint8) {
-	z.across.set(r.w, out, off, n)
-	z.down.set(r.h, out, off, n)
+// canvas is pixels of one or more channels, [channels, height, width].
+type canvas struct {
+	pix  []uint8
+	size image.Point
+}
+
+// row returns n pixels of row y of a channel, from x on.
+func (c canvas) row(channel, x, y, n int) []uint8 {
+	return c.pix[(channel*c.size.Y+y)*c.size.X+x:][:n]
+}
+
+// fill gives the pixels of a channel outside inner a value.
+func (c canvas) fill(channel int, inner image.Rectangle, value uint8) {
+	for y := range c.size.Y {
+		before, after := inner.Min.X, inner.Max.X
+		if y < inner.Min.Y || y >= inner.Max.Y {
+			before, after = c.size.X, c.size.X
+		}
+		row := c.row(channel, 0, y, c.size.X)
+		for i := range row[:before] {
+			row[i] = value
+		}
+		for i := range row[after:] {
+			row[after+i] = value
+		}
+	}
+}
+
+// resize scales r to out pixels and writes those in window to dst, from at on. As in Pillow, there are two passes:
+// horizontal, rounded to 8 bits, then vertical. Only what the window needs is computed. Weights are not negative and sum
+// to 1 up to rounding, so results fit 8 bits.
+func (z *resizer) resize(r raster, out image.Point, window image.Rectangle, dst canvas, at image.Point) {
+	if window.Empty() {
+		return
+	}
+	n, rows := window.Dx(), window.Dy()
+	z.across.set(r.w, out.X, window.Min.X, n)
+	z.down.set(r.h, out.Y, window.Min.Y, rows)
 	x0, x1 := z.across.span()
 	y0, y1 := z.down.span()
 	width, length := n*r.channels, (x1-x0)*r.channels
@@ -96,8 +129,8 @@ func (z *resizer) resize(r raster, out, off, n int, dst []uint8) {
 		}
 	}
 	for c := range r.channels {
-		for y := range n {
-			z.column(dst[(c*n+y)*n:][:n], y, z.rows[(z.down.first[y]-y0)*width+c*n:], width)
+		for y := range rows {
+			z.column(dst.row(c, at.X, at.Y+y, n), y, z.rows[(z.down.first[y]-y0)*width+c*n:], width)
 		}
 	}
 }
@@ -133,7 +166,7 @@ func (a *axis) rgb(dst, src []uint8) {
 	}
 }
 
-// column computes output row y of a channel. rows begins at its first input row; rows are stride apart.
+// column computes row y of the window of a channel. rows begins at its first input row; rows are stride apart.
 func (z *resizer) column(dst []uint8, y int, rows []uint8, stride int) {
 	a := &z.down
 	weights := a.weights[y*a.taps:][:a.count[y]]

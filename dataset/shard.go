@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -12,6 +13,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"mvag-torch/configs"
 )
 
 // The format of a shard, a file of the cache (docs/format/cache.md).
@@ -29,19 +32,25 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // preprocessing identifies how pixels of a cache were computed.
 type preprocessing struct {
-	Resize int    `json:"resize"`
-	Crop   int    `json:"crop"`
-	Exif   bool   `json:"exif"`
-	JPEG   string `json:"jpeg"`   // decoder
-	Pixels int    `json:"pixels"` // pixelVersion
+	Fit    string       `json:"fit,omitempty"` // Pad if images keep their aspect ratio, as for Tiles; "" is Squash
+	Resize configs.Size `json:"resize"`
+	Crop   configs.Size `json:"crop"` // the viewport
+	Exif   bool         `json:"exif"`
+	JPEG   string       `json:"jpeg"`   // decoder
+	Pixels int          `json:"pixels"` // pixelVersion
 }
 
 func (f Fit) preprocessing() preprocessing {
-	return preprocessing{f.Resize, f.Crop, f.Exif, f.jpegDecoder(), pixelVersion}
+	p := preprocessing{"", f.Resize, f.Viewport(), f.Exif, f.jpegDecoder(), pixelVersion}
+	if f.keepsAspect() {
+		p.Fit = Pad
+	}
+	return p
 }
 
 func (p preprocessing) String() string {
-	return fmt.Sprintf("resize %d, crop %d, exif %t, JPEGs by %s, pixels of version %d", p.Resize, p.Crop, p.Exif, p.JPEG, p.Pixels)
+	return fmt.Sprintf("fit %s, resize %v, crop %v, exif %t, JPEGs by %s, pixels of version %d",
+		cmp.Or(p.Fit, Squash), p.Resize, p.Crop, p.Exif, p.JPEG, p.Pixels)
 }
 
 // key identifies a record: the image or the mask of a view.
@@ -81,12 +90,12 @@ func newKey(kind, root string, v View) (key, error) {
 	return key{kind, relPath(filepath.ToSlash(below)), v.Part, v.Parts}, err
 }
 
-// length returns the size of a record in bytes.
-func (k key) length(crop int) int64 {
+// length returns the size of a record in bytes; view is that of the viewport.
+func (k key) length(view configs.Size) int64 {
 	if k.Kind == kindMask {
-		return int64(crop) * int64(crop)
+		return int64(view.Area())
 	}
-	return 3 * int64(crop) * int64(crop)
+	return 3 * int64(view.Area())
 }
 
 // origin describes a file at the time it was prepared.
@@ -110,7 +119,7 @@ type record struct {
 	key
 	Offset int64  `json:"offset"`
 	CRC32C uint32 `json:"crc32c"`
-	Width  int    `json:"width,omitempty"` // of the original image
+	Width  int    `json:"width,omitempty"` // of the original image or mask
 	Height int    `json:"height,omitempty"`
 	origin
 	traits
@@ -157,8 +166,8 @@ func readShard(f io.ReaderAt, size int64) (*shardIndex, error) {
 // check returns an error unless all records lie between the header and end.
 func (x *shardIndex) check(end int64) error {
 	crop := x.Preprocessing.Crop
-	if crop < 1 || crop > maxSide {
-		return fmt.Errorf("index: have a crop of %d, want 1 to %d", crop, maxSide)
+	if min(crop[0], crop[1]) < 1 || max(crop[0], crop[1]) > maxSide {
+		return fmt.Errorf("index: have a crop of %v, want 1 to %d", crop, maxSide)
 	}
 	seen := map[key]bool{}
 	for _, r := range x.Records {

@@ -32,14 +32,18 @@ func NewSource(cfg configs.Data) Source {
 	return s
 }
 
-// Image writes the fitted image of v to dst, [3, Crop, Crop], and returns the width and height of the original image,
-// as [Fit.Image] does. Errors name the file.
+// Image writes the fitted image of v to dst, [T, 3, crop height, crop width], and returns the width and height of the
+// original image, as [Fit.Image] does. Errors name the file.
 func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	if err := s.Fit.checkRoom(v, dst); err != nil {
 		return 0, 0, err
 	}
 	if s.Cache != nil && v.Data == nil {
-		m, err := s.Cache.read(kindImage, v, dst)
+		windows := s.Fit.windows(v.Tile)
+		m, err := s.Cache.read(kindImage, v, func(pixels []uint8) { s.Fit.cut(pixels, windows, dst) })
+		if err == nil {
+			err = s.Fit.checkSize(v, m.Width, m.Height)
+		}
 		if err != nil {
 			return 0, 0, err
 		}
@@ -48,7 +52,10 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	}
 	memory := scratches.Get().(*scratch)
 	defer scratches.Put(memory)
-	r, err := s.Fit.image(memory, v, dst)
+	r, err := s.Fit.tiles(memory, v, dst)
+	if err == nil {
+		err = s.Fit.checkSize(v, r.full.X, r.full.Y)
+	}
 	if err != nil {
 		return 0, 0, err
 	}
@@ -59,42 +66,45 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	return r.full.X, r.full.Y, err
 }
 
-// Masks returns the mask of v by rule, MaskGT0 and MaskGT05: size x size pixels row by row, true for defects. The mask
-// is read as labels, fitted like the image, resampled by nearest neighbour as PyTorch's interpolate does, then binarised.
-// A good view has an empty mask: its mask file is read for Notes only. A mask that differs in size from its image is an
+// Masks returns the mask of v by rule, MaskGT0 and MaskGT05: a map of the given size row by row, true for defects, of
+// what is seen of the image. The mask is read as labels, fitted like the image, cut to [Fit.Content], resampled by
+// nearest neighbour as PyTorch's interpolate does (averaged where it shrinks a lot, unless squashed), then binarised. A
+// good view has an empty mask: its mask file is read for Notes only. A mask that differs in size from its image is an
 // error.
-func (s Source) Masks(v View, size int) (map[string][]bool, error) {
-	n := s.Fit.Crop
+func (s Source) Masks(v View, size configs.Size) (map[string][]bool, error) {
+	empty := map[string][]bool{MaskGT0: make([]bool, size.Area()), MaskGT05: make([]bool, size.Area())}
 	switch {
 	case v.Mask == "" && v.Defective():
 		return nil, fmt.Errorf("%s: defective image without a mask", printable(v.Path))
 	case v.Mask == "":
-		return byRules(make([]uint8, n*n), n, size), nil
+		return empty, nil
 	}
 	memory := scratches.Get().(*scratch)
 	defer scratches.Put(memory)
-	plane := memory.room(n * n)
-	found, err := s.mask(memory, v, plane)
+	plane := memory.room(s.Fit.Viewport().Area())
+	found, w, h, err := s.mask(memory, v, plane)
 	if err != nil {
 		return nil, err
 	}
 	s.Notes.add(v.Mask, found)
 	if !v.Defective() {
-		clear(plane)
+		return empty, nil
 	}
-	return byRules(plane, n, size), nil
+	return s.Fit.byRules(memory, plane, w, h, size), nil
 }
 
-// mask writes the fitted mask of v to plane, and returns what is odd about it.
-func (s Source) mask(memory *scratch, v View, plane []uint8) ([]Finding, error) {
+// mask writes the fitted mask of v to plane, all of the viewport, and returns what is odd about it and its size before
+// the fit.
+func (s Source) mask(memory *scratch, v View, plane []uint8) (found []Finding, w, h int, err error) {
 	if s.Cache == nil {
-		return s.Fit.mask(memory, v, plane)
+		m, err := s.Fit.mask(memory, v, plane)
+		return m.kinds, m.full.X, m.full.Y, err
 	}
-	m, err := s.Cache.read(kindMask, v, plane)
+	m, err := s.Cache.read(kindMask, v, func(pixels []uint8) { copy(plane, pixels) })
 	if err != nil {
-		return nil, err
+		return nil, 0, 0, err
 	}
-	return m.Findings, nil
+	return m.Findings, m.Width, m.Height, nil
 }
 
 // Skip records that v is left out because of err, or returns the error to stop with: err, if it says nothing about the

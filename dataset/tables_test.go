@@ -284,7 +284,7 @@ func TestCheckLabelTwins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := Check(context.Background(), set, Fit{Resize: 8, Crop: 8}, checkOptions)
+	found, err := Check(context.Background(), set, Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, checkOptions)
 	if err != nil {
 		t.Fatal(err)
 	}

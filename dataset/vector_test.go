@@ -4,6 +4,7 @@ package dataset
 
 import (
 	"bytes"
+	"image"
 	"math/rand/v2"
 	"testing"
 )
@@ -15,9 +16,12 @@ func TestVectorResize(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 300 {
-		w, h, out := 1+rng.IntN(200), 1+rng.IntN(90), 1+rng.IntN(70)
-		n, channels := 1+rng.IntN(out), 1+2*rng.IntN(2)
-		off := rng.IntN(out - n + 1)
+		w, h, channels := 1+rng.IntN(200), 1+rng.IntN(90), 1+2*rng.IntN(2)
+		out := image.Pt(1+rng.IntN(70), 1+rng.IntN(70))
+		n := image.Pt(1+rng.IntN(out.X), 1+rng.IntN(out.Y))
+		window := image.Rectangle{Max: n}.Add(image.Pt(rng.IntN(out.X-n.X+1), rng.IntN(out.Y-n.Y+1)))
+		at := image.Pt(rng.IntN(20), rng.IntN(5))
+		size := n.Add(at).Add(image.Pt(rng.IntN(20), rng.IntN(5)))
 		pix := make([]uint8, w*h*channels, w*h*channels+rng.IntN(2)*vectorPad)
 		for i := range pix {
 			pix[i] = uint8(rng.Uint32() >> 24)
@@ -26,13 +30,13 @@ func TestVectorResize(t *testing.T) {
 			}
 		}
 		r := bytesRaster(pix, w, h, channels)
-		have, want := make([]uint8, channels*n*n), make([]uint8, channels*n*n)
-		new(resizer).resize(r, out, off, n, have)
+		have, want := make([]uint8, channels*size.X*size.Y), make([]uint8, channels*size.X*size.Y)
+		new(resizer).resize(r, out, window, canvas{have, size}, at)
 		useAVX2 = false
-		new(resizer).resize(r, out, off, n, want)
+		new(resizer).resize(r, out, window, canvas{want, size}, at)
 		useAVX2 = true
 		if !bytes.Equal(have, want) {
-			t.Fatalf("%dx%dx%d to %d, %d from %d on: the pixels differ", w, h, channels, out, n, off)
+			t.Fatalf("%dx%dx%d to %v, of that %v at %v of %v: the pixels differ", w, h, channels, out, window, at, size)
 		}
 	}
 }

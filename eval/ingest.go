@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/score"
@@ -179,7 +180,7 @@ func (r *run) views(p predicted) ([]view, error) {
 			Height: size, Width: size, Scores: p.maps[i],
 		}, i}
 		if v.Mask != "" { // that of a good image is only looked at
-			masks, err := r.source.Masks(v, size)
+			masks, err := r.source.Masks(v, configs.Square(size))
 			if err != nil {
 				if err := r.source.Skip(v, err); err != nil {
 					return nil, err

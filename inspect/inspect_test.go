@@ -572,7 +572,7 @@ func TestRegions(t *testing.T) {
 	scale := c.Pixel.Pooled
 	// Resized to 20, cropped to 16: a pixel of the map is 2 of 20, so 8 x 4 of an image of 80 x 40; the crop begins at
 	// (8, 4).
-	have := regions(scores, mask, size, scale, dataset.Fit{Resize: 20, Crop: 16}, 80, 40)
+	have := regions(scores, mask, size, scale, dataset.Fit{Resize: configs.Square(20), Crop: configs.Square(16)}, 80, 40)
 	want := []Region{
 		{[4]int{8, 4, 32, 12}, 96, scale.Value(2)},
 		{[4]int{64, 16, 72, 20}, 32, scale.Value(3)},
@@ -581,11 +581,11 @@ func TestRegions(t *testing.T) {
 	if !slices.Equal(have, want) {
 		t.Errorf("have %+v, want %+v", have, want)
 	}
-	odd := regions(scores, mask, size, scale, dataset.Fit{Resize: 20, Crop: 20}, 100, 50)[1]
+	odd := regions(scores, mask, size, scale, dataset.Fit{Resize: configs.Square(20), Crop: configs.Square(20)}, 100, 50)[1]
 	if odd.Box != [4]int{87, 18, 100, 25} { // 87.5, 18.75 to 100, 25: boxes round outwards
 		t.Errorf("have %v", odd.Box)
 	}
-	if none := regions(scores, make([]bool, size*size), size, scale, dataset.Fit{Resize: 8, Crop: 8}, 8, 8); none == nil || len(none) != 0 {
+	if none := regions(scores, make([]bool, size*size), size, scale, dataset.Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, 8, 8); none == nil || len(none) != 0 {
 		t.Errorf("have %v, want an empty list", none)
 	}
 }

@@ -151,5 +151,5 @@ func (m *Image) Draw() (heat, overlay *image.RGBA) {
 	for i, v := range m.Map {
 		values[i] = curve.(*calibration.Curve).At(v)
 	}
-	return heatmap.Heat(values, g.size), heatmap.Overlay(heatmap.Image(m.pixels, g.fit.Crop, g.size), values, m.mask)
+	return heatmap.Heat(values, g.size), heatmap.Overlay(heatmap.Image(m.pixels, g.fit.Crop.Height(), g.size), values, m.mask)
 }

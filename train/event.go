@@ -38,6 +38,8 @@ type Begin struct {
 	Missing    int   // images that the index does not have
 	Batches    int64 // bytes that prefetched batches take
 
+	Tiles string // how many tiles an image has and what they cost, in words; "" where it is not cut
+
 	FirstMissing string // one of the missing images, "" where there is none
 }
 

@@ -29,7 +29,7 @@ type cache struct {
 // cachedFeed fills the cache and reads the batches of the remaining steps from it.
 func (r *run) cachedFeed(s *tensor.Scope) (feed, error) {
 	cfg := r.cfg
-	order, err := dataset.TrainOrder(r.data.Train, cfg.Train.Objects, cfg.Seed)
+	order, err := dataset.TrainOrder(r.tiles, cfg.Train.Objects, cfg.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +55,9 @@ func (r *run) openCache() (*cache, error) {
 	header := feature.Header{Backbone: r.backbone, Layers: layers, Fuse: fuse,
 		Settings: configs.Deciding(cfg, configs.Features),
 		Views:    cfg.Data.Views, ViewBytes: m.PackedBytes()}
-	c := &cache{keys: make(map[*dataset.Object]feature.Key, len(r.data.Train)), viewBytes: m.PackedBytes()}
-	for i := range r.data.Train {
-		o := &r.data.Train[i]
+	c := &cache{keys: make(map[*dataset.Object]feature.Key, len(r.tiles)), viewBytes: m.PackedBytes()}
+	for i := range r.tiles {
+		o := &r.tiles[i]
 		if c.keys[o], err = keyOf(r.data.Source, o); err != nil {
 			return nil, err
 		}
@@ -70,12 +70,15 @@ func (r *run) openCache() (*cache, error) {
 	return c, err
 }
 
-// keyOf identifies an object by its name and its image files ([dataset.Source.Stamps]), which may exist in data.cache
-// only.
+// keyOf identifies an object by its name, its tile and its image files ([dataset.Source.Stamps]), which may exist in
+// data.cache only.
 func keyOf(source dataset.Source, o *dataset.Object) (key feature.Key, err error) {
 	hash := sha256.New()
 	text := json.NewEncoder(hash)
 	err = text.Encode(o.ID)
+	if o.Tile > 0 {
+		err = errors.Join(err, text.Encode(o.Tile))
+	}
 	for _, v := range o.Views {
 		image, _ := source.Stamps(v)
 		err = errors.Join(err, text.Encode([]any{v.Camera, image, v.Part, v.Parts, v.Bits}))
@@ -87,8 +90,8 @@ func keyOf(source dataset.Source, o *dataset.Object) (key feature.Key, err error
 // fill computes the features that the store does not have and hands all of them to fitter, which may be nil.
 func (r *run) fill(s *tensor.Scope, c *cache, fitter *model.Fitter) error {
 	var missing, stored []dataset.Object
-	for i := range r.data.Train {
-		o := &r.data.Train[i]
+	for i := range r.tiles {
+		o := &r.tiles[i]
 		if !c.store.Has(c.keys[o]) {
 			missing = append(missing, *o)
 			continue
@@ -103,7 +106,7 @@ func (r *run) fill(s *tensor.Scope, c *cache, fitter *model.Fitter) error {
 		return err
 	}
 	n := len(r.data.Train)
-	progress := Features{Objects: n, Done: n - len(missing), Bytes: bytes, Path: c.store.Path()}
+	progress := Features{Objects: n, Done: n - len(wholes(missing)), Bytes: bytes, Path: c.store.Path()}
 	err = r.encodeAll(s, missing, progress, func(o *dataset.Object, read []bool, features []byte) error {
 		key, err := keyOf(r.data.Source, o)
 		if err == nil {
@@ -135,16 +138,39 @@ func (r *run) fill(s *tensor.Scope, c *cache, fitter *model.Fitter) error {
 	return nil
 }
 
-// encodeAll computes the packed features of objects, one at a time, and calls use for each.
+// wholes groups the tiles of each object, which follow each other.
+func wholes(objects []dataset.Object) (groups [][]dataset.Object) {
+	from := 0
+	for i := range objects {
+		if i+1 == len(objects) || objects[i].Tile == 0 || objects[i].ID != objects[i+1].ID || objects[i].Class != objects[i+1].Class {
+			groups = append(groups, objects[from:i+1])
+			from = i + 1
+		}
+	}
+	return groups
+}
+
+// encoding is how images are read to encode them: whole objects, one at a time.
+func (r *run) encoding() dataset.LoaderOptions {
+	opt := r.loading()
+	opt.Objects, opt.Start, opt.Count = 1, 0, 0
+	return opt
+}
+
+// encodeAll computes the packed features of objects, one at a time, and calls use for each. Images are decoded once for
+// all tiles of an object.
 func (r *run) encodeAll(s *tensor.Scope, objects []dataset.Object, progress Features,
 	use func(o *dataset.Object, read []bool, features []byte) error) error {
 	r.sink.Features(progress)
 	if len(objects) == 0 {
 		return nil
 	}
-	opt := r.loading()
-	opt.Objects, opt.Start, opt.Count = 1, 0, 0
-	loader, err := dataset.NewEvalLoader(r.ctx, objects, opt)
+	groups, pixels := wholes(objects), []uint8(nil)
+	list := make([]dataset.Object, len(groups))
+	for i, tiles := range groups {
+		list[i] = tiles[0].Whole()
+	}
+	loader, err := dataset.NewEvalLoader(r.ctx, list, r.encoding())
 	if err != nil {
 		return err
 	}
@@ -157,12 +183,16 @@ func (r *run) encodeAll(s *tensor.Scope, objects []dataset.Object, progress Feat
 		if err != nil {
 			return err
 		}
-		features, err := r.encode(s, batch)
-		if err == nil {
-			err = use(&objects[batch.Index], batch.Present, features)
-		}
-		if err != nil {
-			return err
+		for i := range groups[batch.Index] {
+			o := &groups[batch.Index][i]
+			pixels = batch.TilePixels(max(0, o.Tile-1), pixels)
+			features, err := r.encode(s, o, pixels)
+			if err == nil {
+				err = use(o, batch.Present, features)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		loader.Recycle(batch)
 		progress.Done++
@@ -175,7 +205,7 @@ func (r *run) fitter() *model.Fitter {
 	if r.cfg.Memory.Codes == 0 || r.memory != nil {
 		return nil
 	}
-	return r.stepper.Model.NewFitter(r.data.Train, r.cfg.Memory, r.alone)
+	return r.stepper.Model.NewFitter(r.tiles, r.cfg.Memory, r.alone)
 }
 
 // remember takes the memory that was fitted, if there was any to fit.
@@ -192,7 +222,7 @@ func (r *run) encodeToRemember(s *tensor.Scope) error {
 	if fitter == nil {
 		return nil
 	}
-	err := r.encodeAll(s, r.data.Train, Features{Objects: len(r.data.Train), Memory: true}, fitter.Add)
+	err := r.encodeAll(s, r.tiles, Features{Objects: len(r.data.Train), Memory: true}, fitter.Add)
 	if err == nil {
 		r.remember(fitter)
 	}
@@ -209,12 +239,12 @@ func whole(o *dataset.Object, read []bool) bool {
 	return true
 }
 
-// encode returns the packed features of the one object of a batch.
-func (r *run) encode(s *tensor.Scope, batch *dataset.Batch) ([]byte, error) {
-	packed := r.stepper.Model.PackImages(s, batch.Pixels, len(batch.Present))
+// encode returns the packed features of an object with the given pixels.
+func (r *run) encode(s *tensor.Scope, o *dataset.Object, pixels []uint8) ([]byte, error) {
+	packed := r.stepper.Model.PackImages(s, pixels, len(o.Views))
 	if !memory.Finite(packed) {
 		return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off and memory.codes to 0",
-			strings.ToValidUTF8(batch.Objects[0].ID, "?"))
+			strings.ToValidUTF8(o.ID, "?"))
 	}
 	return packed, nil
 }

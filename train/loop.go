@@ -67,7 +67,7 @@ func (r *run) feed(s *tensor.Scope) (feed, error) {
 	if err := r.encodeToRemember(s); err != nil {
 		return nil, err
 	}
-	loader, err := dataset.NewTrainLoader(r.ctx, r.data.Train, r.loading())
+	loader, err := dataset.NewTrainLoader(r.ctx, r.tiles, r.loading())
 	return imageFeed{loader}, err
 }
 
@@ -86,10 +86,17 @@ func (r *run) begin() Begin {
 		Folder: Folder(r.cfg), Device: r.device.String(), Kernels: m.Kernels.String(),
 		Start: r.done, Iterations: r.cfg.Train.Iterations,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing), Params: m.Params.Count(),
-		Batches: r.loading().Memory(r.cfg.Data.Views),
+		Batches: r.loading().Memory(&r.tiles[0]), Tiles: r.data.Source.TilesLine(r.data.Train),
 	}
 	if r.cfg.Train.CacheFeatures != "off" { // those queued, the one being read and the one in use
 		b.Batches = int64(r.cfg.Data.Prefetch+2) * int64(r.cfg.Train.Objects*r.cfg.Data.Views*m.PackedBytes())
+	}
+	if len(r.tiles) > len(r.data.Train) {
+		passes := r.encoding()
+		b.Batches = max(b.Batches, passes.Memory(&r.data.Train[0]))
+		if r.cfg.Data.Cache == "" && r.cfg.Train.CacheFeatures == "off" {
+			b.Tiles += "; each image is decoded again for each of its tiles, which mvag-torch dataset prepare or train.cache_features avoids"
+		}
 	}
 	if b.Missing > 0 {
 		b.FirstMissing = r.data.Missing[0].String()

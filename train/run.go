@@ -59,6 +59,7 @@ func start(r *run, resume bool) error {
 		defer earlier.Close()
 		r.data.UseDepths(earlier.Info.Depths)
 	}
+	r.tiles = dataset.Tiled(r.data.Train, r.data.Source.Fit)
 	return tensor.Run(func(s *tensor.Scope) error {
 		m, err := model.Open(s, cfg, earlier)
 		if err != nil {
@@ -84,6 +85,7 @@ type run struct {
 	ctx      context.Context
 	cfg      configs.Config
 	data     *dataset.Set      // without the hold-out
+	tiles    []dataset.Object  // the training objects, or their tiles, which are trained on as objects
 	lists    map[string]string // of the training objects with it
 	sink     Sink
 	device   tensor.Device

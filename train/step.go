@@ -144,8 +144,9 @@ func (t *Stepper) features(s *tensor.Scope, in inputs) model.Features {
 
 // images uploads the images of a batch: uint8 [B, 3, H, W].
 func (t *Stepper) images(s *tensor.Scope, batch *dataset.Batch) *tensor.Tensor {
-	side := int64(t.cfg.Data.Crop.Height())
-	return tensor.Upload(s, t.Model.Device, tensor.Uint8, batch.Pixels, int64(len(batch.Present)), 3, side, side)
+	crop := t.cfg.Data.Crop
+	return tensor.Upload(s, t.Model.Device, tensor.Uint8, batch.Pixels,
+		int64(len(batch.Present)), 3, int64(crop.Height()), int64(crop.Width()))
 }
 
 // LR is the learning rate of iteration it.

@@ -112,7 +112,7 @@ func checkDataset(c *cli.Context) error {
 	}
 	sayDepths(set.Source)
 	found, err := dataset.Check(c.Context, set, set.Source.Fit, dataset.CheckOptions{
-		MaskRule: cfg.Eval.MaskRule, MapSize: cfg.Eval.MapSize, Objects: cfg.Train.Objects,
+		MaskRule: cfg.Eval.MaskRule, MapSize: cfg.MapSize(), Objects: cfg.Train.Objects,
 		Workers: cfg.Data.Workers, IndexOnly: c.Bool("index"), Progress: imageBar(),
 	})
 	if err != nil {

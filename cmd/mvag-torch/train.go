@@ -84,6 +84,9 @@ func (s *trainSink) Begin(b train.Begin) {
 			b.Device, count(b.Images, "image"), count(b.Objects, "object"), count(b.Classes, "class"), float64(b.Params)/1e6, b.Folder)
 		fmt.Fprintf(os.Stderr, "kernels: %s; prefetched batches take %s of memory\n", b.Kernels, machine.Size(b.Batches))
 	}
+	if b.Tiles != "" {
+		fmt.Fprintln(os.Stderr, b.Tiles)
+	}
 	if b.Missing > 0 {
 		fmt.Fprintf(os.Stderr, "%d images of the index are missing and left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}

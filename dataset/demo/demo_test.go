@@ -86,7 +86,7 @@ func TestRenderLayout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := dataset.Check(t.Context(), set, set.Source.Fit, dataset.CheckOptions{MaskRule: dataset.MaskGT05, MapSize: 64})
+	found, err := dataset.Check(t.Context(), set, set.Source.Fit, dataset.CheckOptions{MaskRule: dataset.MaskGT05, MapSize: configs.Square(64)})
 	if err != nil || len(found.Faults) > 0 {
 		t.Fatalf("have faults %q and error %v", found.Faults, err)
 	}
