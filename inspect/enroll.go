@@ -108,7 +108,8 @@ func (e *engine) sample(ctx context.Context, n Enrollment) (fit func(without map
 		return nil, err
 	}
 	defer loader.Close()
-	samples, images := e.model.NewSamples(n.Good), 0
+	tiles, pixels := dataset.Tiled(n.Good, e.source.Fit), []uint8(nil)
+	samples, images := e.model.NewSamples(tiles), 0
 	n.Remembered(images)
 	for {
 		batch, err := loader.Next()
@@ -118,20 +119,11 @@ func (e *engine) sample(ctx context.Context, n Enrollment) (fit func(without map
 		if err != nil {
 			return nil, err
 		}
-		var packed []byte
-		err = tensor.Run(func(s *tensor.Scope) error {
-			packed = e.model.PackImages(s, batch.Pixels, len(batch.Present))
-			return nil
-		})
-		o := &n.Good[batch.Index]
-		if err == nil && !memory.Finite(packed) {
-			err = fmt.Errorf("%s: have features that do not fit float16", o.ID)
-		}
-		if err == nil {
-			_, err = samples.Add(o, batch.Present, packed)
-		}
-		if err != nil {
-			return nil, err
+		for t := range batch.Tiles {
+			pixels = batch.TilePixels(t, pixels)
+			if err := e.add(samples, &tiles[batch.Index*batch.Tiles+t], batch.Present, pixels); err != nil {
+				return nil, err
+			}
 		}
 		for _, present := range batch.Present {
 			if present {
@@ -145,6 +137,22 @@ func (e *engine) sample(ctx context.Context, n Enrollment) (fit func(without map
 	return func(without map[string]bool) (*memory.Class, error) {
 		return memory.Fit(model.Algebra{Model: e.model}, samples, n.Class, size, without)
 	}, nil
+}
+
+// add encodes the pixels of an object, or of a tile of it, and adds them to samples.
+func (e *engine) add(samples *memory.Samples, o *dataset.Object, present []bool, pixels []uint8) error {
+	var packed []byte
+	err := tensor.Run(func(s *tensor.Scope) error {
+		packed = e.model.PackImages(s, pixels, len(present))
+		return nil
+	})
+	if err == nil && !memory.Finite(packed) {
+		err = fmt.Errorf("%s: have features that do not fit float16", o.ID)
+	}
+	if err == nil {
+		_, err = samples.Add(o, present, packed)
+	}
+	return err
 }
 
 // crossFit judges each fold of the objects with a memory of the others.

@@ -31,7 +31,7 @@ type Samples struct {
 	layout Layout
 	quota  map[Camera]int      // patches of an image
 	images map[Camera][]sample // what was added
-	left   map[string]int      // objects of each class still to be added
+	left   map[string]int      // objects of each class, or tiles of them, still to be added
 }
 
 // Camera is a camera, from 0, looking at parts of a class.
@@ -43,10 +43,11 @@ type Camera struct {
 // sample is what was drawn of an image.
 type sample struct {
 	object string
+	tile   int    // dataset.Object.Tile
 	data   []byte // float16 [targets, quota, C]
 }
 
-// NewSamples prepares for the given objects.
+// NewSamples prepares for the given objects, or their tiles.
 func NewSamples(l Layout, objects []dataset.Object) *Samples {
 	s := &Samples{layout: l, quota: map[Camera]int{}, images: map[Camera][]sample{}, left: map[string]int{}}
 	count := map[Camera]int{}
@@ -74,7 +75,7 @@ func (s *Samples) Add(o *dataset.Object, present []bool, packed []byte) (complet
 	for j, v := range o.Views {
 		if present[j] {
 			c := Camera{o.Class, v.Camera}
-			s.images[c] = append(s.images[c], sample{o.ID, s.draw(o.ID, v.Camera, s.quota[c], packed[j*image:][:image])})
+			s.images[c] = append(s.images[c], sample{o.ID, o.Tile, s.draw(o, v.Camera, s.quota[c], packed[j*image:][:image])})
 		}
 	}
 	s.left[o.Class]--
@@ -82,10 +83,10 @@ func (s *Samples) Add(o *dataset.Object, present []bool, packed []byte) (complet
 }
 
 // draw copies n patches of each target of an image, the same of all.
-func (s *Samples) draw(object string, camera, n int, packed []byte) []byte {
+func (s *Samples) draw(o *dataset.Object, camera, n int, packed []byte) []byte {
 	l, name := s.layout, fnv.New64a()
-	_, _ = name.Write([]byte(object)) // never fails
-	patches := rand.New(rand.NewPCG(name.Sum64(), uint64(camera))).Perm(l.Patches)[:n]
+	_, _ = name.Write([]byte(o.ID)) // never fails
+	patches := rand.New(rand.NewPCG(name.Sum64(), uint64(o.Tile)<<32|uint64(camera))).Perm(l.Patches)[:n]
 	slices.Sort(patches)
 	out := make([]byte, 0, 2*l.Targets*n*l.Channels)
 	for t := range l.Targets {
@@ -108,12 +109,20 @@ func (s *Samples) Cameras(class string) (list []Camera) {
 }
 
 // Objects is the number of objects that have samples of a camera.
-func (s *Samples) Objects(c Camera) int { return len(s.images[c]) }
+func (s *Samples) Objects(c Camera) int {
+	objects := map[string]bool{}
+	for _, x := range s.images[c] {
+		objects[x.object] = true
+	}
+	return len(objects)
+}
 
 // Of returns the samples of a target as float32 vectors of length 1, [n, C], in the order of the names of objects.
-// Those of objects in without are left out.
+// Those of objects in without, with all their tiles, are left out.
 func (s *Samples) Of(c Camera, target int, without map[string]bool) []float32 {
-	images := slices.SortedFunc(slices.Values(s.images[c]), func(a, b sample) int { return cmp.Compare(a.object, b.object) })
+	images := slices.SortedFunc(slices.Values(s.images[c]), func(a, b sample) int {
+		return cmp.Or(cmp.Compare(a.object, b.object), cmp.Compare(a.tile, b.tile))
+	})
 	var out []float32
 	for _, x := range images {
 		if without[x.object] {
