@@ -175,7 +175,7 @@ func (s Source) TilesLine(objects []Object) string {
 	}
 	view := f.Viewport()
 	rows, columns := len(f.corners(view.Height(), f.Crop.Height())), len(f.corners(view.Width(), f.Crop.Width()))
-	line := fmt.Sprintf("tiles: each image becomes %d rows of %d tiles of %v pixels, %d times the work of one", rows, columns, f.Crop, rows*columns)
+	line := fmt.Sprintf("tiles: each image becomes %d x %d tiles of %v pixels, %d times the work of one", rows, columns, f.Crop, rows*columns)
 	if w, h, ok := s.firstSize(objects); ok {
 		content := f.Content(w, h).Size()
 		empty := 1 - float64(content.X*content.Y)/float64(view.Area())

@@ -124,7 +124,7 @@ func TestEighths(t *testing.T) {
 func TestTilesLine(t *testing.T) {
 	objects := []Object{{Views: []View{{}, {Path: "no image"}, {Path: "p", Data: pngBytes(t, texture(20, 10))}}}}
 	s := Source{Fit: Fit{Mode: Tiles, Resize: configs.Size{8, 12}, Crop: configs.Square(4), Overlap: 0.25}}
-	const tiles = "tiles: each image becomes 3 rows of 4 tiles of 4 pixels, 12 times the work of one"
+	const tiles = "tiles: each image becomes 3 x 4 tiles of 4 pixels, 12 times the work of one"
 	if have := s.TilesLine(objects); have != tiles+"; 25 % of data.resize is empty at images of 20x10" {
 		t.Errorf("have %q", have)
 	}

@@ -48,7 +48,7 @@ type Step struct {
 	Done     int     // steps taken in all
 	Loss     float64 // of the latest step that was read back
 	LR       float64
-	Rate     float64       // images per second since Begin
+	Rate     float64       // images, or tiles of them, per second since Begin
 	DataWait float64       // fraction of the time spent waiting for images
 	Left     time.Duration // estimated
 }

@@ -94,7 +94,7 @@ func (r *run) begin() Begin {
 	if len(r.tiles) > len(r.data.Train) {
 		passes := r.encoding()
 		b.Batches = max(b.Batches, passes.Memory(&r.data.Train[0]))
-		if r.cfg.Data.Cache == "" && r.cfg.Train.CacheFeatures == "off" {
+		if r.cfg.Data.Cache == "" && r.cfg.Train.CacheFeatures == "off" && !r.alone {
 			b.Tiles += "; each image is decoded again for each of its tiles, which mvag-torch dataset prepare or train.cache_features avoids"
 		}
 	}

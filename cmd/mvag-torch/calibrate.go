@@ -63,6 +63,7 @@ func runCalibrate(c *cli.Context) error {
 		return err
 	}
 	defer listSkipped(source.Skipped)
+	sayTiles(source, good)
 	return calibrate(c.Context, setup, good, source, from, os.Stdout)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func datasetCommand() *cli.Command {
 			Action: checkDataset,
 		}, {
 			Name:  "prepare",
-			Usage: "decode, resize and crop all images and masks once, into the folder data.cache; continues an interrupted preparation",
+			Usage: "decode and fit all images and masks once, into the folder data.cache; continues an interrupted preparation",
 			Flags: []cli.Flag{
 				configFlag, setFlag,
 				&cli.StringFlag{Name: "cache", Usage: "`FOLDER` to use instead of data.cache"},
@@ -111,6 +112,7 @@ func checkDataset(c *cli.Context) error {
 		return err
 	}
 	sayDepths(set.Source)
+	sayTiles(set.Source, slices.Concat(set.Train, set.Test))
 	found, err := dataset.Check(c.Context, set, set.Source.Fit, dataset.CheckOptions{
 		MaskRule: cfg.Eval.MaskRule, MapSize: cfg.MapSize(), Objects: cfg.Train.Objects,
 		Workers: cfg.Data.Workers, IndexOnly: c.Bool("index"), Progress: imageBar(),
@@ -148,6 +150,7 @@ func prepareDataset(c *cli.Context) error {
 	}
 	logLines(set.Remarks())
 	sayDepths(set.Source)
+	sayTiles(set.Source, slices.Concat(set.Train, set.Test))
 	cfg.Data.Cache = folder
 	began, todo := time.Now(), int64(0)
 	err = dataset.Prepare(c.Context, cfg.Data, set, dataset.PrepareOptions{

@@ -89,6 +89,7 @@ func enrollClass(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	sayTiles(source, good)
 	own, err := setup.Enroll(c.Context, inspect.Enrollment{
 		Class: class, Replace: c.Bool("replace"), Good: good, Source: source, From: from,
 		Remembered: newImageBar(good, "remembering"), Judged: newImageBar(good, "calibrating"),

@@ -194,6 +194,7 @@ func openFor(f *checkpoint.File, cfg configs.Config) (*dataset.Set, error) {
 		data.UseDepths(f.Info.Depths)
 	}
 	sayDepths(data.Source)
+	sayTiles(data.Source, data.Test)
 	return data, nil
 }
 

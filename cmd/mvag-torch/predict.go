@@ -109,6 +109,7 @@ func predictAll(
 		return err
 	}
 	defer inspector.Close()
+	sayTiles(dataset.NewSource(setup.Config.Data), objects)
 	progress, done := newImageBar(objects, "predicting"), 0
 	progress(done)
 	return inspector.Objects(ctx, objects, draw, func(r *inspect.Result) error {

@@ -31,6 +31,13 @@ func sayDepths(source dataset.Source) {
 	}
 }
 
+// sayTiles says how many tiles images become and what they cost, where data.fit is tiles.
+func sayTiles(source dataset.Source, objects []dataset.Object) {
+	if line := source.TilesLine(objects); line != "" {
+		fmt.Fprintln(os.Stderr, line)
+	}
+}
+
 // uncaptured warns that cuda_graph has no effect.
 func uncaptured(why error) {
 	fmt.Fprintf(os.Stderr, "cuda_graph: the work cannot be captured (%v); going on without\n", why)

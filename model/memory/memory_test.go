@@ -111,6 +111,39 @@ func TestFitDoesNotDependOnOrder(t *testing.T) {
 	}
 }
 
+// TestTilesOfObjects: tiles are samples of their object, of other patches each, whatever their order.
+func TestTilesOfObjects(t *testing.T) {
+	objects := dataset.Tiled(parts("nut", 3), dataset.Fit{Mode: dataset.Tiles, Resize: configs.Size{4, 8}, Crop: configs.Square(4)})
+	if len(objects) != 6 {
+		t.Fatalf("have %d tiles, want 6", len(objects))
+	}
+	add := func(order ...int) *Samples {
+		s := NewSamples(small, objects)
+		s.quota[Camera{"nut", 0}] = 4
+		for k, i := range order {
+			complete, err := s.Add(&objects[i], []bool{true, true}, packed(rand.New(rand.NewPCG(7, 7)), 2))
+			if err != nil || complete != (k == 5) {
+				t.Fatalf("tile %d: have complete %v, error %v", i, complete, err)
+			}
+		}
+		return s
+	}
+	s, camera := add(0, 1, 2, 3, 4, 5), Camera{"nut", 0}
+	all := s.Of(camera, 0, nil)
+	if n := 4 * small.Channels; len(all) != 6*n || slices.Equal(all[:n], all[n:2*n]) {
+		t.Errorf("have %d values, and those of the first two tiles are the same", len(all))
+	}
+	if !slices.Equal(add(5, 4, 1, 0, 3, 2).Of(camera, 0, nil), all) {
+		t.Error("another order gives other samples")
+	}
+	if have := s.Of(camera, 0, map[string]bool{"nut/1": true}); len(have) != len(all)*2/3 {
+		t.Errorf("without an object: have %d values of %d", len(have), len(all))
+	}
+	if n := s.Objects(camera); n != 3 {
+		t.Errorf("have %d objects, want 3", n)
+	}
+}
+
 // TestSubspaceAndCodes holds that the basis is orthonormal and that each code is a sample in that basis.
 func TestSubspaceAndCodes(t *testing.T) {
 	m := fitted(t, []int{0, 1, 2, 3, 4}, nil).Cameras[0]
