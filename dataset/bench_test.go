@@ -95,6 +95,33 @@ func BenchmarkOneCore(b *testing.B) {
 	run("cache", set.Source)
 }
 
+// BenchmarkTiles measures a photograph of 2048 x 1536 pixels in 20 tiles of 448, from a JPEG and from a cache: all tiles
+// at once, as in evaluation and where features are computed, and one, as in training.
+func BenchmarkTiles(b *testing.B) {
+	root := b.TempDir()
+	writeFile(b, filepath.Join(root, "good", "p.jpg"), jpegBytes(b, texture(2048, 1536)))
+	cfg := configs.Data{Format: "folder", Root: root, Good: "good", Views: 1, Cache: b.TempDir(),
+		Fit: Tiles, Resize: configs.Size{1344, 1792}, Crop: configs.Square(448), Overlap: 0.25}
+	if _, _, err := prepare(b, b.Context(), cfg); err != nil {
+		b.Fatal(err)
+	}
+	set := opened(b, cfg)
+	all := make([]uint8, set.Source.Fit.imageBytes(0))
+	for from, source := range map[string]Source{"file": {Fit: set.Source.Fit}, "cache": set.Source} {
+		for name, tile := range map[string]int{"all": 0, "one": 12} {
+			b.Run(from+"/"+name, func(b *testing.B) {
+				v := set.Train[0].Views[0]
+				v.Tile = tile
+				for b.Loop() {
+					if err := fitView(source, v, all[:source.Fit.imageBytes(tile)]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // cpuTime returns the CPU time of this process in nanoseconds.
 func cpuTime(b *testing.B) int64 {
 	var u unix.Rusage

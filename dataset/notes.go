@@ -177,6 +177,9 @@ func (s Source) glance(v View) (traits, error) {
 	if deepModel(config.ColorModel) {
 		r, err = fit.decode(memory, data, maxPixels)
 	}
+	if err == nil {
+		r.full.X, r.full.Y, err = fit.size(data, v)
+	}
 	return fit.traits(r), err
 }
 
@@ -188,12 +191,13 @@ type survey struct {
 	class   string
 	images  int // in the sample
 	turned  int // of them: with an EXIF orientation that is not applied
+	small   int // of them: enlarged to fill data.resize
 	deep    int // of them: with 16 bits
 	highest int // value of those
 }
 
 // Survey looks at training images of each class, evenly spread over it, and returns what a person should know before
-// training: images that EXIF turns, and 16-bit images that use fewer bits than data.bits says. Pixels are decoded only
+// training: images that EXIF turns, images that are enlarged, and 16-bit images that use fewer bits than data.bits says. Pixels are decoded only
 // if they have 16 bits. Files that cannot be read are left out: whatever uses them says so.
 func (s *Set) Survey() []string {
 	var lines []string
@@ -204,6 +208,9 @@ func (s *Set) Survey() []string {
 		}
 		if c.turned > 0 {
 			line("%d have an EXIF orientation that is not applied (data.exif: true applies it)", c.turned)
+		}
+		if c.small > 0 {
+			line("%d are smaller than data.resize (%v) and enlarged to fill it", c.small, s.Source.Fit.Resize)
 		}
 		have, need := s.Source.bits(c.class), neededBits(c.highest)
 		switch {
@@ -234,6 +241,9 @@ func (s *Set) survey() []survey {
 			}
 			if slices.Contains(seen.Findings, Turned) {
 				c.turned++
+			}
+			if slices.Contains(seen.Findings, Enlarged) {
+				c.small++
 			}
 			if seen.Highest > 0 {
 				c.deep++

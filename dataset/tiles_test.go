@@ -232,6 +232,9 @@ func TestSmallerThanTile(t *testing.T) {
 		fmt.Sprint(lines[Enlarged]) != fmt.Sprintf("[%s: 9x3 pixels]", filepath.Join(dir, "good/b.png")) {
 		t.Errorf("have %v", lines)
 	}
+	if lines := set.Survey(); len(lines) != 1 || !strings.HasSuffix(lines[0], "of 3 training images looked at, 2 are smaller than data.resize (10 x 16) and enlarged to fill it") {
+		t.Errorf("have %q", lines)
+	}
 	cached := cfg
 	cached.Cache = t.TempDir()
 	if _, _, err := prepare(t, t.Context(), cached); err != nil {
