@@ -27,8 +27,8 @@ func datasetCommand() *cli.Command {
 			Usage:     "render a small multi-view data set with defects and masks, in the layout of Real-IAD",
 			ArgsUsage: "OUT",
 			Flags: []cli.Flag{
-				&cli.StringSliceFlag{Name: "classes", Value: cli.NewStringSlice(usual...), Usage: "`NAMES` of " + strings.Join(all, ", ")},
-				&cli.IntFlag{Name: "size", Value: 256, Usage: "side length of the images in pixels"},
+				&cli.StringSliceFlag{Name: "classes", Value: cli.NewStringSlice(usual...), Usage: "`NAMES` of " + strings.Join(all, ", ") + " (large images)"},
+				&cli.IntFlag{Name: "size", Value: 256, Usage: "side length of the images in pixels; perforated_plate: 2048 x 1536"},
 				&cli.IntFlag{Name: "train", Value: 20, Usage: "good training objects per class"},
 				&cli.IntFlag{Name: "good", Value: 8, Usage: "good test objects per class"},
 				&cli.IntFlag{Name: "bad", Value: 12, Usage: "defective test objects per class"},

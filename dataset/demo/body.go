@@ -63,6 +63,8 @@ var classes = []class{
 	{name: "gear", codes: []string{codePit, codeScratch, codeMissing}, make: newGear, chip: gearChip},
 	{name: "hex_nut", codes: []string{codePit, codeScratch, codeStain}, make: newHexNut},
 	{name: "housing", codes: []string{codeForeign}, make: newHousing, flaw: wrongCover},
+	{name: "perforated_plate", codes: []string{codePit, codeScratch}, make: newPlate, flaw: plateFlaw,
+		size: image.Pt(2048, 1536), tiny: true},
 }
 
 const usual = 3

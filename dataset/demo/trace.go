@@ -133,7 +133,7 @@ func (o *part) visible(p, dir vec, sharp float64, steps int) float64 {
 		return 1
 	}
 	light, t := 1.0, max(near, 0.012)
-	stride, last := 0.0, 0.0
+	stride, last, least := 0.0, 0.0, min(0.02, 0.1*o.height)
 	for ; steps > 0 && t < far; steps-- {
 		d := o.distance(along(p, dir, t))
 		if d < 0.001 {
@@ -146,7 +146,7 @@ func (o *part) visible(p, dir vec, sharp float64, steps int) float64 {
 				light = min(light, sharp*math.Sqrt(d*d-back*back)/(t-back))
 			}
 		}
-		stride, last = clamp(d, 0.02, 0.2), d
+		stride, last = clamp(d, least, 0.2), d
 		t += stride
 	}
 	return smoothstep(0, 1, light)
