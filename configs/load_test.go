@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -349,5 +350,24 @@ func TestSetPatternWithoutQuotes(t *testing.T) {
 	}
 	if _, err := Parse("x", nil, "data.pattern={object}\x00"); err == nil {
 		t.Error("accepted a control character")
+	}
+}
+
+// TestSizeJSON: in JSON as in YAML, a square is a number.
+func TestSizeJSON(t *testing.T) {
+	for size, want := range map[Size]string{Square(392): "392", {392, 784}: "[392,784]"} {
+		text, err := json.Marshal(size)
+		if err != nil || string(text) != want {
+			t.Errorf("%v: have %s and error %v, want %s", size, text, err, want)
+		}
+		var back Size
+		if err := json.Unmarshal(text, &back); err != nil || back != size {
+			t.Errorf("%s: have %v and error %v", text, back, err)
+		}
+	}
+	for _, text := range []string{`"392"`, `[392]`, `[1,2,3]`, `{}`} {
+		if err := json.Unmarshal([]byte(text), new(Size)); err == nil || !strings.Contains(err.Error(), "want a number or [height, width]") {
+			t.Errorf("%s: have error %v", text, err)
+		}
 	}
 }

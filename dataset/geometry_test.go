@@ -1,13 +1,16 @@
 package dataset
 
 import (
+	"encoding/binary"
 	"fmt"
 	"image"
+	"image/color"
 	"math/rand/v2"
 	"reflect"
 	"testing"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/libjpeg"
 )
 
 // TestGeometry: where images lie in the viewport, and which part of them is seen.
@@ -134,5 +137,35 @@ func TestTilesLine(t *testing.T) {
 	s.Fit.Mode = Pad
 	if have := s.TilesLine(objects); have != "" {
 		t.Errorf("have %q", have)
+	}
+}
+
+// TestScaledTiles: a JPEG that is decoded at a reduced scale has nearly the pixels of one that is not, also turned and
+// padded, and the size of the file.
+func TestScaledTiles(t *testing.T) {
+	if !libjpeg.Available {
+		t.Skip("built without libjpeg-turbo")
+	}
+	img := image.NewNRGBA(image.Rect(0, 0, 320, 160))
+	for y := range 160 {
+		for x := range 320 {
+			img.SetNRGBA(x, y, color.NRGBA{uint8(x / 2), uint8(y), uint8(x/4 + y/4), 255})
+		}
+	}
+	v := View{Path: "p", Data: withOrientation(jpegBytes(t, img), binary.BigEndian, 6)}
+	for _, mode := range []string{Squash, Pad, Tiles} {
+		f := Fit{Mode: mode, Resize: configs.Size{40, 30}, Crop: configs.Size{20, 30}, Exif: true}
+		exact, scaled := make([]uint8, f.imageBytes(0)), make([]uint8, f.imageBytes(0))
+		if _, _, err := f.Image(v, exact); err != nil {
+			t.Fatal(err)
+		}
+		f.Scaled = true
+		w, h, err := f.Image(v, scaled)
+		if err != nil || w != 160 || h != 320 {
+			t.Fatal(w, h, err)
+		}
+		if largest, mean := difference(scaled, exact); largest > 6 || largest == 0 {
+			t.Errorf("%s: differs by at most %d, %.2f on average", mode, largest, mean)
+		}
 	}
 }
