@@ -3,6 +3,7 @@ package configs
 import (
 	"encoding/json"
 	"fmt"
+	"image"
 	"math"
 
 	"gopkg.in/yaml.v3"
@@ -22,6 +23,9 @@ func (s Size) Width() int { return s[1] }
 
 // Area is the number of pixels.
 func (s Size) Area() int { return s[0] * s[1] }
+
+// Bounds is the rectangle of its pixels, from (0, 0) on.
+func (s Size) Bounds() image.Rectangle { return image.Rect(0, 0, s.Width(), s.Height()) }
 
 // String is "392" for a square, "392 x 784" otherwise, the height first.
 func (s Size) String() string {
@@ -60,7 +64,7 @@ func (c *Config) MapSize() Size {
 
 // Top is the fraction of the pixels of a map whose mean is the image score: eval.top of those that the crop covers.
 func (c *Config) Top() float64 {
-	return c.Eval.Top * float64(c.Data.Crop.Area()) / float64(c.Data.Viewport().Area())
+	return c.Eval.Top * (float64(c.Data.Crop.Area()) / float64(c.Data.Viewport().Area())) // eval.top itself where they are equal
 }
 
 // MarshalJSON implements [json.Marshaler]; as in YAML, a square is a number.

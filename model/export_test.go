@@ -1,6 +1,9 @@
 package model
 
 import (
+	"image"
+
+	"mvag-torch/dataset"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/weights"
 )
@@ -12,9 +15,10 @@ var (
 	ViewWeights      = (*Views).weights
 	Similarity       = similarity
 	Kept             = (*Attention).kept
-	Smooth           = (*Mapper).smooth
 	ResamplePosition = resamplePosition
 	SlotOf           = slotOf
+	Stitched         = (*Mapper).stitched
+	NeighborMask     = neighborMask
 	ComposedLoss     = groupLoss
 )
 
@@ -62,4 +66,46 @@ func EmbedFused(e *Encoder, s *tensor.Scope, images *tensor.Tensor) *tensor.Tens
 // SetRecord replaces what captures the work of a predictor.
 func SetRecord(p *Predictor, record func(*tensor.Scope, tensor.Device, tensor.Recording, func()) (tensor.Recording, error)) {
 	p.replay.Record = record
+}
+
+// Corners are the upper left corners of the tiles of a mapper.
+func Corners(m *Mapper) (corners []image.Point) {
+	for _, y := range m.down.starts {
+		for _, x := range m.across.starts {
+			corners = append(corners, image.Pt(x, y))
+		}
+	}
+	return corners
+}
+
+// Kernel is that of the blur.
+func Kernel(m *Mapper) *tensor.Tensor { return m.kernel }
+
+// AxisMatrix is that of an axis with tiles of so many patches.
+func AxisMatrix(starts []int, tile, patches, from, to, size int) []float32 {
+	return axis{starts, tile, patches}.matrix(from, to, size)
+}
+
+// Distances are those of a predictor: of each tile of each image [P] one target after the other.
+type Distances struct {
+	Reconstructed, Remembered [][]float32
+	Rows                      []int
+}
+
+// DistancesOf runs p on a batch.
+func DistancesOf(p *Predictor, s *tensor.Scope, batch *dataset.Batch) Distances {
+	d := p.distances(s, batch)
+	each := func(of []*tensor.Tensor) (out [][]float32) {
+		for _, x := range of {
+			values, patches := x.Floats(), int(x.Dim(2))
+			for i := range int(x.Dim(0) * x.Dim(1)) {
+				if len(out) <= i {
+					out = append(out, nil)
+				}
+				out[i] = append(out[i], values[i*patches:(i+1)*patches]...)
+			}
+		}
+		return out
+	}
+	return Distances{each(d.reconstructed), each(d.remembered), d.rows}
 }

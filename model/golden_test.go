@@ -122,7 +122,7 @@ func TestGoldenMissingViews(t *testing.T) {
 		for g, r := range reconstructions {
 			m.CheckRows(fmt.Sprintf("missing.De.%d", g), r.Patches(m.Scope, false).Floats(), views.Rows)
 		}
-		maps := m.Mapper().Forward(m.Scope, targets, reconstructions).Floats()
+		maps := mapsOfTiny(m, targets, reconstructions).Floats()
 		checkScores(m, "missing.", maps, present)
 	})
 }
@@ -130,18 +130,28 @@ func TestGoldenMissingViews(t *testing.T) {
 func TestGoldenMaps(t *testing.T) {
 	modeltest.Run(t, nil, func(m *modeltest.Tiny) {
 		targets, reconstructions := m.Forward(m.Load("input"), m.Views)
-		maps := m.Mapper().Forward(m.Scope, targets, reconstructions).Floats()
+		maps := mapsOfTiny(m, targets, reconstructions).Floats()
 		m.Check("map.out", maps)
 		checkScores(m, "map.", maps, nil)
 	})
 	full := func(c *configs.Config) { c.Data.Crop, c.Eval.MapSize = configs.Square(392), 256 }
 	modeltest.Run(t, full, func(m *modeltest.Tiny) {
 		in := m.Load("map28.in") // [2, 28, 28]
-		flat := func(g int64) *tensor.Tensor { return in.Select(m.Scope, 0, g).Reshape(m.Scope, 1, 28*28) }
-		out := model.Smooth(m.Mapper(), m.Scope, []*tensor.Tensor{flat(0), flat(1)}).Floats()
+		flat := func(g int64) *tensor.Tensor { return in.Select(m.Scope, 0, g).Reshape(m.Scope, 1, 1, 28*28) }
+		out := m.Mapper().Forward(m.Scope, []*tensor.Tensor{flat(0), flat(1)}, m.Content()).Floats()
 		m.Check("map28.out", out)
 		m.Scalar("map28.score", imagescore.TopMean(0.01, out))
 	})
+}
+
+// mapsOfTiny makes anomaly maps as a predictor does.
+func mapsOfTiny(m *modeltest.Tiny, targets []*tensor.Tensor, reconstructions []model.Reconstruction) *tensor.Tensor {
+	var distances []*tensor.Tensor
+	for g, r := range reconstructions {
+		d := model.Distance(m.Scope, targets[g], r.Patches(m.Scope, false))
+		distances = append(distances, d.Unsqueeze(m.Scope, 1)) // one tile
+	}
+	return m.Mapper().Forward(m.Scope, distances, m.Content())
 }
 
 // checkScores compares image scores and both object scores; present may be nil.
@@ -277,6 +287,6 @@ func TestGoldenBF16(t *testing.T) {
 			check(fmt.Sprintf("E.%d", g), targets[g], 0.01)
 			check(fmt.Sprintf("De.%d", g), reconstructions[g].Patches(m.Scope, false), 0.05)
 		}
-		check("map.out", m.Mapper().Forward(m.Scope, targets, reconstructions), 0.01)
+		check("map.out", mapsOfTiny(m, targets, reconstructions), 0.01)
 	})
 }

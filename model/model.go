@@ -47,11 +47,12 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 	if cfg.Precision == "bf16" {
 		compute = tensor.BFloat16
 	}
-	grid, dim, heads := cfg.Data.Crop.Height()/arch.Patch, int64(arch.Dim), int64(arch.Heads)
+	height, width := cfg.Data.Crop.Height(), cfg.Data.Crop.Width()
+	dim, heads, patches := int64(arch.Dim), int64(arch.Heads), (height/arch.Patch)*(width/arch.Patch)
 	m := &Model{Device: d, fuse: fuse, Kernels: tensor.ChooseKernels(d, compute, tensor.ModelShape{
-		Channels: dim, Heads: heads, Tokens: int64(arch.Prefix() + grid*grid), Layers: int64(len(layers)),
+		Channels: dim, Heads: heads, Tokens: int64(arch.Prefix() + patches), Layers: int64(len(layers)),
 	})}
-	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, cfg.Data.Crop.Height(), cfg.Data.Crop.Height(), &m.Kernels); err != nil {
+	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, height, width, &m.Kernels); err != nil {
 		return nil, err
 	}
 	var near *tensor.Tensor

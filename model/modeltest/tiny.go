@@ -3,6 +3,7 @@
 package modeltest
 
 import (
+	"image"
 	"slices"
 	"strings"
 	"testing"
@@ -114,4 +115,7 @@ func (m *Tiny) Missing() (v *model.Views, present []bool, images *tensor.Tensor)
 }
 
 // Mapper makes the maps of the trace.
-func (m *Tiny) Mapper() *model.Mapper { return model.NewMapper(m.Scope, tensor.CPU, m.cfg) }
+func (m *Tiny) Mapper() *model.Mapper { return model.NewMapper(m.Scope, m.Model, m.cfg) }
+
+// Content is where its images lie.
+func (m *Tiny) Content() image.Rectangle { return m.cfg.Data.Crop.Bounds() }
