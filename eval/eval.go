@@ -158,12 +158,13 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 			plan.Restored = append(plan.Restored, c.name)
 			continue
 		}
-		pixels := r.cfg.Eval.MapSize * r.cfg.Eval.MapSize
+		pixels := r.cfg.MapSize().Area()
 		if r.opt.Maps != "" {
 			plan.Disk += int64(all) * int64(pixels) * 5 // float32 and bool
 		}
 		heads := int64(1 + len(r.headsOf(c.name).others))
-		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * (heads*int64(4*pixels) + int64(3*r.cfg.Data.Crop.Height()*r.cfg.Data.Crop.Height()))
+		planes := 3 * r.cfg.Data.Crop.Area() * len(r.source.Fit.Tiles()) // bytes of an image in its tiles
+		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * (heads*int64(4*pixels) + int64(planes))
 		plan.Memory = max(plan.Memory, heads*score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)
 	}
 	return plan

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"cmp"
+	"image"
 	"io"
 	"runtime"
 	"slices"
@@ -9,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/score"
@@ -22,9 +22,11 @@ import (
 type predicted struct {
 	index  int             // in the list of objects
 	object *dataset.Object // without the images that were left out
-	maps   [][]float32     // [size, size] of each view, by the headline; nil where it is absent
+	maps   [][]float32     // [h, w] of each view, by the headline; nil where it is absent
 	memory [][]float32     // the same by the memory; nil also where there is none
-	pixels []uint8         // [V, 3, crop, crop], as the model saw them; valid until work returns
+	pixels []uint8         // [V, T, 3, h, w], as the model saw them; valid until work returns
+
+	content []image.Rectangle // [V], where the images lie in the viewport
 }
 
 // workers is the number of goroutines that score.
@@ -55,7 +57,10 @@ func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicte
 		var left atomic.Int32
 		left.Store(int32(n))
 		for i, object := range batch.Objects {
-			p := predicted{first + i, object, part(prediction.Maps, i, n), part(prediction.Memory, i, n), part(batch.Pixels, i, n)}
+			p := predicted{
+				first + i, object, part(prediction.Maps, i, n), part(prediction.Memory, i, n),
+				part(batch.Pixels, i, n), part(batch.Content, i, n),
+			}
 			if r.headsOf(object.Class).headline == calibration.Memory {
 				p.maps = p.memory
 			}
@@ -111,11 +116,11 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 	if r.cfg.Eval.MaskRule == other {
 		other = dataset.MaskGT0
 	}
-	gathered := newGatherer(r.headsOf(c.name), c.name, score.Options{Top: r.cfg.Eval.Top, AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other})
+	gathered := newGatherer(r.headsOf(c.name), c.name, score.Options{Top: r.cfg.Top(), AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other})
 	if defective == 0 {
 		gathered.seal()
 	}
-	maps, err := createMaps(r.opt.Maps, c.name, c.objects, r.cfg.Eval.MapSize)
+	maps, err := createMaps(r.opt.Maps, c.name, c.objects, r.cfg.MapSize())
 	if err != nil {
 		return score.Result{}, err
 	}
@@ -169,7 +174,7 @@ func scores(views []view) []score.View {
 
 // views lists the images of an object with their maps and masks.
 func (r *run) views(p predicted) ([]view, error) {
-	size := r.cfg.Eval.MapSize
+	size := r.cfg.MapSize()
 	var views []view
 	for i, v := range p.object.Views {
 		if !v.Present() {
@@ -177,10 +182,10 @@ func (r *run) views(p predicted) ([]view, error) {
 		}
 		one := view{score.View{
 			Camera: v.Camera + 1, Path: v.Path, Code: v.Code, Defective: v.Defective(), Unmasked: v.Defective() && v.Mask == "",
-			Height: size, Width: size, Scores: p.maps[i],
+			Height: size.Height(), Width: size.Width(), Scores: p.maps[i],
 		}, i}
 		if v.Mask != "" { // that of a good image is only looked at
-			masks, err := r.source.Masks(v, configs.Square(size))
+			masks, err := r.source.Masks(v, size)
 			if err != nil {
 				if err := r.source.Skip(v, err); err != nil {
 					return nil, err
@@ -211,10 +216,12 @@ func (r *run) draw(p predicted, views []view, score float64) {
 		return
 	}
 	var tiles []picture.Tile
+	corners := r.source.Fit.Tiles()
 	for _, v := range views {
+		pixels := part(p.pixels, v.index, len(p.object.Views))
 		tiles = append(tiles, picture.Tile{
 			Camera: v.Camera, Scores: slices.Clone(v.Scores), Mask: v.Mask,
-			Image: heatmap.Image(part(p.pixels, v.index, len(p.object.Views)), r.cfg.Data.Crop.Height(), r.cfg.Eval.MapSize),
+			Image: heatmap.Image(pixels, r.cfg.Data.Crop.Bounds().Max, corners, p.content[v.index], r.cfg.MapSize().Bounds().Max),
 		})
 	}
 	r.sink.Lock()

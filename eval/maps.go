@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/eval/score"
 	"mvag-torch/internal/npy"
@@ -20,7 +21,7 @@ type mapFile struct {
 }
 
 // createMaps creates the files of a class in folder; nil where folder is "".
-func createMaps(folder, class string, objects []dataset.Object, size int) (*mapFile, error) {
+func createMaps(folder, class string, objects []dataset.Object, size configs.Size) (*mapFile, error) {
 	if folder == "" {
 		return nil, nil
 	}
@@ -33,10 +34,10 @@ func createMaps(folder, class string, objects []dataset.Object, size int) (*mapF
 	}
 	rows := f.first[len(objects)]
 	var err error
-	if f.maps, err = npy.Create(f.prefix+score.MapsSuffix, npy.Float32, rows, size, size); err != nil {
+	if f.maps, err = npy.Create(f.prefix+score.MapsSuffix, npy.Float32, rows, size.Height(), size.Width()); err != nil {
 		return nil, err
 	}
-	if f.masks, err = npy.Create(f.prefix+score.MasksSuffix, npy.Bool, rows, size, size); err != nil {
+	if f.masks, err = npy.Create(f.prefix+score.MasksSuffix, npy.Bool, rows, size.Height(), size.Width()); err != nil {
 		f.maps.Close()
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"mvag-torch/eval/metric"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/npy"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/modeltest"
@@ -327,6 +328,63 @@ func TestSavedMaps(t *testing.T) {
 	}
 	if err != nil || size != sink.plan.Disk {
 		t.Errorf("have %d bytes of arrays, %v, want the %d of the plan", size, err, sink.plan.Disk)
+	}
+}
+
+// TestTiles evaluates images that are no squares, in tiles and padded: maps have the shape of the viewport and images
+// are drawn in it, saved maps give the same metrics, and results of another overlap are not taken over.
+func TestTiles(t *testing.T) {
+	for _, fit := range []string{"tiles", "pad"} {
+		cfg := smallConfig()
+		cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop, cfg.Data.Overlap = fit, configs.Size{28, 50}, configs.Size{28, 28}, 0.25
+		size := configs.Size{9, 16} // of 28 x 50
+		if fit == "pad" {
+			cfg.Data.Crop, size = configs.Size{28, 42}, configs.Size{11, 16}
+		}
+		set := smallSet(t, cfg, "gear", "nut")
+		partial := filepath.Join(t.TempDir(), "partial.jsonl")
+		sink := &planned{maps: t.TempDir(), drawn: map[string][]picture.Tile{}}
+		want, err := evaluateInto(t, cfg, set, "a", partial, sink)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if disk := int64(12 * 5 * size.Area()); sink.plan.Disk != disk {
+			t.Errorf("%s: have %d bytes of maps in the plan, want %d", fit, sink.plan.Disk, disk)
+		}
+		maps, err := npy.Open(filepath.Join(sink.maps, "gear"+score.MapsSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shape := maps.Shape; !slices.Equal(shape, []int{6, size.Height(), size.Width()}) {
+			t.Errorf("%s: have maps %v, want 6 of %v", fit, shape, size)
+		}
+		maps.Close()
+		have, err := score.Folder(t.Context(), sink.maps, score.Options{Top: cfg.Top(), AuproLimit: cfg.Eval.AuproLimit}, func(string, int, int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range want.Results.Classes {
+			if c.Masks != 1 || fmt.Sprint(have.Results.Classes[i].Values) != fmt.Sprint(c.Values) {
+				t.Errorf("%s, %s: have %v of %d masks, saved maps give %v", fit, c.Name, c.Values, c.Masks, have.Results.Classes[i].Values)
+			}
+		}
+		for id, views := range sink.drawn {
+			for _, v := range views {
+				if v.Image.Rect != size.Bounds() || len(v.Scores) != size.Area() || v.Mask != nil && len(v.Mask) != size.Area() {
+					t.Errorf("%s, %s: have %v, %d values and %d of a mask drawn", fit, id, v.Image.Rect, len(v.Scores), len(v.Mask))
+				}
+				if drawn := v.Image.RGBAAt(0, 0); drawn.A != 255 || drawn == (color.RGBA{124, 116, 104, 255}) {
+					t.Errorf("%s, %s: have %v in a corner, want the image without its background", fit, id, drawn)
+				}
+			}
+		}
+		if plan, _, err := evaluate(t, cfg, set, "a", partial, ""); err != nil || len(plan.Restored) != 2 {
+			t.Errorf("%s: have %v restored, %v, want both classes", fit, plan.Restored, err)
+		}
+		cfg.Data.Overlap = 0.3
+		if plan, _, err := evaluate(t, cfg, set, "a", partial, ""); err != nil || len(plan.Restored) != 0 || plan.Ignored == nil {
+			t.Errorf("%s: another overlap: have %v restored, ignored %v, %v", fit, plan.Restored, plan.Ignored, err)
+		}
 	}
 }
 

@@ -30,10 +30,10 @@ func (u *Setup) Calibrate(
 	e.wanted = calibration.Both
 	good = slices.Clone(good) // the maps of one class at a time are kept
 	slices.SortStableFunc(good, func(a, b dataset.Object) int { return strings.Compare(a.Class, b.Class) })
-	c := collected{top: u.Config.Eval.Top, trained: !u.Memory.Untrained(), levels: map[string]calibration.Levels{}}
+	c := collected{top: u.Config.Top(), trained: !u.Memory.Untrained(), levels: map[string]calibration.Levels{}}
 	images := 0
 	progress(images)
-	work := func(it *item) (sample, error) { return sampleOf(it, source, u.Config.Eval.Top) }
+	work := func(it *item) (sample, error) { return sampleOf(it, source, u.Config.Top()) }
 	err = stream(ctx, e, good, work, func(s sample) error {
 		if s.unjudged != nil {
 			return s.unjudged

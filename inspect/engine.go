@@ -25,6 +25,7 @@ import (
 type engine struct {
 	cfg    configs.Config
 	source dataset.Source
+	tiles  int           // of an image
 	slots  chan struct{} // one token for each image that is being decoded
 	log    func(line string)
 	wanted string // the head to judge by
@@ -44,7 +45,7 @@ func newEngine(u *Setup, source dataset.Source) (*engine, error) {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	source.Depths, source.Notes = u.Trained.Depths, u.Notes
-	e := &engine{cfg: u.Config, source: source, slots: make(chan struct{}, workers),
+	e := &engine{cfg: u.Config, source: source, tiles: len(source.Fit.Tiles()), slots: make(chan struct{}, workers),
 		wanted: u.Config.Inspect.Head, heads: u.Heads, log: u.log}
 	err := tensor.Run(func(*tensor.Scope) error {
 		e.scope = tensor.NewScope()
@@ -91,7 +92,7 @@ type item struct {
 	ctx    context.Context
 	index  int // of the object in stream
 	object *dataset.Object
-	pixels []uint8 // [V, 3, Crop, Crop]; zeros where a view is absent or cannot be read
+	pixels []uint8 // [V, T, 3, h, w]; zeros where a view is absent or cannot be read
 	views  []view  // [V]
 	took   time.Duration
 
@@ -105,10 +106,11 @@ type item struct {
 // view is one view of an item.
 type view struct {
 	present       bool
-	width, height int   // of the image, in pixels
-	err           error // why it cannot be read
+	width, height int             // of the image, in pixels
+	content       image.Rectangle // where it lies in the viewport
+	err           error           // why it cannot be read
 
-	reconstruction, memory []float32 // anomaly maps [size, size]; nil where it is not present, memory also where there is none
+	reconstruction, memory []float32 // anomaly maps [h, w]; nil where it is not present, memory also where there is none
 	values                 []float32 // the map that judges
 	score                  float64   // of that map
 }
@@ -147,7 +149,7 @@ func (e *engine) decode(ctx context.Context, index int, object *dataset.Object) 
 	if n != 1 && n != e.cfg.Data.Views {
 		return nil, fmt.Errorf("object %q: have %d views, want %d as the model, or 1", object.ID, n, e.cfg.Data.Views)
 	}
-	it := &item{ctx: ctx, index: index, object: object, pixels: make([]uint8, n*3*e.cfg.Data.Crop.Height()*e.cfg.Data.Crop.Height()),
+	it := &item{ctx: ctx, index: index, object: object, pixels: make([]uint8, n*e.tiles*3*e.cfg.Data.Crop.Area()),
 		views: make([]view, n), done: make(chan struct{})}
 	var wg sync.WaitGroup
 	for j, v := range object.Views {
@@ -169,7 +171,7 @@ func (e *engine) decode(ctx context.Context, index int, object *dataset.Object) 
 			if err != nil {
 				clear(it.planes(j))
 			}
-			it.views[j] = view{present: err == nil, width: w, height: h, err: err}
+			it.views[j] = view{present: err == nil, width: w, height: h, content: e.source.Fit.Content(w, h), err: err}
 		})
 	}
 	wg.Wait()
@@ -182,17 +184,13 @@ func (e *engine) run(items []*item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	batch := &dataset.Batch{Views: len(items[0].views), Tiles: 1}
+	batch := &dataset.Batch{Views: len(items[0].views), Tiles: e.tiles}
 	for _, it := range items {
 		batch.Objects = append(batch.Objects, it.object)
 		batch.Pixels = append(batch.Pixels, it.pixels...)
 		for _, v := range it.views {
 			batch.Present = append(batch.Present, v.present)
-			var content image.Rectangle
-			if v.present {
-				content = image.Rect(0, 0, e.cfg.Data.Crop.Width(), e.cfg.Data.Crop.Height())
-			}
-			batch.Content = append(batch.Content, content)
+			batch.Content = append(batch.Content, v.content)
 		}
 	}
 	began := time.Now()
@@ -211,7 +209,7 @@ func (e *engine) run(items []*item) error {
 			if v.present {
 				v.reconstruction, v.memory = prediction.Maps[row], prediction.Memory[row]
 				if it.unjudged == nil {
-					wg.Go(func() { v.judged(it.head, levels, e.cfg.Eval.Top) })
+					wg.Go(func() { v.judged(it.head, levels, e.cfg.Top()) })
 				}
 			}
 		}

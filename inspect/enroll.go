@@ -52,7 +52,7 @@ func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibrat
 	if err != nil {
 		return nil, err
 	}
-	c := collected{top: u.Config.Eval.Top, levels: map[string]calibration.Levels{}}
+	c := collected{top: u.Config.Top(), levels: map[string]calibration.Levels{}}
 	_, trained := u.Trained.TrainLists[n.Class]
 	alone := u.Memory.Alone(n.Class) || !trained || u.Memory.Untrained()
 	if err := e.crossFit(ctx, n, alone, fit, &c); err != nil {
@@ -180,7 +180,7 @@ func (e *engine) crossFit(ctx context.Context, n Enrollment, alone bool, fit fun
 		if err != nil {
 			return err
 		}
-		work := func(it *item) (sample, error) { return sampleOf(it, e.source, e.cfg.Eval.Top) }
+		work := func(it *item) (sample, error) { return sampleOf(it, e.source, e.cfg.Top()) }
 		err = stream(ctx, e, fold, work, func(s sample) error {
 			c.add(s)
 			images += s.images

@@ -127,7 +127,7 @@ func (u *Setup) Start() (*Inspector, error) {
 	}
 	i := &Inspector{
 		engine: e, queue: make(chan *item), closing: make(chan struct{}), stopped: make(chan struct{}),
-		judge: &judge{heads: u.Heads, fit: dataset.NewFit(u.Config.Data), size: u.Config.Eval.MapSize},
+		judge: &judge{heads: u.Heads, fit: dataset.NewFit(u.Config.Data), size: u.Config.MapSize()},
 	}
 	go i.serve()
 	return i, nil

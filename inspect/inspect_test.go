@@ -83,9 +83,9 @@ func writeCheckpoint(t *testing.T, changes ...func(*checkpoint.Info)) string {
 }
 
 // calibrated writes a checkpoint that is calibrated with objects.
-func calibrated(t *testing.T, objects []dataset.Object) string {
+func calibrated(t *testing.T, objects []dataset.Object, changes ...func(*checkpoint.Info)) string {
 	t.Helper()
-	path := writeCheckpoint(t)
+	path := writeCheckpoint(t, changes...)
 	u, err := Read(path, Options{Uncalibrated: true})
 	if err != nil {
 		t.Fatal(err)
@@ -256,6 +256,59 @@ func TestScoresAreThoseOfEvaluation(t *testing.T) {
 		}
 	}
 	t.Logf("scores from %v to %v; other batches and orders differ by at most %.2g", slices.Min(all), slices.Max(all), worst)
+}
+
+// TestTiles judges images of 60 x 50 pixels in two rows of three tiles: scores are those of evaluation, files have the
+// shape of the map, and regions lie in the image.
+func TestTiles(t *testing.T) {
+	objects := someObjects(t, 5)
+	path := calibrated(t, objects, func(info *checkpoint.Info) {
+		info.Config.Data.Fit, info.Config.Data.Resize, info.Config.Data.Overlap = "tiles", configs.Size{56, 84}, 0.25
+		info.Config.Eval.FalseAlarm = 0.5 // some good images are above the threshold
+	})
+	if have, want := scoresOf(t, open(t, path), objects), evaluated(t, path, objects); !maps.Equal(have, want) {
+		t.Errorf("have %v, want %v bit for bit", have, want)
+	}
+	inspector, folder, regions := open(t, path), t.TempDir(), 0
+	size := configs.Size{21, 32} // of 56 x 84
+	for i, o := range objects {
+		r, err := inspector.Object(t.Context(), o)
+		if err == nil {
+			err = Output{Folder: folder, Maps: true}.Write(i, r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range r.Images {
+			for _, name := range []string{m.HeatFile, m.OverlayFile} {
+				f, err := os.Open(filepath.Join(folder, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if img, err := png.Decode(f); err != nil || img.Bounds() != size.Bounds() {
+					t.Errorf("%s: have %v, error %v, want %v pixels", name, img.Bounds(), err, size)
+				}
+				f.Close()
+			}
+			f, err := npy.Open(filepath.Join(folder, m.MapFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(f.Shape, size[:]) {
+				t.Errorf("%s: have %v, want %v", m.MapFile, f.Shape, size)
+			}
+			f.Close()
+			regions += len(*m.Regions)
+			for _, r := range *m.Regions {
+				if r.Box[0] < 0 || r.Box[1] < 0 || r.Box[2] > 60 || r.Box[3] > 50 || r.Box[0] >= r.Box[2] || r.Box[1] >= r.Box[3] {
+					t.Errorf("%s: have region %+v in an image of 60 x 50", m.Path, r)
+				}
+			}
+		}
+	}
+	if regions == 0 {
+		t.Error("no region anywhere: the test saw nothing")
+	}
 }
 
 // Objects that come from many goroutines get the scores that they have alone.
@@ -572,7 +625,7 @@ func TestRegions(t *testing.T) {
 	scale := c.Pixel.Pooled
 	// Resized to 20, cropped to 16: a pixel of the map is 2 of 20, so 8 x 4 of an image of 80 x 40; the crop begins at
 	// (8, 4).
-	have := regions(scores, mask, size, scale, dataset.Fit{Resize: configs.Square(20), Crop: configs.Square(16)}, 80, 40)
+	have := regions(scores, mask, configs.Square(size), scale, dataset.Fit{Resize: configs.Square(20), Crop: configs.Square(16)}, 80, 40)
 	want := []Region{
 		{[4]int{8, 4, 32, 12}, 96, scale.Value(2)},
 		{[4]int{64, 16, 72, 20}, 32, scale.Value(3)},
@@ -581,11 +634,21 @@ func TestRegions(t *testing.T) {
 	if !slices.Equal(have, want) {
 		t.Errorf("have %+v, want %+v", have, want)
 	}
-	odd := regions(scores, mask, size, scale, dataset.Fit{Resize: configs.Square(20), Crop: configs.Square(20)}, 100, 50)[1]
+	odd := regions(scores, mask, configs.Square(size), scale, dataset.Fit{Resize: configs.Square(20), Crop: configs.Square(20)}, 100, 50)[1]
 	if odd.Box != [4]int{87, 18, 100, 25} { // 87.5, 18.75 to 100, 25: boxes round outwards
 		t.Errorf("have %v", odd.Box)
 	}
-	if none := regions(scores, make([]bool, size*size), size, scale, dataset.Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, 8, 8); none == nil || len(none) != 0 {
+	// Padded to 40 x 40, an image of 80 x 40 fills the rows 10 to 30; a map of 8 x 8 shows it whole: a pixel is 10 x 5.
+	padded := dataset.Fit{Mode: "pad", Resize: configs.Square(40), Crop: configs.Square(40)}
+	if have := regions(scores, mask, configs.Square(size), scale, padded, 80, 40)[1].Box; have != [4]int{70, 15, 80, 20} {
+		t.Errorf("padded: have %v", have)
+	}
+	// A map of 4 rows and 16 columns of an image of 160 x 80 is 10 x 20 pixels of it a pixel.
+	wide := regions(scores, mask, configs.Size{4, 16}, scale, dataset.Fit{Resize: configs.Size{40, 160}, Crop: configs.Size{40, 160}}, 160, 80)
+	if have := wide[0].Box; have != [4]int{0, 0, 10, 20} { // the first pixel, (0, 0)
+		t.Errorf("a wide map: have %v", have)
+	}
+	if none := regions(scores, make([]bool, size*size), configs.Square(size), scale, dataset.Fit{Resize: configs.Square(8), Crop: configs.Square(8)}, 8, 8); none == nil || len(none) != 0 {
 		t.Errorf("have %v, want an empty list", none)
 	}
 }

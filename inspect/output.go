@@ -44,7 +44,7 @@ func (o Output) Write(number int, r *Result) error {
 		if err == nil && o.Maps {
 			m.MapFile = "maps/" + name + ".npy"
 			err = o.write(m.MapFile, func(w io.Writer) error {
-				_, err := w.Write(npy.Encode(m.Map, m.judge.size, m.judge.size))
+				_, err := w.Write(npy.Encode(m.Map, m.judge.size.Height(), m.judge.size.Width()))
 				return err
 			})
 		}

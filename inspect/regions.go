@@ -3,6 +3,7 @@ package inspect
 import (
 	"math"
 
+	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/components"
 	"mvag-torch/model/calibration"
@@ -16,17 +17,18 @@ type Region struct {
 	Peak float64 `json:"peak"` // highest calibrated value in it
 }
 
-// regions returns the 8-connected components of mask, a map [size, size], in the order of their first pixels, in an
+// regions returns the 8-connected components of mask, a map [h, w] of the given size, in the order of their first pixels, in an
 // image of w x h pixels that fit brought to the model.
-func regions(scores []float32, mask []bool, size int, scale calibration.Scale, fit dataset.Fit, w, h int) []Region {
+func regions(scores []float32, mask []bool, size configs.Size, scale calibration.Scale, fit dataset.Fit, w, h int) []Region {
 	var runs components.Runs
 	type part struct {
 		x0, y0, x1, y1, pixels int
 		peak                   float32
 	}
-	parts := make([]part, runs.Find(mask, size))
+	parts := make([]part, runs.Find(mask, size.Width()))
 	for _, r := range runs {
-		p, y, x0, x1 := &parts[r.Component], r.From/size, r.From%size, (r.To-1)%size+1
+		p, y, x0 := &parts[r.Component], r.From/size.Width(), r.From%size.Width()
+		x1 := x0 + r.To - r.From
 		if p.pixels == 0 {
 			*p = part{x0: x0, y0: y, x1: x1, peak: scores[r.From]}
 		}
@@ -36,7 +38,7 @@ func regions(scores []float32, mask []bool, size int, scale calibration.Scale, f
 		}
 	}
 	left, top, width, height := fit.Seen(w, h)
-	dx, dy := width/float64(size), height/float64(size)
+	dx, dy := width/float64(size.Width()), height/float64(size.Height())
 	// A box that ends between two pixels takes in both. The guard keeps rounding errors from taking in a further one.
 	const guard = 1e-6
 	low := func(at float64) int { return max(0, int(math.Floor(at+guard))) }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 
+	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/heatmap"
 	"mvag-torch/model/calibration"
@@ -31,12 +32,13 @@ func (r *Result) Lines() []Line {
 // Image is what the inspector says of one image.
 type Image struct {
 	Line
-	Map []float32 // its anomaly map [size, size], row by row; nil where there is no verdict
+	Map []float32 // its anomaly map [h, w], row by row; nil where there is no verdict
 
-	judge  *judge
-	pixel  calibration.Scale
-	mask   []bool  // [size, size]: above the threshold of pixels
-	pixels []uint8 // [3, Crop, Crop], as the model saw the image
+	judge   *judge
+	pixel   calibration.Scale
+	mask    []bool          // [h, w]: above the threshold of pixels
+	pixels  []uint8         // [T, 3, h, w], as the model saw the image
+	content image.Rectangle // where the image lies in the viewport
 }
 
 // Line is an Image in predictions.jsonl (docs/format/predictions.md). An image that failed has Error and no verdict.
@@ -88,8 +90,8 @@ func newVerdict(head string, scale calibration.Scale, score float64) *Verdict {
 type judge struct {
 	heads  calibration.Heads
 	fit    dataset.Fit
-	size   int      // of maps, in pixels a side
-	curves sync.Map // *calibration.Curve by calibration.Scale
+	size   configs.Size // of maps, in pixels
+	curves sync.Map     // *calibration.Curve by calibration.Scale
 }
 
 // result judges an item that went through the model.
@@ -130,7 +132,7 @@ func (g *judge) image(m *Image, it *item, j int) {
 	levels := g.heads.Of(it.head)
 	m.Verdict = newVerdict(it.head, levels.Image.For(m.Class), seen.score)
 	m.Millis = math.Round(it.took.Seconds()*1e6/float64(it.present())) / 1e3
-	m.Map, m.pixels, m.pixel = seen.values, it.planes(j), levels.Pixel.For(m.Class)
+	m.Map, m.pixels, m.content, m.pixel = seen.values, it.planes(j), seen.content, levels.Pixel.For(m.Class)
 	m.mask = make([]bool, len(m.Map))
 	for i, v := range m.Map {
 		m.mask[i] = m.pixel.Defective(float64(v))
@@ -140,7 +142,7 @@ func (g *judge) image(m *Image, it *item, j int) {
 }
 
 // Draw draws the map of an image that has a verdict in fixed colors, and the image as the model saw it with these
-// colors and the outline of its regions. Both are squares of eval.map_size pixels.
+// colors and the outline of its regions. Both have the size of the map.
 func (m *Image) Draw() (heat, overlay *image.RGBA) {
 	g := m.judge
 	curve, ok := g.curves.Load(m.pixel)
@@ -151,5 +153,6 @@ func (m *Image) Draw() (heat, overlay *image.RGBA) {
 	for i, v := range m.Map {
 		values[i] = curve.(*calibration.Curve).At(v)
 	}
-	return heatmap.Heat(values, g.size), heatmap.Overlay(heatmap.Image(m.pixels, g.fit.Crop.Height(), g.size), values, m.mask)
+	seen := heatmap.Image(m.pixels, g.fit.Crop.Bounds().Max, g.fit.Tiles(), m.content, g.size.Bounds().Max)
+	return heatmap.Heat(values, g.size.Width()), heatmap.Overlay(seen, values, m.mask)
 }

@@ -37,20 +37,19 @@ var background = color.RGBA{24, 26, 30, 255}
 
 // sheet draws objects: for each a line of images, a column a camera, and below it a line of maps.
 func sheet(objects [][]Tile, scale heatmap.Scale) *image.RGBA {
-	cameras, size := 0, 0
+	cameras, pitch := 0, image.Point{} // from one image to the next
 	for _, tiles := range objects {
 		for _, t := range tiles {
-			cameras, size = max(cameras, t.Camera), t.Image.Rect.Dx()
+			cameras, pitch = max(cameras, t.Camera), t.Image.Rect.Size().Add(image.Pt(gap, gap))
 		}
 	}
-	pitch := size + gap
-	out := image.NewRGBA(image.Rect(0, 0, cameras*pitch+gap, len(objects)*(2*pitch+gap)+gap))
+	out := image.NewRGBA(image.Rect(0, 0, cameras*pitch.X+gap, len(objects)*(2*pitch.Y+gap)+gap))
 	draw.Draw(out, out.Rect, image.NewUniform(background), image.Point{}, draw.Src)
 	for row, tiles := range objects {
 		for _, t := range tiles {
-			at := t.Image.Rect.Add(image.Pt(gap+(t.Camera-1)*pitch, gap+row*(2*pitch+gap)))
+			at := t.Image.Rect.Add(image.Pt(gap+(t.Camera-1)*pitch.X, gap+row*(2*pitch.Y+gap)))
 			draw.Draw(out, at, t.Image, image.Point{}, draw.Src)
-			draw.Draw(out, at.Add(image.Pt(0, pitch)), t.blend(scale.At), image.Point{}, draw.Src)
+			draw.Draw(out, at.Add(image.Pt(0, pitch.Y)), t.blend(scale.At), image.Point{}, draw.Src)
 		}
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"image/color"
 
 	"golang.org/x/image/draw"
+	"golang.org/x/image/math/f64"
 )
 
 // Scale is the range of map values that the colours span. It is the same for every image of a run, so that good parts
@@ -18,25 +19,42 @@ func (s Scale) At(v float32) float32 {
 	return min(1, max(0, (v-s.Low)/max(s.High-s.Low, 1e-12)))
 }
 
-// Image turns planes of red, green and blue [3, side, side], as the model takes them in, into an image of size x size
-// pixels (antialiased bilinear).
-func Image(planes []uint8, side, size int) *image.RGBA {
-	img := image.NewRGBA(image.Rect(0, 0, side, side))
-	n := side * side
-	for i := range n {
-		copy(img.Pix[4*i:], []uint8{planes[i], planes[n+i], planes[2*n+i], 255})
+// Image draws images from what the model took in of them: tiles [T, 3, h, w] of the given size, planes of red, green and
+// blue, whose upper left corners in the viewport are at corners. The part of the viewport in content fills an image of
+// size pixels (antialiased bilinear); no other image of the size of the viewport is made.
+func Image(tiles []uint8, tile image.Point, corners []image.Point, content image.Rectangle, size image.Point) *image.RGBA {
+	out := image.NewRGBA(image.Rectangle{Max: size})
+	for i, at := range corners {
+		n := len(tiles) / len(corners)
+		img := planes(tiles[i*n:(i+1)*n], tile)
+		part := content.Sub(at)
+		switch {
+		case part == img.Rect && size == tile:
+			return img
+		case len(corners) == 1:
+			draw.BiLinear.Scale(out, out.Rect, img, part, draw.Src, nil)
+		default:
+			x, y := float64(size.X)/float64(part.Dx()), float64(size.Y)/float64(part.Dy())
+			toOut := f64.Aff3{x, 0, -x * float64(part.Min.X), 0, y, -y * float64(part.Min.Y)}
+			draw.BiLinear.Transform(out, toOut, img, part.Intersect(img.Rect), draw.Src, nil)
+		}
 	}
-	if side == size {
-		return img
-	}
-	scaled := image.NewRGBA(image.Rect(0, 0, size, size))
-	draw.BiLinear.Scale(scaled, scaled.Bounds(), img, img.Bounds(), draw.Src, nil)
-	return scaled
+	return out
 }
 
-// Heat draws values in [0, 1], a map [size, size], without the image.
-func Heat(values []float32, size int) *image.RGBA {
-	img := image.NewRGBA(image.Rect(0, 0, size, size))
+// planes joins planes of red, green and blue.
+func planes(of []uint8, size image.Point) *image.RGBA {
+	img := image.NewRGBA(image.Rectangle{Max: size})
+	n := size.X * size.Y
+	for i := range n {
+		copy(img.Pix[4*i:], []uint8{of[i], of[n+i], of[2*n+i], 255})
+	}
+	return img
+}
+
+// Heat draws values in [0, 1], a map [h, width], without the image.
+func Heat(values []float32, width int) *image.RGBA {
+	img := image.NewRGBA(image.Rect(0, 0, width, len(values)/width))
 	for i, v := range values {
 		set(img, i, hue(v))
 	}
@@ -66,9 +84,9 @@ func Blend(img *image.RGBA, values []float32, mask []bool) *image.RGBA {
 // be nil. Pixels are numbered row by row.
 func Draw(img *image.RGBA, mask []bool, paint func(i int, pixel color.RGBA) color.RGBA) *image.RGBA {
 	out := image.NewRGBA(img.Rect)
-	size := img.Rect.Dx()
+	width := img.Rect.Dx()
 	for i := range len(img.Pix) / 4 {
-		if outline(mask, size, i) {
+		if outline(mask, width, i) {
 			set(out, i, color.RGBA{255, 255, 255, 255})
 			continue
 		}
@@ -86,12 +104,12 @@ func Gray(p color.RGBA) float32 {
 func set(img *image.RGBA, i int, c color.RGBA) { copy(img.Pix[4*i:], []uint8{c.R, c.G, c.B, c.A}) }
 
 // outline is true for pixels outside the mask that touch it.
-func outline(mask []bool, size, i int) bool {
+func outline(mask []bool, width, i int) bool {
 	if mask == nil || mask[i] {
 		return false
 	}
-	x, y := i%size, i/size
-	return x > 0 && mask[i-1] || x < size-1 && mask[i+1] || y > 0 && mask[i-size] || y < size-1 && mask[i+size]
+	x := i % width
+	return x > 0 && mask[i-1] || x < width-1 && mask[i+1] || i >= width && mask[i-width] || i+width < len(mask) && mask[i+width]
 }
 
 // palette runs from black over purple and orange to pale yellow, in equal steps.
