@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -87,7 +88,7 @@ func benchModel(cfg configs.Config, training bool, steps int, line map[string]an
 	}
 	work, inference := doctor.Work(cfg, arch)
 	if !training {
-		work = inference
+		work = inference * float64(len(dataset.NewFit(cfg.Data).Tiles()))
 	}
 	images := cfg.Train.Objects * cfg.Data.Views
 	maps.Copy(line, map[string]any{
@@ -122,11 +123,15 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		if err != nil {
 			return err
 		}
+		tiles := 1 // of training, each is an image
+		if !training {
+			tiles = len(dataset.NewFit(cfg.Data).Tiles())
+		}
 		t.device, t.kernels = m.Device, m.Kernels.String()
 		fmt.Fprintln(os.Stderr, t.kernels)
 		var missed error // no graph was captured
 		fail := func(why error) { missed = fmt.Errorf("cuda_graph: %w; --set cuda_graph=false measures without", why) }
-		batch := &train.Batch{Batch: randomBatch(cfg)}
+		batch := &train.Batch{Batch: randomBatch(cfg, tiles)}
 		if training {
 			err = t.train(s, train.NewStepper(s, cfg, m, fail), cfg, batch, steps)
 		} else {
@@ -220,10 +225,12 @@ func matmulRate(s *tensor.Scope, d tensor.Device, precision string) float64 {
 	return 2 * float64(n*n*n) / slices.Min(seconds)
 }
 
-func randomBatch(cfg configs.Config) *dataset.Batch {
-	b := &dataset.Batch{Views: cfg.Data.Views, Objects: make([]*dataset.Object, cfg.Train.Objects)}
+// randomBatch is a batch of train.objects objects whose views have so many tiles.
+func randomBatch(cfg configs.Config, tiles int) *dataset.Batch {
+	b := &dataset.Batch{Views: cfg.Data.Views, Tiles: tiles, Objects: make([]*dataset.Object, cfg.Train.Objects)}
 	n := cfg.Train.Objects * cfg.Data.Views
-	b.Pixels, b.Present = make([]uint8, n*3*cfg.Data.Crop.Height()*cfg.Data.Crop.Height()), make([]bool, n)
+	b.Pixels, b.Present = make([]uint8, n*tiles*3*cfg.Data.Crop.Area()), make([]bool, n)
+	b.Content = slices.Repeat([]image.Rectangle{cfg.Data.Viewport().Bounds()}, n)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range b.Pixels {
 		b.Pixels[i] = uint8(rng.Uint32())

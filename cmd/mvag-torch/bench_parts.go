@@ -69,18 +69,18 @@ func timeMetrics(ctx context.Context, cfg configs.Config, steps int) (seconds []
 }
 
 func randomMaps(cfg configs.Config) [][]score.View {
-	side := cfg.Eval.MapSize
+	size := cfg.MapSize()
 	objects := make([][]score.View, metricObjects)
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := range objects {
 		for camera := range cfg.Data.Views {
-			v := score.View{Camera: camera + 1, Path: fmt.Sprint(i, camera), Height: side, Width: side, Scores: make([]float32, side*side)}
+			v := score.View{Camera: camera + 1, Path: fmt.Sprint(i, camera), Height: size.Height(), Width: size.Width(), Scores: make([]float32, size.Area())}
 			for p := range v.Scores {
 				v.Scores[p] = 0.3 * rng.Float32() * rng.Float32()
 			}
 			if i%2 == 0 {
-				v.Defective, v.Code, v.Mask = true, "AK", make([]bool, side*side)
-				for p := range side * side / 100 {
+				v.Defective, v.Code, v.Mask = true, "AK", make([]bool, size.Area())
+				for p := range size.Area() / 100 {
 					v.Mask[p] = true
 					v.Scores[p] += 0.2
 				}
@@ -93,7 +93,7 @@ func randomMaps(cfg configs.Config) [][]score.View {
 
 // evaluateMaps computes all metrics of a class, its objects with a defect first.
 func evaluateMaps(ctx context.Context, cfg configs.Config, objects [][]score.View) error {
-	class := score.NewClass("bench", score.Options{Top: cfg.Eval.Top, AuproLimit: cfg.Eval.AuproLimit})
+	class := score.NewClass("bench", score.Options{Top: cfg.Top(), AuproLimit: cfg.Eval.AuproLimit})
 	for phase := range 2 {
 		err := score.Each(ctx, len(objects)/2, func(i int) error {
 			i = 2*i + phase

@@ -77,7 +77,7 @@ func probe(cfg configs.Config) (p doctor.Probe, err error) {
 	for _, d := range devices {
 		small := doctor.SmokeConfig(cfg, arch, d == tensor.CPU)
 		small.Device = d.String()
-		step := doctor.Smoke{Device: small.Device, Precision: cfg.Precision, Crop: small.Data.Crop.Height(), Objects: small.Train.Objects}
+		step := doctor.Smoke{Device: small.Device, Precision: cfg.Precision, Crop: small.Data.Crop, Objects: small.Train.Objects}
 		if err := smoke(&step, small); err != nil {
 			step.Error = err.Error()
 		}
@@ -106,7 +106,7 @@ func smoke(out *doctor.Smoke, cfg configs.Config) error {
 		if out.Still, _, err = use(m.Device, true); err != nil {
 			return err
 		}
-		batch, stepper := randomBatch(cfg), train.NewStepper(s, cfg, m, func(why error) { out.Warning = why.Error() })
+		batch, stepper := randomBatch(cfg, 1), train.NewStepper(s, cfg, m, func(why error) { out.Warning = why.Error() })
 		out.Seconds = math.Inf(1)
 		for i := range 3 {
 			start := time.Now()

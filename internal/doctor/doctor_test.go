@@ -84,7 +84,7 @@ func (p site) find(t *testing.T, ending string) string {
 func healthy() Probe {
 	return Probe{
 		LibTorch: "/opt/torch", Version: libtorch.Version, Threads: 2,
-		Smoke: []Smoke{{Device: "cpu", Crop: 56, Objects: 1, Seconds: 0.1, Still: 1e8, Peak: 1.1e9, Trainable: 1e7}},
+		Smoke: []Smoke{{Device: "cpu", Crop: configs.Square(56), Objects: 1, Seconds: 0.1, Still: 1e8, Peak: 1.1e9, Trainable: 1e7}},
 	}
 }
 
@@ -198,7 +198,7 @@ func TestWithoutLibTorch(t *testing.T) {
 // TestKernelsAreNamed: the step of a GPU says which kernels run, and what training would warn of.
 func TestKernelsAreNamed(t *testing.T) {
 	probe := healthy()
-	probe.Smoke = append(probe.Smoke, Smoke{Device: "cuda:0", Crop: 392, Objects: 2, Seconds: 0.02, Precision: "bf16",
+	probe.Smoke = append(probe.Smoke, Smoke{Device: "cuda:0", Crop: configs.Square(392), Objects: 2, Seconds: 0.02, Precision: "bf16",
 		Kernels: "fused attention, norms, losses, optimiser: sm_90, bf16"})
 	find := func(name string) Check {
 		t.Helper()

@@ -60,8 +60,8 @@ func estimate(cfg configs.Config, arch weights.Arch, p *Probe) (e Estimate, ok b
 
 // tokens counts the tokens of a batch, B·N.
 func tokens(cfg configs.Config, arch weights.Arch) float64 {
-	grid := cfg.Data.Crop.Height() / arch.Patch
-	return float64(cfg.Train.Objects * cfg.Data.Views * (grid*grid + 1 + arch.Registers))
+	patches := (cfg.Data.Crop.Height() / arch.Patch) * (cfg.Data.Crop.Width() / arch.Patch)
+	return float64(cfg.Train.Objects * cfg.Data.Views * (patches + 1 + arch.Registers))
 }
 
 // Work counts the floating-point operations of the matrix multiplications in a training step, and in inference on the

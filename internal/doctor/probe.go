@@ -41,17 +41,17 @@ func (d Device) tooOld() bool {
 
 // Smoke is the outcome of a few training steps with random weights and images.
 type Smoke struct {
-	Device    string  `json:"device"`
-	Precision string  `json:"precision"` // that of the configuration
-	Kernels   string  `json:"kernels"`   // which operations the program's own CUDA kernels compute; "" on the CPU
-	Warning   string  `json:"warning"`   // what training would warn of, "" if nothing
-	Crop      int     `json:"crop"`
-	Objects   int     `json:"objects"`
-	Seconds   float64 `json:"seconds"`   // of the fastest step
-	Still     uint64  `json:"still"`     // bytes in use before the first step
-	Peak      uint64  `json:"peak"`      // most bytes in use until after the last step
-	Trainable uint64  `json:"trainable"` // trainable parameters
-	Error     string  `json:"error"`     // what went wrong, "" if nothing
+	Device    string       `json:"device"`
+	Precision string       `json:"precision"` // that of the configuration
+	Kernels   string       `json:"kernels"`   // which operations the program's own CUDA kernels compute; "" on the CPU
+	Warning   string       `json:"warning"`   // what training would warn of, "" if nothing
+	Crop      configs.Size `json:"crop"`
+	Objects   int          `json:"objects"`
+	Seconds   float64      `json:"seconds"`   // of the fastest step
+	Still     uint64       `json:"still"`     // bytes in use before the first step
+	Peak      uint64       `json:"peak"`      // most bytes in use until after the last step
+	Trainable uint64       `json:"trainable"` // trainable parameters
+	Error     string       `json:"error"`     // what went wrong, "" if nothing
 }
 
 // SmokeConfig is the configuration of these steps. On a GPU it is cfg. On the CPU a batch is one object with small
@@ -61,7 +61,9 @@ func SmokeConfig(cfg configs.Config, arch weights.Arch, cpu bool) configs.Config
 		cfg.Train.Objects = 1
 	}
 	if cpu && arch.Module == nil {
-		cfg.Data.Crop = configs.Square(min(cfg.Data.Crop.Height(), 8*arch.Patch))
+		for i, side := range cfg.Data.Crop {
+			cfg.Data.Crop[i] = min(side, 8*arch.Patch)
+		}
 		cfg.Data.Resize = cfg.Data.Crop
 	}
 	return cfg
@@ -69,7 +71,7 @@ func SmokeConfig(cfg configs.Config, arch weights.Arch, cpu bool) configs.Config
 
 // check reports on the steps.
 func (s Smoke) check() Check {
-	c := Check{"step " + s.Device, OK, fmt.Sprintf("%.2f s for %d object(s) at %d pixels in %s", s.Seconds, s.Objects, s.Crop, s.Precision), ""}
+	c := Check{"step " + s.Device, OK, fmt.Sprintf("%.2f s for %d object(s) at %v pixels in %s", s.Seconds, s.Objects, s.Crop, s.Precision), ""}
 	if s.Kernels != "" {
 		c.Detail += "; " + s.Kernels
 	}
