@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
@@ -224,5 +225,34 @@ func TestBoth(t *testing.T) {
 		if math.Abs(float64(have)-want) > 1e-4*want+1e-6 {
 			t.Fatalf("value %d: have %v, want %v", i, have, want)
 		}
+	}
+}
+
+// TestEnrollTiles: a class is remembered and calibrated by whole objects, whatever the number of their tiles.
+func TestEnrollTiles(t *testing.T) {
+	bolts := ofClass(t, "bolt", 10)
+	path := calibrated(t, someObjects(t, 4), func(info *checkpoint.Info) {
+		info.Config.Data.Fit, info.Config.Data.Resize, info.Config.Data.Overlap = "tiles", configs.Size{42, 70}, 0.25
+	})
+	own, err := enroll(t, path, bolts, "bolt", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := 0
+	for _, o := range bolts {
+		for _, v := range o.Views {
+			if v.Present() {
+				images++
+			}
+		}
+	}
+	if own.Objects != 10 || own.Images != images {
+		t.Errorf("have %d objects and %d images calibrated, want 10 and %d", own.Objects, own.Images, images)
+	}
+	if c := setup(t, path).Memory.Of("bolt"); c.Objects != 10 {
+		t.Errorf("remembers %d objects, want 10", c.Objects)
+	}
+	if have := scoresOf(t, open(t, path, "inspect.head=memory"), bolts[:2]); len(have) == 0 {
+		t.Error("have no scores")
 	}
 }

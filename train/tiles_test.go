@@ -11,10 +11,10 @@ import (
 	"mvag-torch/dataset"
 )
 
-// tiledConfig is smallConfig with two tiles of 28 pixels of each image.
+// tiledConfig is smallConfig with two tiles of 28 x 42 pixels of each image.
 func tiledConfig(t *testing.T) configs.Config {
 	cfg := smallConfig(t)
-	cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop = dataset.Tiles, configs.Size{28, 42}, configs.Square(28)
+	cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop = dataset.Tiles, configs.Size{28, 70}, configs.Size{28, 42}
 	return cfg
 }
 
@@ -27,11 +27,11 @@ func TestTiles(t *testing.T) {
 	if err := runOn(t.Context(), files, false, w); err != nil {
 		t.Fatal(err)
 	}
-	const line = "tiles: each image becomes 1 x 2 tiles of 28 pixels, 2 times the work of one; 33 % of data.resize is empty at images of 32x32"
+	const line = "tiles: each image becomes 1 x 2 tiles of 28 x 42 pixels, 2 times the work of one; 60 % of data.resize is empty at images of 32x32"
 	if !strings.HasPrefix(begin.Tiles, line+"; each image is decoded again") || begin.Objects != 5 || begin.Images != 14 {
 		t.Errorf("have %+v", begin)
 	}
-	if want := int64((4 + 2) * 2 * 3 * 3 * 28 * 28); begin.Batches != want {
+	if want := int64((4 + 2) * 2 * 3 * 3 * 28 * 42); begin.Batches != want {
 		t.Errorf("have batches of %d bytes, want %d", begin.Batches, want)
 	}
 	if f := w.features[len(w.features)-1]; f.Objects != 5 || f.Done != 5 || len(w.features) != 6 {
