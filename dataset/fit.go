@@ -197,20 +197,26 @@ func (f Fit) size(img []byte, v View) (w, h int, err error) {
 }
 
 // byRules resamples what a fitted mask [height, width] of the viewport shows of an image of w x h pixels to a size, and
-// binarises it by both rules. The nearest pixel is taken, but unless images are squashed, pixels are averaged where a side
-// is reduced by more than 2: small defects in large images would be passed over.
+// binarises it by both rules. The nearest pixel is taken, but unless images are squashed, pixels are averaged along a side
+// that is reduced by more than 2, as maps are: small defects in large images would be passed over.
 func (f Fit) byRules(s *scratch, plane []uint8, w, h int, size configs.Size) map[string][]bool {
 	c, content := canvas{plane, f.area().Size()}, f.Content(w, h)
-	if f.keepsAspect() && (content.Dx() > 2*size.Width() || content.Dy() > 2*size.Height()) {
-		c, content = s.shrink(c, content, size)
+	averaged := content.Size()
+	if f.keepsAspect() && averaged.X > 2*size.Width() {
+		averaged.X = size.Width()
+	}
+	if f.keepsAspect() && averaged.Y > 2*size.Height() {
+		averaged.Y = size.Height()
+	}
+	if averaged != content.Size() {
+		c, content = s.shrink(c, content, averaged)
 	}
 	return map[string][]bool{MaskGT0: c.nearest(content, size, 0), MaskGT05: c.nearest(content, size, 127)}
 }
 
-// shrink resizes a part of one channel to a size.
-func (z *resizer) shrink(c canvas, part image.Rectangle, size configs.Size) (canvas, image.Rectangle) {
-	out := image.Pt(size.Width(), size.Height())
-	small, all := canvas{make([]uint8, size.Area()), out}, image.Rectangle{Max: out}
+// shrink resizes a part of one channel.
+func (z *resizer) shrink(c canvas, part image.Rectangle, out image.Point) (canvas, image.Rectangle) {
+	small, all := canvas{make([]uint8, out.X*out.Y), out}, image.Rectangle{Max: out}
 	r := raster{w: part.Dx(), h: part.Dy(), channels: 1, row: func(dst []uint8, x0, x1, y int) {
 		copy(dst, c.row(0, part.Min.X+x0, part.Min.Y+y, x1-x0))
 	}}

@@ -149,6 +149,20 @@ func TestPaddedMasks(t *testing.T) {
 			t.Fatalf("pixel %d is not marked at %d", at, n)
 		}
 	}
+	clear(mask.Pix) // reduced by 4 across and 2 down, where the nearest rows are the even ones
+	for y := range 20 {
+		mask.Pix[40*y+3+4*(y%2)] = 255
+	}
+	writeFile(t, file, pngBytes(t, mask))
+	have, err = Source{Fit: f}.Masks(v, configs.Size{10, 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, marked := range have[MaskGT0] {
+		if marked != (i%10 < 2) {
+			t.Fatalf("row %d, column %d: have %t", i/10, i%10, marked)
+		}
+	}
 	writeFile(t, file, pngBytes(t, image.NewGray(image.Rect(0, 0, 20, 40))))
 	_, err = Source{Fit: f}.Masks(v, configs.Size{4, 8})
 	wantError(t, err, file+": have 20x40 pixels, want 40x20")
