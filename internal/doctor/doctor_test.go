@@ -249,6 +249,24 @@ func TestEstimateOfTheSmokeIsItself(t *testing.T) {
 	}
 }
 
+// TestWorkOfRectangles: work goes by the number of patches, whatever the shape.
+func TestWorkOfRectangles(t *testing.T) {
+	arch, err := weights.ParseArch("vit_small_patch14_dinov2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := func(crop configs.Size) float64 {
+		cfg := configs.Default()
+		cfg.Data.Crop = crop
+		step, _ := Work(cfg, arch)
+		return step
+	}
+	square := work(configs.Square(112))
+	if wide, tall, half := work(configs.Size{56, 224}), work(configs.Size{224, 56}), work(configs.Size{56, 112}); wide != square || tall != square || half > 0.55*square {
+		t.Errorf("have %v and %v for 64 patches, %v for 32, want %v, the same, and half", wide, tall, half, square)
+	}
+}
+
 func TestDriver(t *testing.T) {
 	dir := t.TempDir()
 	if d := readDriver(dir); d.version != "" {

@@ -1,10 +1,12 @@
 package page
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"image/jpeg"
 	"math"
 	"slices"
 
@@ -26,7 +28,9 @@ type card struct {
 	Wrong             bool
 	Line              string // score and threshold
 	Views             []shot
-	ratio             float64 // of score to threshold
+	Width, Height     int     // of a view, in pixels
+	Ratio             float64 // of these
+	excess            float64 // of score to threshold
 }
 
 // shot is one view of an object; images that there are not are "".
@@ -66,9 +70,12 @@ func (r *run) walls() []wall {
 		for _, plate := range e.Views {
 			p := views[viewKey{e.Object, plate.Camera}]
 			s := shot{Camera: plate.Camera, Label: "good", Defective: p.Label == 1, Score: short(float64(p.Score)),
-				Image: jpeg(plate.Image), Map: jpeg(plate.Map), Mask: jpeg(plate.Mask)}
+				Image: jpegURL(plate.Image), Map: jpegURL(plate.Map), Mask: jpegURL(plate.Mask)}
 			if s.Defective {
 				s.Label = p.Code
+			}
+			if size, err := jpeg.DecodeConfig(bytes.NewReader(plate.Map)); err == nil {
+				c.Width, c.Height, c.Ratio = size.Width, size.Height, float64(size.Width)/float64(size.Height)
 			}
 			c.Views = append(c.Views, s)
 		}
@@ -78,8 +85,8 @@ func (r *run) walls() []wall {
 			alarms.Cards = append(alarms.Cards, c)
 		}
 	}
-	slices.SortStableFunc(misses.Cards, func(a, b card) int { return cmp.Compare(a.ratio, b.ratio) })
-	slices.SortStableFunc(alarms.Cards, func(a, b card) int { return cmp.Compare(b.ratio, a.ratio) })
+	slices.SortStableFunc(misses.Cards, func(a, b card) int { return cmp.Compare(a.excess, b.excess) })
+	slices.SortStableFunc(alarms.Cards, func(a, b card) int { return cmp.Compare(b.excess, a.excess) })
 	var out []wall
 	for _, w := range []wall{misses, alarms} {
 		w.Cards = w.Cards[:min(len(w.Cards), mostCards)]
@@ -95,9 +102,9 @@ func (r *run) walls() []wall {
 
 func (r *run) card(e picture.Exhibit, o score.Object) card {
 	limit, v := r.limit(ofObjects, e.Class), float64(o.Max)
-	c := card{Class: e.Class, Object: e.Object, Defective: o.Defective(), ratio: v / limit.value, Line: "score " + short(v)}
-	if math.IsNaN(c.ratio) {
-		c.ratio, c.Verdict = v, "not judged"
+	c := card{Class: e.Class, Object: e.Object, Defective: o.Defective(), Ratio: 1, excess: v / limit.value, Line: "score " + short(v)}
+	if math.IsNaN(c.excess) {
+		c.excess, c.Verdict = v, "not judged"
 		return c
 	}
 	reported := limit.passed(v)
@@ -112,12 +119,12 @@ func (r *run) card(e picture.Exhibit, o score.Object) card {
 	default:
 		c.Verdict = "passed, rightly"
 	}
-	c.Line += fmt.Sprintf(", %.0f %% of the threshold %s", 100*c.ratio, short(limit.value))
+	c.Line += fmt.Sprintf(", %.0f %% of the threshold %s", 100*c.excess, short(limit.value))
 	return c
 }
 
-// jpeg returns a file as a URL; "" if it is empty.
-func jpeg(file []byte) template.URL {
+// jpegURL returns a file as a URL; "" if it is empty.
+func jpegURL(file []byte) template.URL {
 	if len(file) == 0 {
 		return ""
 	}

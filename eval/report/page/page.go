@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mvag-torch/configs"
+	"mvag-torch/dataset"
 	"mvag-torch/internal/atomicfile"
 )
 
@@ -101,6 +102,13 @@ func (r *run) view(folder string) (*view, error) {
 	return v, nil
 }
 
+// fits say, for each data.fit, what becomes of images.
+var fits = map[string]string{
+	dataset.Squash: "resized to %v, cropped to %v pixels",
+	dataset.Pad:    "scaled to fit within %v, cropped to %v pixels",
+	dataset.Tiles:  "scaled to fit within %v, in tiles of %v pixels",
+}
+
 // facts returns the line below the title.
 func (r *run) facts() []fact {
 	var out []fact
@@ -110,7 +118,7 @@ func (r *run) facts() []fact {
 			iterations = fmt.Sprintf("%d of %d", r.iteration, r.config.Train.Iterations)
 		}
 		out = append(out, fact{"iterations", iterations}, fact{"backbone", r.config.Backbone.Name},
-			fact{"images", fmt.Sprintf("resized to %v, cropped to %v pixels", r.config.Data.Resize, r.config.Data.Crop)})
+			fact{"images", fmt.Sprintf(fits[r.config.Data.Fit], r.config.Data.Resize, r.config.Data.Crop)})
 	}
 	if r.results == nil {
 		return out

@@ -34,7 +34,7 @@ func TestReportHasEveryPart(t *testing.T) {
 	if n := strings.Count(text, "<svg "); n != 2*6+3 {
 		t.Errorf("have %d plots, want 6 a class and 3 of the training", n)
 	}
-	for _, want := range []string{"calibrated with 8 good objects", "threshold 0.0", "AUPRO", "data:image/jpeg;base64,/9j/", "iterations</dt><dd>300", "dropout: 0.4"} {
+	for _, want := range []string{"calibrated with 8 good objects", "threshold 0.0", "AUPRO", "data:image/jpeg;base64,/9j/", "--ratio:1.6\"", `width="32" height="20"`, "iterations</dt><dd>300", "dropout: 0.4"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("have no %q", want)
 		}

@@ -96,7 +96,7 @@ func sampleViews(r *rand.Rand, id string, cameras, kind int) []score.View {
 func sampleExhibit(t testing.TB, class, id string, cameras int, defective bool) picture.Exhibit {
 	t.Helper()
 	draw := func(c color.RGBA) []byte {
-		img := image.NewRGBA(image.Rect(0, 0, 32, 32))
+		img := image.NewRGBA(image.Rect(0, 0, 32, 20))
 		for i := range 32 * 32 {
 			img.SetRGBA(i%32, i/32, color.RGBA{c.R + uint8(i%32), c.G + uint8(i/32), c.B, 255})
 		}
