@@ -37,7 +37,7 @@ COPY --from=libtorch /opt/mvag-torch /opt/mvag-torch
 WORKDIR /src
 # gotch's C++ takes minutes and rarely changes.
 COPY go.mod go.sum ./
-COPY third_party/env.sh third_party/libtorch.sh third_party/gotch_compat.h third_party/
+COPY third_party/env.sh third_party/libtorch.sh third_party/gotch_compat.h third_party/gotch.specs third_party/
 RUN bash -c '. third_party/env.sh && go build github.com/sugarme/gotch/libtch'
 COPY . .
 ARG VERSION=development

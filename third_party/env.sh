@@ -6,9 +6,9 @@
 # For bash and zsh, from any folder. LibTorch must be present (see libtorch.sh);
 # otherwise this prints one line, returns 1 and exports nothing.
 #
-# No path below depends on the checkout, and the folder of the compatibility
-# header is named after its content, so that the Go build cache keeps the slow
-# C++ of gotch across clones and rebuilds it when the header changes.
+# No path below depends on the checkout, and the folder of what fits gotch to this
+# LibTorch is named after its content, so that the Go build cache keeps the slow
+# C++ of gotch across clones and rebuilds it when that changes.
 
 mvag_env() {
 	local here lt cache sum fit tmp name
@@ -21,11 +21,11 @@ mvag_env() {
 	lt=$("$here/libtorch.sh" --print) || return 1
 
 	cache=${MVAG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mvag-torch}
-	sum=$(sha256sum "$here/gotch_compat.h") || return 1
+	sum=$(cat "$here/gotch_compat.h" "$here/gotch.specs" | sha256sum) || return 1
 	fit=$cache/gotch-$(printf %.12s "$sum")
 	if [ ! -d "$fit" ]; then
 		mkdir -p "$cache" && tmp=$(mktemp -d "$fit.XXXXXX") && mkdir "$tmp/stubs" && chmod 755 "$tmp" || return 1
-		cp "$here/gotch_compat.h" "$tmp/" || return 1
+		cp "$here/gotch_compat.h" "$here/gotch.specs" "$tmp/" || return 1
 		# gotch links all of these. Empty linker scripts satisfy it: libtorch_cpu and
 		# libc10 are enough, and CUDA is opened at run time.
 		for name in torch torch_cuda c10_cuda cuda cudart cublas cudnn \
@@ -37,7 +37,7 @@ mvag_env() {
 	fi
 
 	export CGO_ENABLED=1
-	export CGO_CXXFLAGS="-include '$fit/gotch_compat.h' '-I$lt/include' '-I$lt/include/torch/csrc/api/include' -O2 -w"
+	export CGO_CXXFLAGS="'-specs=$fit/gotch.specs' -include '$fit/gotch_compat.h' '-I$lt/include' '-I$lt/include/torch/csrc/api/include' -O2 -w"
 	export CGO_LDFLAGS="'-L$fit/stubs' '-L$lt/lib' '-Wl,-rpath,$lt/lib' -Wl,--no-as-needed"
 }
 

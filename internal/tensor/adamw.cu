@@ -1,4 +1,4 @@
-// StableAdamW on CUDA (adamw.cpp has the same loops for the CPU), over a table of parameters in each launch. A block
+// StableAdamW on CUDA (adamw.hpp has the same loops for the CPU), over a table of parameters in each launch. A block
 // works on 4096 elements of one parameter. It leaves one sum in partial; these are added in the order of the blocks.
 
 // The parameter of a block, the first block of that parameter, and the block's elements: by four from at to whole, one

@@ -1,4 +1,4 @@
-// Linear attention in bfloat16 by tensor cores (attend.cpp): each query view j of an object attends to the key views i
+// Linear attention in bfloat16 by tensor cores (attend.hpp): each query view j of an object attends to the key views i
 // with a weight w(j, i) other than 0,
 //
 //	out = Σ_i w(j, i) · kept(j, i) · q·S_i / (q·s_i + eps),  S_i = Σ k⊗v,  s_i = Σ k,

@@ -52,5 +52,5 @@ func (qkv *Tensor) LinearAttention(s *Scope, bias, weights, base, factor *Tensor
 	return out.done("linear_attention", qkv, bias, weights)
 }
 
-// selections are the values of LinearAttentionOptions.Select, in the order of attend.cpp.
+// selections are the values of LinearAttentionOptions.Select, in the order of attend.hpp.
 var selections = []string{"all", "lowest", "highest"}

@@ -1,4 +1,4 @@
-// Kernels for the element-wise parts of linear attention (heads.cpp has the same loops for the CPU): one thread an
+// Kernels for the element-wise parts of linear attention (heads.hpp has the same loops for the CPU): one thread an
 // element, no communication between threads.
 //
 // Tokens are laid out [S·V, N, C], heads [S, H, V, N, D] with C = H·D; a row is one of [S, H, V, N]. Elements are

@@ -1,4 +1,4 @@
-// Launches of our own CUDA kernels, which are in the .cu files and compiled at run time (compile.go, kernels.cpp).
+// Launches of our own CUDA kernels, which are in the .cu files and compiled at run time (compile.go, kernels.hpp).
 #pragma once
 #include "libtorch.h"
 

@@ -21,7 +21,7 @@ func TestKernelsOnCUDA(t *testing.T) {
 	}
 }
 
-// headsOn computes what heads.cpp has on device d, from tokens of dtype, and its gradients.
+// headsOn computes what heads.hpp has on device d, from tokens of dtype, and its gradients.
 func headsOn(t *testing.T, d Device, dtype DType) map[string][]float32 {
 	const objects, views, heads, tokens, dim = 2, 3, 2, 5, 7
 	const b, c = objects * views, heads * dim

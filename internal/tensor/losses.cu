@@ -1,4 +1,4 @@
-// Means over tensors, and the losses of a group of layers (losses.cpp): B images of N tokens with C channels, of which
+// Means over tensors, and the losses of a group of layers (losses.hpp): B images of N tokens with C channels, of which
 // the last P tokens are patches. A row is one of [B, P].
 
 // The elements from i on of four members from at on; zeros beyond the last member.

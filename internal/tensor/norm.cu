@@ -1,4 +1,4 @@
-// A residual stream and LayerNorm over its last dimension (norm.cpp). C, the number of columns, is a multiple of 128
+// A residual stream and LayerNorm over its last dimension (norm.hpp). C, the number of columns, is a multiple of 128
 // and at most 1536.
 
 __device__ void unpack(uint2 words, float *x) {

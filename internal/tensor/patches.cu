@@ -1,4 +1,4 @@
-// Images to the tokens of an encoder (patches.cpp).
+// Images to the tokens of an encoder (patches.hpp).
 
 // pixels [B, 3, H, W] to the rows of a matmul: patches [B·P, K] of bfloat16, normalised by means and std [3], in rows ·
 // columns patches an image. K is 3·side² rounded up to a multiple of 8 with zeros; a thread writes eight elements.

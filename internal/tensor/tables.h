@@ -1,3 +1,5 @@
+#ifndef MVAG_TABLES_H
+#define MVAG_TABLES_H
 // Arguments that kernels take by value, some of them tables of pointers. Kernels and the code that launches them share
 // these types. The arguments of a kernel may take 4 KB in all.
 
@@ -43,3 +45,4 @@ struct Group {
   unsigned c;
   unsigned stride;
 };
+#endif

@@ -1,4 +1,5 @@
 #include "cuda.h"
+#include "handles.h"
 
 #include <cstring>
 #include <dlfcn.h>
@@ -35,17 +36,6 @@ struct Driver {
 const Driver &driver() {
   static const Driver d;
   return d;
-}
-
-template <class F> char *guarded(F f) {
-  try {
-    f();
-    return nullptr;
-  } catch (const c10::Error &e) {
-    return strdup(e.what_without_backtrace());
-  } catch (const std::exception &e) {
-    return strdup(e.what());
-  }
 }
 
 c10::DeviceAllocator *allocator() { return c10::getDeviceAllocator(c10::DeviceType::CUDA); }

@@ -16,24 +16,24 @@ using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
 // Elements that use one subsequence of random numbers, whatever the number of threads.
-constexpr int64_t chunk = 4096;
+constexpr int64_t philox_chunk = 4096;
 
-constexpr int lanes = 8;
-using Block = uint32_t[4][lanes];
+constexpr int philox_lanes = 8;
+using Block = uint32_t[4][philox_lanes];
 
 // Philox 4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011) for so many counters that follow
 // each other.
 __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) void
 philox(uint64_t key, uint64_t subsequence, uint64_t counter, Block out) {
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-  for (int j = 0; j < lanes; j++) {
+  for (int j = 0; j < philox_lanes; j++) {
     out[0][j] = static_cast<uint32_t>(counter + j);
     out[1][j] = static_cast<uint32_t>((counter + j) >> 32);
     out[2][j] = static_cast<uint32_t>(subsequence);
     out[3][j] = static_cast<uint32_t>(subsequence >> 32);
   }
   for (int round = 0; round < 10; round++) {
-    for (int j = 0; j < lanes; j++) {
+    for (int j = 0; j < philox_lanes; j++) {
       uint64_t a = uint64_t{0xD2511F53} * out[0][j], b = uint64_t{0xCD9E8D57} * out[2][j];
       out[0][j] = static_cast<uint32_t>(b >> 32) ^ out[1][j] ^ k0;
       out[1][j] = static_cast<uint32_t>(b);
@@ -59,12 +59,12 @@ struct Drop : Function<Drop> {
     bool *k = kept.data_ptr<bool>();
     float *o = out.data_ptr<float>();
     uint64_t seed = draw();
-    each_chunk(x.numel(), chunk, [&](int64_t c, int64_t from, int64_t to) {
+    each_chunk(x.numel(), philox_chunk, [&](int64_t c, int64_t from, int64_t to) {
       Block random;
       const uint32_t *numbers = *random;
-      constexpr int64_t block = 4 * lanes;
+      constexpr int64_t block = 4 * philox_lanes;
       for (int64_t i = from; i < to; i += block) {
-        philox(seed, c, (i - from) / block * lanes, random);
+        philox(seed, c, (i - from) / block * philox_lanes, random);
         for (int64_t j = i; j < std::min(to, i + block); j++)
           k[j] = numbers[j - i] >= dropped;
       }
@@ -83,7 +83,7 @@ struct Drop : Function<Drop> {
     const float *in = g.const_data_ptr<float>();
     const bool *k = kept.const_data_ptr<bool>();
     float *o = out.data_ptr<float>();
-    each_chunk(g.numel(), chunk, [&](int64_t, int64_t from, int64_t to) {
+    each_chunk(g.numel(), philox_chunk, [&](int64_t, int64_t from, int64_t to) {
       for (int64_t i = from; i < to; i++)
         o[i] = k[i] ? in[i] * scale : 0.0f;
     });

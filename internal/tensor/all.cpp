@@ -1,0 +1,16 @@
+// The program's own C++, compiled as one file: each part includes LibTorch's headers, which take the compiler longer
+// than the part itself, and Go compiles the files of a package one after the other.
+#include "adamw.hpp"
+#include "attend.hpp"
+#include "bridge.hpp"
+#include "column_sums.hpp"
+#include "cuda.hpp"
+#include "dropout.hpp"
+#include "heads.hpp"
+#include "kernels.hpp"
+#include "linear.hpp"
+#include "losses.hpp"
+#include "module.hpp"
+#include "norm.hpp"
+#include "patches.hpp"
+#include "streams.hpp"
