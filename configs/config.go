@@ -18,7 +18,8 @@ type Config struct {
 	Device string `yaml:"device" decides:"nothing"`
 	// Threads is the number of CPU threads of LibTorch; 0 is LibTorch's own choice.
 	Threads int `yaml:"threads" decides:"nothing"`
-	// Precision is that of matrix multiplications: "fp32", "tf32" or "bf16".
+	// Precision is that of matrix multiplications: "fp32", "tf32" or "bf16", or [Auto] (bf16 on GPUs that have it, else
+	// fp32).
 	Precision string `yaml:"precision" decides:"features,training,scores"`
 	// CUDAGraph captures training steps and predictions as CUDA graphs and replays them.
 	CUDAGraph bool `yaml:"cuda_graph" decides:"nothing"`
@@ -31,6 +32,23 @@ type Config struct {
 	Eval     Eval     `yaml:"eval"`
 	Inspect  Inspect  `yaml:"inspect"`
 }
+
+// Auto is the value of precision and train.cache_features that stands for another one until a run begins. The run and
+// its checkpoint have that other one.
+const Auto = "auto"
+
+// Adopt gives the settings of c that are [Auto] the values they have in earlier, the configuration of a checkpoint.
+func (c *Config) Adopt(earlier Config) {
+	if c.Precision == Auto {
+		c.Precision = earlier.Precision
+	}
+	if c.Train.CacheFeatures == Auto {
+		c.Train.CacheFeatures = earlier.Train.CacheFeatures
+	}
+}
+
+// CachesFeatures tells whether the features of training images are kept, which is open where it is [Auto].
+func (t Train) CachesFeatures() bool { return t.CacheFeatures == "ram" || t.CacheFeatures == "disk" }
 
 // Backbone is the frozen encoder.
 type Backbone struct {
@@ -157,7 +175,8 @@ type Train struct {
 	// trains on all.
 	Holdout float64 `yaml:"holdout" decides:"training"`
 	// CacheFeatures keeps the frozen encoder's features of each training image in float16, so that they are computed
-	// once: "off", "ram", or "disk" (in the folder features below Output, which runs share).
+	// once: "off", "ram", "disk" (in the folder features below Output, which runs share), or [Auto] (ram on a CPU where
+	// they fit, else off).
 	CacheFeatures string `yaml:"cache_features" decides:"training"`
 	// LogEvery and CheckpointEvery are intervals in steps.
 	LogEvery        int `yaml:"log_every" decides:"nothing"`

@@ -53,3 +53,21 @@ func TestEveryFieldSaysWhatItDecides(t *testing.T) {
 		}
 	})
 }
+
+// Settings that are auto are adopted from a checkpoint; others are not.
+func TestAdopt(t *testing.T) {
+	earlier := Default()
+	earlier.Precision, earlier.Train.CacheFeatures = "bf16", "disk"
+	auto := Default()
+	auto.Precision, auto.Train.CacheFeatures = Auto, Auto
+	auto.Adopt(earlier)
+	if diff := Diff(auto, earlier); diff != nil {
+		t.Errorf("have %q, want no difference", diff)
+	}
+	named := Default()
+	named.Precision, named.Train.CacheFeatures = "tf32", "off"
+	named.Adopt(earlier)
+	if named.Precision != "tf32" || named.Train.CacheFeatures != "off" {
+		t.Errorf("have %s and %s, want those that were named", named.Precision, named.Train.CacheFeatures)
+	}
+}

@@ -56,7 +56,7 @@ func (k *checker) run(c *Config) {
 	k.check(c.Seed >= 0, "seed", c.Seed, "at least 0")
 	k.check(device.MatchString(c.Device), "device", c.Device, "auto, cpu, cuda or cuda:N")
 	k.between("threads", c.Threads, 0, maxQueue)
-	k.among("precision", c.Precision, "fp32", "tf32", "bf16")
+	k.among("precision", c.Precision, "fp32", "tf32", "bf16", Auto)
 }
 
 func (k *checker) backbone(b *Backbone, n int) {
@@ -207,7 +207,7 @@ func (k *checker) train(t *Train) {
 	k.atLeast("train.hard_warmup", t.HardWarmup, 1)
 	k.fraction("train.easy_scale", t.EasyScale)
 	k.check(t.Holdout >= 0 && t.Holdout < 1, "train.holdout", t.Holdout, "at least 0, less than 1")
-	k.among("train.cache_features", t.CacheFeatures, "off", "ram", "disk")
+	k.among("train.cache_features", t.CacheFeatures, "off", "ram", "disk", Auto)
 	k.atLeast("train.log_every", t.LogEvery, 1)
 	k.atLeast("train.checkpoint_every", t.CheckpointEvery, 1)
 }

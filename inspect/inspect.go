@@ -73,6 +73,7 @@ func (u *Setup) read(opt Options) error {
 	} else if u.Config, err = u.file.Config(opt.Set...); err != nil {
 		return err
 	}
+	u.Config.Adopt(u.Trained.Config)
 	if diff := configs.Diff(u.Config, u.Trained.Config, configs.Features, configs.Scores); len(diff) > 0 {
 		return &configs.Error{Faults: []configs.Fault{{Msg: diff[0] + " as in " + u.Path}}}
 	}

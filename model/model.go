@@ -13,6 +13,7 @@ import (
 // Model is the whole of MVAG-FL on one device.
 type Model struct {
 	Device     tensor.Device
+	Precision  string         // fp32, tf32 or bf16
 	Kernels    tensor.Kernels // what computes it, decided once
 	Encoder    *Encoder
 	Bottleneck Bottleneck
@@ -49,7 +50,7 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 	}
 	height, width := cfg.Data.Crop.Height(), cfg.Data.Crop.Width()
 	dim, heads, patches := int64(arch.Dim), int64(arch.Heads), (height/arch.Patch)*(width/arch.Patch)
-	m := &Model{Device: d, fuse: fuse, Kernels: tensor.ChooseKernels(d, compute, tensor.ModelShape{
+	m := &Model{Device: d, Precision: cfg.Precision, fuse: fuse, Kernels: tensor.ChooseKernels(d, compute, tensor.ModelShape{
 		Channels: dim, Heads: heads, Tokens: int64(arch.Prefix() + patches), Layers: int64(len(layers)),
 	})}
 	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, height, width, &m.Kernels); err != nil {

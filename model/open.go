@@ -21,9 +21,13 @@ type Trained struct {
 
 // Open prepares LibTorch as cfg says (device, threads, precision) and builds the model with the encoder weights of
 // cfg.Backbone.Weights and the trainable weights of f, or initial ones where f is nil. A backbone other than the one
-// that the checkpoint f was trained with is an error. The tensors live in s.
+// that the checkpoint f was trained with is an error. A precision that is [configs.Auto] is that of the checkpoint, or
+// what suits the device. The tensors live in s.
 func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, error) {
 	t := &Trained{}
+	if f != nil && f.Info != nil {
+		cfg.Adopt(f.Info.Config)
+	}
 	err := t.build(s, cfg, func(arch weights.Arch) (backbone weights.Map, err error) {
 		if arch.Module != nil { // New runs the archive
 			t.BackboneSHA256, err = FileSHA256(cfg.Backbone.Weights)
@@ -81,6 +85,9 @@ func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.A
 	if cfg.Threads > 0 {
 		tensor.SetThreads(cfg.Threads)
 	}
+	if cfg.Precision == configs.Auto {
+		cfg.Precision = precisionOf(device)
+	}
 	if err := tensor.SetPrecision(cfg.Precision); err != nil {
 		return err
 	}
@@ -96,4 +103,17 @@ func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.A
 		return fmt.Errorf("backbone: %s: %w", cfg.Backbone.Weights, err)
 	}
 	return nil
+}
+
+// precisionOf is what precision auto is on a device: bf16 on GPUs that multiply in it (compute capability 8.0 and newer).
+func precisionOf(d tensor.Device) string {
+	if d != tensor.CPU {
+		if _, capability, _, _, err := tensor.DeviceInfo(d); err == nil {
+			var major int
+			if _, err := fmt.Sscanf(capability, "%d.", &major); err == nil && major >= 8 {
+				return "bf16"
+			}
+		}
+	}
+	return "fp32"
 }

@@ -29,6 +29,7 @@ type Begin struct {
 	Folder     string // the run folder
 	Device     string
 	Kernels    string // what computes the model, for people
+	Auto       string // what the settings that are auto have become: "precision fp32"; "" where none is
 	Start      int    // steps taken before: 0, or the resumed checkpoint's
 	Iterations int
 	Objects    int // training objects

@@ -61,7 +61,7 @@ func (r *run) loop(s *tensor.Scope) error {
 
 // feed prepares the batches of the remaining steps.
 func (r *run) feed(s *tensor.Scope) (feed, error) {
-	if r.cfg.Train.CacheFeatures != "off" {
+	if r.cfg.Train.CachesFeatures() {
 		return r.cachedFeed(s)
 	}
 	if err := r.encodeToRemember(s); err != nil {
@@ -86,9 +86,9 @@ func (r *run) begin() Begin {
 		Folder: Folder(r.cfg), Device: r.device.String(), Kernels: m.Kernels.String(),
 		Start: r.done, Iterations: r.cfg.Train.Iterations,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing), Params: m.Params.Count(),
-		Batches: r.loading().Memory(&r.tiles[0]), Tiles: r.data.Source.TilesLine(r.data.Train),
+		Batches: r.loading().Memory(&r.tiles[0]), Tiles: r.data.Source.TilesLine(r.data.Train), Auto: r.auto,
 	}
-	if r.cfg.Train.CacheFeatures != "off" { // those queued, the one being read and the one in use
+	if r.cfg.Train.CachesFeatures() { // those queued, the one being read and the one in use
 		b.Batches = int64(r.cfg.Data.Prefetch+2) * int64(r.cfg.Train.Objects*r.cfg.Data.Views*m.PackedBytes())
 	}
 	if len(r.tiles) > len(r.data.Train) {

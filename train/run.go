@@ -61,13 +61,14 @@ func start(r *run, resume bool) error {
 	}
 	r.tiles = dataset.Tiled(r.data.Train, r.data.Source.Fit)
 	return tensor.Run(func(s *tensor.Scope) error {
-		m, err := model.Open(s, cfg, earlier)
+		m, err := model.Open(s, r.cfg, earlier)
 		if err != nil {
 			return err
 		}
 		tensor.Seed(cfg.Seed)
 		r.device, r.backbone, r.memory = m.Device, m.BackboneSHA256, m.Memory
-		r.stepper = NewStepper(s, cfg, m.Model, r.sink.Uncaptured)
+		r.settle(cfg, m.Model)
+		r.stepper = NewStepper(s, r.cfg, m.Model, r.sink.Uncaptured)
 		if earlier != nil {
 			if err := r.restore(earlier); err != nil {
 				return fmt.Errorf("%s: %w", earlier.Path, err)
@@ -90,6 +91,7 @@ type run struct {
 	sink     Sink
 	device   tensor.Device
 	backbone string           // SHA-256 of the backbone's file
+	auto     string           // what the settings that were auto have become
 	earlier  *checkpoint.Info // of the checkpoint to go on from; nil without one
 	path     string           // of the checkpoint
 
@@ -135,7 +137,8 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 			f.Info.Iteration)
 	}
 	trained := f.Info.Config
-	if trained.Train.CacheFeatures != "off" && r.cfg.Train.CacheFeatures != "off" {
+	r.cfg.Adopt(trained)
+	if trained.Train.CachesFeatures() && r.cfg.Train.CachesFeatures() {
 		trained.Train.CacheFeatures = r.cfg.Train.CacheFeatures // memory and file hold the same bits
 	}
 	if diff := configs.Diff(trained, r.cfg, configs.Layout, configs.Features, configs.Training); len(diff) > 0 {

@@ -114,6 +114,7 @@ func smallConfig(t *testing.T) configs.Config {
 	cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = 3, configs.Square(30), configs.Square(28)
 	cfg.Model.DecoderDepth = 2
 	cfg.Train.Iterations, cfg.Train.Warmup, cfg.Train.CheckpointEvery = 12, 3, 5
+	cfg.Train.CacheFeatures = "off"
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -61,6 +61,9 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if cfg.Train.CacheFeatures == configs.Auto {
+		cfg.Train.CacheFeatures = "off"
+	}
 	line := map[string]any{
 		"program": "mvag-torch " + version, "size": c.String("size"), "what": what, "cpus": runtime.NumCPU(),
 	}
@@ -92,7 +95,7 @@ func benchModel(cfg configs.Config, training bool, steps int, line map[string]an
 	}
 	images := cfg.Train.Objects * cfg.Data.Views
 	maps.Copy(line, map[string]any{
-		"device": t.device.String(), "kernels": t.kernels, "precision": cfg.Precision, "cache_features": cfg.Train.CacheFeatures,
+		"device": t.device.String(), "kernels": t.kernels, "precision": t.precision, "cache_features": cfg.Train.CacheFeatures,
 		"cuda_graph": cfg.CUDAGraph, "threads": tensor.Threads(), "images": images, "images_per_second": float64(images) / median(t.seconds),
 		"seconds": t.seconds, "phases": t.phases, "peak_bytes": t.peak,
 		// As a fraction of what the device reaches in one large matmul of the same precision.
@@ -108,12 +111,13 @@ func median(x []float64) float64 {
 
 // timing is what timeSteps measures.
 type timing struct {
-	device  tensor.Device
-	kernels string             // what computes the model
-	seconds []float64          // of each step
-	phases  map[string]float64 // median seconds; the device is waited for after each phase, so that their sum exceeds a step
-	rate    float64            // floating-point operations per second of a large matmul
-	peak    uint64             // bytes in use
+	device    tensor.Device
+	kernels   string // what computes the model
+	precision string
+	seconds   []float64          // of each step
+	phases    map[string]float64 // median seconds; the device is waited for after each phase, so that their sum exceeds a step
+	rate      float64            // floating-point operations per second of a large matmul
+	peak      uint64             // bytes in use
 }
 
 func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
@@ -127,7 +131,8 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		if !training {
 			tiles = len(dataset.NewFit(cfg.Data).Tiles())
 		}
-		t.device, t.kernels = m.Device, m.Kernels.String()
+		cfg.Precision = m.Precision
+		t.device, t.kernels, t.precision = m.Device, m.Kernels.String(), m.Precision
 		fmt.Fprintln(os.Stderr, t.kernels)
 		var missed error // no graph was captured
 		fail := func(why error) { missed = fmt.Errorf("cuda_graph: %w; --set cuda_graph=false measures without", why) }
@@ -145,7 +150,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 
 // train times whole steps, then steps by their phases, which are not replayed.
 func (t *timing) train(s *tensor.Scope, stepper *train.Stepper, cfg configs.Config, batch *train.Batch, steps int) error {
-	if cfg.Train.CacheFeatures != "off" {
+	if cfg.Train.CachesFeatures() {
 		batch.Features = stepper.Model.PackImages(s, batch.Batch.Pixels, len(batch.Batch.Present))
 	}
 	it := max(0, cfg.Train.HardWarmup-20) // on a device, the steps that are timed come after it

@@ -178,6 +178,7 @@ func evaluateModel(
 		if err != nil {
 			return err
 		}
+		cfg.Precision = m.Precision
 		outcome, err = eval.Run(ctx, cfg, m, data, opt)
 		return err
 	})

@@ -96,7 +96,7 @@ func smoke(out *doctor.Smoke, cfg configs.Config) error {
 		if err != nil {
 			return err
 		}
-		out.Trainable = uint64(m.Params.Count())
+		out.Precision, out.Trainable = m.Precision, uint64(m.Params.Count())
 		if m.Device != tensor.CPU {
 			out.Kernels = m.Kernels.String()
 			if !m.Kernels.Optimizer { // it serves every shape

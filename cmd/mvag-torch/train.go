@@ -87,6 +87,9 @@ func (s *trainSink) Begin(b train.Begin) {
 	if b.Tiles != "" {
 		fmt.Fprintln(os.Stderr, b.Tiles)
 	}
+	if b.Auto != "" {
+		fmt.Fprintln(os.Stderr, "auto:", b.Auto)
+	}
 	if b.Missing > 0 {
 		fmt.Fprintf(os.Stderr, "%d images of the index are missing and left out; the first: %s\n", b.Missing, b.FirstMissing)
 	}

@@ -89,7 +89,7 @@ func Work(cfg configs.Config, arch weights.Arch) (step, inference float64) {
 	}
 	decoder := float64(cfg.Model.DecoderDepth) * all * (linears*c*c + own + across)
 	step, inference = encoder+3*(bottleneck+decoder), encoder+bottleneck+decoder
-	if cfg.Train.CacheFeatures != "off" {
+	if cfg.Train.CachesFeatures() {
 		step -= encoder
 	}
 	return step, inference
