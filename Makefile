@@ -30,12 +30,14 @@ build: libtorch ## compile bin/mvag-torch (the default target)
 	@built=$$(third_party/libtorch.sh --print); CGO_ENABLED=0 go build -o bin/mvag-torch \
 		-ldflags "-s -w -X main.version=$(VERSION) -X 'main.built=$$built'" ./cmd/launch
 
-quickstart: build ## download a backbone, render a small data set, train on it and evaluate
-	mkdir -p backbones
-	onnx=$$(third_party/quickstart_backbone.sh); bin/mvag-torch backbone convert "$$onnx" $(BACKBONE)
+quickstart: build ## download a backbone, render a small data set, remember its good parts and evaluate
+	@mkdir -p backbones
+	@onnx=$$(third_party/quickstart_backbone.sh); bin/mvag-torch backbone convert "$$onnx" $(BACKBONE)
 	bin/mvag-torch dataset demo data/demo
-	bin/mvag-torch train -c quickstart --resume
+	[ -e runs/quickstart/checkpoint.safetensors ] || bin/mvag-torch enroll -c quickstart
 	bin/mvag-torch eval -m runs/quickstart/checkpoint.safetensors
+	@echo; echo 'Next, judge images with it:'
+	@echo '  bin/mvag-torch predict -m runs/quickstart/checkpoint.safetensors data/demo/realiad_demo/*/NG -o out'
 
 test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...

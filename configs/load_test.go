@@ -84,8 +84,10 @@ func TestQuickstart(t *testing.T) {
 	want.Backbone.Weights = "backbones/quickstart_vits14.safetensors"
 	want.Data.Root, want.Data.Images = "data/demo", "realiad_demo"
 	want.Data.Resize, want.Data.Crop = Square(256), Square(224)
-	want.Train.Iterations, want.Train.Warmup, want.Train.Holdout = 150, 30, 0
+	want.Precision = Auto
+	want.Train.Iterations, want.Train.Warmup, want.Train.Holdout = 150, 30, 0.2
 	want.Train.LogEvery, want.Train.CheckpointEvery = 10, 50
+	want.Eval.FalseAlarm = 0.1
 	if !reflect.DeepEqual(have, want) {
 		t.Errorf("have %+v\nwant %+v", have, want)
 	}

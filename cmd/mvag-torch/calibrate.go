@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -153,7 +154,11 @@ func sayReplaced(before, now *calibration.Calibration) {
 func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set) error {
 	path := filepath.Join(train.Folder(cfg), train.CheckpointName)
 	_, holdout := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
-	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Log: logLine})
+	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Log: func(line string) {
+		if !strings.HasPrefix(line, "kernels:") { // the training has said it
+			logLine(line)
+		}
+	}})
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestFromPartsToDecisions(t *testing.T) {
 	setting := []string{"-c", "quickstart", "--set", "output=" + dir, "--set", "data.root=" + filepath.Join(dir, "demo"),
 		"--set", "backbone.weights=" + backbone, "--set", "backbone.layers=[1, 3]", "--set", "model.decoder_depth=2", "--set", "data.resize=64",
 		"--set", "data.crop=56", "--set", "train.iterations=2", "--set", "train.warmup=1", "--set", "eval.map_size=64", "--set", "device=cpu",
-		"--set", "train.holdout=0.5", "--set", "memory.codes=20", "--set", "memory.dims=4"}
+		"--set", "train.holdout=0.5", "--set", "eval.false_alarm=0.01", "--set", "memory.codes=20", "--set", "memory.dims=4"}
 	must(t, "dataset", "demo", filepath.Join(dir, "demo"), "--size", "64", "--train", "4", "--good", "1", "--bad", "2")
 	model := filepath.Join(dir, "quickstart", "checkpoint.safetensors")
 	must(t, append([]string{"enroll"}, setting...)...)

@@ -86,7 +86,7 @@ func calibrationOf(t *testing.T, path string) *calibration.Calibration {
 func TestFromTrainingToDecisions(t *testing.T) {
 	dir, model, setting := trained(t, "--set", "train.holdout=0.5")
 	c := calibrationOf(t, model)
-	if c.Objects != 6 || c.Images != 30 || len(c.Object.Classes) != 3 || c.FalseAlarm != 0.01 || c.Source != fromHoldout {
+	if c.Objects != 6 || c.Images != 30 || len(c.Object.Classes) != 3 || c.FalseAlarm != 0.1 || c.Source != fromHoldout {
 		t.Errorf("have %+v, want 2 hold-out objects of each of 3 classes", c)
 	}
 	before := contents(t, model)
