@@ -64,13 +64,56 @@ func TestMapsOnCUDA(t *testing.T) {
 	}
 }
 
+// tilesConfig is for images in two tiles that are no squares.
+func tilesConfig() configs.Config {
+	cfg := smallConfig()
+	cfg.Data.Views, cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop, cfg.Data.Overlap = 2, "tiles", configs.Size{28, 50}, configs.Size{28, 42}, 0.25
+	return cfg
+}
+
+// TestTilesOnCUDA predicts images in tiles on a GPU, some by a captured graph, or on the stub of make dry-cuda.
+func TestTilesOnCUDA(t *testing.T) {
+	computes := modeltest.CUDA(t)
+	if !computes {
+		t.Setenv("MVAG_STUB_IDLE", "1")
+	}
+	have := tiledMaps(t, 0)
+	if !computes {
+		return
+	}
+	if err := golden.Compare(have, tiledMaps(t, tensor.CPU), 1e-3, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// tiledMaps returns the maps of four batches of three objects, three tiles at a time.
+func tiledMaps(t *testing.T, d tensor.Device) (maps []float32) {
+	t.Helper()
+	cfg := tilesConfig()
+	cfg.Eval.Objects = 3
+	withSmall(t, d, cfg, func(s *tensor.Scope, m *model.Model) {
+		p := model.NewPredictor(s, m, nil, cfg, func(why error) { t.Errorf("not captured: %v", why) })
+		b := &dataset.Batch{
+			Objects: make([]*dataset.Object, 3), Views: 2, Tiles: 2, Pixels: make([]uint8, 3*2*2*3*28*42), Present: slices.Repeat([]bool{true}, 6),
+			Content: slices.Repeat([]image.Rectangle{image.Rect(0, 3, 50, 25), image.Rect(0, 0, 50, 28)}, 3),
+		}
+		rng := rand.New(rand.NewPCG(5, 6))
+		for range 4 {
+			for j := range b.Pixels {
+				b.Pixels[j] = uint8(rng.Uint32())
+			}
+			maps = append(maps, slices.Concat(p.Predict(s, b).Maps...)...)
+		}
+	})
+	return maps
+}
+
 // TestTiles: what a batch of objects in tiles gives is what a batch gives that has each tile of all views as an object,
 // by the reconstruction and by the memory, however many go through the model at a time. A view is absent, and a class is
 // not remembered.
 func TestTiles(t *testing.T) {
-	cfg := smallConfig()
-	cfg.Data.Views, cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop = 2, "tiles", configs.Size{28, 50}, configs.Size{28, 42}
-	cfg.Data.Overlap, cfg.Memory = 0.25, configs.Memory{Codes: 3, Dims: 2}
+	cfg := tilesConfig()
+	cfg.Memory = configs.Memory{Codes: 3, Dims: 2}
 	const objects, tiles, views, size = 3, 2, 2, 3 * 28 * 42
 	withSmall(t, tensor.CPU, cfg, func(s *tensor.Scope, m *model.Model) {
 		rng := rand.New(rand.NewPCG(5, 6))
