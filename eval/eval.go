@@ -38,7 +38,7 @@ type Plan struct {
 	Restored []string
 	// Ignored says why results of an interrupted evaluation are not used; nil if there are none or they are.
 	Ignored error
-	// Memory is what the scores of the largest class take at most, in bytes, besides the model.
+	// Memory is what images and scores of the largest class take at most, in bytes, besides the model.
 	Memory int64
 	// Kernels says what computes.
 	Kernels string
@@ -165,6 +165,7 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 		heads := int64(1 + len(r.headsOf(c.name).others))
 		planes := 3 * r.cfg.Data.Crop.Area() * len(r.source.Fit.Tiles()) // bytes of an image in its tiles
 		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * (heads*int64(4*pixels) + int64(planes))
+		inFlight += r.loading().Memory(&c.objects[0])
 		plan.Memory = max(plan.Memory, heads*score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)
 	}
 	return plan

@@ -34,14 +34,18 @@ func (r *run) workers() int {
 	return cmp.Or(r.cfg.Data.Workers, runtime.GOMAXPROCS(0))
 }
 
+func (r *run) loading() dataset.LoaderOptions {
+	return dataset.LoaderOptions{
+		Source: r.source, Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
+	}
+}
+
 // pass runs objects through the model in their order. Goroutines call work for each object while the device goes on;
 // done is called after each batch with the number of objects so far.
 func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicted) error, done func(n int)) error {
 	group, ctx := errgroup.WithContext(r.ctx)
 	group.SetLimit(r.workers())
-	loader, err := dataset.NewEvalLoader(ctx, objects, dataset.LoaderOptions{
-		Source: r.source, Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
-	})
+	loader, err := dataset.NewEvalLoader(ctx, objects, r.loading())
 	if err != nil {
 		return err
 	}

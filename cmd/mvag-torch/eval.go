@@ -285,7 +285,7 @@ type evalSink struct {
 
 func (s *evalSink) Begin(p eval.Plan) {
 	s.classes = p.Classes
-	fmt.Fprintf(os.Stderr, "evaluating %s of %s; the scores need up to %s of memory", count(p.Images, "image"), count(p.Classes, "class"), machine.Size(p.Memory))
+	fmt.Fprintf(os.Stderr, "evaluating %s of %s; images and scores need up to %s of memory", count(p.Images, "image"), count(p.Classes, "class"), machine.Size(p.Memory))
 	if p.Disk > 0 {
 		fmt.Fprintf(os.Stderr, ", the maps %s of disk", machine.Size(p.Disk))
 	}
