@@ -45,7 +45,7 @@ func TestEnroll(t *testing.T) {
 		t.Fatalf("have a memory of %+v", want.Classes)
 	}
 	enrolled := plain
-	enrolled.Name = "enrolled"
+	enrolled.Name, enrolled.Train.Iterations, enrolled.Model.Keep = "enrolled", 9, 0.5 // what training alone needs may change
 	data, err := dataset.Open(enrolled.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +60,12 @@ func TestEnroll(t *testing.T) {
 	}
 	if err := Enroll(t.Context(), enrolled, data, w); err == nil || !strings.Contains(err.Error(), "have a checkpoint of iteration 0") {
 		t.Errorf("enrolled again: have %v", err)
+	}
+	enrolled.Train, enrolled.Model = plain.Train, plain.Model
+	other := enrolled
+	other.Memory.Codes, other.Train.Holdout = 5, 0.5
+	if err := runOn(t.Context(), other, true, &watcher{}); err == nil || !strings.Contains(err.Error(), "train.holdout: have") {
+		t.Errorf("of another hold-out: have %v", err)
 	}
 	if err := runOn(t.Context(), enrolled, true, &watcher{}); err != nil {
 		t.Fatal(err)

@@ -141,6 +141,11 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 	if trained.Train.CachesFeatures() && r.cfg.Train.CachesFeatures() {
 		trained.Train.CacheFeatures = r.cfg.Train.CacheFeatures // memory and file hold the same bits
 	}
+	if f.Info.Iteration == 0 { // enrolled only: the hold-out and the memory are all that was decided
+		holdout := trained.Train.Holdout
+		trained.Train, trained.Model = r.cfg.Train, r.cfg.Model
+		trained.Train.Holdout = holdout
+	}
 	if diff := configs.Diff(trained, r.cfg, configs.Layout, configs.Features, configs.Training); len(diff) > 0 {
 		return fmt.Errorf("have a checkpoint of another configuration: %s", diff[0])
 	}
