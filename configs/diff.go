@@ -46,6 +46,18 @@ func Deciding(c Config, kinds ...Kind) map[string]string {
 	return found
 }
 
+// Changed lists the settings that decide one of kinds in which have, as [Deciding] returns it, differs from what was
+// trained with: "data.crop: have 280, trained with 140". A setting that have does not know is left out.
+func Changed(have map[string]string, trained Config, kinds ...Kind) []string {
+	var changed []string
+	for _, s := range settings(trained, kinds) {
+		if value, ok := have[s.path]; ok && value != s.value {
+			changed = append(changed, fmt.Sprintf("%s: have %s, trained with %s", s.path, value, s.value))
+		}
+	}
+	return changed
+}
+
 // setting is a leaf of a configuration.
 type setting struct{ path, value string }
 

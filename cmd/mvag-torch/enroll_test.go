@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,18 +63,39 @@ func TestFromPartsToDecisions(t *testing.T) {
 	if have := heads(filepath.Join(images, "gear", "NG")); !slices.Equal(have, []string{"both"}) {
 		t.Errorf("trained: have %q, want both", have)
 	}
-	out := must(t, "eval", "-m", model)
+	out, text := stderr(t, "eval", "-m", model)
 	for _, row := range []string{"mean, memory", "mean, both"} {
 		if !strings.Contains(out, "\n"+row) {
 			t.Errorf("have no row %q in\n%s", row, out)
 		}
 	}
+	if want := "Decisions here are by reconstruction; predict judges by both (inspect.head)."; !strings.Contains(text, want) {
+		t.Errorf("have no %q in\n%s", want, text)
+	}
+	evalsAnotherCrop(t, model)
 	for range 2 { // with --replace, the same parts again
 		out := must(t, "enroll", "-m", model, "--class", "mixed", "--replace="+replaceMixed(t, model), filepath.Join(images, "gear", "OK"),
 			filepath.Join(images, "hex_nut", "OK"), filepath.Join(images, "bottle_cap", "OK"))
 		if !strings.Contains(out, `the model was not trained on "mixed": it is judged by memory alone`) || !strings.Contains(out, "the rate that holds is 1/") {
 			t.Errorf("have\n%s", out)
 		}
+	}
+}
+
+// evalsAnotherCrop evaluates a model of crop 56 with memory: thresholds and levels do not apply, which is said.
+func evalsAnotherCrop(t *testing.T, model string) {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "other")
+	out, text := stderr(t, "eval", "-m", model, "-o", folder, "--set", "data.crop=42")
+	if want := model + ": data.crop: have 42, trained with 56: thresholds do not apply and decisions are left out; the memory, too, "; !strings.Contains(text, want) {
+		t.Errorf("have no %q in\n%s", want, text)
+	}
+	if !strings.Contains(out, "\nmean, memory") || strings.Contains(out, "\nmean, both") {
+		t.Errorf("have\n%s\nwant a row of the memory, none of both", out)
+	}
+	page, err := os.ReadFile(filepath.Join(folder, "report.html"))
+	if err != nil || strings.Contains(string(page), `id="decisions"`) {
+		t.Errorf("the report has decisions (error %v)", err)
 	}
 }
 

@@ -62,7 +62,7 @@ func evaluate(c *cli.Context) error {
 	if f.Info != nil {
 		sayUnfinished(f.Path, *f.Info)
 	}
-	heads, err := calibration.ReadHeads(f)
+	heads, err := calibrationsFor(f, cfg)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func evaluate(c *cli.Context) error {
 	if err := sayOdd(outcome, opt.Maps); err != nil {
 		return err
 	}
-	drawn, err := writeOutcome(folder, outcome, sink, heads.Headline())
+	drawn, err := writeOutcome(folder, outcome, sink, heads)
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,28 @@ func evaluate(c *cli.Context) error {
 		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
 	return err
+}
+
+// calibrationsFor returns the calibrations of f; none where cfg decides other scores than those that they are of, which
+// is said.
+func calibrationsFor(f *checkpoint.File, cfg configs.Config) (calibration.Heads, error) {
+	heads, err := calibration.ReadHeads(f)
+	if err != nil || f.Info == nil {
+		return heads, err
+	}
+	cfg.Adopt(f.Info.Config)
+	kinds := []configs.Kind{configs.Features, configs.Scores}
+	changed := configs.Changed(configs.Deciding(cfg, kinds...), f.Info.Config, kinds...)
+	if changed == nil {
+		return heads, nil
+	}
+	more := ""
+	remembered := func(name string) bool { return strings.HasPrefix(name, checkpoint.Memory) }
+	if slices.ContainsFunc(f.Names(), remembered) && configs.Diff(cfg, f.Info.Config, configs.Features) != nil {
+		more = "; the memory, too, was fitted with the settings of the training"
+	}
+	fmt.Fprintf(os.Stderr, "%s: %s: thresholds do not apply and decisions are left out%s\n", f.Path, strings.Join(changed, "; "), more)
+	return calibration.Heads{}, nil
 }
 
 // sayOdd says what is odd about the files of an evaluation and about the folder of its maps, "" for none.
@@ -219,9 +241,9 @@ func evalConfig(c *cli.Context, f *checkpoint.File) (configs.Config, error) {
 	return f.Config(c.StringSlice("set")...)
 }
 
-// writeOutcome writes results.json, the scores, the gallery and the sheets, and returns the paths of the sheets. Judged
-// is the calibration of the model, nil without one.
-func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, judged *calibration.Calibration) ([]string, error) {
+// writeOutcome writes results.json, the scores, the gallery and the sheets, and returns the paths of the sheets. Heads
+// are the calibrations of the model.
+func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, heads calibration.Heads) ([]string, error) {
 	if err := report.Write(filepath.Join(folder, "results.json"), outcome.Results); err != nil {
 		return nil, err
 	}
@@ -230,10 +252,17 @@ func writeOutcome(folder string, outcome eval.Outcome, sink *evalSink, judged *c
 	}
 	scale := scaleOf(outcome.Images)
 	value := func(_ string, v float32) float32 { return scale.At(v) }
-	if judged != nil { // black up to half of the pixel threshold, which is in the middle
-		value = func(class string, v float32) float32 { return v/float32(judged.Pixel.For(class).Threshold) - 0.5 }
+	calibrated := heads.Headline() != nil
+	if calibrated { // black up to half of the pixel threshold, which is in the middle
+		judged := map[string]*calibration.Calibration{}
+		for _, c := range outcome.Results.Classes {
+			judged[c.Name] = cmp.Or(heads.Of(cmp.Or(c.Head, calibration.Reconstruction)), heads.Headline())
+		}
+		value = func(class string, v float32) float32 {
+			return v/float32(judged[class].Pixel.For(class).Threshold) - 0.5
+		}
 	}
-	exhibits, err := sink.gallery.Exhibits(judged != nil, value)
+	exhibits, err := sink.gallery.Exhibits(calibrated, value)
 	if err != nil {
 		return nil, err
 	}

@@ -32,14 +32,18 @@ func reportCommand() *cli.Command {
 }
 
 // writeReport writes the report of a run folder and returns its path. Empty model and output stand for those of the
-// folder.
+// folder. It says where the decisions of the report are not those of predict.
 func writeReport(folder, model, output string) (string, error) {
 	output = cmp.Or(output, filepath.Join(folder, "report.html"))
 	if info, err := os.Stat(output); err == nil && info.IsDir() {
 		return "", fmt.Errorf("report: %s: have a folder, want a file", output)
 	}
-	if err := page.Write(output, folder, model, version); err != nil {
+	note, err := page.Write(output, folder, model, version)
+	if err != nil {
 		return "", fmt.Errorf("report: %w", err)
+	}
+	if note != "" {
+		fmt.Fprintf(os.Stderr, "report: %s\n", note)
 	}
 	return output, nil
 }

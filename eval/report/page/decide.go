@@ -11,6 +11,8 @@ import (
 
 // decisions is the section on thresholds.
 type decisions struct {
+	By      string // what judges
+	Note    string // what predict judges by, where it is something else
 	Outcome string // of the object threshold on the test set
 	Meaning string // where the thresholds come from
 	Table   *table
@@ -33,10 +35,14 @@ const (
 	ofPixels  = "pixel"
 )
 
-// limit returns the threshold of a class: the calibrated one, else that of F1max, else NaN.
+// limit returns the threshold of a class: the calibrated one, else that of F1max, else NaN. Of results by other settings
+// than the thresholds it is NaN.
 func (r *run) limit(level, class string) limit {
-	if r.calibration != nil {
-		l := map[string]calibration.Level{ofObjects: r.calibration.Object, ofImages: r.calibration.Image, ofPixels: r.calibration.Pixel}[level]
+	if r.changed != nil {
+		return limit{value: math.NaN()}
+	}
+	if c := r.heads.Of(r.head(class)); c != nil {
+		l := map[string]calibration.Level{ofObjects: c.Object, ofImages: c.Image, ofPixels: c.Pixel}[level]
 		s := l.For(class)
 		return limit{s.Threshold, true, s.Rate, s.Basis}
 	}
@@ -99,29 +105,34 @@ func (t tally) plus(o tally) tally {
 // decide returns the section on thresholds; nil without any.
 func (r *run) decide() *decisions {
 	var classes []string
+	calibrated := r.heads.Headline() != nil
 	switch {
 	case r.results != nil:
 		for _, c := range r.results.Classes {
 			classes = append(classes, c.Name)
 		}
-	case r.calibration != nil:
-		classes = r.calibration.ClassNames()
+	case calibrated:
+		classes = r.heads.Headline().ClassNames()
 	}
-	counted, calibrated := len(r.objects) > 0, r.calibration != nil
-	if len(classes) == 0 || !calibrated && !counted {
+	counted := len(r.objects) > 0
+	if len(classes) == 0 || !calibrated && !counted || r.changed != nil {
 		return nil
 	}
 	d := &decisions{Table: &table{ID: "thresholds", Caption: "Scores have no unit."}, Meaning: r.meaning()}
+	d.By, d.Note = r.judges(classes)
 	objects, images := map[string]tally{}, map[string]tally{} // by class; "" holds the sum
 	for _, class := range classes {
 		objects[class], images[class] = r.tallies(class)
 		objects[""], images[""] = objects[""].plus(objects[class]), images[""].plus(images[class])
 	}
 	if counted {
-		all := objects[""]
+		all, by := objects[""], ""
+		if d.By != "" {
+			by = " by " + d.By
+		}
 		d.Table.Caption += " Found: fraction of the defective that is reported; false alarms: fraction of the good that is reported, both in percent of the test set, with counts."
-		d.Outcome = fmt.Sprintf("Of the defective test objects %s are found; of the good ones %s raise a false alarm.",
-			fraction(all.found, all.bad), fraction(all.alarms, all.good))
+		d.Outcome = fmt.Sprintf("Of the defective test objects %s are found%s; of the good ones %s raise a false alarm.",
+			fraction(all.found, all.bad), by, fraction(all.alarms, all.good))
 	}
 	if calibrated {
 		d.Table.Caption += " Stated is the bound on false alarms of objects, in percent. Its basis: class, good objects of the class alone; shift, those of all classes, moved to the level of the class; pooled, all as they are."
@@ -159,12 +170,12 @@ func (r *run) thresholdColumns(add func(shown bool, c column, of func(class stri
 	threshold(ofImages)
 	counts("images", images)
 	threshold(ofPixels)
-	add(r.calibration != nil, column{Name: "stated", Title: "bound on false alarms of objects, %"}, func(class string) cell {
+	add(r.heads.Headline() != nil, column{Name: "stated", Title: "bound on false alarms of objects, %"}, func(class string) cell {
 		stated := percent(r.limit(ofObjects, class).rate)
 		stated.Bar = ""
 		return stated
 	}, cell{})
-	add(r.calibration != nil, column{Name: "basis", Text: true}, func(class string) cell { return word(r.limit(ofObjects, class).basis) }, cell{})
+	add(r.heads.Headline() != nil, column{Name: "basis", Text: true}, func(class string) cell { return word(r.limit(ofObjects, class).basis) }, cell{})
 }
 
 // tallies count the objects and images of a class.
@@ -193,11 +204,11 @@ func (r *run) ofClass(class string) []score.Object {
 
 // meaning says where the thresholds come from.
 func (r *run) meaning() string {
-	if r.calibration == nil {
+	c := r.heads.Headline()
+	if c == nil {
 		return "This model is not calibrated. The thresholds below are those at which F1 is largest on this very test set, chosen with its labels: " +
 			"they show what would be possible, not what to expect. mvag-torch calibrate sets thresholds from good parts alone."
 	}
-	c := r.calibration
 	asked := strconv.FormatFloat(100*c.FalseAlarm, 'g', 3, 64)
 	text := fmt.Sprintf("A threshold is the score above which something is reported as defective. These were calibrated with %s (%d images; %s) "+
 		"so that at most %s %% of good objects raise a false alarm; no test image took part.", plural(c.Objects, "good object", "good objects"), c.Images, c.Source, asked)

@@ -53,18 +53,22 @@ type view struct {
 type fact struct{ Name, Value string }
 
 // Write writes the report of a run folder to path; the file appears whole or not at all. Model is the checkpoint whose
-// thresholds and configuration are shown, "" for that of the folder if there is one. Errors name the file at fault.
-func Write(path, folder, model, version string) error {
+// thresholds and configuration are shown, "" for that of the folder if there is one. Note says what the decisions are
+// by where predict judges by something else, else it is "". Errors name the file at fault.
+func Write(path, folder, model, version string) (note string, err error) {
 	r, err := read(folder, model)
 	if err != nil {
-		return err
+		return "", err
 	}
 	v, err := r.view(folder)
 	if err != nil {
-		return err
+		return "", err
 	}
 	v.Version = version
-	return atomicfile.Write(path, func(w io.Writer) error { return layout.Execute(w, v) })
+	if v.Decisions != nil {
+		note = v.Decisions.Note
+	}
+	return note, atomicfile.Write(path, func(w io.Writer) error { return layout.Execute(w, v) })
 }
 
 // view gathers everything that there is to show.
@@ -143,6 +147,10 @@ func (r *run) notices() []string {
 	var out []string
 	if at := r.evaluated(); at >= 0 && r.iteration >= 0 && at != r.iteration {
 		out = append(out, fmt.Sprintf("The results are of iteration %d, the checkpoint is of iteration %d: evaluate again.", at, r.iteration))
+	}
+	if r.changed != nil {
+		out = append(out, fmt.Sprintf("The results are of other settings than the model was trained with (%s): its thresholds do not apply, and decisions are left out.",
+			strings.Join(r.changed, "; ")))
 	}
 	if excluded := r.results.Excluded(); len(excluded) > 0 {
 		out = append(out, fmt.Sprintf("Some values are not defined in %s (n/a); means leave them out.", plural(len(excluded), "class", "classes")))

@@ -14,7 +14,7 @@ import (
 func written(t testing.TB, folder string) string {
 	t.Helper()
 	path := filepath.Join(folder, "report.html")
-	if err := Write(path, folder, "", "test"); err != nil {
+	if _, err := Write(path, folder, "", "test"); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -182,7 +182,7 @@ func TestBadRuns(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "report.html")
 			put(t, path, "the report before")
 			test.spoil(folder)
-			err := Write(path, folder, "", "test")
+			_, err := Write(path, folder, "", "test")
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -235,7 +235,7 @@ func TestPlacesThatCannotBe(t *testing.T) {
 		"output not there": {filepath.Join(folder, "nowhere", "x.html"), folder, "nowhere"},
 		"output a folder":  {t.TempDir(), folder, "file exists"},
 	} {
-		if err := Write(test.path, test.folder, "", "test"); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := Write(test.path, test.folder, "", "test"); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: have %v, want %q", name, err, test.want)
 		}
 	}
@@ -245,7 +245,7 @@ func TestPlacesThatCannotBe(t *testing.T) {
 	if err := os.Chmod(folder, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(filepath.Join(folder, "report.html"), folder, "", "test"); err == nil || !strings.Contains(err.Error(), "permission denied") {
+	if _, err := Write(filepath.Join(folder, "report.html"), folder, "", "test"); err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("read-only folder: have %v", err)
 	}
 }

@@ -52,6 +52,19 @@ func (r *run) evaluated() int {
 	return *p.Iteration
 }
 
+// settings are those of the evaluation by their path in the configuration; nil if unknown.
+func (r *run) settings() map[string]string {
+	if r.results == nil {
+		return nil
+	}
+	raw, _ := r.results.Protocol.(json.RawMessage)
+	var p struct{ Settings map[string]string }
+	if json.Unmarshal(raw, &p) != nil {
+		return nil
+	}
+	return p.Settings
+}
+
 // measured names the samples of a metric.
 func measured(n metric.Name) string {
 	switch {

@@ -20,15 +20,16 @@ import (
 
 // run is the content of a run folder; what is missing is nil.
 type run struct {
-	config      *configs.Config
-	iteration   int // of the checkpoint, -1 without one
-	calibration *calibration.Calibration
-	steps       []step
-	results     *report.Results
-	images      []score.Image
-	objects     []score.Object
-	curves      map[string]score.Curve // by class
-	exhibits    []picture.Exhibit
+	config    *configs.Config
+	iteration int // of the checkpoint, -1 without one
+	heads     calibration.Heads
+	changed   []string // settings that decide scores, in which results and checkpoint differ: there are no thresholds
+	steps     []step
+	results   *report.Results
+	images    []score.Image
+	objects   []score.Object
+	curves    map[string]score.Curve // by class
+	exhibits  []picture.Exhibit
 }
 
 // step is a line of train.jsonl.
@@ -73,6 +74,9 @@ func read(folder, model string) (*run, error) {
 	results, err := report.Read(in("results.json"))
 	if err == nil {
 		r.results = &results
+		if r.iteration >= 0 {
+			r.changed = configs.Changed(r.settings(), *r.config, configs.Features, configs.Scores)
+		}
 		err = r.readDetails(in)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +97,7 @@ func (r *run) readModel(path string) error {
 	if f.Info != nil {
 		r.config, r.iteration = &f.Info.Config, f.Info.Iteration
 	}
-	r.calibration, err = calibration.Of(f)
+	r.heads, err = calibration.ReadHeads(f)
 	return err
 }
 
