@@ -20,14 +20,19 @@ import (
 	"mvag-torch/internal/heatmap"
 )
 
-// partials counts the finished classes of an interrupted evaluation.
-func partials(t *testing.T, folder string) int {
+// partials counts the finished classes of an interrupted evaluation whose line is complete.
+func partials(t *testing.T, folder string) (n int) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(folder, "partial.jsonl"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	return bytes.Count(text, []byte("\n"))
+	for line := range bytes.Lines(text) {
+		if json.Valid(line) { // not the empty first one, nor one that is still being written
+			n++
+		}
+	}
+	return n
 }
 
 // kill evaluates into folder in a process of its own and kills it in the second class.
