@@ -231,8 +231,11 @@ func (k *checker) eval(c *Config) {
 func (k *checker) mapSize(c *Config) {
 	size, blur := c.MapSize(), c.Eval.Blur.Size
 	k.check(blur <= min(size[0], size[1]), "eval.blur.size", blur, fmt.Sprintf("at most the shorter side of the map (%d)", min(size[0], size[1])))
-	k.check(!(c.Eval.Top > 0) || c.Top()*float64(size.Area()) >= 1,
-		"eval.top", c.Eval.Top, fmt.Sprintf("at least one of the %d pixels of a map", size.Area()))
+	want := fmt.Sprintf("at least one of the %d pixels of a map", size.Area())
+	if c.Data.Fit == "tiles" {
+		want = fmt.Sprintf("at least one of the %.2g pixels of a map that a tile has; set a larger eval.map_size", c.Top()/c.Eval.Top*float64(size.Area()))
+	}
+	k.check(!(c.Eval.Top > 0) || c.Top()*float64(size.Area()) >= 1, "eval.top", c.Eval.Top, want)
 }
 
 // checker collects faults. Comparisons are written so that NaN fails them.

@@ -53,13 +53,21 @@ func assemble(listings []listing, views int) (*Set, error) {
 	return set, nil
 }
 
+// CheckClass returns an error unless name can be that of a class.
+func CheckClass(name string) error {
+	if strings.ContainsFunc(name, unicode.IsControl) || strings.ContainsAny(name, `/\`) || name == "" {
+		return fmt.Errorf("class: have %q, want a name without control characters and path separators", name)
+	}
+	return nil
+}
+
 // objects groups the images of one class.
 func (l listing) objects(naming Naming, views int) (train, test []Object, err error) {
 	if len(l.shots) == 0 {
 		return nil, nil, fmt.Errorf("%s: no images of class %q", printable(l.index), l.class)
 	}
-	if strings.ContainsFunc(l.class, unicode.IsControl) || strings.ContainsAny(l.class, `/\`) || l.class == "" {
-		return nil, nil, fmt.Errorf("%s: class: have %q, want a name without control characters and path separators", l.at(l.shots[0]), l.class)
+	if err := CheckClass(l.class); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", l.at(l.shots[0]), err)
 	}
 	if err := l.checkLabels(); err != nil {
 		return nil, nil, err

@@ -84,9 +84,10 @@ func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibrat
 func (u *Setup) MayEnroll(class string, replace bool) error {
 	_, trained := u.Trained.TrainLists[class]
 	known := u.Memory.Of(class) != nil
+	if err := dataset.CheckClass(class); err != nil {
+		return err
+	}
 	switch {
-	case class == "":
-		return errors.New("have no name of the class, want one")
 	case !replace && known:
 		return fmt.Errorf("%s: remembers a class %q already, want --replace to forget it", u.Path, class)
 	case !replace && trained:

@@ -100,10 +100,10 @@ func TestEnroll(t *testing.T) {
 	if !maps.Equal(heads, map[string]int{"reconstruction": 6, "memory": 3}) {
 		t.Errorf("have heads %v, want each class by what it has", heads)
 	}
-	if have := judge("inspect.head=reconstruction", nuts[:1]); !strings.Contains(have, `class "nut": was enrolled without training, want inspect.head memory or both`) {
+	if have := judge("inspect.head=reconstruction", nuts[:1]); !strings.Contains(have, `class "nut": there is no reconstruction of it, want inspect.head memory or both`) {
 		t.Errorf("have %q", have)
 	}
-	if have := judge("inspect.head=memory", trained[:1]); !strings.Contains(have, `class "part": is not remembered, want one of ["bolt" "nut"]`) {
+	if have := judge("inspect.head=memory", trained[:1]); !strings.Contains(have, `class "part": want one that is remembered, of ["bolt" "nut"] (--class)`) {
 		t.Errorf("have %q", have)
 	}
 
@@ -164,7 +164,7 @@ func TestEnrollRefuses(t *testing.T) {
 		"one":               {ofClass(t, "bolt", 1), "bolt", false, "have 1 good objects"},
 		"a name that is":    {ofClass(t, "nut", 10), "nut", false, `remembers a class "nut" already, want --replace`},
 		"none to replace":   {ofClass(t, "bolt", 10), "bolt", true, `have no class "bolt" to replace`},
-		"without a name":    {ofClass(t, "bolt", 10), "", false, "have no name of the class"},
+		"without a name":    {ofClass(t, "bolt", 10), "", false, `class: have "", want a name`},
 		"one is unreadable": {broken, "bolt", false, "broken.png"},
 	} {
 		if _, err := enroll(t, path, c.good, c.class, c.replace); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {

@@ -6,6 +6,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,6 +95,20 @@ func (u *Setup) chosen() *calibration.Calibration {
 		return c
 	}
 	return u.Heads.Headline()
+}
+
+// Judges returns why none of objects can be judged, nil where one can: what all of them are to be compared with is
+// missing.
+func (u *Setup) Judges(objects []dataset.Object) error {
+	var first error
+	for _, o := range objects {
+		_, err := u.Heads.Head(u.Config.Inspect.Head, o.Class, u.Memory)
+		if err == nil {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }
 
 // Close closes the file of the checkpoint. Inspectors stay as they are.

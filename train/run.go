@@ -133,8 +133,11 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 		return errors.New("have bare weights, want a checkpoint")
 	}
 	if !resume {
-		return fmt.Errorf("have a checkpoint of iteration %d; go on with --resume, or choose another name with --set name=…",
-			f.Info.Iteration)
+		how := "go on with --resume"
+		if r.alone {
+			how = "train --resume goes on from it"
+		}
+		return fmt.Errorf("have a checkpoint of iteration %d; %s, or choose another name with --set name=…", f.Info.Iteration, how)
 	}
 	trained := f.Info.Config
 	r.cfg.Adopt(trained)
@@ -147,7 +150,7 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 		trained.Train.Holdout = holdout
 	}
 	if diff := configs.Diff(trained, r.cfg, configs.Layout, configs.Features, configs.Training); len(diff) > 0 {
-		return fmt.Errorf("have a checkpoint of another configuration: %s", diff[0])
+		return fmt.Errorf("have a checkpoint of another configuration: %s; set what it was begun with, or another name", diff[0])
 	}
 	return nil
 }

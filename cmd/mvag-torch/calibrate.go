@@ -58,7 +58,7 @@ func runCalibrate(c *cli.Context) error {
 	defer setup.Close()
 	good, source, from, err := goodObjects(c, setup)
 	if err == nil {
-		good, from, err = sift(c.Context, setup, good, source, from)
+		good, from, err = sift(c.Context, setup, good, source, from, 2)
 	}
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 		return err
 	}
 	defer setup.Close()
-	good, from, err := sift(ctx, setup, holdout, data.Source, fromHoldout)
+	good, from, err := sift(ctx, setup, holdout, data.Source, fromHoldout, 2)
 	var few *tooFew
 	if errors.As(err, &few) {
 		fmt.Fprintf(os.Stderr, "no thresholds from the hold-out (train.holdout): %v; mvag-torch calibrate -m %s takes other good images\n", err, path)

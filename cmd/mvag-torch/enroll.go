@@ -82,10 +82,12 @@ func enrollClass(c *cli.Context) error {
 	source := dataset.NewSource(setup.Config.Data)
 	defer listSkipped(source.Skipped)
 	of := *setup
-	if _, trained := setup.Trained.TrainLists[class]; !trained { // it is remembered anew, whatever was read before
+	_, trained := setup.Trained.TrainLists[class]
+	trained = trained && !setup.Memory.Alone(class) && !setup.Memory.Untrained()
+	if !trained { // it is remembered anew, whatever was read before
 		of.Trained.TrainImages = dataset.FileHashes{}
 	}
-	good, from, err := sift(c.Context, &of, found.Objects, source, "images given to enroll, each fifth judged with a memory of the others")
+	good, from, err := sift(c.Context, &of, found.Objects, source, "images given to enroll, each fifth judged with a memory of the others", inspect.MinEnroll)
 	if err != nil {
 		return err
 	}
@@ -107,6 +109,9 @@ func enrollClass(c *cli.Context) error {
 	fmt.Printf("%s: remembers %q by %s; all classes take %s\n", setup.Path, class, count(remembered.Objects, "object"), machine.Size(setup.Memory.Bytes()))
 	if remembered.Alone {
 		fmt.Printf("the model was not trained on %q: it is judged by memory alone\n", class)
+	}
+	if setup.Judges([]dataset.Object{{}}) != nil {
+		fmt.Println("predict and calibrate have to be told the class of their images: --class NAME")
 	}
 	return nil
 }

@@ -230,12 +230,12 @@ func count(n int, noun string) string {
 
 // tooFew says that there are not enough objects to calibrate with.
 type tooFew struct {
-	objects int
-	reasons []string
+	objects, want int
+	reasons       []string
 }
 
 func (e *tooFew) Error() string {
-	text := fmt.Sprintf("have %s, want at least 2", count(e.objects, "good object"))
+	text := fmt.Sprintf("have %s, want at least %d", count(e.objects, "good object"), e.want)
 	if len(e.reasons) > 0 {
 		text += ": " + strings.Join(e.reasons, "; ")
 	}
@@ -243,9 +243,9 @@ func (e *tooFew) Error() string {
 }
 
 // sift returns the good objects that say something new about a model, and where they come from: objects of training
-// images are left out, and copies count once, which is said. Fewer than two are an error.
+// images are left out, and copies count once, which is said. Fewer than least are an error.
 func sift(
-	ctx context.Context, setup *inspect.Setup, good []dataset.Object, source dataset.Source, from string,
+	ctx context.Context, setup *inspect.Setup, good []dataset.Object, source dataset.Source, from string, least int,
 ) ([]dataset.Object, string, error) {
 	trained := setup.Trained.TrainImages
 	if trained == nil {
@@ -255,7 +255,7 @@ func sift(
 	if err != nil {
 		return nil, "", err
 	}
-	few := &tooFew{objects: len(found.New)}
+	few := &tooFew{objects: len(found.New), want: least}
 	for _, kind := range []struct {
 		objects []dataset.Object
 		are     string
@@ -266,7 +266,7 @@ func sift(
 			from += fmt.Sprintf(", without %d %s", n, kind.without)
 		}
 	}
-	if few.objects < 2 {
+	if few.objects < few.want {
 		return nil, "", few
 	}
 	for _, why := range few.reasons {

@@ -48,6 +48,9 @@ func runPredict(c *cli.Context) error {
 		return err
 	}
 	found, err := collect(c, setup, false)
+	if err == nil {
+		err = setup.Judges(found.Objects)
+	}
 	if err != nil {
 		return err
 	}

@@ -107,11 +107,21 @@ func VersionIn(dir string) (string, error) {
 	return string(m[1]), nil
 }
 
-// Environ returns env with the libraries of the installation in dir first in LD_LIBRARY_PATH.
+// spin is how long LibTorch's threads on the CPU wait actively for each other. By default it is so long that two
+// programs on one machine keep each other from computing (docs/performance.md).
+const spin = "GOMP_SPINCOUNT=20000"
+
+// Environ returns env with the libraries of the installation in dir first in LD_LIBRARY_PATH, and with short active
+// waiting unless env says how OpenMP's threads are to wait.
 func Environ(env []string, dir string) []string {
 	const key = "LD_LIBRARY_PATH="
 	path := filepath.Join(dir, "lib")
 	env = slices.Clone(env)
+	if !slices.ContainsFunc(env, func(v string) bool {
+		return strings.HasPrefix(v, "GOMP_SPINCOUNT=") || strings.HasPrefix(v, "OMP_WAIT_POLICY=")
+	}) {
+		env = append(env, spin)
+	}
 	for i, v := range env {
 		if rest, ok := strings.CutPrefix(v, key); ok {
 			switch {

@@ -102,10 +102,12 @@ func TestFolders(t *testing.T) {
 
 func TestEnviron(t *testing.T) {
 	for name, test := range map[string]struct{ have, want []string }{
-		"unset":         {[]string{"A=1"}, []string{"A=1", "LD_LIBRARY_PATH=/t/lib"}},
-		"empty":         {[]string{"LD_LIBRARY_PATH=", "A=1"}, []string{"LD_LIBRARY_PATH=/t/lib", "A=1"}},
-		"others":        {[]string{"LD_LIBRARY_PATH=/x:/y"}, []string{"LD_LIBRARY_PATH=/t/lib:/x:/y"}},
-		"already first": {[]string{"LD_LIBRARY_PATH=/t/lib:/x"}, []string{"LD_LIBRARY_PATH=/t/lib:/x"}},
+		"unset":           {[]string{"A=1"}, []string{"A=1", spin, "LD_LIBRARY_PATH=/t/lib"}},
+		"waiting as told": {[]string{"OMP_WAIT_POLICY=active"}, []string{"OMP_WAIT_POLICY=active", "LD_LIBRARY_PATH=/t/lib"}},
+		"waiting so long": {[]string{"GOMP_SPINCOUNT=0"}, []string{"GOMP_SPINCOUNT=0", "LD_LIBRARY_PATH=/t/lib"}},
+		"empty":           {[]string{"LD_LIBRARY_PATH=", "A=1"}, []string{"LD_LIBRARY_PATH=/t/lib", "A=1", spin}},
+		"others":          {[]string{"LD_LIBRARY_PATH=/x:/y"}, []string{"LD_LIBRARY_PATH=/t/lib:/x:/y", spin}},
+		"already first":   {[]string{"LD_LIBRARY_PATH=/t/lib:/x"}, []string{"LD_LIBRARY_PATH=/t/lib:/x", spin}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := slices.Clone(test.have)

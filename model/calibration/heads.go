@@ -71,6 +71,10 @@ func (h Heads) Headline() *Calibration {
 // the checkpoint.
 func (h Heads) Head(wanted, class string, remembered *memory.Memory) (string, error) {
 	known := remembered.Of(class) != nil
+	which := fmt.Sprintf("class %q: ", class)
+	if class == "" {
+		which = "no class is given: "
+	}
 	trained := !remembered.Alone(class) && !remembered.Untrained()
 	switch {
 	case wanted == Both && known && trained && h.Both != nil:
@@ -80,9 +84,9 @@ func (h Heads) Head(wanted, class string, remembered *memory.Memory) (string, er
 	case known && wanted != Reconstruction:
 		return Memory, nil
 	case known:
-		return "", fmt.Errorf("class %q: was enrolled without training, want inspect.head memory or both", class)
+		return "", errors.New(which + "there is no reconstruction of it, want inspect.head memory or both")
 	}
-	return "", fmt.Errorf("class %q: is not remembered, want one of %q", class, remembered.Names())
+	return "", fmt.Errorf("%swant one that is remembered, of %q (--class)", which, remembered.Names())
 }
 
 // WithClass returns h with the class in the calibrations of the memory and of both, from the samples of its good objects
