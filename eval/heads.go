@@ -1,7 +1,6 @@
 package eval
 
 import (
-	"mvag-torch/eval/metric"
 	"mvag-torch/eval/score"
 	"mvag-torch/model/calibration"
 )
@@ -72,7 +71,7 @@ func (g *gatherer) seal() {
 	}
 }
 
-// finish returns the result by the headline, with the values by the other heads.
+// finish returns the result by the headline, with the values and scores by the other heads.
 func (g *gatherer) finish() (score.Result, error) {
 	result, err := g.headlined.Finish()
 	if g.headline != calibration.Reconstruction {
@@ -84,11 +83,22 @@ func (g *gatherer) finish() (score.Result, error) {
 		}
 		var other score.Result
 		if other, err = g.beside[i].Finish(); err == nil {
-			if result.Class.Heads == nil {
-				result.Class.Heads = map[string]metric.Values{}
+			set(&result.Class.Heads, head, other.Class.Values)
+			for k, image := range other.Images { // in the order of the headline
+				set(&result.Images[k].Heads, head, image.Score)
 			}
-			result.Class.Heads[head] = other.Class.Values
+			for k, object := range other.Objects {
+				set(&result.Objects[k].Heads, head, object.Max)
+			}
 		}
 	}
 	return result, err
+}
+
+// set adds to a map, which it makes if there is none.
+func set[T any](to *map[string]T, head string, value T) {
+	if *to == nil {
+		*to = map[string]T{}
+	}
+	(*to)[head] = value
 }

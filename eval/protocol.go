@@ -73,6 +73,6 @@ func listed(objects []dataset.Object) string {
 // the weights, the device, and the objects with the size and the modification time of their files.
 func fingerprint(p Protocol, data *dataset.Set, objects []dataset.Object) string {
 	h := sha256.New() // takes everything
-	_ = json.NewEncoder(h).Encode([]any{"partial 3", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, data.Identity(objects)})
+	_ = json.NewEncoder(h).Encode([]any{"partial 4", metric.Names(), p.Settings, p.Model, p.Backbone, p.Device, data.Identity(objects)})
 	return fmt.Sprintf("%x", h.Sum(nil))
 }

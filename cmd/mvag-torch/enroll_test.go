@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"mvag-torch/eval/score"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model/modeltest"
@@ -69,9 +73,11 @@ func TestFromPartsToDecisions(t *testing.T) {
 			t.Errorf("have no row %q in\n%s", row, out)
 		}
 	}
-	if want := "Decisions here are by reconstruction; predict judges by both (inspect.head)."; !strings.Contains(text, want) {
-		t.Errorf("have no %q in\n%s", want, text)
+	page, err := os.ReadFile(filepath.Join(filepath.Dir(model), "report.html"))
+	if err != nil || !strings.Contains(string(page), ">Decisions by both</h2>") || strings.Contains(text, "predict judges by") {
+		t.Errorf("want a report with decisions by both, as in predict (error %v); have\n%s", err, text)
 	}
+	scoresAsInPredict(t, model, filepath.Join(images, "gear", "NG"))
 	evalsAnotherCrop(t, model)
 	for range 2 { // with --replace, the same parts again
 		out := must(t, "enroll", "-m", model, "--class", "mixed", "--replace="+replaceMixed(t, model), filepath.Join(images, "gear", "OK"),
@@ -79,6 +85,34 @@ func TestFromPartsToDecisions(t *testing.T) {
 		if !strings.Contains(out, `the model was not trained on "mixed": it is judged by memory alone`) || !strings.Contains(out, "the rate that holds is 1/") {
 			t.Errorf("have\n%s", out)
 		}
+	}
+}
+
+// scoresAsInPredict compares the scores by both that eval left with those of predict.
+func scoresAsInPredict(t *testing.T, model, images string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(model), "scores.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{}
+	for line := range bytes.Lines(text) {
+		var s score.Image
+		if err := json.Unmarshal(line, &s); err != nil {
+			t.Fatal(err)
+		}
+		want[s.Path] = float64(s.Heads["both"])
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	must(t, "predict", "-m", model, "-o", out, images)
+	lines := linesOf(t, filepath.Join(out, "predictions.jsonl"))
+	for _, l := range lines {
+		if v := want[l.Path]; !(v > 0) || math.Abs(l.Score-v) > 1e-4*v {
+			t.Errorf("%s: predict has %v by %s, eval %v by both", l.Path, l.Score, l.Head, v)
+		}
+	}
+	if len(lines) == 0 {
+		t.Error("have no predictions")
 	}
 }
 

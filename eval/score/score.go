@@ -51,6 +51,8 @@ type Image struct {
 	Max    metric.Number `json:"max"` // of the map
 	// Unmasked says that the image is defective and has no mask.
 	Unmasked bool `json:"unmasked,omitempty"`
+	// Heads are Score by what judges beside the headline; nil if nothing does.
+	Heads map[string]metric.Number `json:"heads,omitempty"`
 }
 
 // Object is the result of one object; a line of objects.jsonl.
@@ -67,6 +69,8 @@ type Object struct {
 	// AUROC and AUPRO rank its defective pixels among all normal pixels of the class; NaN without defective pixels.
 	AUROC metric.Number `json:"P-AUROC"`
 	AUPRO metric.Number `json:"AUPRO"`
+	// Heads are Max by what judges beside the headline; nil if nothing does.
+	Heads map[string]metric.Number `json:"heads,omitempty"`
 }
 
 // Defective returns the label.
@@ -123,7 +127,7 @@ func (c *Class) Add(index int, id string, views []View) (float64, error) {
 		if math.IsInf(tops[i].Min, 0) || math.IsInf(tops[i].Max, 0) {
 			infinite++
 		}
-		p := Image{c.name, id, v.Camera, v.Path, 0, v.Code, metric.Number(score), metric.Number(tops[i].Max), v.Unmasked}
+		p := Image{c.name, id, v.Camera, v.Path, 0, v.Code, metric.Number(score), metric.Number(tops[i].Max), v.Unmasked, nil}
 		if v.Defective {
 			p.Label = 1
 			e.object.Label, e.object.Code = 1, cmp.Or(e.object.Code, v.Code)

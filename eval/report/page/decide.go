@@ -1,8 +1,10 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"mvag-torch/eval/score"
@@ -12,6 +14,7 @@ import (
 // decisions is the section on thresholds.
 type decisions struct {
 	By      string // what judges
+	Rest    string // what the other parts are by, where it is something else
 	Note    string // what predict judges by, where it is something else
 	Outcome string // of the object threshold on the test set
 	Meaning string // where the thresholds come from
@@ -36,12 +39,17 @@ const (
 )
 
 // limit returns the threshold of a class: the calibrated one, else that of F1max, else NaN. Of results by other settings
-// than the thresholds it is NaN.
-func (r *run) limit(level, class string) limit {
+// than the thresholds it is NaN. It is that of the headline, as the curves are.
+func (r *run) limit(level, class string) limit { return r.limitOf(r.head(class), level, class) }
+
+// decisive returns the threshold of the decisions on a class.
+func (r *run) decisive(level, class string) limit { return r.limitOf(r.decider(class), level, class) }
+
+func (r *run) limitOf(head, level, class string) limit {
 	if r.changed != nil {
 		return limit{value: math.NaN()}
 	}
-	if c := r.heads.Of(r.head(class)); c != nil {
+	if c := r.heads.Of(head); c != nil {
 		l := map[string]calibration.Level{ofObjects: c.Object, ofImages: c.Image, ofPixels: c.Pixel}[level]
 		s := l.For(class)
 		return limit{s.Threshold, true, s.Rate, s.Basis}
@@ -118,8 +126,11 @@ func (r *run) decide() *decisions {
 	if len(classes) == 0 || !calibrated && !counted || r.changed != nil {
 		return nil
 	}
-	d := &decisions{Table: &table{ID: "thresholds", Caption: "Scores have no unit."}, Meaning: r.meaning()}
+	d := &decisions{Table: &table{ID: "thresholds", Caption: "Scores have no unit."}, Meaning: r.meaning(classes[0])}
 	d.By, d.Note = r.judges(classes)
+	if counted && slices.ContainsFunc(classes, func(class string) bool { return r.decider(class) != r.head(class) }) {
+		d.Rest = "Metrics, curves and gallery are by reconstruction, the published model; of a class that was not trained on, by memory."
+	}
 	objects, images := map[string]tally{}, map[string]tally{} // by class; "" holds the sum
 	for _, class := range classes {
 		objects[class], images[class] = r.tallies(class)
@@ -158,7 +169,7 @@ func (r *run) decide() *decisions {
 func (r *run) thresholdColumns(add func(shown bool, c column, of func(class string) cell, total cell), counted bool, objects, images map[string]tally) {
 	threshold := func(level string) {
 		name := level + " threshold"
-		add(true, column{Name: name}, func(class string) cell { return scored(r.limit(level, class).value) }, cell{})
+		add(true, column{Name: name}, func(class string) cell { return scored(r.decisive(level, class).value) }, cell{})
 	}
 	counts := func(what string, by map[string]tally) {
 		add(counted, column{Name: what + " found"}, func(class string) cell { return by[class].hits() }, by[""].hits())
@@ -171,22 +182,22 @@ func (r *run) thresholdColumns(add func(shown bool, c column, of func(class stri
 	counts("images", images)
 	threshold(ofPixels)
 	add(r.heads.Headline() != nil, column{Name: "stated", Title: "bound on false alarms of objects, %"}, func(class string) cell {
-		stated := percent(r.limit(ofObjects, class).rate)
+		stated := percent(r.decisive(ofObjects, class).rate)
 		stated.Bar = ""
 		return stated
 	}, cell{})
-	add(r.heads.Headline() != nil, column{Name: "basis", Text: true}, func(class string) cell { return word(r.limit(ofObjects, class).basis) }, cell{})
+	add(r.heads.Headline() != nil, column{Name: "basis", Text: true}, func(class string) cell { return word(r.decisive(ofObjects, class).basis) }, cell{})
 }
 
 // tallies count the objects and images of a class.
 func (r *run) tallies(class string) (objects, images tally) {
-	o, p := r.limit(ofObjects, class), r.limit(ofImages, class)
+	head, o, p := r.decider(class), r.decisive(ofObjects, class), r.decisive(ofImages, class)
 	for _, x := range r.ofClass(class) {
-		objects.add(x.Defective(), o.passed(float64(x.Max)))
+		objects.add(x.Defective(), o.passed(scoreBy(head, x.Heads, x.Max)))
 	}
 	for _, x := range r.images {
 		if x.Class == class {
-			images.add(x.Label == 1, p.passed(float64(x.Score)))
+			images.add(x.Label == 1, p.passed(scoreBy(head, x.Heads, x.Score)))
 		}
 	}
 	return objects, images
@@ -202,9 +213,9 @@ func (r *run) ofClass(class string) []score.Object {
 	return out
 }
 
-// meaning says where the thresholds come from.
-func (r *run) meaning() string {
-	c := r.heads.Headline()
+// meaning says where the thresholds come from, those of a class and of others that are judged alike.
+func (r *run) meaning(class string) string {
+	c := cmp.Or(r.heads.Of(r.decider(class)), r.heads.Headline())
 	if c == nil {
 		return "This model is not calibrated. The thresholds below are those at which F1 is largest on this very test set, chosen with its labels: " +
 			"they show what would be possible, not what to expect. mvag-torch calibrate sets thresholds from good parts alone."

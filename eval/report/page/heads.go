@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"mvag-torch/eval/metric"
 	"mvag-torch/eval/report"
 	"mvag-torch/model/calibration"
 )
@@ -47,15 +48,46 @@ func (r *run) predicts(class string) string {
 	return head
 }
 
-// judges names the heads by which the classes are judged here; note says by which predict judges them, "" where those
-// are the same or the model is not calibrated. Of maps of other programs both are "".
-func (r *run) judges(classes []string) (by, note string) {
+// decider is the head of the decisions on a class: that of predict if there are scores by it, else the headline.
+func (r *run) decider(class string) string {
+	head := r.head(class)
+	if r.config == nil || r.heads.Headline() == nil {
+		return head
+	}
+	predicts := r.predicts(class)
+	if predicts == head {
+		return head
+	}
+	for _, o := range r.objects {
+		if _, ok := o.Heads[predicts]; o.Class == class && !ok {
+			return head
+		}
+	}
+	for _, p := range r.images {
+		if _, ok := p.Heads[predicts]; p.Class == class && !ok {
+			return head
+		}
+	}
+	return predicts
+}
+
+// scoreBy is the score of a head where there is one, else the headline's.
+func scoreBy(head string, heads map[string]metric.Number, headline metric.Number) float64 {
+	if v, ok := heads[head]; ok {
+		return float64(v)
+	}
+	return float64(headline)
+}
+
+// judges names the heads of the decisions on the classes. Note says by which predict judges them, "" where those are the
+// same or the model is not calibrated. Of maps of other programs both are "".
+func (r *run) judges(classes []string) (decided, note string) {
 	if r.heads.Headline() == nil && r.settings() == nil { // of the maps of another program
 		return "", ""
 	}
 	here, there, same := map[string]bool{}, map[string]bool{}, true
 	for _, class := range classes {
-		head := r.head(class)
+		head := r.decider(class)
 		here[head] = true
 		if r.config != nil && r.heads.Headline() != nil {
 			other := r.predicts(class)
@@ -64,12 +96,9 @@ func (r *run) judges(classes []string) (by, note string) {
 		}
 	}
 	names := func(heads map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(heads)), " or ") }
-	by = names(here)
-	if len(here) > 1 {
-		by = fmt.Sprintf("%s (classes that were not trained on: %s)", calibration.Reconstruction, calibration.Memory)
-	}
+	decided = names(here)
 	if !same {
-		note = fmt.Sprintf("Decisions here are by %s; predict judges by %s (inspect.head).", by, names(there))
+		note = fmt.Sprintf("Decisions here are by %s; predict judges by %s (inspect.head).", decided, names(there))
 	}
-	return by, note
+	return decided, note
 }

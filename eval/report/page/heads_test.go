@@ -1,6 +1,7 @@
 package page
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -53,8 +54,25 @@ func TestReportNamesTheHead(t *testing.T) {
 	if note, err := Write(filepath.Join(folder, "report.html"), folder, "", "test"); err != nil || note != differ {
 		t.Errorf("have %q, %v, want %q", note, err, differ)
 	}
-	edit(t, folder, "results.json", `"images":`, `"head": "memory", "images":`)
+	for _, file := range []string{"objects.jsonl", "scores.jsonl"} { // everything scores high by both
+		path := filepath.Join(folder, file)
+		lines, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, path, strings.ReplaceAll(string(lines), "{\"class\"", "{\"heads\":{\"both\":9},\"class\""))
+	}
 	text := written(t, folder)
+	for _, want := range []string{">Decisions by both</h2>", "16 of 16 (100.0 %) are found by both; of the good ones 8 of 8 ", "gallery are by reconstruction"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("scores by both: have no %q", want)
+		}
+	}
+	if strings.Contains(text, "predict judges by") {
+		t.Error("scores by both: want no note, decisions are those of predict")
+	}
+	edit(t, folder, "results.json", `"images":`, `"head": "memory", "images":`)
+	text = written(t, folder)
 	if !strings.Contains(text, ">Decisions by memory</h2>") || strings.Contains(text, "predict judges by") {
 		t.Error("enrolled: want decisions by memory, as in predict")
 	}
