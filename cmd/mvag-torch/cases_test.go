@@ -119,7 +119,7 @@ func TestCamerasByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, model, _ := trained(t, "--set", "data.format=folder", "--set", "data.root="+root, "--set", "data.bad=bad", "--set", "data.masks=''", "--set", "data.views=2",
-		"--set", "data.pattern={object}_{camera}.jpg", "--set", "data.holdout=0", "--set", "train.iterations=4")
+		"--set", "data.pattern={object}_{camera}.jpg", "--set", "data.holdout=0", "--set", "train.holdout=0", "--set", "train.iterations=4")
 	lot := filepath.Join(root, "lot")
 	said(t, []string{"calibrate", "-m", model, lot}, "calibrating: 16 images of 8 objects", "8 good objects (16 images)")
 	said(t, []string{"calibrate", "-m", model, "--pattern", "{object}_{camera}", lot}, "8 good objects (16 images)")

@@ -314,7 +314,7 @@ func TestNamesOfTraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, model, _ := trained(t, "--set", "data.format=folder", "--set", "data.root="+root, "--set", "data.pattern='{camera} of {object}'", "--set", "data.views=2",
-		"--set", "data.bad=''", "--set", "data.masks=''")
+		"--set", "data.bad=''", "--set", "data.masks=''", "--set", "train.holdout=0")
 	if f, err := checkpoint.Open(model); err != nil || f.Calibration() != "" {
 		t.Errorf("without a hold-out: have a calibration, error %v", err)
 	} else {
