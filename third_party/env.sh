@@ -39,7 +39,7 @@ mvag_env() {
 	export CGO_ENABLED=1
 	export CGO_CXXFLAGS="'-specs=$fit/gotch.specs' -include '$fit/gotch_compat.h' '-I$lt/include' '-I$lt/include/torch/csrc/api/include' -O2 -w"
 	# LibTorch's threads wait actively for each other, but not so long that two
-	# programs keep each other from computing (as in internal/libtorch).
+	# programs slow each other down (as in internal/libtorch).
 	[ -n "${OMP_WAIT_POLICY:-}" ] || export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-20000}
 	export CGO_LDFLAGS="'-L$fit/stubs' '-L$lt/lib' '-Wl,-rpath,$lt/lib' -Wl,--no-as-needed"
 }

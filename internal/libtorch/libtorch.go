@@ -108,7 +108,7 @@ func VersionIn(dir string) (string, error) {
 }
 
 // spin is how long LibTorch's threads on the CPU wait actively for each other. By default it is so long that two
-// programs on one machine keep each other from computing (docs/performance.md).
+// programs on one machine slow each other down (docs/performance.md).
 const spin = "GOMP_SPINCOUNT=20000"
 
 // Environ returns env with the libraries of the installation in dir first in LD_LIBRARY_PATH, and with short active
