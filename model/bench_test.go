@@ -58,23 +58,19 @@ func BenchmarkMemory(b *testing.B) {
 		}
 		with("encode", func(s *tensor.Scope, m *model.Model, b *testing.B) {
 			for b.Loop() {
-				packed = nil
 				s.Local(func(s *tensor.Scope) *tensor.Tensor { packed = m.PackImages(s, batch.Pixels, views); return nil })
 			}
 		})
-		fit := func(m *model.Model, b *testing.B) *memory.Memory {
-			fitter := m.NewFitter(objects, cfg.Memory, false)
-			for i := range objects {
-				if err := fitter.Add(&objects[i], batch.Present, packed); err != nil {
-					b.Fatal(err)
-				}
-			}
-			return fitter.Memory
-		}
 		var remembered *memory.Memory
 		with("fit", func(_ *tensor.Scope, m *model.Model, b *testing.B) {
 			for b.Loop() {
-				remembered = fit(m, b)
+				fitter := m.NewFitter(objects, cfg.Memory, false)
+				for i := range objects {
+					if err := fitter.Add(&objects[i], batch.Present, packed); err != nil {
+						panic(err) // b.Fatal would end the device's thread
+					}
+				}
+				remembered = fitter.Memory
 			}
 		})
 		for _, alone := range []bool{true, false} {

@@ -57,8 +57,9 @@ func datasetCommand() *cli.Command {
 }
 
 func renderDemo(c *cli.Context) error {
+	classes := strings.FieldsFunc(strings.Join(c.StringSlice("classes"), ","), func(r rune) bool { return r == ',' || r == ' ' })
 	opt := demo.Options{
-		Out: c.Args().First(), Classes: strings.FieldsFunc(strings.Join(c.StringSlice("classes"), ","), func(r rune) bool { return r == ',' || r == ' ' }), Size: c.Int("size"), Train: c.Int("train"), Good: c.Int("good"), Bad: c.Int("bad"), Seed: c.Int64("seed"),
+		Out: c.Args().First(), Classes: classes, Size: c.Int("size"), Train: c.Int("train"), Good: c.Int("good"), Bad: c.Int("bad"), Seed: c.Int64("seed"),
 	}
 	if err := opt.Validate(); err != nil {
 		return usageError{fmt.Errorf("%s: --%w", c.Command.HelpName, err)}

@@ -58,21 +58,22 @@ func TestUsageErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"unknown command":       {[]string{"trian"}, `no command "trian"`},
-		"unknown subcommand":    {[]string{"dataset", "dmeo"}, `no command "dmeo"`},
-		"unknown flag":          {[]string{"train", "--confg", "x"}, "confg"},
-		"stray argument":        {[]string{"train", "-c", "quickstart", "now"}, `have 1 arguments ["now"], want 0`},
-		"missing argument":      {[]string{"backbone", "convert", "in"}, "want 2 (IN OUT.safetensors)"},
-		"no configuration":      {[]string{"train"}, "have no configuration"},
-		"unknown configuration": {[]string{"train", "-c", "realaid"}, "realaid"},
-		"unknown setting":       {[]string{"config", "-c", "quickstart", "--set", "train.itertions=3"}, "train.iterations"},
-		"invalid setting":       {[]string{"config", "-c", "quickstart", "--set", "train.warmup=500"}, "train.warmup: have 500"},
-		"no model":              {[]string{"eval"}, "model"},
-		"no run":                {[]string{"report"}, "want 1 (RUN)"},
-		"demo without objects":  {[]string{"dataset", "demo", "--train", "0", "x"}, "--train: have 0, want 1 to 5000"},
-		"demo of no class":      {[]string{"dataset", "demo", "--classes", "bolt", "x"}, "--classes: have \"bolt\", want any of bottle_cap, gear, "},
-		"demo too small":        {[]string{"dataset", "demo", "--size", "10", "x"}, "--size: have 10, want 64 to 2048"},
-		"unknown format":        {[]string{"eval", "-m", "x", "--format", "yaml"}, "markdown"},
+		"unknown command":            {[]string{"trian"}, `no command "trian"`},
+		"unknown subcommand":         {[]string{"dataset", "dmeo"}, `no command "dmeo"`},
+		"unknown flag":               {[]string{"train", "--confg", "x"}, "confg"},
+		"stray argument":             {[]string{"train", "-c", "quickstart", "now"}, `have 1 arguments ["now"], want 0`},
+		"missing argument":           {[]string{"backbone", "convert", "in"}, "want 2 (IN OUT.safetensors)"},
+		"no configuration":           {[]string{"train"}, "have no configuration"},
+		"unknown configuration":      {[]string{"train", "-c", "realaid"}, "realaid"},
+		"unknown setting":            {[]string{"config", "-c", "quickstart", "--set", "train.itertions=3"}, "train.iterations"},
+		"invalid setting":            {[]string{"config", "-c", "quickstart", "--set", "train.warmup=500"}, "train.warmup: have 500"},
+		"no model":                   {[]string{"eval"}, "model"},
+		"no run":                     {[]string{"report"}, "want 1 (RUN)"},
+		"demo without objects":       {[]string{"dataset", "demo", "--train", "0", "x"}, "--train: have 0, want 1 to 5000"},
+		"demo of no class":           {[]string{"dataset", "demo", "--classes", "bolt", "x"}, "--classes: have \"bolt\", want any of bottle_cap, gear, "},
+		"demo of one class, one not": {[]string{"dataset", "demo", "--classes", "gear,bolt", "x"}, "--classes: have \"bolt\", want any of bottle_cap, gear, "},
+		"demo too small":             {[]string{"dataset", "demo", "--size", "10", "x"}, "--size: have 10, want 64 to 2048"},
+		"unknown format":             {[]string{"eval", "-m", "x", "--format", "yaml"}, "markdown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := command(t, test.args...)
