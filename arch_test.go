@@ -28,6 +28,7 @@ var rank = map[string]int{
 	"cmd":                  9,
 	"train":                8,
 	"eval":                 8,
+	"export":               8,
 	"inspect":              8,
 	"internal/doctor":      8,
 	"model":                7,

@@ -16,16 +16,17 @@ type Mapper struct {
 	down, across axis
 	squash       bool           // images fill the viewport, whatever their shape
 	kernel       *tensor.Tensor // Gaussian [1, 1, k, k]
+	filter       []float64      // one axis of it [k]
 }
 
 // NewMapper makes maps of cfg.MapSize from the distances of m.
 func NewMapper(s *tensor.Scope, m *Model, cfg configs.Config) *Mapper {
-	n, kernel := int64(cfg.Eval.Blur.Size), gaussian(cfg.Eval.Blur.Size, cfg.Eval.Blur.Sigma)
+	n, filter := int64(cfg.Eval.Blur.Size), gaussian(cfg.Eval.Blur.Size, cfg.Eval.Blur.Sigma)
 	p := &Mapper{
 		size: cfg.MapSize(), view: cfg.Data.Viewport().Bounds(), squash: cfg.Data.Fit == "squash",
 		down:   axis{tile: cfg.Data.Crop.Height(), patches: int(m.Encoder.Rows)},
 		across: axis{tile: cfg.Data.Crop.Width(), patches: int(m.Encoder.Columns)},
-		kernel: tensor.FromFloats(s, m.Device, kernel, 1, 1, n, n),
+		kernel: tensor.FromFloats(s, m.Device, outer(filter), 1, 1, n, n), filter: filter,
 	}
 	for _, at := range dataset.NewFit(cfg.Data).Tiles() { // row by row
 		if at.X == 0 {
@@ -41,21 +42,39 @@ func NewMapper(s *tensor.Scope, m *Model, cfg configs.Config) *Mapper {
 // tiles is their number, T.
 func (m *Mapper) tiles() int { return len(m.down.starts) * len(m.across.starts) }
 
-// gaussian is a size x size kernel that sums to 1, computed in float64.
-func gaussian(size int, sigma float64) []float32 {
+// gaussian is a filter of size weights that sum to 1.
+func gaussian(size int, sigma float64) []float64 {
 	line, sum := make([]float64, size), 0.0
 	for i := range line {
 		x := float64(i) - float64(size-1)/2
 		line[i] = math.Exp(-x * x / (2 * sigma * sigma))
 		sum += line[i]
 	}
-	kernel := make([]float32, 0, size*size)
-	for _, a := range line {
-		for _, b := range line {
-			kernel = append(kernel, float32(a/sum*b/sum))
+	for i := range line {
+		line[i] /= sum
+	}
+	return line
+}
+
+// outer is the kernel that filters along both axes.
+func outer(filter []float64) []float32 {
+	kernel := make([]float32, 0, len(filter)*len(filter))
+	for _, a := range filter {
+		for _, b := range filter {
+			kernel = append(kernel, float32(a*b))
 		}
 	}
 	return kernel
+}
+
+// Matrices returns all that Forward does as two matrices, because resizing and smoothing are linear along each axis: the
+// map is down · d · acrossᵀ, where d are the mean distances of the targets with the patches of all tiles where they lie
+// [tile rows · patch rows, tile columns · patch columns]. down is [h, rows of d] and across [w, columns of d].
+func (m *Mapper) Matrices(content image.Rectangle) (down, across []float32) {
+	antialiased := func(n, size int) bool { return !m.squash && reduces(n, size) }
+	rows := m.down.rows(content.Min.Y, content.Max.Y, m.size.Height(), antialiased(content.Dy(), m.size.Height()))
+	columns := m.across.rows(content.Min.X, content.Max.X, m.size.Width(), antialiased(content.Dx(), m.size.Width()))
+	return flat(blurred(rows, m.filter)), flat(blurred(columns, m.filter))
 }
 
 // Forward makes the maps [B, h, w] of images that lie at content in the viewport, in pixels, from their distances

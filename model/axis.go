@@ -11,15 +11,46 @@ type axis struct {
 // matrix takes the distances along the axis, tile by tile, to a map of size pixels that shows the pixels from..to of the
 // viewport: [size, tiles·patches], rows that sum to 1.
 func (a axis) matrix(from, to, size int) []float32 {
-	columns := len(a.starts) * a.patches
-	m, row := make([]float32, size*columns), make([]float64, columns)
-	for i := range size {
-		clear(row)
-		for _, t := range resample(i, to-from, size) {
-			a.add(row, from+t.at, t.weight)
+	return flat(a.rows(from, to, size, reduces(to-from, size)))
+}
+
+// rows is matrix, row by row, antialiased or not.
+func (a axis) rows(from, to, size int, antialiased bool) [][]float64 {
+	m := make([][]float64, size)
+	for i := range m {
+		m[i] = make([]float64, len(a.starts)*a.patches)
+		for _, t := range resample(i, to-from, size, antialiased) {
+			a.add(m[i], from+t.at, t.weight)
 		}
-		for k, v := range row {
-			m[i*columns+k] = float32(v)
+	}
+	return m
+}
+
+// blurred multiplies rows by the matrix of a filter with this odd number of weights and zero padding: what it makes of
+// a column of the map.
+func blurred(rows [][]float64, filter []float64) [][]float64 {
+	out := make([][]float64, len(rows))
+	for i := range rows {
+		out[i] = make([]float64, len(rows[i]))
+		for k, w := range filter {
+			at := i + k - (len(filter)-1)/2
+			if at < 0 || at >= len(rows) {
+				continue
+			}
+			for j, v := range rows[at] {
+				out[i][j] += w * v
+			}
+		}
+	}
+	return out
+}
+
+// flat is a matrix row by row.
+func flat(rows [][]float64) []float32 {
+	var m []float32
+	for _, row := range rows {
+		for _, v := range row {
+			m = append(m, float32(v))
 		}
 	}
 	return m
@@ -82,12 +113,12 @@ type tap struct {
 // reduces says whether n pixels are resized to so few that bilinear interpolation, which looks at two, leaves some out.
 func reduces(n, size int) bool { return n > 2*size }
 
-// resample gives the pixels of n that make pixel i of size: bilinearly, and antialiased where it reduces n to less than
-// half, both as PyTorch's interpolate with align_corners=False. Their weights sum to 1.
-func resample(i, n, size int) []tap {
+// resample gives the pixels of n that make pixel i of size: bilinearly, antialiased or not, both as PyTorch's interpolate
+// with align_corners=False. Their weights sum to 1.
+func resample(i, n, size int, antialiased bool) []tap {
 	scale := float64(n) / float64(size)
 	centre := (float64(i) + 0.5) * scale
-	if !reduces(n, size) {
+	if !antialiased {
 		at := max(0, centre-0.5)
 		low := min(int(at), n-1)
 		high, upper := min(low+1, n-1), at-float64(low)

@@ -7,41 +7,41 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// embedding turns images into tokens: normalisation, a matmul over the pixels of each patch, positions.
-type embedding struct {
+// Embedding turns images into tokens: normalisation, a matmul over the pixels of each patch, positions.
+type Embedding struct {
 	arch      weights.Arch
-	mean, std *tensor.Tensor // of the pretraining [1, 3, 1, 1]
+	Mean, Std *tensor.Tensor // of the pretraining [1, 3, 1, 1]
 
-	weight   *tensor.Tensor  // of the convolution [C, 3, patch, patch]
-	bias     *tensor.Tensor  // [C], or nil
-	prefix   *tensor.Tensor  // class token with its position, then the registers [1, 1+R, C]
-	position *tensor.Tensor  // [1, P, C]; nil where positions are rotary
+	Weight   *tensor.Tensor  // of the convolution [C, 3, patch, patch]
+	Bias     *tensor.Tensor  // [C], or nil
+	Prefix   *tensor.Tensor  // class token with its position, then the registers [1, 1+R, C]
+	Position *tensor.Tensor  // [1, P, C]; nil where positions are rotary
 	fused    *fusedEmbedding // the same for uint8 images, in bfloat16 on CUDA; else nil
 }
 
-// newStatistics is an embedding that only normalises.
-func newStatistics(s *tensor.Scope, d tensor.Device, arch weights.Arch) embedding {
+// newStatistics is an Embedding that only normalises.
+func newStatistics(s *tensor.Scope, d tensor.Device, arch weights.Arch) Embedding {
 	mean, std := arch.Statistics()
 	vector := func(x [3]float32) *tensor.Tensor { return tensor.FromFloats(s, d, x[:], 1, 3, 1, 1) }
-	return embedding{arch: arch, mean: vector(mean), std: vector(std)}
+	return Embedding{arch: arch, Mean: vector(mean), Std: vector(std)}
 }
 
 // newEmbedding binds the embedding for rows x columns patches. A position table of 1+P entries, whose length is then no
 // square, has one for the class token; registers have none.
-func newEmbedding(s *tensor.Scope, w binder, arch weights.Arch, rows, columns int64) embedding {
+func newEmbedding(s *tensor.Scope, w binder, arch weights.Arch, rows, columns int64) Embedding {
 	e := newStatistics(s, w.device, arch)
-	e.weight, e.bias = w.Tensor("patch_embed.proj.weight", nil), w.Optional("patch_embed.proj.bias")
-	e.prefix = w.Tensor("cls_token", nil) // [1, 1, C]
+	e.Weight, e.Bias = w.Tensor("patch_embed.proj.weight", nil), w.Optional("patch_embed.proj.bias")
+	e.Prefix = w.Tensor("cls_token", nil) // [1, 1, C]
 	if arch.Family != weights.DINOv3 {
 		table := w.Tensor("pos_embed", nil)
 		if n := table.Dim(1); isqrt(n)*isqrt(n) != n {
-			e.prefix = e.prefix.Add(s, table.Slice(s, 1, 0, 1))
+			e.Prefix = e.Prefix.Add(s, table.Slice(s, 1, 0, 1))
 			table = table.Slice(s, 1, 1, n-1)
 		}
-		e.position = resamplePosition(s, table, rows, columns) // [1, P, C]
+		e.Position = resamplePosition(s, table, rows, columns) // [1, P, C]
 	}
 	if arch.Registers > 0 {
-		e.prefix = tensor.Cat(s, 1, e.prefix, w.Tensor("reg_token", nil)) // [1, 1+R, C]
+		e.Prefix = tensor.Cat(s, 1, e.Prefix, w.Tensor("reg_token", nil)) // [1, 1+R, C]
 	}
 	if w.kernels.Patches {
 		e.fused = newFusedEmbedding(s, &e, rows*columns, w.kernels)
@@ -50,26 +50,26 @@ func newEmbedding(s *tensor.Scope, w binder, arch weights.Arch, rows, columns in
 }
 
 // Forward maps images [B, 3, H, W], uint8 or normalised float32, to tokens [B, N, C].
-func (e *embedding) Forward(s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
+func (e *Embedding) Forward(s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
 	if e.fused != nil && images.DType() == tensor.Uint8 {
 		return e.fused.Forward(s, images)
 	}
 	x := e.normalize(s, images)
-	x = x.Conv2d(s, e.weight, e.bias, int64(e.arch.Patch), 0)                  // [B, C, rows, columns]
+	x = x.Conv2d(s, e.Weight, e.Bias, int64(e.arch.Patch), 0)                  // [B, C, rows, columns]
 	x = x.Reshape(s, x.Dim(0), x.Dim(1), x.Dim(2)*x.Dim(3)).Transpose(s, 1, 2) // [B, P, C]
-	if e.position != nil {
-		x = x.Add(s, e.position)
+	if e.Position != nil {
+		x = x.Add(s, e.Position)
 	}
-	return tensor.Cat(s, 1, e.prefix.Expand(s, x.Dim(0), -1, -1), x) // [B, N, C]
+	return tensor.Cat(s, 1, e.Prefix.Expand(s, x.Dim(0), -1, -1), x) // [B, N, C]
 }
 
 // normalize maps uint8 images [B, 3, H, W] to float32 with the mean and standard deviation of the pretraining; float32
 // images are taken as normalised.
-func (e *embedding) normalize(s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
+func (e *Embedding) normalize(s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
 	if images.DType() != tensor.Uint8 {
 		return images
 	}
-	return images.To(s, tensor.Float).MulScalar(s, 1.0/255).Sub(s, e.mean).Div(s, e.std)
+	return images.To(s, tensor.Float).MulScalar(s, 1.0/255).Sub(s, e.Mean).Div(s, e.Std)
 }
 
 // resamplePosition maps a table [1, n², C] to [1, rows·columns, C] as timm's resample_abs_pos_embed: bicubic and
@@ -94,12 +94,12 @@ type fusedEmbedding struct {
 	table     *tensor.Tensor // what is the same for all images: the prefix, then position + bias [N, C]
 }
 
-func newFusedEmbedding(s *tensor.Scope, e *embedding, patches int64, k *tensor.Kernels) *fusedEmbedding {
-	f := &fusedEmbedding{mean: e.mean.Reshape(s, 3), std: e.std.Reshape(s, 3), patch: int64(e.arch.Patch)}
+func newFusedEmbedding(s *tensor.Scope, e *Embedding, patches int64, k *tensor.Kernels) *fusedEmbedding {
+	f := &fusedEmbedding{mean: e.Mean.Reshape(s, 3), std: e.Std.Reshape(s, 3), patch: int64(e.arch.Patch)}
 	f.linear.kernels = k
-	device, dim, pixels := e.prefix.Device(), int64(e.arch.Dim), 3*f.patch*f.patch
+	device, dim, pixels := e.Prefix.Device(), int64(e.arch.Dim), 3*f.patch*f.patch
 	f.linear.Weight = s.Local(func(s *tensor.Scope) *tensor.Tensor {
-		w := e.weight.Reshape(s, dim, pixels)
+		w := e.Weight.Reshape(s, dim, pixels)
 		if over := pixels % 8; over > 0 {
 			w = tensor.Cat(s, 1, w, tensor.Zeros(s, device, tensor.Float, dim, 8-over))
 		}
@@ -107,13 +107,13 @@ func newFusedEmbedding(s *tensor.Scope, e *embedding, patches int64, k *tensor.K
 	})
 	f.table = s.Local(func(s *tensor.Scope) *tensor.Tensor {
 		patch := tensor.Zeros(s, device, tensor.Float, patches, dim)
-		if e.position != nil {
-			patch = patch.Add(s, e.position.Reshape(s, -1, dim))
+		if e.Position != nil {
+			patch = patch.Add(s, e.Position.Reshape(s, -1, dim))
 		}
-		if e.bias != nil {
-			patch = patch.Add(s, e.bias)
+		if e.Bias != nil {
+			patch = patch.Add(s, e.Bias)
 		}
-		return tensor.Cat(s, 0, e.prefix.Reshape(s, -1, dim), patch)
+		return tensor.Cat(s, 0, e.Prefix.Reshape(s, -1, dim), patch)
 	})
 	return f
 }

@@ -15,26 +15,26 @@ type Encoder struct {
 	Layers        []int // 0-based blocks whose outputs Forward returns, ascending
 	Rows, Columns int64 // of patches: P = Rows·Columns
 
-	embedding embedding
-	norm      *LayerNorm // before the blocks; nil where the family has none
-	blocks    []encoderBlock
+	Embedding Embedding
+	Norm      *LayerNorm // before the blocks; nil where the family has none
+	Blocks    []EncoderBlock
 	kernels   *tensor.Kernels
 
 	module *tensor.Module // a TorchScript archive that computes all but normalisation; nil where the above does
 }
 
-// encoderBlock has the LayerScale of each branch folded into the branch's last layer.
-type encoderBlock struct {
-	norm1, norm2 LayerNorm
-	attn         selfAttention
-	mlp          MLP
+// EncoderBlock has the LayerScale of each branch folded into the branch's last layer.
+type EncoderBlock struct {
+	Norm1, Norm2 LayerNorm
+	Attn         SelfAttention
+	MLP          MLP
 }
 
-// selfAttention is softmax attention of all tokens of an image.
-type selfAttention struct {
-	qkv, proj Linear
-	heads     int64
-	rotary    *rotary // nil where positions are added to the tokens
+// SelfAttention is softmax attention of all tokens of an image.
+type SelfAttention struct {
+	QKV, Proj Linear
+	Heads     int64
+	Rotary    *Rotary // nil where positions are added to the tokens
 }
 
 // NewEncoder builds the encoder for images of the given height and width in pixels, computed by the kernels k. Its
@@ -58,27 +58,27 @@ func NewEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch, source weig
 	rows, columns := int64(height/arch.Patch), int64(width/arch.Patch)
 	e := &Encoder{Arch: arch, Layers: layers, Rows: rows, Columns: columns, kernels: k}
 	w, dim := frozen(s, d, source, k), int64(arch.Dim)
-	e.embedding = newEmbedding(s, w, arch, rows, columns)
+	e.Embedding = newEmbedding(s, w, arch, rows, columns)
 	if w.Has("norm_pre.weight") {
 		norm := newLayerNorm(w.Sub("norm_pre"), dim, arch.Eps())
-		e.norm = &norm
+		e.Norm = &norm
 	}
-	var turn *rotary
+	var turn *Rotary
 	if arch.Family == weights.DINOv3 {
 		turn = newRotary(s, d, arch, rows, columns)
 	}
 	for i := range last + 1 {
 		b := w.Sub("blocks").At(i)
-		e.blocks = append(e.blocks, encoderBlock{
-			norm1: newLayerNorm(b.Sub("norm1"), dim, arch.Eps()),
-			attn: selfAttention{
-				qkv:    frozenLinear(b, "attn.qkv", ""),
-				proj:   frozenLinear(b, "attn.proj", "ls1"),
-				heads:  int64(arch.Heads),
-				rotary: turn,
+		e.Blocks = append(e.Blocks, EncoderBlock{
+			Norm1: newLayerNorm(b.Sub("norm1"), dim, arch.Eps()),
+			Attn: SelfAttention{
+				QKV:    frozenLinear(b, "attn.qkv", ""),
+				Proj:   frozenLinear(b, "attn.proj", "ls1"),
+				Heads:  int64(arch.Heads),
+				Rotary: turn,
 			},
-			norm2: newLayerNorm(b.Sub("norm2"), dim, arch.Eps()),
-			mlp:   MLP{frozenLinear(b, "mlp.fc1", ""), frozenLinear(b, "mlp.fc2", "ls2"), activation(arch)},
+			Norm2: newLayerNorm(b.Sub("norm2"), dim, arch.Eps()),
+			MLP:   MLP{frozenLinear(b, "mlp.fc1", ""), frozenLinear(b, "mlp.fc2", "ls2"), activation(arch)},
 		})
 	}
 	return e, nil
@@ -100,16 +100,16 @@ func activation(arch weights.Arch) func(Linear, *tensor.Scope, *tensor.Tensor) *
 func (e *Encoder) Forward(s *tensor.Scope, images *tensor.Tensor) (outputs []*tensor.Tensor) {
 	tensor.NoGrad(func() {
 		if e.module != nil {
-			outputs = e.module.Forward(s, e.embedding.normalize(s, images))
+			outputs = e.module.Forward(s, e.Embedding.normalize(s, images))
 			return
 		}
-		x := e.embedding.Forward(s, images) // [B, N, C]
-		if e.norm != nil {
-			x = e.norm.Forward(s, x)
+		x := e.Embedding.Forward(s, images) // [B, N, C]
+		if e.Norm != nil {
+			x = e.Norm.Forward(s, x)
 		}
 		stream := newResidual(x, e.kernels)
-		for i := range e.blocks {
-			e.blocks[i].Forward(s, stream)
+		for i := range e.Blocks {
+			e.Blocks[i].Forward(s, stream)
 			if slices.Contains(e.Layers, i) {
 				stream.Keep()
 			}
@@ -120,21 +120,21 @@ func (e *Encoder) Forward(s *tensor.Scope, images *tensor.Tensor) (outputs []*te
 }
 
 // Forward passes the stream x [B, N, C] through the block.
-func (b *encoderBlock) Forward(s *tensor.Scope, x *Residual) {
-	x.Add(b.attn.Forward(s, x.Norm(s, b.norm1)))
-	x.Add(b.mlp.Forward(s, x.Norm(s, b.norm2)))
+func (b *EncoderBlock) Forward(s *tensor.Scope, x *Residual) {
+	x.Add(b.Attn.Forward(s, x.Norm(s, b.Norm1)))
+	x.Add(b.MLP.Forward(s, x.Norm(s, b.Norm2)))
 }
 
 // Forward maps the normalised stream x [B, N, C] to the branch [B, N, C].
-func (a *selfAttention) Forward(s *tensor.Scope, x *tensor.Tensor) Branch {
+func (a *SelfAttention) Forward(s *tensor.Scope, x *tensor.Tensor) Branch {
 	y := s.Local(func(s *tensor.Scope) *tensor.Tensor {
-		q, k, v := splitHeads(s, a.qkv.Forward(s, x), a.heads) // [B, H, N, D]
-		if a.rotary != nil {
-			q, k = a.rotary.Forward(s, q), a.rotary.Forward(s, k)
+		q, k, v := splitHeads(s, a.QKV.Forward(s, x), a.Heads) // [B, H, N, D]
+		if a.Rotary != nil {
+			q, k = a.Rotary.Forward(s, q), a.Rotary.Forward(s, k)
 		}
 		return mergeHeads(s, tensor.Attention(s, q, k, v)) // [B, N, C]
 	})
-	return Branch{a.proj, y}
+	return Branch{a.Proj, y}
 }
 
 // splitHeads maps [B, N, 3C] to q, k and v of [B, H, N, D].

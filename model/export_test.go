@@ -50,17 +50,17 @@ func TrainableAttention(s *tensor.Scope, source weights.Map, heads, views, prefi
 
 // AttentionOf is attention without linear layers.
 func AttentionOf(heads int64, logits *tensor.Tensor, opt AttentionOptions, k *tensor.Kernels) *Attention {
-	return &Attention{QKV: Linear{kernels: k}, ViewLogits: logits, heads: heads, opt: opt, kernels: k}
+	return &Attention{QKV: Linear{kernels: k}, ViewLogits: logits, Heads: heads, Options: opt, kernels: k}
 }
 
 // Embed and EmbedFused are the embeddings of images: as everywhere, and as on CUDA in bfloat16, of operations of
 // LibTorch.
 func Embed(e *Encoder, s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
-	return e.embedding.Forward(s, images)
+	return e.Embedding.Forward(s, images)
 }
 
 func EmbedFused(e *Encoder, s *tensor.Scope, images *tensor.Tensor) *tensor.Tensor {
-	return newFusedEmbedding(s, &e.embedding, e.Rows*e.Columns, &tensor.Kernels{Compute: tensor.BFloat16}).Forward(s, images)
+	return newFusedEmbedding(s, &e.Embedding, e.Rows*e.Columns, &tensor.Kernels{Compute: tensor.BFloat16}).Forward(s, images)
 }
 
 // SetRecord replaces what captures the work of a predictor.

@@ -5,7 +5,7 @@ import "mvag-torch/internal/tensor"
 // PackedRows is the number of rows [C] that Pack makes of an image: the class token and registers of the mean, then the
 // patches of each target.
 func (m *Model) PackedRows() int64 {
-	return int64(m.Encoder.Arch.Prefix()) + int64(len(m.fuse))*m.Encoder.Rows*m.Encoder.Columns
+	return int64(m.Encoder.Arch.Prefix()) + int64(len(m.Fuse))*m.Encoder.Rows*m.Encoder.Columns
 }
 
 // PackedBytes is the size of what Pack makes of an image.
@@ -36,7 +36,7 @@ func (m *Model) Unpack(s *tensor.Scope, packed *tensor.Tensor) (f Features) {
 		at, patches := int64(m.Encoder.Arch.Prefix()), m.Encoder.Rows*m.Encoder.Columns
 		prefix, layers := rows.Slice(s, 1, 0, at), 0 // [B, 1+R, C]
 		var sum *tensor.Tensor                       // over layers [B, P, C]
-		for _, group := range m.fuse {
+		for _, group := range m.Fuse {
 			target := rows.Slice(s, 1, at, patches) // [B, P, C]
 			f.Targets = append(f.Targets, target)
 			at, layers = at+patches, layers+len(group)

@@ -29,7 +29,7 @@ func (m *Model) NewFitter(objects []dataset.Object, size configs.Memory, alone b
 func (m *Model) NewSamples(objects []dataset.Object) *memory.Samples {
 	return memory.NewSamples(memory.Layout{
 		Prefix: m.Encoder.Arch.Prefix(), Patches: int(m.Encoder.Rows * m.Encoder.Columns),
-		Targets: len(m.fuse), Channels: m.Encoder.Arch.Dim,
+		Targets: len(m.Fuse), Channels: m.Encoder.Arch.Dim,
 	}, objects)
 }
 

@@ -309,3 +309,43 @@ func TestNeighborMask(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestMatrices: two matrices give the map of all operations, with one tile and several, reduced and enlarged.
+func TestMatrices(t *testing.T) {
+	square := func(fit string) configs.Data {
+		return configs.Data{Fit: fit, Resize: configs.Square(224), Crop: configs.Square(224)}
+	}
+	for _, test := range []struct {
+		data    configs.Data
+		size    int
+		content image.Rectangle // the viewport where it is empty
+	}{
+		{square("squash"), 256, image.Rectangle{}}, {square("squash"), 64, image.Rectangle{}},
+		{square("pad"), 128, image.Rect(0, 28, 224, 196)}, {square("pad"), 32, image.Rectangle{}},
+		{wide, 256, image.Rectangle{}}, {wide, 64, image.Rect(31, 0, 379, 150)}, {tall, 96, image.Rectangle{}},
+	} {
+		withMapper(t, test.data, test.size, func(m mapping) {
+			content := test.content
+			if content.Empty() {
+				content = m.view()
+			}
+			rng := rand.New(rand.NewPCG(7, 7))
+			r, c := test.data.Crop.Height()/patch, test.data.Crop.Width()/patch
+			d := make([]float32, len(m.corners)*r*c)
+			for i := range d {
+				d[i] = rng.Float32()
+			}
+			x := tensor.FromFloats(m.s, tensor.CPU, d, 1, int64(len(m.corners)), int64(r*c))
+			want := m.Forward(m.s, []*tensor.Tensor{x}, content).Floats()
+			down, across := m.Matrices(content)
+			h, w := int64(m.cfg.MapSize().Height()), int64(m.cfg.MapSize().Width())
+			rows, columns := int64(len(down))/h, int64(len(across))/w
+			x = x.Reshape(m.s, rows/int64(r), columns/int64(c), int64(r), int64(c)).Permute(m.s, 0, 2, 1, 3).Reshape(m.s, rows, columns)
+			left := tensor.FromFloats(m.s, tensor.CPU, down, h, rows).Matmul(m.s, x) // [h, columns]
+			have := left.Matmul(m.s, tensor.FromFloats(m.s, tensor.CPU, across, w, columns).Transpose(m.s, 0, 1)).Floats()
+			if err := golden.Compare(have, want, 2e-6, 0); err != nil {
+				t.Errorf("%s, map of %d, content %v: %v", test.data.Fit, test.size, content, err)
+			}
+		})
+	}
+}

@@ -20,7 +20,7 @@ type Model struct {
 	Decoder    Decoder
 	Params     Params // trainable, in checkpoint order
 
-	fuse [][]int // indices into the list of layers, one group a target
+	Fuse [][]int // indices into the list of layers, one group a target
 }
 
 // Features are what the frozen encoder gives for a batch.
@@ -50,7 +50,7 @@ func New(s *tensor.Scope, d tensor.Device, cfg configs.Config, arch weights.Arch
 	}
 	height, width := cfg.Data.Crop.Height(), cfg.Data.Crop.Width()
 	dim, heads, patches := int64(arch.Dim), int64(arch.Heads), (height/arch.Patch)*(width/arch.Patch)
-	m := &Model{Device: d, Precision: cfg.Precision, fuse: fuse, Kernels: tensor.ChooseKernels(d, compute, tensor.ModelShape{
+	m := &Model{Device: d, Precision: cfg.Precision, Fuse: fuse, Kernels: tensor.ChooseKernels(d, compute, tensor.ModelShape{
 		Channels: dim, Heads: heads, Tokens: int64(arch.Prefix() + patches), Layers: int64(len(layers)),
 	})}
 	if m.Encoder, err = NewEncoder(s, d, arch, backbone, layers, height, width, &m.Kernels); err != nil {
@@ -103,12 +103,12 @@ func (m *Model) Encode(s *tensor.Scope, images *tensor.Tensor) (f Features) {
 	tensor.NoGrad(func() {
 		s.Local(func(inner *tensor.Scope) *tensor.Tensor {
 			outputs := m.Encoder.Forward(inner, images) // [B, N, C] each
-			groups := append(slices.Clone(m.fuse), indices(len(outputs)))
+			groups := append(slices.Clone(m.Fuse), indices(len(outputs)))
 			means := tensor.Means(s, m.Kernels.Losses, outputs, groups...) // [B, N, C] each
-			for _, x := range means[:len(m.fuse)] {
+			for _, x := range means[:len(m.Fuse)] {
 				f.Targets = append(f.Targets, m.patches(s, x)) // [B, P, C]
 			}
-			f.Mean = means[len(m.fuse)]
+			f.Mean = means[len(m.Fuse)]
 			return nil
 		})
 	})
@@ -120,8 +120,8 @@ func (m *Model) Encode(s *tensor.Scope, images *tensor.Tensor) (f Features) {
 func (m *Model) Decode(s *tensor.Scope, x *tensor.Tensor, v *Views) []Reconstruction {
 	outputs := m.Decoder.Forward(s, x, v) // [B, N, C] each
 	slices.Reverse(outputs)
-	all := make([]Reconstruction, len(m.fuse))
-	for g, group := range m.fuse {
+	all := make([]Reconstruction, len(m.Fuse))
+	for g, group := range m.Fuse {
 		all[g].model = m
 		for _, i := range group {
 			all[g].Outputs = append(all[g].Outputs, outputs[i])

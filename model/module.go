@@ -22,7 +22,7 @@ func newModuleEncoder(s *tensor.Scope, d tensor.Device, arch weights.Arch,
 			layers, len(m.Layers))
 	}
 	e := &Encoder{Arch: arch, Layers: layers, Rows: int64(height / m.Patch), Columns: int64(width / m.Patch),
-		embedding: newStatistics(s, d, arch), module: tensor.LoadModule(s, m.Path, d)}
+		Embedding: newStatistics(s, d, arch), module: tensor.LoadModule(s, m.Path, d)}
 	var err error
 	s.Local(func(s *tensor.Scope) *tensor.Tensor {
 		black := tensor.FromFloats(s, d, make([]float32, 3*height*width), 1, 3, int64(height), int64(width))

@@ -54,7 +54,7 @@ func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, er
 		err = t.Params.Load(trained)
 	}
 	if err == nil {
-		err = t.Memory.Check(len(t.fuse), t.Encoder.Arch.Dim)
+		err = t.Memory.Check(len(t.Fuse), t.Encoder.Arch.Dim)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)

@@ -143,7 +143,7 @@ func (p *Predictor) join(s *tensor.Scope, distances *tensor.Tensor, targets []*t
 
 // unjoin is the inverse of join.
 func (p *Predictor) unjoin(s *tensor.Scope, all *tensor.Tensor) (distances *tensor.Tensor, targets []*tensor.Tensor) {
-	b, groups, patches := all.Dim(0), int64(len(p.model.fuse)), p.model.Encoder.Rows*p.model.Encoder.Columns
+	b, groups, patches := all.Dim(0), int64(len(p.model.Fuse)), p.model.Encoder.Rows*p.model.Encoder.Columns
 	at := groups * patches
 	distances = all.Slice(s, 1, 0, at).Reshape(s, b, groups, patches)
 	n := (all.Dim(1) - at) / groups
@@ -159,7 +159,7 @@ func (p *Predictor) compare(s *tensor.Scope, images *tensor.Tensor, views *Views
 	features := p.model.Encode(s, images)
 	if p.memory.Untrained() {
 		patches := p.model.Encoder.Rows * p.model.Encoder.Columns
-		return tensor.Zeros(s, images.Device(), tensor.Float, images.Dim(0), int64(len(p.model.fuse)), patches), features.Targets
+		return tensor.Zeros(s, images.Device(), tensor.Float, images.Dim(0), int64(len(p.model.Fuse)), patches), features.Targets
 	}
 	x := p.model.Bottleneck.Forward(s, features.Mean, false) // [B, N, C]
 	var each []*tensor.Tensor

@@ -14,7 +14,7 @@ type distances struct {
 
 // distances runs the model on a batch, part by part.
 func (p *Predictor) distances(s *tensor.Scope, batch *dataset.Batch) distances {
-	v, t, groups := int64(batch.Views), int64(batch.Tiles), int64(len(p.model.fuse))
+	v, t, groups := int64(batch.Views), int64(batch.Tiles), int64(len(p.model.Fuse))
 	objects, patches := int64(len(batch.Objects)), p.model.Encoder.Rows*p.model.Encoder.Columns
 	all := tensor.Zeros(s, p.model.Device, tensor.Float, objects*t*v, groups, patches)
 	near := nearest{at: map[int]int64{}}

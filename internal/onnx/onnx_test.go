@@ -109,7 +109,7 @@ func TestOtherTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{`initializer "s": have data type 8, want FLOAT`, `initializer "n": have data type 7, want FLOAT`} {
+	for i, want := range []string{`initializer "s": have data type 8, want FLOAT`, `initializer "n": have INT64, want FLOAT`} {
 		if _, err := g.Initializers[i].Float32(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("have %v, want %s", err, want)
 		}

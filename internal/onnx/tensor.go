@@ -21,6 +21,9 @@ const (
 	Float16  DataType = 10
 	Double   DataType = 11
 	BFloat16 DataType = 16
+	Uint8    DataType = 2
+	Int64    DataType = 7
+	Bool     DataType = 9
 )
 
 // dataTypes has their names in onnx.proto, and the types with the same elements in a safetensors file.
@@ -32,6 +35,9 @@ var dataTypes = map[DataType]struct {
 	Float16:  {"FLOAT16", safetensors.F16},
 	Double:   {"DOUBLE", safetensors.F64},
 	BFloat16: {"BFLOAT16", safetensors.BF16},
+	Uint8:    {"UINT8", safetensors.U8},
+	Int64:    {"INT64", safetensors.I64},
+	Bool:     {"BOOL", safetensors.Bool},
 }
 
 // String returns the name of the type in onnx.proto if it can be read.
@@ -50,7 +56,7 @@ type Tensor struct {
 // Float32 returns the elements of a tensor of type FLOAT, FLOAT16, BFLOAT16 (exact) or DOUBLE (rounded to nearest).
 func (t *Tensor) Float32() ([]float32, error) {
 	d := dataTypes[t.DataType].dtype
-	if d == "" {
+	if d == "" || t.DataType == Uint8 || t.DataType == Int64 || t.DataType == Bool {
 		return nil, fmt.Errorf("initializer %.80q: have %s, want FLOAT, FLOAT16, BFLOAT16 or DOUBLE", t.Name, t.DataType)
 	}
 	return safetensors.AppendFloat32(make([]float32, 0, int64(len(t.raw))/d.Size()), d, t.raw)
@@ -162,6 +168,8 @@ func (v *values) elements(d DataType, dims []int64) (raw []byte, err error) {
 	switch {
 	case v.raw != nil:
 		raw = v.raw
+	case d == Uint8 || d == Int64 || d == Bool:
+		return nil, nil
 	case d == Float:
 		raw = v.floats
 	case d == Double:
