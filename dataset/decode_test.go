@@ -295,7 +295,7 @@ func FuzzImage(f *testing.F) {
 		if err != nil || w != r.w || h != r.h {
 			t.Errorf("have size %dx%d and error %v, want %dx%d", w, h, err, r.w, r.h)
 		}
-		fit.draw(new(scratch), r, fit.area(), background, make([]uint8, 3*25))
+		fit.draw(new(scratch), r, fit.area(), Background, make([]uint8, 3*25))
 		new(resizer).square(r.gray(), 7, 1, 5)
 	})
 }

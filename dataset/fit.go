@@ -75,7 +75,7 @@ func (f Fit) checkRoom(v View, dst []uint8) error {
 func (f Fit) image(s *scratch, v View, dst []uint8) (raster, error) {
 	r, err := f.readImage(s, v)
 	if err == nil {
-		f.draw(s, r, f.area(), background, dst)
+		f.draw(s, r, f.area(), Background, dst)
 	}
 	return r, err
 }
@@ -93,7 +93,7 @@ func (f Fit) tiles(s *scratch, v View, dst []uint8) (raster, error) {
 	}
 	r, err := f.readImage(s, v)
 	if err == nil {
-		f.draw(s, r, windows[0], background, dst)
+		f.draw(s, r, windows[0], Background, dst)
 	}
 	return r, err
 }
@@ -101,7 +101,7 @@ func (f Fit) tiles(s *scratch, v View, dst []uint8) (raster, error) {
 // draw writes the part of the viewport in window to dst, a plane for each value of fill, which is what surrounds the
 // image.
 func (f Fit) draw(s *scratch, r raster, window image.Rectangle, fill, dst []uint8) {
-	placed := f.placed(r.full.X, r.full.Y)
+	placed := f.Placed(r.full.X, r.full.Y)
 	visible := placed.Intersect(window)
 	c, inner := canvas{dst, window.Size()}, visible.Sub(window.Min)
 	s.resize(r, placed.Size(), visible.Sub(placed.Min), c, inner.Min)

@@ -111,7 +111,7 @@ func TestFitOffset(t *testing.T) {
 	for _, tt := range []struct{ resize, crop, want int }{
 		{448, 392, 28}, {256, 224, 16}, {5, 4, 0}, {7, 4, 2}, {9, 4, 2}, {4, 4, 0},
 	} {
-		if have := (Fit{Resize: configs.Square(tt.resize), Crop: configs.Square(tt.crop)}).offset(); have != image.Pt(tt.want, tt.want) {
+		if have := (Fit{Resize: configs.Square(tt.resize), Crop: configs.Square(tt.crop)}).Offset(); have != image.Pt(tt.want, tt.want) {
 			t.Errorf("%d to %d: have %v, want %d (as Python's round)", tt.resize, tt.crop, have, tt.want)
 		}
 	}

@@ -15,16 +15,16 @@ const (
 	Tiles  = "tiles"  // as Pad; the viewport is all of the canvas, covered by overlapping tiles of the size of a crop
 )
 
-// background is the colour of the canvas around an image: round(255*Mean).
-var background = []uint8{124, 116, 104}
+// Background is the colour of the canvas around an image: round(255*Mean).
+var Background = []uint8{124, 116, 104}
 
 // Viewport is the size in pixels of what the model sees of the canvas.
 func (f Fit) Viewport() configs.Size {
 	return configs.Data{Fit: f.Mode, Resize: f.Resize, Crop: f.Crop}.Viewport()
 }
 
-// offset is where the viewport begins on the canvas. A half is rounded to even, as in torchvision.
-func (f Fit) offset() image.Point {
+// Offset is where the viewport begins on the canvas. A half is rounded to even, as in torchvision.
+func (f Fit) Offset() image.Point {
 	view := f.Viewport()
 	half := func(n int) int { return int(math.RoundToEven(float64(n) / 2)) }
 	return image.Pt(half(f.Resize.Width()-view.Width()), half(f.Resize.Height()-view.Height()))
@@ -46,11 +46,11 @@ func (f Fit) scaled(w, h int) image.Point {
 	return image.Pt(part(w, height, h), height)
 }
 
-// placed is where an image of w x h pixels lies, in pixels of the viewport. It may extend beyond that.
-func (f Fit) placed(w, h int) image.Rectangle {
+// Placed is where an image of w x h pixels lies, in pixels of the viewport. It may extend beyond that.
+func (f Fit) Placed(w, h int) image.Rectangle {
 	size := f.scaled(w, h)
 	centre := image.Pt((f.Resize.Width()-size.X)/2, (f.Resize.Height()-size.Y)/2)
-	return image.Rectangle{Max: size}.Add(centre).Sub(f.offset())
+	return image.Rectangle{Max: size}.Add(centre).Sub(f.Offset())
 }
 
 // area is the viewport as a rectangle.
@@ -60,12 +60,12 @@ func (f Fit) area() image.Rectangle {
 }
 
 // Content is where an image of w x h pixels lies within the viewport, in pixels of that: all of it with [Squash].
-func (f Fit) Content(w, h int) image.Rectangle { return f.placed(w, h).Intersect(f.area()) }
+func (f Fit) Content(w, h int) image.Rectangle { return f.Placed(w, h).Intersect(f.area()) }
 
 // Seen returns which part of an image of w x h pixels the model sees: a width x height rectangle at (x, y), in pixels of
 // the image, which need not be integers.
 func (f Fit) Seen(w, h int) (x, y, width, height float64) {
-	placed, content := f.placed(w, h), f.Content(w, h)
+	placed, content := f.Placed(w, h), f.Content(w, h)
 	across, down := float64(w)/float64(placed.Dx()), float64(h)/float64(placed.Dy())
 	at := content.Min.Sub(placed.Min)
 	return float64(at.X) * across, float64(at.Y) * down, float64(content.Dx()) * across, float64(content.Dy()) * down

@@ -16,7 +16,6 @@ var (
 	Similarity       = similarity
 	Kept             = (*Attention).kept
 	ResamplePosition = resamplePosition
-	SlotOf           = slotOf
 	Stitched         = (*Mapper).stitched
 	NeighborMask     = neighborMask
 	ComposedLoss     = groupLoss

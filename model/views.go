@@ -37,7 +37,7 @@ func NewViews(s *tensor.Scope, d tensor.Device, objects, count int, present []bo
 	var slots []int64
 	for query := range count {
 		for key := range count {
-			slots = append(slots, slotOf(query, key))
+			slots = append(slots, SlotOf(query, key))
 		}
 	}
 	n := int64(count)
@@ -57,8 +57,8 @@ func NewViews(s *tensor.Scope, d tensor.Device, objects, count int, present []bo
 	return v
 }
 
-// slotOf is the index of a key view among the views that the query view looks at: camera order without itself.
-func slotOf(query, key int) int64 {
+// SlotOf is the index of a key view among the views that the query view looks at: camera order without itself.
+func SlotOf(query, key int) int64 {
 	switch {
 	case key > query:
 		return int64(key - 1)

@@ -298,17 +298,35 @@ func (b *Builder) Gather(x *Value, axis int, indices *Value) *Value {
 	return b.add("Gather", x.Type, shape, []*Value{x, indices}, Attribute{"axis", int64(at)})
 }
 
-// Expand repeats dimensions of length 1 up to the shape of like, which is of the same rank.
-func (b *Builder) Expand(x, like *Value) *Value {
+// Repeat repeats x, whose first dimension is 1, as often as like has elements in its first.
+func (b *Builder) Repeat(x, like *Value) *Value {
 	if b.graph.err != nil {
 		return &Value{}
 	}
-	shape, err := broadcast(x.Shape, like.Shape)
-	if err != nil || len(x.Shape) != len(like.Shape) {
-		return b.fail("Expand", fmt.Errorf("have %v, want what broadcasts to %v", x.Shape, like.Shape))
+	if len(x.Shape) == 0 || len(like.Shape) == 0 || x.Shape[0] != (Dim{N: 1}) {
+		return b.fail("Expand", fmt.Errorf("have %v and %v, want a first dimension of 1", x.Shape, like.Shape))
 	}
-	dims := b.add("Shape", Int64, Fixed(int64(len(like.Shape))), []*Value{like})
-	return b.add("Expand", x.Type, shape, []*Value{x, dims})
+	sizes := make([]int64, len(x.Shape)-1)
+	for i, d := range x.Shape[1:] {
+		if sizes[i] = d.N; d.Objects {
+			return b.fail("Expand", fmt.Errorf("have %v, want fixed dimensions", x.Shape))
+		}
+	}
+	first := b.Slice(b.shape(like), 0, 0, 1)
+	return b.add("Expand", x.Type, x.Shape.with(0, like.Shape[0]), []*Value{x, b.Concat(0, first, b.Ints(sizes...))})
+}
+
+// Fill is v in the shape of like.
+func (b *Builder) Fill(v float32, like *Value) *Value {
+	if b.graph.err != nil {
+		return &Value{}
+	}
+	return b.add("Expand", Float, like.Shape, []*Value{b.Scalar(v), b.shape(like)})
+}
+
+// shape is the dimensions of x as they are when the model runs.
+func (b *Builder) shape(x *Value) *Value {
+	return b.add("Shape", Int64, Fixed(int64(len(x.Shape))), []*Value{x})
 }
 
 // ReduceSum, ReduceMean and ReduceMax reduce an axis, to length 1 where keep is true, else away.

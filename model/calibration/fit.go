@@ -16,11 +16,11 @@ const (
 	maxFreedom = 30
 	// minSpread keeps a further score at a finite distance when all scores are equal.
 	minSpread = 0.01
-	// smallest is what lower scores count as: rounding makes some cosine distances of 0 negative.
-	smallest = 1e-6
+	// Smallest is what lower scores count as: rounding makes some cosine distances of 0 negative.
+	Smallest = 1e-6
 )
 
-func logarithm(score float64) float64 { return math.Log(max(score, smallest)) }
+func logarithm(score float64) float64 { return math.Log(max(score, Smallest)) }
 
 // unit is one object: values that count as one.
 type unit struct {
@@ -212,6 +212,13 @@ func (s Scale) Value(score float64) float64 {
 	at, limit := logarithm(score), logarithm(s.Threshold)
 	above := good.Survival(limit) * good.CDF(at)
 	return above / (above + good.CDF(limit)*good.Survival(at))
+}
+
+// LogOdds is the logarithm of the odds of a good score below one whose logarithm lies t spreads above the center: the
+// logit of a [Scale.Value] is that of the score less that of the threshold.
+func LogOdds(t, freedom float64) float64 {
+	good := distuv.StudentsT{Sigma: 1, Nu: freedom}
+	return math.Log(good.CDF(t)) - math.Log(good.Survival(t))
 }
 
 // Defective reports whether a score is above the threshold.
