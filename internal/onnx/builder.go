@@ -26,7 +26,7 @@ type Value struct {
 	Shape Shape
 
 	name, doc string
-	named     bool // by Name: it keeps its place in the lists of people
+	free      bool // made by an operation and not named yet
 }
 
 // graph is what the builders of a model have in common.
@@ -38,22 +38,22 @@ type graph struct {
 	inputs    []*Value
 	outputs   []*Value
 	names     map[string]bool
-	shapes    map[string]*Value // constants of int64, by content
+	shared    map[string]*Value // small constants, by content
 	err       error
 }
 
 // operation is a node of the graph.
 type operation struct {
 	op         string
-	in, out    []*Value // nil for an optional input that is absent
+	in, out    []*Value
 	attributes []Attribute
 }
 
 // constant is an initialiser: little-endian elements.
 type constant struct {
-	value *Value
-	dims  []int64
-	raw   []byte
+	*Value
+	dims []int64
+	raw  []byte
 }
 
 // The operator sets that are written: 17 is the first with LayerNormalization, 20 with Gelu.
@@ -65,7 +65,7 @@ const (
 // NewBuilder begins a graph of an operator set. Where half is true, weights are stored as float16 and computed with in
 // float32.
 func NewBuilder(opset int, half bool) *Builder {
-	g := &graph{opset: opset, half: half, names: map[string]bool{}, shapes: map[string]*Value{}}
+	g := &graph{opset: opset, half: half, names: map[string]bool{}, shared: map[string]*Value{}}
 	if opset < MinOpset || opset > MaxOpset {
 		g.err = fmt.Errorf("opset: have %d, want %d to %d", opset, MinOpset, MaxOpset)
 	}
@@ -103,44 +103,74 @@ func (b *Builder) addAll(op string, out, in []*Value, attributes ...Attribute) [
 		return out
 	}
 	for _, v := range out {
-		v.name = b.unique(op)
+		if err := v.Shape.check(); err != nil {
+			b.fail(op, err)
+			return out
+		}
+		v.name, v.free = b.unique(op), true
 	}
 	b.graph.nodes = append(b.graph.nodes, &operation{op, in, out, attributes})
 	return out
 }
 
-// Name gives v a name of its own below the prefix and a sentence of documentation, and returns v. Named values are the
-// stages of a model: people find them in a viewer, and they can be made outputs.
+// Name gives v a name of its own below the prefix and a sentence of documentation, and returns it. A value that has a
+// name already keeps it, and Name returns another that is equal. Named values are the stages of a model: people find
+// them in a viewer, and they can be made outputs.
 func (b *Builder) Name(v *Value, name, doc string) *Value {
+	if b.graph.err != nil {
+		return v
+	}
+	if !v.free {
+		v = b.add("Identity", v.Type, v.Shape, []*Value{v})
+	}
+	delete(b.graph.names, v.name)
+	return b.declare(v, name, doc)
+}
+
+// declare names v.
+func (b *Builder) declare(v *Value, name, doc string) *Value {
 	switch full := b.prefix + name; {
 	case b.graph.err != nil:
+	case name == "" || doc == "":
+		b.fail(name, fmt.Errorf("have documentation %q, want name and documentation", doc))
 	case b.graph.names[full]:
 		b.fail(name, errors.New("have the name twice, want it once"))
 	default:
-		delete(b.graph.names, v.name)
 		b.graph.names[full] = true
-		v.name, v.doc, v.named = full, doc, true
+		v.name, v.doc, v.free = full, doc, false
 	}
 	return v
 }
 
 // Input declares an input of the graph.
 func (b *Builder) Input(name, doc string, t DataType, shape ...Dim) *Value {
-	v := b.Name(&Value{Type: t, Shape: shape}, name, doc)
+	v := &Value{Type: t, Shape: shape}
+	if err := v.Shape.check(); err != nil {
+		return b.fail(name, err)
+	}
+	if !t.written() {
+		return b.fail(name, fmt.Errorf("have %s, want FLOAT, FLOAT16, INT64, UINT8 or BOOL", t))
+	}
+	b.declare(v, name, doc)
 	b.graph.inputs = append(b.graph.inputs, v)
 	return v
 }
 
-// Output makes v an output of the graph, under a name of its own.
+// Output makes v an output of the graph, under a name of its own as by Name, and returns it.
 func (b *Builder) Output(v *Value, name, doc string) *Value {
-	b.Name(v, name, doc)
+	v = b.Name(v, name, doc)
 	b.graph.outputs = append(b.graph.outputs, v)
 	return v
 }
 
 // Setting is a constant that is also an optional input: whoever runs the model may give other values.
 func (b *Builder) Setting(name, doc string, values []float32, dims ...int64) *Value {
-	v := b.Name(b.floats(name, values, false, dims), name, doc)
+	v := b.floats(name, values, false, dims)
+	if v.name != b.prefix+name {
+		return b.fail(name, errors.New("have the name twice, want it once"))
+	}
+	delete(b.graph.names, v.name)
+	b.declare(v, name, doc)
 	b.graph.inputs = append(b.graph.inputs, v)
 	return v
 }
@@ -182,38 +212,50 @@ func (b *Builder) floats(name string, values []float32, half bool, dims []int64)
 	return b.constant(name, Float, raw, dims)
 }
 
-// Half is a constant of float16, given as little-endian elements, which are not copied, and computed with in float32.
+// Half is a constant of float16, given as little-endian elements, which are not copied. Only Cast computes with it.
 func (b *Builder) Half(name string, raw []byte, dims ...int64) *Value {
+	for i := 1; i < len(raw); i += 2 {
+		if raw[i]&0x7c == 0x7c {
+			return b.fail(name, fmt.Errorf("have element %d not finite, want finite values", i/2))
+		}
+	}
 	return b.constant(name, Float16, raw, dims)
 }
 
-// Scalar is a constant of float32 without dimensions.
+// Scalar is a constant of float32 without dimensions. It may be infinite or NaN.
 func (b *Builder) Scalar(v float32) *Value {
-	return b.shared(Float, binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)), nil, fmt.Sprint(v))
+	return b.share(Float, binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)), nil, fmt.Sprint("float_", v))
 }
 
 // Int is a constant of int64 without dimensions.
 func (b *Builder) Int(v int64) *Value {
-	return b.shared(Int64, binary.LittleEndian.AppendUint64(nil, uint64(v)), nil, fmt.Sprint(v))
+	return b.share(Int64, binary.LittleEndian.AppendUint64(nil, uint64(v)), nil, fmt.Sprint("int_", v))
 }
 
 // Ints is a constant of int64 with one dimension.
 func (b *Builder) Ints(values ...int64) *Value {
 	var raw []byte
-	for _, v := range values {
+	name := "ints"
+	for i, v := range values {
 		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
+		if i < maxNamed {
+			name += fmt.Sprint("_", v)
+		}
 	}
-	return b.shared(Int64, raw, []int64{int64(len(values))}, fmt.Sprint(values))
+	return b.share(Int64, raw, []int64{int64(len(values))}, name)
 }
 
-// shared is a small constant that all uses of the graph share, named by what it is.
-func (b *Builder) shared(t DataType, raw []byte, dims []int64, name string) *Value {
-	key := fmt.Sprint(t, " ", name)
-	v, ok := b.graph.shapes[key]
+// maxNamed is the number of elements in the name of a constant.
+const maxNamed = 8
+
+// share returns a small constant that all uses in the graph have in common. Its name is made of its elements.
+func (b *Builder) share(t DataType, raw []byte, dims []int64, name string) *Value {
+	key := fmt.Sprint(t, dims, raw)
+	v, ok := b.graph.shared[key]
 	if !ok {
 		root := &Builder{graph: b.graph}
-		v = root.constant(key, t, raw, dims)
-		b.graph.shapes[key] = v
+		v = root.constant(name, t, raw, dims)
+		b.graph.shared[key] = v
 	}
 	return v
 }
@@ -244,4 +286,67 @@ func (b *Builder) constant(name string, t DataType, raw []byte, dims []int64) *V
 	v.name = b.unique(name)
 	b.graph.constants = append(b.graph.constants, &constant{v, slices.Clone(dims), raw})
 	return v
+}
+
+// Model returns the model that b has built, without a name yet, or its first fault. What neither an output nor a stage
+// needs is left out.
+func (b *Builder) Model() (*Model, error) {
+	g := b.graph
+	if g.err == nil && len(g.outputs) == 0 {
+		g.err = errors.New("have no output, want one")
+	}
+	if g.err != nil {
+		return nil, fmt.Errorf("onnx: %w", g.err)
+	}
+	m := &Model{Opset: int64(g.opset)}
+	needed := g.needed()
+	for _, n := range g.nodes {
+		if !needed[n.out[0]] {
+			continue
+		}
+		node := Node{OpType: n.op, Name: n.out[0].name, Doc: n.out[0].doc, Attributes: n.attributes}
+		for _, v := range n.in {
+			node.Inputs = append(node.Inputs, v.name)
+		}
+		for _, v := range n.out {
+			node.Outputs = append(node.Outputs, v.name)
+			if !slices.Contains(g.outputs, v) {
+				m.Values = append(m.Values, v.info())
+			}
+		}
+		m.Nodes = append(m.Nodes, node)
+	}
+	for _, c := range g.constants {
+		if needed[c.Value] {
+			m.Initializers = append(m.Initializers, Tensor{Name: c.name, Doc: c.doc, DataType: c.Type, Dims: c.dims, raw: c.raw})
+		}
+	}
+	for _, v := range g.inputs {
+		m.Inputs = append(m.Inputs, v.info())
+	}
+	for _, v := range g.outputs {
+		m.Outputs = append(m.Outputs, v.info())
+	}
+	return m, nil
+}
+
+// needed are the inputs, the stages, and what they are computed from; all outputs of an operation or none.
+func (g *graph) needed() map[*Value]bool {
+	needed := map[*Value]bool{}
+	for _, v := range g.inputs {
+		needed[v] = true
+	}
+	for _, n := range slices.Backward(g.nodes) {
+		if !slices.ContainsFunc(n.out, func(v *Value) bool { return needed[v] || v.doc != "" }) {
+			continue
+		}
+		for _, v := range slices.Concat(n.in, n.out) {
+			needed[v] = true
+		}
+	}
+	return needed
+}
+
+func (v *Value) info() ValueInfo {
+	return ValueInfo{v.name, v.doc, v.Type, append(Shape{}, v.Shape...)}
 }

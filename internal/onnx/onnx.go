@@ -1,186 +1,135 @@
-// Package onnx reads the weights of an ONNX model file: the initialisers, and the nodes of the graph, which identify
-// tensors that have no name of their own. It ignores attributes, subgraphs, types and all else that is needed only to
-// run a model.
+// Package onnx builds, writes and reads ONNX model files. [Builder] makes the graph of a [Model] from checked
+// operations, [WriteFile] writes it, and [ReadModel] reads what WriteFile has written, strictly: what it does not know
+// is an error. [ReadFile] reads the weights of any model file and skips what is only needed to run it.
 //
 // The file is a protocol buffer. Package protowire, the lowest layer of google.golang.org/protobuf, splits it into
-// fields. Generated code would have the hundred messages of onnx.proto, of which four are used. The field numbers below
-// are those of onnx.proto, which never change.
+// fields. Generated code would have the hundred messages of onnx.proto, of which ten are used. The field numbers in
+// this package are those of onnx.proto, which never change.
 package onnx
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"math"
-	"os"
+	"slices"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"mvag-torch/internal/safetensors"
 )
 
-// maxNodes bounds the memory that a malicious file of empty nodes can take. Large models have about ten thousand.
-const maxNodes = 1 << 20
+// Model is a graph with what is said about it.
+type Model struct {
+	Name, Doc string
+	Producer  string
+	Version   string            // of the producer
+	Metadata  map[string]string // free text by key
+	Opset     int64             // of the default operators
+
+	Graph
+}
 
 // Graph is the main graph of a model.
 type Graph struct {
-	Nodes        []Node
+	Nodes        []Node // in an order of evaluation
 	Initializers []Tensor
+	Inputs       []ValueInfo // an initialiser among them is a default, which whoever runs the model may replace
+	Outputs      []ValueInfo
+	Values       []ValueInfo // of nodes, outputs excepted
 }
 
 // Node is an operator. Inputs and Outputs are names of values. An input is the output of another node, an initialiser,
 // an input of the graph, or "" for an optional one that is absent.
 type Node struct {
-	OpType, Name    string
-	Inputs, Outputs []string
+	OpType, Name, Doc string
+	Inputs, Outputs   []string
+	Attributes        []Attribute
 }
 
-// ReadFile reads a model file without external data.
-func ReadFile(path string) (*Graph, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: have a folder or special file, want a regular file", path)
-	}
-	if info.Size() > math.MaxInt32 { // the limit of protocol buffers
-		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, info.Size(), math.MaxInt32)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	g, err := Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return g, nil
+// Attribute is a constant of a node: an int64, float32 or []int64.
+type Attribute struct {
+	Name  string
+	Value any
 }
 
-// Parse parses a serialised ModelProto. The tensors of the result may share memory with data, which must not change.
-func Parse(data []byte) (*Graph, error) {
-	var graph *Graph
-	err := fields(data, func(f field) (err error) {
-		if f.number != 7 {
-			return nil
-		}
-		if graph != nil {
-			return errors.New("have two graphs, want one")
-		}
-		graph, err = parseGraph(f)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("onnx: %w", err)
-	}
-	if graph == nil {
-		return nil, errors.New("onnx: have no graph, want an ONNX model")
-	}
-	return graph, nil
+// ValueInfo is what is known of a value before the model runs.
+type ValueInfo struct {
+	Name, Doc string
+	Type      DataType
+	Shape     Shape
 }
 
-// parseGraph parses a GraphProto.
-func parseGraph(f field) (*Graph, error) {
-	g := &Graph{}
-	seen := map[string]bool{}
-	err := f.message("graph", func(f field) error {
-		switch f.number {
-		case 1:
-			if len(g.Nodes) == maxNodes {
-				return fmt.Errorf("have more than %d nodes, want fewer", maxNodes)
+// Stages are the values that nodes make and that have a sentence of documentation, in order of evaluation: people find
+// them in a viewer, and they can be made outputs.
+func (m *Model) Stages() (list []ValueInfo) {
+	known := make(map[string]ValueInfo, len(m.Values)+len(m.Outputs))
+	for _, v := range slices.Concat(m.Values, m.Outputs) {
+		known[v.Name] = v
+	}
+	for _, n := range m.Nodes {
+		for _, name := range n.Outputs {
+			if v := known[name]; v.Doc != "" {
+				list = append(list, v)
 			}
-			n, err := parseNode(f)
-			if err != nil {
-				return fmt.Errorf("node %d: %w", len(g.Nodes), err)
-			}
-			g.Nodes = append(g.Nodes, n)
-		case 5:
-			t, err := parseTensor(f)
-			if err != nil {
-				return fmt.Errorf("initializer %d %.80q: %w", len(g.Initializers), t.Name, err)
-			}
-			if seen[t.Name] {
-				return fmt.Errorf("initializer %d %.80q: have the name twice, want it once", len(g.Initializers), t.Name)
-			}
-			seen[t.Name] = true
-			g.Initializers = append(g.Initializers, t)
 		}
+	}
+	return list
+}
+
+// MakeOutput makes a stage an output of the graph, too.
+func (m *Model) MakeOutput(stage string) error {
+	is := func(v ValueInfo) bool { return v.Name == stage && v.Doc != "" }
+	if slices.ContainsFunc(m.Outputs, is) {
 		return nil
-	})
-	return g, err
-}
-
-// parseNode parses a NodeProto.
-func parseNode(f field) (Node, error) {
-	var n Node
-	err := f.message("node", func(f field) (err error) {
-		var s string
-		switch f.number {
-		case 1:
-			s, err = f.text("input")
-			n.Inputs = append(n.Inputs, s)
-		case 2:
-			s, err = f.text("output")
-			n.Outputs = append(n.Outputs, s)
-		case 3:
-			n.Name, err = f.text("name")
-		case 4:
-			n.OpType, err = f.text("op_type")
-		}
-		return err
-	})
-	return n, err
-}
-
-// field is a field of a message: number, wire type, and content without length prefix.
-type field struct {
-	number  protowire.Number
-	wire    protowire.Type
-	content []byte
-}
-
-// fields calls use for every field of a serialised message.
-func fields(b []byte, use func(field) error) error {
-	for len(b) > 0 {
-		number, wire, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return fmt.Errorf("have an invalid protocol buffer: %w", protowire.ParseError(n))
-		}
-		b = b[n:]
-		n = protowire.ConsumeFieldValue(number, wire, b)
-		if n < 0 {
-			return fmt.Errorf("have an invalid protocol buffer: %w", protowire.ParseError(n))
-		}
-		content := b[:n:n]
-		if wire == protowire.BytesType {
-			content, _ = protowire.ConsumeBytes(content)
-		}
-		if err := use(field{number, wire, content}); err != nil {
-			return err
-		}
-		b = b[n:]
 	}
+	i := slices.IndexFunc(m.Values, is)
+	if i < 0 {
+		return fmt.Errorf("stage: have no %q", stage)
+	}
+	m.Outputs = append(m.Outputs, m.Values[i])
+	m.Values = slices.Delete(m.Values, i, i+1)
 	return nil
 }
 
-// is returns an error if the wire type is another.
-func (f field) is(name string, wire protowire.Type) error {
-	if f.wire != wire {
-		return fmt.Errorf("%s: have wire type %d, want %d", name, f.wire, wire)
+// ConstantBytes is the size of all initialisers.
+func (m *Model) ConstantBytes() (n int64) {
+	for _, t := range m.Initializers {
+		n += t.bytes()
 	}
-	return nil
+	return n
 }
 
-func (f field) message(name string, use func(field) error) error {
-	if err := f.is(name, protowire.BytesType); err != nil {
-		return err
-	}
-	return fields(f.content, use)
+// DataType is an element type of TensorProto.
+type DataType int32
+
+// The element types whose values can be read.
+const (
+	Float    DataType = 1
+	Uint8    DataType = 2
+	Int64    DataType = 7
+	Bool     DataType = 9
+	Float16  DataType = 10
+	Double   DataType = 11
+	BFloat16 DataType = 16
+)
+
+// dataTypes has their names in onnx.proto, and the types with the same elements in a safetensors file.
+var dataTypes = map[DataType]struct {
+	name  string
+	dtype safetensors.DType
+}{
+	Float:    {"FLOAT", safetensors.F32},
+	Uint8:    {"UINT8", safetensors.U8},
+	Int64:    {"INT64", safetensors.I64},
+	Bool:     {"BOOL", safetensors.Bool},
+	Float16:  {"FLOAT16", safetensors.F16},
+	Double:   {"DOUBLE", safetensors.F64},
+	BFloat16: {"BFLOAT16", safetensors.BF16},
 }
 
-func (f field) text(name string) (string, error) {
-	return string(f.content), f.is(name, protowire.BytesType)
+// String returns the name of the type in onnx.proto if it can be read.
+func (d DataType) String() string {
+	return cmp.Or(dataTypes[d].name, fmt.Sprintf("data type %d", int32(d)))
 }
 
-func (f field) varint(name string) (int64, error) {
-	v, _ := protowire.ConsumeVarint(f.content)
-	return int64(v), f.is(name, protowire.VarintType)
+// written says whether WriteFile writes values of this type.
+func (d DataType) written() bool {
+	return d == Float || d == Uint8 || d == Int64 || d == Bool || d == Float16
 }

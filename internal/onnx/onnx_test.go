@@ -161,7 +161,7 @@ func TestParseRefuses(t *testing.T) {
 		"cut varint":          {model(sub(tensor("w", Float16, 1), 5, []byte{0x80})), "int32_data: "},
 		"cut dims":            {model(sub(nil, 1, []byte{0x80})), "dims: "},
 		"half of 17 bits":     {model(sub(tensor("w", Float16, 1), 5, varints(1<<16))), "int32_data: have 65536, want at most 65535"},
-		"too many nodes":      {sub(nil, 7, bytes.Repeat([]byte{0x0a, 0}, maxNodes+1)), "have more than 1048576 nodes"},
+		"too many nodes":      {sub(nil, 7, bytes.Repeat([]byte{0x0a, 0}, maxItems+1)), "have more than 1048576 nodes, values and other items"},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {

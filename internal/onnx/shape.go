@@ -47,7 +47,15 @@ func (s Shape) String() string {
 	return "[" + strings.Join(parts, ", ") + "]"
 }
 
-// elements is the number of elements, as a Dim.
+// check reports a dimension that no value has.
+func (s Shape) check() error {
+	if len(s) > maxRank || slices.ContainsFunc(s, func(d Dim) bool { return d.N < 1 }) {
+		return fmt.Errorf("have shape %v, want up to %d dimensions of 1 and more", s, maxRank)
+	}
+	return nil
+}
+
+// elements is the number of elements, as a Dim; not ok where it is a square of the number of objects.
 func (s Shape) elements() (n Dim, ok bool) {
 	n = Dim{1, false}
 	for _, d := range s {
@@ -61,16 +69,17 @@ func (s Shape) elements() (n Dim, ok bool) {
 
 // broadcast is the shape of an elementwise operation on two values, as NumPy's.
 func broadcast(a, b Shape) (Shape, error) {
-	out := slices.Clone(a)
+	long, short := a, b
 	if len(b) > len(a) {
-		out, b = slices.Clone(b), a
+		long, short = b, a
 	}
-	for i := range b {
-		at := len(out) - len(b) + i
+	out := slices.Clone(long)
+	for i, d := range short {
+		at := len(out) - len(short) + i
 		switch one := (Dim{1, false}); {
 		case out[at] == one:
-			out[at] = b[i]
-		case b[i] != one && b[i] != out[at]:
+			out[at] = d
+		case d != one && d != out[at]:
 			return nil, fmt.Errorf("have shapes %v and %v, want those that broadcast", a, b)
 		}
 	}

@@ -1,56 +1,47 @@
 package onnx
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"os"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"mvag-torch/internal/safetensors"
 )
 
-// DataType is an element type of TensorProto.
-type DataType int32
-
-// The element types whose values can be read.
-const (
-	Float    DataType = 1
-	Float16  DataType = 10
-	Double   DataType = 11
-	BFloat16 DataType = 16
-	Uint8    DataType = 2
-	Int64    DataType = 7
-	Bool     DataType = 9
-)
-
-// dataTypes has their names in onnx.proto, and the types with the same elements in a safetensors file.
-var dataTypes = map[DataType]struct {
-	name  string
-	dtype safetensors.DType
-}{
-	Float:    {"FLOAT", safetensors.F32},
-	Float16:  {"FLOAT16", safetensors.F16},
-	Double:   {"DOUBLE", safetensors.F64},
-	BFloat16: {"BFLOAT16", safetensors.BF16},
-	Uint8:    {"UINT8", safetensors.U8},
-	Int64:    {"INT64", safetensors.I64},
-	Bool:     {"BOOL", safetensors.Bool},
-}
-
-// String returns the name of the type in onnx.proto if it can be read.
-func (d DataType) String() string {
-	return cmp.Or(dataTypes[d].name, fmt.Sprintf("data type %d", int32(d)))
-}
-
 // Tensor is an initialiser: a constant of the graph, usually a weight.
 type Tensor struct {
-	Name     string
-	DataType DataType
-	Dims     []int64
-	raw      []byte // little-endian elements; nil for a type that cannot be read
+	Name, Doc string
+	DataType  DataType
+	Dims      []int64
+
+	raw      []byte    // little-endian elements; nil for a type that cannot be read, and where they are external
+	external *location // of the elements; nil where they are raw
+}
+
+// location is a part of another file.
+type location struct {
+	path           string
+	offset, length int64
+}
+
+// Raw returns the elements, little-endian. Those in another file are read from there; others are not copied.
+func (t *Tensor) Raw() ([]byte, error) {
+	raw, err := t.raw, error(nil)
+	switch {
+	case t.external != nil:
+		raw, err = t.external.read()
+	case dataTypes[t.DataType].dtype == "" || raw == nil:
+		err = fmt.Errorf("have %s, want elements that can be read", t.DataType)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("initializer %.80q: %w", t.Name, err)
+	}
+	return raw, nil
 }
 
 // Float32 returns the elements of a tensor of type FLOAT, FLOAT16, BFLOAT16 (exact) or DOUBLE (rounded to nearest).
@@ -59,7 +50,38 @@ func (t *Tensor) Float32() ([]float32, error) {
 	if d == "" || t.DataType == Uint8 || t.DataType == Int64 || t.DataType == Bool {
 		return nil, fmt.Errorf("initializer %.80q: have %s, want FLOAT, FLOAT16, BFLOAT16 or DOUBLE", t.Name, t.DataType)
 	}
-	return safetensors.AppendFloat32(make([]float32, 0, int64(len(t.raw))/d.Size()), d, t.raw)
+	raw, err := t.raw, error(nil)
+	if t.external != nil {
+		raw, err = t.Raw()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return safetensors.AppendFloat32(make([]float32, 0, int64(len(raw))/d.Size()), d, raw)
+}
+
+// bytes is the size of the elements.
+func (t *Tensor) bytes() int64 {
+	if t.external != nil {
+		return t.external.length
+	}
+	return int64(len(t.raw))
+}
+
+func (l *location) read() ([]byte, error) {
+	f, err := os.Open(l.path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw := make([]byte, l.length)
+	if n, err := f.ReadAt(raw, l.offset); n < len(raw) {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("%s: %w", l.path, err)
+	}
+	return raw, nil
 }
 
 // maxRank is the maximum number of dimensions of a tensor, as in LibTorch.
@@ -70,40 +92,87 @@ const maxRank = 64
 type values struct {
 	raw, floats, doubles []byte // little-endian
 	int32s               []byte // varints
+
+	external bool              // as data_location says
+	location map[string]string // the entries of external_data
 }
 
-// parseTensor parses a TensorProto. With an error it returns the name, too.
-func parseTensor(f field) (Tensor, error) {
+// tensor parses a TensorProto. With an error it returns the name, too.
+func (p *parser) tensor(f field) (Tensor, error) {
 	var t Tensor
 	var v values
-	err := f.message("tensor", func(f field) error {
+	err := f.message("tensor", func(f field) (err error) {
 		switch f.number {
 		case 1:
-			return f.dims(&t.Dims)
+			err = f.varints(&t.Dims, "dims", maxRank)
 		case 2:
-			d, err := f.varint("data_type")
+			var d int64
+			d, err = f.varint("data_type")
 			t.DataType = DataType(d)
-			return err
 		case 8:
-			name, err := f.text("name")
-			t.Name = name
-			return err
-		case 14:
-			location, err := f.varint("data_location")
-			if err == nil && location != 0 {
-				err = errors.New("have data in an external file, want it in the model file")
+			t.Name, err = p.text(f, "name")
+		case 4, 5, 9, 10:
+			err = v.add(f)
+		case 13, 14:
+			err = p.addLocation(&v, f)
+		case 12:
+			if p.strict {
+				t.Doc, err = p.text(f, "doc_string")
 			}
-			return err
-		case 13:
-			return errors.New("have data in an external file, want it in the model file")
+		default:
+			err = p.unknown(f)
 		}
-		return v.add(f)
+		return err
 	})
-	if err != nil {
-		return t, err
+	if err == nil {
+		err = p.elements(&t, &v)
+	}
+	return t, err
+}
+
+// addLocation reads a field of external data.
+func (p *parser) addLocation(v *values, f field) error {
+	if f.number == 14 {
+		location, err := f.varint("data_location")
+		v.external = location != 0
+		if err == nil && location != 0 && p.folder == nil {
+			err = errors.New("have data in an external file, want it in the model file")
+		}
+		return err
+	}
+	if p.folder == nil {
+		return errors.New("have data in an external file, want it in the model file")
+	}
+	if v.location == nil {
+		v.location = map[string]string{}
+	}
+	return p.entry(f, "external_data", v.location)
+}
+
+// elements gives t the elements of v.
+func (p *parser) elements(t *Tensor, v *values) (err error) {
+	switch {
+	case p.strict && !t.DataType.written():
+		return fmt.Errorf("have %s, want FLOAT, FLOAT16, INT64, UINT8 or BOOL", t.DataType)
+	case v.external != (v.location != nil):
+		return errors.New("have one of data_location and external_data, want both or none")
+	case v.external && v.raw != nil:
+		return errors.New("have raw_data and external data, want one of them")
+	case v.external:
+		t.external, err = p.locate(t, v.location)
+		return err
+	case p.strict && v.raw == nil:
+		return errors.New("have no raw_data, want it")
 	}
 	t.raw, err = v.elements(t.DataType, t.Dims)
-	return t, err
+	if err == nil && p.strict && t.DataType == Bool {
+		for _, b := range t.raw {
+			if b > 1 {
+				return fmt.Errorf("have a BOOL of %d, want 0 or 1", b)
+			}
+		}
+	}
+	return err
 }
 
 // add reads a field with elements.
@@ -116,43 +185,8 @@ func (v *values) add(f field) error {
 	case 9:
 		v.raw = f.content
 		return f.is("raw_data", protowire.BytesType)
-	case 10:
-		return f.gather(&v.doubles, "double_data", protowire.Fixed64Type)
 	}
-	return nil
-}
-
-// gather appends the elements of a repeated field of scalars, packed or not.
-func (f field) gather(to *[]byte, name string, element protowire.Type) error {
-	if f.wire != protowire.BytesType && f.wire != element {
-		return fmt.Errorf("%s: have wire type %d, want %d", name, f.wire, element)
-	}
-	if *to == nil {
-		*to = f.content // without spare capacity, so that append copies
-	} else {
-		*to = append(*to, f.content...)
-	}
-	return nil
-}
-
-// dims appends dimensions, packed or not.
-func (f field) dims(to *[]int64) error {
-	var varints []byte
-	if err := f.gather(&varints, "dims", protowire.VarintType); err != nil {
-		return err
-	}
-	for len(varints) > 0 {
-		v, n := protowire.ConsumeVarint(varints)
-		if n < 0 {
-			return fmt.Errorf("dims: %w", protowire.ParseError(n))
-		}
-		if len(*to) == maxRank {
-			return fmt.Errorf("dims: have more than %d, want fewer", maxRank)
-		}
-		*to = append(*to, int64(v))
-		varints = varints[n:]
-	}
-	return nil
+	return f.gather(&v.doubles, "double_data", protowire.Fixed64Type)
 }
 
 // elements returns the elements of a tensor as little-endian bytes, as many as its dimensions require.

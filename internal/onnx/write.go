@@ -1,271 +1,238 @@
 package onnx
 
 import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"math"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"mvag-torch/internal/atomicfile"
 )
 
-// Model is a graph with what is said about it, ready to be written.
-type Model struct {
-	Name, Doc string
-	Producer  string
-	Version   string            // of the producer
-	Metadata  map[string]string // free text by key
+// Constants of this many bytes and more go into a file of external data, each at a multiple of a memory page, so that
+// runtimes can map them.
+const (
+	externalFrom  = 1 << 10
+	externalAlign = 1 << 12
+)
 
-	graph *graph
+// DataPath is where WriteFile puts the external data of the model at path.
+func DataPath(path string) string { return path + ".data" }
+
+// WriteFile writes a model to path and, where external is true or a protocol buffer cannot hold the constants (2 GiB),
+// those of 1 KiB and more to DataPath. Before the files get their names they are read again and compared with the
+// model. A write that fails leaves what was there. An older pair of files is never mixed with the new one, whenever the
+// program is stopped: then there may be no model at path, but no wrong one.
+func WriteFile(path string, m *Model, external bool) error {
+	return writeFile(path, m, external, maxFile)
 }
 
-// irVersion is that of the file format: 8 goes with operator set 17.
-const irVersion = 8
-
-// Model returns the model that b has built, or its first fault.
-func (b *Builder) Model() (*Model, error) {
-	g := b.graph
-	if g.err == nil && len(g.outputs) == 0 {
-		g.err = errors.New("have no output, want one")
+// writeFile is WriteFile with a limit of protocol buffers.
+func writeFile(path string, m *Model, external bool, limit int64) error {
+	if err := m.check(); err != nil {
+		return fmt.Errorf("%s: onnx: %w", path, err)
 	}
-	if g.err != nil {
-		return nil, fmt.Errorf("onnx: %w", g.err)
+	w := &writer{model: m, path: path}
+	content := m.encode(nil)
+	if external || content.size > limit {
+		w.place()
+		content = m.encode(w.external)
 	}
-	return &Model{graph: g}, nil
+	if content.size > limit {
+		return fmt.Errorf("%s: have %d bytes without external data, want at most %d", path, content.size, limit)
+	}
+	return w.write(content)
 }
 
-// Stage is a named value of a graph.
-type Stage struct {
-	Name, Doc string
-	Type      DataType
-	Shape     Shape
+// writer writes the files of one model.
+type writer struct {
+	model    *Model
+	path     string
+	external map[string]location // by the name of the constant
+	size     int64               // of the external data
 }
 
-// Stages are the named values that operations make, in order of evaluation.
-func (m *Model) Stages() (list []Stage) {
-	for _, n := range m.graph.nodes {
-		for _, v := range n.out {
-			if v.named {
-				list = append(list, Stage{v.name, v.doc, v.Type, v.Shape})
-			}
+// place finds places for external data.
+func (w *writer) place() {
+	w.external = map[string]location{}
+	for _, t := range w.model.Initializers {
+		if t.bytes() >= externalFrom {
+			at := (w.size + externalAlign - 1) / externalAlign * externalAlign
+			w.external[t.Name] = location{DataPath(w.path), at, t.bytes()}
+			w.size = at + t.bytes()
 		}
 	}
-	return list
 }
 
-// MakeOutput makes a stage an output of the graph, too.
-func (m *Model) MakeOutput(stage string) error {
-	for _, n := range m.graph.nodes {
-		for _, v := range n.out {
-			if v.named && v.name == stage {
-				if !slices.Contains(m.graph.outputs, v) {
-					m.graph.outputs = append(m.graph.outputs, v)
-				}
-				return nil
-			}
-		}
+// write writes, checks and names the files.
+func (w *writer) write(content *message) error {
+	old, err := w.look()
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("stage: have no %q", stage)
-}
-
-// ConstantBytes is the size of all initialisers.
-func (m *Model) ConstantBytes() (n int64) {
-	for _, c := range m.graph.constants {
-		n += int64(len(c.raw))
+	model, err := create(w.path, content.writeTo)
+	if err != nil {
+		return err
 	}
-	return n
-}
-
-// message is a serialised protocol buffer in parts, so that large constants are not copied.
-type message struct {
-	parts [][]byte
-	size  int
-}
-
-func (m *message) bytes(p []byte) {
-	m.parts = append(m.parts, p)
-	m.size += len(p)
-}
-
-func (m *message) head(n protowire.Number, t protowire.Type, v uint64) {
-	m.bytes(protowire.AppendVarint(protowire.AppendTag(nil, n, t), v))
-}
-
-// varint, text, raw and message add a field.
-func (m *message) varint(n protowire.Number, v int64) { m.head(n, protowire.VarintType, uint64(v)) }
-
-func (m *message) text(n protowire.Number, s string) {
-	if s != "" {
-		m.raw(n, []byte(s))
-	}
-}
-
-func (m *message) raw(n protowire.Number, p []byte) {
-	m.head(n, protowire.BytesType, uint64(len(p)))
-	m.bytes(p)
-}
-
-func (m *message) message(n protowire.Number, sub *message) {
-	m.head(n, protowire.BytesType, uint64(sub.size))
-	m.parts = append(m.parts, sub.parts...)
-	m.size += sub.size
-}
-
-// writeTo writes the parts.
-func (m *message) writeTo(w io.Writer) error {
-	for _, p := range m.parts {
-		if _, err := w.Write(p); err != nil {
+	defer atomicfile.Discard(model.File) // does nothing after Commit
+	var data *written
+	if len(w.external) > 0 {
+		if data, err = create(DataPath(w.path), w.writeData); err != nil {
 			return err
 		}
+		defer atomicfile.Discard(data.File)
+	}
+	if err := w.verify(model, data); err != nil {
+		return fmt.Errorf("%s: read again: %w", w.path, err)
+	}
+	if data == nil {
+		if err := atomicfile.Commit(model.File, w.path); err != nil || !old {
+			return err
+		}
+		return os.Remove(DataPath(w.path))
+	}
+	if err := os.Remove(w.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := atomicfile.Commit(data.File, DataPath(w.path)); err != nil {
+		return err
+	}
+	return atomicfile.Commit(model.File, w.path)
+}
+
+// look refuses folders in the way. It says whether the model that will be replaced has external data at DataPath, which
+// nothing needs afterwards.
+func (w *writer) look() (old bool, err error) {
+	data := DataPath(w.path)
+	for _, path := range []string{w.path, data} {
+		switch info, err := os.Lstat(path); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return false, err
+		case info.IsDir():
+			return false, fmt.Errorf("%s: have a folder, want a file or nothing", path)
+		default:
+			old = path == data
+		}
+	}
+	if !old {
+		return false, nil
+	}
+	m, err := ReadModel(w.path)
+	if err != nil {
+		return false, nil // not of this program: its files are left alone
+	}
+	return slices.ContainsFunc(m.Initializers, func(t Tensor) bool {
+		return t.external != nil && t.external.path == data
+	}), nil
+}
+
+// written is a file that is complete and has no name yet.
+type written struct {
+	*os.File
+	size int64
+	sum  []byte // SHA-256 of what was meant
+}
+
+// create writes a new file and waits until it is on the disk.
+func create(path string, write func(io.Writer) error) (*written, error) {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
+	if err = write(w); err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	var size int64
+	if err == nil {
+		size, err = f.Seek(0, io.SeekCurrent)
+	}
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) && at.Path == f.Name() { // a name that nobody knows
+			err = at.Err
+		}
+		atomicfile.Discard(f)
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &written{f, size, sum.Sum(nil)}, nil
+}
+
+// check compares the file with what was meant, and returns it if keep is true.
+func (w *written) check(keep bool) ([]byte, error) {
+	sum := sha256.New()
+	from := io.TeeReader(io.NewSectionReader(w, 0, w.size), sum)
+	var content []byte
+	var err error
+	if keep {
+		content = make([]byte, w.size)
+		_, err = io.ReadFull(from, content)
+	} else {
+		_, err = io.Copy(io.Discard, from)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if have := sum.Sum(nil); !bytes.Equal(have, w.sum) {
+		return nil, fmt.Errorf("have bytes with SHA-256 %x, want %x", have, w.sum)
+	}
+	return content, nil
+}
+
+// writeData writes the external data.
+func (w *writer) writeData(to io.Writer) error {
+	at := int64(0)
+	for _, t := range w.model.Initializers {
+		place, ok := w.external[t.Name]
+		if !ok {
+			continue
+		}
+		raw, err := t.Raw()
+		if err != nil {
+			return err
+		}
+		if _, err := to.Write(make([]byte, place.offset-at)); err != nil {
+			return err
+		}
+		if _, err := to.Write(raw); err != nil {
+			return err
+		}
+		at = place.offset + place.length
 	}
 	return nil
 }
 
-// encode returns the ModelProto. Where external is not nil, it says which constants lie in another file, and where.
-func (m *Model) encode(external func(*constant) *location) *message {
-	out := &message{}
-	out.varint(1, irVersion)
-	out.text(2, m.Producer)
-	out.text(3, m.Version)
-	out.text(6, m.Doc)
-	out.message(7, m.encodeGraph(external))
-	opset := &message{}
-	opset.varint(2, int64(m.graph.opset))
-	out.message(8, opset)
-	for _, key := range slices.Sorted(maps.Keys(m.Metadata)) {
-		entry := &message{}
-		entry.text(1, key)
-		entry.text(2, m.Metadata[key])
-		out.message(14, entry)
+// verify reads what was written and compares it with what was meant: bytes, then what they say.
+func (w *writer) verify(model, data *written) error {
+	content, err := model.check(true)
+	if err != nil {
+		return err
 	}
-	return out
-}
-
-// encodeGraph returns the GraphProto.
-func (m *Model) encodeGraph(external func(*constant) *location) *message {
-	out := &message{}
-	for _, n := range m.graph.nodes {
-		out.message(1, n.encode())
-	}
-	out.text(2, m.Name)
-	for _, c := range m.graph.constants {
-		out.message(5, c.encode(external))
-	}
-	out.text(10, m.Doc)
-	for _, v := range m.graph.inputs {
-		out.message(11, v.encode())
-	}
-	for _, v := range m.graph.outputs {
-		out.message(12, v.encode())
-	}
-	for _, n := range m.graph.nodes {
-		for _, v := range n.out {
-			if !slices.Contains(m.graph.outputs, v) {
-				out.message(13, v.encode())
-			}
+	want := filepath.Base(DataPath(w.path))
+	if data != nil {
+		if _, err := data.check(false); err != nil {
+			return fmt.Errorf("%s: %w", want, err)
 		}
 	}
-	return out
-}
-
-// encode returns the NodeProto.
-func (n *operation) encode() *message {
-	out := &message{}
-	for _, v := range n.in {
-		out.raw(1, []byte(v.name))
-	}
-	for _, v := range n.out {
-		out.raw(2, []byte(v.name))
-	}
-	out.text(3, n.out[0].name)
-	out.text(4, n.op)
-	for _, a := range n.attributes {
-		out.message(5, a.encode())
-	}
-	out.text(6, n.out[0].doc)
-	return out
-}
-
-// encode returns the AttributeProto.
-func (a Attribute) encode() *message {
-	out := &message{}
-	out.text(1, a.Name)
-	kind := int64(0)
-	switch v := a.Value.(type) {
-	case float32:
-		out.bytes(protowire.AppendFixed32(protowire.AppendTag(nil, 2, protowire.Fixed32Type), math.Float32bits(v)))
-		kind = 1
-	case int64:
-		out.varint(3, v)
-		kind = 2
-	case string:
-		out.raw(4, []byte(v))
-		kind = 3
-	case []int64:
-		for _, i := range v {
-			out.varint(8, i)
+	again, err := parseModel(content, func(name string) (string, int64, error) {
+		if data == nil || name != want {
+			return "", 0, fmt.Errorf("have %q, want %q", name, want)
 		}
-		kind = 7
+		return data.Name(), data.size, nil
+	})
+	if err != nil {
+		return err
 	}
-	out.varint(20, kind)
-	return out
-}
-
-// encode returns the ValueInfoProto.
-func (v *Value) encode() *message {
-	shape := &message{}
-	for _, d := range v.Shape {
-		dim := &message{}
-		if d.Objects {
-			dim.text(2, d.String())
-		} else {
-			dim.varint(1, d.N)
-		}
-		shape.message(1, dim)
-	}
-	tensor := &message{}
-	tensor.varint(1, int64(v.Type))
-	tensor.message(2, shape)
-	kind := &message{}
-	kind.message(1, tensor)
-	out := &message{}
-	out.text(1, v.name)
-	out.message(2, kind)
-	out.text(3, v.doc)
-	return out
-}
-
-// location is where a constant lies in a file of external data.
-type location struct {
-	file           string
-	offset, length int64
-}
-
-// encode returns the TensorProto.
-func (c *constant) encode(external func(*constant) *location) *message {
-	out := &message{}
-	for _, n := range c.dims {
-		out.varint(1, n)
-	}
-	out.varint(2, int64(c.value.Type))
-	out.text(8, c.value.name)
-	out.text(12, c.value.doc)
-	var at *location
-	if external != nil {
-		at = external(c)
-	}
-	if at == nil {
-		out.raw(9, c.raw)
-		return out
-	}
-	for _, entry := range [][2]string{{"location", at.file}, {"offset", fmt.Sprint(at.offset)}, {"length", fmt.Sprint(at.length)}} {
-		pair := &message{}
-		pair.text(1, entry[0])
-		pair.text(2, entry[1])
-		out.message(13, pair)
-	}
-	out.varint(14, 1)
-	return out
+	return w.model.compare(again)
 }
