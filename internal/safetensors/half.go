@@ -46,6 +46,16 @@ func Float32ToFloat16(f float32) uint16 {
 // BFloat16ToFloat32 returns the value of a bfloat16 number, the upper half of a float32.
 func BFloat16ToFloat32(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
 
+// Float32ToBFloat16 rounds f to bfloat16, ties to even. Values that are too large become infinite. A NaN keeps the upper
+// bits of its payload and stays a NaN.
+func Float32ToBFloat16(f float32) uint16 {
+	bits := math.Float32bits(f)
+	if f != f {
+		return uint16(bits>>16) | 0x40
+	}
+	return uint16((bits + 1<<15 - 1 + bits>>16&1) >> 16)
+}
+
 // AppendFloat32 appends the little-endian elements of type d in src to dst. F32, F16 and BF16 are exact, F64 is rounded
 // to nearest. Other types, and part of an element, are errors.
 func AppendFloat32(dst []float32, d DType, src []byte) ([]float32, error) {

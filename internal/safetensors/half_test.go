@@ -110,3 +110,25 @@ func TestAppendFloat32Refuses(t *testing.T) {
 		})
 	}
 }
+
+// TestBFloat16Rounding is TestHalfRounding for bfloat16, with the values that are no numbers.
+func TestBFloat16Rounding(t *testing.T) {
+	for lower := uint16(0); lower < 0x7f80; lower++ {
+		middle := math.Float32frombits(uint32(lower)<<16 | 1<<15)
+		for f, want := range map[float32]uint16{
+			math.Nextafter32(middle, 0): lower, middle: lower + lower&1, BFloat16ToFloat32(lower): lower,
+			math.Float32frombits(uint32(lower)<<16 | 1<<15 | 1): lower + 1,
+		} {
+			for sign, f := range map[uint16]float32{0: f, 0x8000: -f} {
+				if have := Float32ToBFloat16(f); have != want|sign {
+					t.Fatalf("%v (%#08x): have %#04x, want %#04x", f, math.Float32bits(f), have, want|sign)
+				}
+			}
+		}
+	}
+	for bits, want := range map[uint32]uint16{0x7f800000: 0x7f80, 0xff800000: 0xff80, 0x7f800001: 0x7fc0, 0xffffffff: 0xffff} {
+		if have := Float32ToBFloat16(math.Float32frombits(bits)); have != want {
+			t.Errorf("%#08x: have %#04x, want %#04x", bits, have, want)
+		}
+	}
+}

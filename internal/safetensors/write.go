@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"slices"
@@ -61,6 +63,45 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return atomicfile.Write(path, func(w io.Writer) error { return encode(w, sorted, header) })
+}
+
+// WriteChecked is Write that reads the new file with check before the file gets its name: an error of check leaves path as
+// it was.
+func WriteChecked(path string, tensors []Tensor, metadata map[string]string, check func(*File) error) error {
+	sorted, header, err := layout(tensors, metadata)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer atomicfile.Discard(f) // does nothing after Commit
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := cmp.Or(encode(w, sorted, header), w.Flush()); err != nil {
+		return fmt.Errorf("%s: %w", path, unnamed(err))
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, unnamed(err))
+	}
+	written, err := New(path, f, size)
+	if err == nil {
+		err = check(written)
+	}
+	if err != nil {
+		return err
+	}
+	return atomicfile.Commit(f, path)
+}
+
+// unnamed strips the name of a temporary file.
+func unnamed(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // layout returns the tensors in the order of their data, and the header preceded by its length.

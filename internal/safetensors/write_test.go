@@ -209,3 +209,35 @@ func FuzzWriteRead(f *testing.F) {
 		}
 	})
 }
+
+// TestWriteChecked refuses what was written: the old file stays.
+func TestWriteChecked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.safetensors")
+	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	tensors, refused := []Tensor{Float32("a", []int64{2}, []float32{1, 2})}, errors.New("refused")
+	read := func(f *File) error {
+		if have, err := f.Float32("a"); err != nil || !slices.Equal(have, []float32{1, 2}) || f.Metadata()["k"] != "v" {
+			t.Errorf("have %v, metadata %q, error %v", have, f.Metadata(), err)
+		}
+		return refused
+	}
+	if err := WriteChecked(path, tensors, map[string]string{"k": "v"}, read); !errors.Is(err, refused) {
+		t.Errorf("have %v, want the error of check", err)
+	}
+	checkOnly(t, path, "old")
+	refused = nil
+	if err := WriteChecked(path, tensors, map[string]string{"k": "v"}, read); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "b.safetensors")
+	if err := Write(other, tensors, map[string]string{"k": "v"}); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkOnly(t, path, string(want))
+}

@@ -99,6 +99,17 @@ func (a Arch) Check(shapes map[string][]int64, last int) error {
 		joinNonEmpty(list("missing", missing), list("misshapen", misshapen), list("unused", unused)))
 }
 
+// Used returns the parameters of m that evaluating blocks 0 to last needs. Check must have accepted m.
+func (a Arch) Used(m Map, last int) Map {
+	used := Map{}
+	for _, w := range append(a.parameters(last), want{name: "pos_embed"}) {
+		if t, ok := m[w.name]; ok && (w.name != "pos_embed" || a.Family != DINOv3) {
+			used[w.name] = t
+		}
+	}
+	return used
+}
+
 // positions reports whether a position table has the shape [1, n, C] with n a square or, with a class position in
 // front, a square and one.
 func (a Arch) positions(shape []int64) bool {
