@@ -38,6 +38,7 @@ type Setup struct {
 	Path        string
 	Config      configs.Config           // of the run, with the options applied
 	Trained     checkpoint.Info          // as the checkpoint has it
+	Bundle      *checkpoint.Bundle       // nil where the file is none
 	Calibration *calibration.Calibration // of inspect.head, or of the headline; nil where there is none
 	Heads       calibration.Heads        // all that there are
 	Memory      *memory.Memory           // nil where there is none
@@ -67,7 +68,7 @@ func (u *Setup) read(opt Options) error {
 	if u.file.Info == nil {
 		return fmt.Errorf("%s: have bare weights, want a checkpoint", u.Path)
 	}
-	u.Trained = *u.file.Info
+	u.Trained, u.Bundle = *u.file.Info, u.file.Bundle
 	var err error
 	if opt.Config != nil {
 		u.Config = *opt.Config

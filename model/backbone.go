@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,23 +13,51 @@ import (
 	"path/filepath"
 	"strings"
 
+	"mvag-torch/configs"
 	"mvag-torch/internal/pytorch"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/weights"
 )
 
 // Backbone is a file of pretrained weights.
 type Backbone struct {
 	Path, Kind string
-	SHA256     string         // of the file, hexadecimal
-	Types      map[string]int // number of tensors of each type; nil of ONNX, which is read as float32
-	Elements   int            // in all tensors
-	Tensors    weights.Map    // the encoder, under the names of package weights
-	Names      weights.Names  // how the file names them
-	Ignored    []string       // tensors that do not belong to it
-	Archive    weights.Map    // all tensors of a TorchScript archive, under the names of the file
-	Fault      error          // why Tensors are those of the archive, whose code may still be of use
+	SHA256     string               // of the file, hexadecimal
+	Types      map[string]int       // number of tensors of each type; nil of ONNX, which is read as float32
+	Elements   int                  // in all tensors
+	Tensors    weights.Map          // the encoder, under the names of package weights
+	Names      weights.Names        // how the file names them
+	Ignored    []string             // tensors that do not belong to it
+	Archive    weights.Map          // all tensors of a TorchScript archive, under the names of the file
+	Fault      error                // why Tensors are those of the archive, whose code may still be of use
+	Licences   []checkpoint.Licence // that the file records
+}
+
+// BackboneOf returns the encoder weights that go with f, which may be nil. A bundle has them inside. All others have them
+// in the file of b; one that the checkpoint f was not trained with is an error. The hash of a bundle's backbone is that
+// of the file that it was trained with, unless rounding has changed the weights since.
+func BackboneOf(f *checkpoint.File, b configs.Backbone) (*Backbone, error) {
+	if f != nil && f.Bundle != nil {
+		m, err := f.StoredBackbone()
+		return &Backbone{Path: f.Path, Kind: "bundle", SHA256: f.BackboneHash(), Tensors: m, Licences: f.Bundle.Licences}, err
+	}
+	read, err := ReadBackbone(b.Weights, b.Prefix)
+	if err == nil {
+		err = cmp.Or(read.Fault, sameBackbone(f, b.Weights, read.SHA256))
+	}
+	return read, err
+}
+
+// sameBackbone returns an error where the checkpoint f was trained with other encoder weights than those of the file at
+// path.
+func sameBackbone(f *checkpoint.File, path, sha256 string) error {
+	if f == nil || f.Info == nil || f.Info.BackboneSHA256 == sha256 {
+		return nil
+	}
+	return fmt.Errorf("%s: have a checkpoint made with weights of SHA-256 %.12s…, want those of %s (%.12s…)",
+		f.Path, f.Info.BackboneSHA256, path, sha256)
 }
 
 // ReadBackbone reads a safetensors file, a PyTorch state dict (.pth, whose pickle is parsed and not run), a TorchScript
@@ -86,6 +115,8 @@ func (b *Backbone) read(file *hashed, prefix string) (err error) {
 		if err != nil {
 			return err
 		}
+		meta := f.Metadata()
+		b.licensed(cmp.Or(meta["licence"], meta["license"]))
 		return b.readTensors(f, prefix)
 	case filepath.Ext(b.Path) == ".onnx":
 		b.Kind = "ONNX"
@@ -126,6 +157,9 @@ func (b *Backbone) named(err error) error {
 // readArchive reads the parameters and buffers of a TorchScript archive.
 func (b *Backbone) readArchive(prefix string) error {
 	b.Types, b.Archive = map[string]int{}, weights.Map{}
+	if m, err := weights.ReadModule(b.Path); err == nil && m.Licence != "not stated by timm" { // as the exporter has it
+		b.licensed(m.Licence)
+	}
 	err := tensor.Run(func(s *tensor.Scope) error {
 		for _, found := range tensor.LoadTorchScript(s, b.Path) {
 			b.Types[found.Tensor.DType().String()]++
@@ -146,6 +180,13 @@ func (b *Backbone) readArchive(prefix string) error {
 		b.Tensors, b.Fault = b.Archive, b.named(err)
 	}
 	return nil
+}
+
+// licensed notes a licence that the file records, unless it is "".
+func (b *Backbone) licensed(name string) {
+	if name != "" {
+		b.Licences = append(b.Licences, checkpoint.Licence{Name: name, From: filepath.Base(b.Path)})
+	}
 }
 
 // FileSHA256 is the SHA-256 of a file in hexadecimal.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 
 	"mvag-torch/configs"
@@ -13,32 +14,38 @@ import (
 // Trained is a model and where its weights come from.
 type Trained struct {
 	*Model
-	BackboneSHA256 string         // of the file of encoder weights
+	BackboneSHA256 string         // of the file of encoder weights, see [BackboneOf]
 	SHA256         string         // of the file of trainable weights; "" where they are initial ones
 	Iteration      *int           // steps taken; nil where that file holds bare weights
 	Memory         *memory.Memory // nil without one
 }
 
 // Open prepares LibTorch as cfg says (device, threads, precision) and builds the model with the encoder weights of
-// cfg.Backbone.Weights and the trainable weights of f, or initial ones where f is nil. A backbone other than the one
-// that the checkpoint f was trained with is an error. A precision that is [configs.Auto] is that of the checkpoint, or
-// what suits the device. The tensors live in s.
+// [BackboneOf] and the trainable weights of f, or initial ones where f is nil. A precision that is [configs.Auto] is that
+// of the checkpoint, or what suits the device. The tensors live in s.
 func Open(s *tensor.Scope, cfg configs.Config, f *checkpoint.File) (*Trained, error) {
 	t := &Trained{}
 	if f != nil && f.Info != nil {
 		cfg.Adopt(f.Info.Config)
 	}
-	err := t.build(s, cfg, func(arch weights.Arch) (backbone weights.Map, err error) {
+	if f != nil && f.Bundle != nil {
+		if cfg.Backbone.Mode == "module" {
+			return nil, fmt.Errorf("%s: backbone.mode: have module, want native: the backbone is in the bundle", f.Path)
+		}
+		cfg.Backbone.Weights = f.Path
+	}
+	err := t.build(s, cfg, func(arch weights.Arch) (weights.Map, error) {
 		if arch.Module != nil { // New runs the archive
+			var err error
 			t.BackboneSHA256, err = FileSHA256(cfg.Backbone.Weights)
-		} else {
-			backbone, t.BackboneSHA256, err = LoadBackbone(cfg.Backbone.Weights, cfg.Backbone.Prefix)
+			return nil, cmp.Or(err, sameBackbone(f, cfg.Backbone.Weights, t.BackboneSHA256))
 		}
-		if err == nil && f != nil && f.Info != nil && f.Info.BackboneSHA256 != t.BackboneSHA256 {
-			err = fmt.Errorf("%s: have a checkpoint made with weights of SHA-256 %.12s…, want those of %s (%.12s…)",
-				f.Path, f.Info.BackboneSHA256, cfg.Backbone.Weights, t.BackboneSHA256)
+		b, err := BackboneOf(f, cfg.Backbone)
+		if err != nil {
+			return nil, err
 		}
-		return backbone, err
+		t.BackboneSHA256 = b.SHA256
+		return b.Tensors, nil
 	})
 	if err != nil || f == nil {
 		return t, err

@@ -132,6 +132,10 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 	if f.Info == nil {
 		return errors.New("have bare weights, want a checkpoint")
 	}
+	if f.Bundle != nil {
+		return errors.New("have a bundle, which training cannot go on from as it has no state of the optimiser; " +
+			"want the checkpoint that it was made from, or another name with --set name=…")
+	}
 	if !resume {
 		how := "go on with --resume"
 		if r.alone {

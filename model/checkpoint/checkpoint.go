@@ -1,6 +1,7 @@
 // Package checkpoint is the file that holds a run: one safetensors file with the trainable tensors under their own
 // names, what training needs to continue under prefixed names, and a description of the run in the metadata
-// (docs/format/checkpoint.md). A file without that metadata is taken as bare weights: trainable tensors only.
+// (docs/format/checkpoint.md). A [Bundle] has the frozen encoder inside, too. A file without that metadata is taken as
+// bare weights: trainable tensors only.
 package checkpoint
 
 import (
@@ -98,8 +99,9 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 // File is an open checkpoint or weights file.
 type File struct {
 	*safetensors.File
-	Path string
-	Info *Info // nil for bare weights
+	Path   string
+	Info   *Info   // nil for bare weights
+	Bundle *Bundle // nil for others
 }
 
 // Open reads the header of a checkpoint or of a bare weights file. The caller closes it.
@@ -109,7 +111,10 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	f := &File{File: st, Path: path}
-	if f.Info, err = readInfo(st.Metadata()); err != nil {
+	if f.Info, err = readInfo(st.Metadata()); err == nil && f.Info != nil {
+		f.Bundle, err = readBundle(st)
+	}
+	if err != nil {
 		st.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -208,9 +213,15 @@ func (f *File) Rewrite(changes map[string]string, replaced string, tensors []saf
 
 // Weights returns the trainable tensors.
 func (f *File) Weights() (weights.Map, error) {
-	return weights.Read(f.File, func(name string) (string, bool) {
-		return name, !strings.HasPrefix(name, Optimizer) && !strings.HasPrefix(name, RNG) && !strings.HasPrefix(name, Memory)
-	})
+	return weights.Read(f.File, func(name string) (string, bool) { return name, f.trainable(name) })
+}
+
+// trainable reports whether the tensor belongs to the weights of the model.
+func (f *File) trainable(name string) bool {
+	if f.Bundle != nil && (name == Thumbnails || strings.HasPrefix(name, Backbone)) {
+		return false
+	}
+	return !strings.HasPrefix(name, Optimizer) && !strings.HasPrefix(name, RNG) && !strings.HasPrefix(name, Memory)
 }
 
 // Below returns the tensors whose names begin with prefix, under what follows it.
