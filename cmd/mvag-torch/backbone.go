@@ -155,6 +155,9 @@ func convertBackbone(c *cli.Context) error {
 		return err
 	}
 	meta := map[string]string{"source": filepath.Base(in), "source.sha256": b.SHA256}
+	for _, l := range b.Licences {
+		meta["licence"] = l.Name
+	}
 	if b.Names.Prefix != "" {
 		meta["source.prefix"] = b.Names.Prefix
 	}

@@ -24,7 +24,7 @@ import (
 
 // Flags and help shared by calibrate and predict.
 var (
-	checkpointFlag = &cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint (`FILE`)"}
+	checkpointFlag = &cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint or bundle (`FILE`)"}
 	patternFlag    = &cli.StringFlag{Name: "pattern", Usage: "how files are named, as in {object}_{camera} or {class}-{object}-*; " +
 		"by default as the training images"}
 	classFlag = &cli.StringFlag{Name: "class", Usage: "class of all the images"}
@@ -89,7 +89,25 @@ func openModel(c *cli.Context) (*checkpoint.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return checkpoint.Open(path)
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSet(c, f.Bundle != nil); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkSet returns an error where --set names a file of weights for a bundle, which has its own.
+func checkSet(c *cli.Context, bundle bool) error {
+	for _, set := range c.StringSlice("set") {
+		if path, _, _ := strings.Cut(set, "="); bundle && strings.TrimSpace(path) == "backbone.weights" {
+			return usageError{fmt.Errorf("%s: --set backbone.weights: the bundle has its own backbone, want no other", c.String("model"))}
+		}
+	}
+	return nil
 }
 
 // readSetup reads the checkpoint of -m with -c or --set applied; the caller closes it.
@@ -107,11 +125,16 @@ func readSetup(c *cli.Context, opt inspect.Options) (*inspect.Setup, error) {
 		opt.Config = &cfg
 	}
 	setup, err := inspect.Read(path, opt)
-	if err == nil {
-		setup.Notes = &dataset.Notes{Depths: true}
-		sayUnfinished(path, setup.Trained)
+	if err != nil {
+		return nil, err
 	}
-	return setup, err
+	if err := checkSet(c, setup.Bundle != nil); err != nil {
+		setup.Close()
+		return nil, err
+	}
+	setup.Notes = &dataset.Notes{Depths: true}
+	sayUnfinished(path, setup.Trained)
+	return setup, nil
 }
 
 // sayUnfinished says that a checkpoint is of a training that has not ended.

@@ -32,9 +32,9 @@ import (
 func evalCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "eval",
-		Usage: "evaluate a model: print the metrics, write results.json, scores, sheets and report.html to the run folder; resumes an interrupted evaluation",
+		Usage: "evaluate a model: print the metrics, write results.json, scores, sheets and report.html to the run folder, of a bundle to NAME-eval beside it; resumes an interrupted evaluation",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint `FILE`, or bare trainable weights together with -c"},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint or bundle (`FILE`), or bare trainable weights together with -c"},
 			configFlag, setFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the results to `FOLDER` instead of the run folder"},
 			&cli.StringFlag{Name: "save-maps", Usage: "also write the anomaly maps of every class to `FOLDER`, for mvag-torch metrics and NumPy"},
@@ -222,9 +222,13 @@ func openFor(f *checkpoint.File, cfg configs.Config) (*dataset.Set, error) {
 }
 
 // runFolder is the folder of the checkpoint, which may have been copied or renamed, unless name or output are overridden.
+// That of a bundle, which has no run around it, is NAME-eval beside it.
 func runFolder(cfg configs.Config, f *checkpoint.File) string {
 	folder := train.Folder(cfg)
-	if f.Info != nil && train.Folder(f.Info.Config) == folder && filepath.Base(f.Path) == train.CheckpointName {
+	switch own := f.Info != nil && train.Folder(f.Info.Config) == folder; {
+	case own && f.Bundle != nil:
+		return strings.TrimSuffix(f.Path, filepath.Ext(f.Path)) + "-eval"
+	case own && filepath.Base(f.Path) == train.CheckpointName:
 		return filepath.Dir(f.Path)
 	}
 	return folder

@@ -17,7 +17,7 @@ func reportCommand() *cli.Command {
 		Usage:     "write the report of a run folder as one HTML file (metrics, curves, gallery, configuration) and print its path",
 		ArgsUsage: "RUN",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint `FILE` with the thresholds, instead of the run folder's"},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint or bundle (`FILE`) with the thresholds, instead of the run folder's"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE` instead of report.html in the run folder"},
 		},
 		Action: func(c *cli.Context) error {
