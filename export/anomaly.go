@@ -60,7 +60,7 @@ func (g *graph) judge(maps, present, row *onnx.Value, j *judges) {
 	if !j.calibrated() {
 		return
 	}
-	column := func(x *onnx.Value) *onnx.Value { return g.Reshape(x, x.Shape[0], onnx.Dim{N: 1}) }
+	column := func(x *onnx.Value) *onnx.Value { return g.Reshape(x, x.Dim(0), onnx.Dim{N: 1}) }
 	each := g.decide("image", score, seen, row, j.scales(imageLevel), column)
 	g.Output(each.value, "value", "score on a scale from 0 to 1, 0.5 at the threshold; NaN where the image is not judged")
 	g.Output(g.And(present, each.defective), "defective", "which images are: not (score <= image_threshold)")

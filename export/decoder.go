@@ -19,7 +19,7 @@ func (g *graph) reconstruct(outputs, targets []*onnx.Value, present *onnx.Value)
 	x = g.Name(x, "bottleneck.output", "what the decoder begins with") // [S·T·V, N, C]
 	valid := g.valid(present)
 	if near := g.model.Decoder.Blocks[0].Attn.Near; near != nil {
-		n := x.Shape[1].N
+		n := x.Dim(1).N
 		g.near = g.Bools("near", bools(near.Bytes()), 1, 1, n, n)
 	}
 	var decoded []*onnx.Value
@@ -37,7 +37,7 @@ func (g *graph) reconstruct(outputs, targets []*onnx.Value, present *onnx.Value)
 			fmt.Sprintf("1 - cos between target %d and its reconstruction", i)))
 	}
 	d := g.mean(each)
-	p := d.Shape[1]
+	p := d.Dim(1)
 	d = g.Reshape(d, onnx.Objects(1), onnx.Dim{N: g.tiles()}, onnx.Dim{N: g.views}, p) // [S, T, V, P]
 	return g.Name(g.Transpose(d, 0, 2, 1, 3), "reconstruction.distances", "mean over the targets [objects, views, tiles, patches]")
 }
@@ -89,7 +89,7 @@ func (g *graph) multiView(x *onnx.Value, a *model.Attention, valid *onnx.Value) 
 
 // qkv maps x [B, N, C] to φ(q), φ(k) and v, [B, H, N, D] each.
 func (g *graph) qkv(x *onnx.Value, a *model.Attention) (q, k, v *onnx.Value) {
-	b, n, d := x.Shape[0], x.Shape[1], x.Shape[2].N/a.Heads
+	b, n, d := x.Dim(0), x.Dim(1), x.Dim(2).N/a.Heads
 	parts := g.Split(g.linear("qkv", x, a.QKV), -1, 3)
 	for i, part := range parts {
 		parts[i] = g.Transpose(g.Reshape(part, b, n, onnx.Dim{N: a.Heads}, onnx.Dim{N: d}), 0, 2, 1, 3)
@@ -127,8 +127,8 @@ func bools(raw []byte) []bool {
 // across is what each view gathers from the other views of its object, from y [B, N, C]: [B, N, C]. As in the model, one
 // matmul sums over views and channels ([model.Attention], docs/model.md section 3).
 func (g *graph) across(y *onnx.Value, a *model.Attention, valid *onnx.Value) *onnx.Value {
-	s, v, h := onnx.Objects(y.Shape[0].N/g.views), g.views, a.Heads
-	n, d := y.Shape[1].N, y.Shape[2].N/h
+	s, v, h := onnx.Objects(y.Dim(0).N/g.views), g.views, a.Heads
+	n, d := y.Dim(1).N, y.Dim(2).N/h
 	of := func(x *onnx.Value, tail ...int64) *onnx.Value {
 		return g.Reshape(x, append([]onnx.Dim{s}, dims(tail...)...)...)
 	}
@@ -164,7 +164,7 @@ func (g *graph) viewWeights(a *model.Attention, valid *onnx.Value) *onnx.Value {
 	w := g.Where(valid, g.Floats("view_logits", table, 1, v, v), g.Scalar(-1e30))
 	w = g.Mul(g.Softmax(w, -1), g.Cast(valid, onnx.Float)) // [S, Vj, Vi]
 	w = g.Name(g.Transpose(w, 0, 2, 1), "view_weights", "of the key views, by row, for each query view")
-	return g.Reshape(w, w.Shape[0], onnx.Dim{N: 1}, onnx.Dim{N: v}, onnx.Dim{N: v}, onnx.Dim{N: 1})
+	return g.Reshape(w, w.Dim(0), onnx.Dim{N: 1}, onnx.Dim{N: v}, onnx.Dim{N: v}, onnx.Dim{N: 1})
 }
 
 // kept is 1 for the tokens of each head and pair of views that attention across views keeps, else 0; nil keeps all. z and
@@ -174,7 +174,7 @@ func (g *graph) kept(z *onnx.Value, a *model.Attention) *onnx.Value {
 		return nil
 	}
 	none := g.Fill(0, z)
-	k := a.Count(z.Shape[4].N)
+	k := a.Count(z.Dim(4).N)
 	if k == 0 {
 		return none
 	}

@@ -38,7 +38,7 @@ func (g *graph) embed(images *onnx.Value, e *model.Embedding) *onnx.Value {
 		bias = g.weight("bias", e.Bias)
 	}
 	x = g.Conv(x, g.weight("weight", e.Weight), bias, patch) // [B, C, rows, columns]
-	x = g.Reshape(x, x.Shape[0], x.Shape[1], onnx.Dim{N: p}) // [B, C, P]
+	x = g.Reshape(x, x.Dim(0), x.Dim(1), onnx.Dim{N: p})     // [B, C, P]
 	x = g.Transpose(x, 0, 2, 1)                              // [B, P, C]
 	if e.Position != nil {
 		x = g.Add(x, g.weight("position", e.Position))
@@ -65,7 +65,7 @@ func (g *graph) activation() func(*graph, *onnx.Value) *onnx.Value {
 
 // selfAttention maps the normalised stream x [B, N, C] to the branch [B, N, C] ([model.SelfAttention.Forward]).
 func (g *graph) selfAttention(x *onnx.Value, a *model.SelfAttention) *onnx.Value {
-	b, n, c, d := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[2].N/a.Heads
+	b, n, c, d := x.Dim(0), x.Dim(1), x.Dim(2), x.Dim(2).N/a.Heads
 	var qkv [3]*onnx.Value // [B, H, N, D] each
 	for i, part := range g.Split(g.linear("qkv", x, a.QKV), -1, 3) {
 		part = g.Reshape(part, b, n, onnx.Dim{N: a.Heads}, onnx.Dim{N: d})

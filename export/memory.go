@@ -75,7 +75,7 @@ func (g *graph) remember(targets []*onnx.Value, j *judges, row *onnx.Value) *onn
 	} else {
 		row = nil
 	}
-	p, t := targets[0].Shape[1].N, g.tiles()
+	p, t := targets[0].Dim(1).N, g.tiles()
 	var each []*onnx.Value
 	for i, x := range targets {
 		b, at := g.banks(classes, i), g.sub(fmt.Sprint("target.", i))

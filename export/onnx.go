@@ -187,5 +187,5 @@ func (g *graph) mean(xs []*onnx.Value) *onnx.Value {
 // patches drops the class token and registers of x [B, N, C]: [B, P, C].
 func (g *graph) patches(x *onnx.Value) *onnx.Value {
 	prefix := int64(g.model.Encoder.Arch.Prefix())
-	return g.Slice(x, 1, prefix, x.Shape[1].N-prefix)
+	return g.Slice(x, 1, prefix, x.Dim(1).N-prefix)
 }

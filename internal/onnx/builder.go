@@ -109,7 +109,7 @@ func (b *Builder) addAll(op string, out, in []*Value, attributes ...Attribute) [
 		}
 		v.name, v.free = b.unique(op), true
 	}
-	b.graph.nodes = append(b.graph.nodes, &operation{op, in, out, attributes})
+	b.graph.nodes = append(b.graph.nodes, &operation{op, slices.Clone(in), slices.Clone(out), attributes})
 	return out
 }
 

@@ -104,3 +104,12 @@ func (s Shape) with(at int, d Dim) Shape {
 	out[at] = d
 	return out
 }
+
+// Dim is a dimension of v, counted from the last where i is negative. Of what came after a fault it is 0.
+func (v *Value) Dim(i int) Dim {
+	at, err := v.Shape.axis(i)
+	if err != nil {
+		return Dim{}
+	}
+	return v.Shape[at]
+}
