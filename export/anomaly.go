@@ -55,8 +55,9 @@ func (g *graph) judge(maps, present, row *onnx.Value, j *judges) {
 	seen = g.Name(g.And(seen, g.rowsOf(g.Bools("judged", j.judged(int(g.views)), int64(len(j.rows)), g.views), row)), "seen", "which images are judged")
 	best := g.ReduceMax(g.Where(seen, score, g.Scalar(-1e30)), -1, false)
 	some := g.Less(g.Scalar(-1e29), best)
-	g.Output(g.Where(seen, score, g.Scalar(float32(math.NaN()))), "score", fmt.Sprintf("of each image: mean of the %d highest values of its map; NaN where it is not judged", g.top()))
-	g.Output(g.Where(some, best, g.Scalar(float32(math.NaN()))), "object_score", "of each object: the highest of its images; NaN where none is judged")
+	none := g.Scalar(float32(math.NaN()))
+	score = g.Output(g.Where(seen, score, none), "score", fmt.Sprintf("of each image: mean of the %d highest values of its map; NaN where it is not judged", g.top()))
+	best = g.Output(g.Where(some, best, none), "object_score", "of each object: the highest of its images; NaN where none is judged")
 	if !j.calibrated() {
 		return
 	}
@@ -72,7 +73,7 @@ func (g *graph) judge(maps, present, row *onnx.Value, j *judges) {
 // decision is what a threshold and a scale make of scores.
 type decision struct{ value, defective *onnx.Value }
 
-// decide compares scores, where seen, with the thresholds of their classes. The names of the settings begin with level;
+// decide compares scores, NaN where not seen, with the thresholds of their classes. The names of the settings begin with level;
 // fit brings a value for each object to a shape that broadcasts to that of the scores.
 func (g *graph) decide(level string, score, seen, row *onnx.Value, of []scaleRow, fit func(*onnx.Value) *onnx.Value) decision {
 	n := int64(len(of))
@@ -106,8 +107,7 @@ func (g *graph) decide(level string, score, seen, row *onnx.Value, of []scaleRow
 	}
 	safe := g.Where(seen, score, g.Scalar(1))
 	value := g.Sigmoid(g.Minus(odds(safe), odds(limit)))
-	shown := g.Where(seen, score, g.Scalar(float32(math.NaN())))
-	return decision{g.Where(seen, value, g.Scalar(float32(math.NaN()))), g.Not(g.LessOrEqual(shown, limit))}
+	return decision{g.Where(seen, value, g.Scalar(float32(math.NaN()))), g.Not(g.LessOrEqual(score, limit))}
 }
 
 // The table of [calibration.LogOdds] over asinh(t), linear in between: values are within 1e-4 of those of package
