@@ -234,7 +234,7 @@ func (b *Builder) Int(v int64) *Value {
 
 // Ints is a constant of int64 with one dimension.
 func (b *Builder) Ints(values ...int64) *Value {
-	var raw []byte
+	raw := []byte{}
 	name := "ints"
 	for i, v := range values {
 		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))

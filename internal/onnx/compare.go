@@ -2,7 +2,6 @@ package onnx
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -45,7 +44,7 @@ func (m *Model) compare(other *Model) error {
 	}
 	for i := range m.Initializers {
 		if err := m.Initializers[i].compare(&other.Initializers[i]); err != nil {
-			return fmt.Errorf("initializer %q: %w", m.Initializers[i].Name, err)
+			return err
 		}
 	}
 	return nil
@@ -54,7 +53,8 @@ func (m *Model) compare(other *Model) error {
 // compare reports how another tensor differs.
 func (t *Tensor) compare(other *Tensor) error {
 	if other.Name != t.Name || other.Doc != t.Doc || other.DataType != t.DataType || !slices.Equal(other.Dims, t.Dims) {
-		return fmt.Errorf("have %s %q %v, want %s %q %v", other.DataType, other.Name, other.Dims, t.DataType, t.Name, t.Dims)
+		return fmt.Errorf("initializer %q: have %q, %s %v, want %s %v",
+			t.Name, other.Name, other.DataType, other.Dims, t.DataType, t.Dims)
 	}
 	have, err := other.Raw()
 	if err != nil {
@@ -62,7 +62,7 @@ func (t *Tensor) compare(other *Tensor) error {
 	}
 	want, err := t.Raw()
 	if err == nil && !bytes.Equal(have, want) {
-		err = errors.New("have other elements, want the same")
+		err = fmt.Errorf("initializer %q: have other elements, want the same", t.Name)
 	}
 	return err
 }
