@@ -159,7 +159,8 @@ func (b *Builder) ReduceMean(x *Value, axis int, keep bool) *Value {
 	return b.reduce("ReduceMean", x, axis, keep, b.graph.opset >= 18)
 }
 
-// ReduceMax is the maximum over an axis, see ReduceSum.
+// ReduceMax is the maximum over an axis, see ReduceSum. OpenVINO's maximum of nothing but -Inf is the least finite
+// number.
 func (b *Builder) ReduceMax(x *Value, axis int, keep bool) *Value {
 	return b.reduce("ReduceMax", x, axis, keep, b.graph.opset >= 18)
 }
@@ -187,7 +188,7 @@ func (b *Builder) reduce(op string, x *Value, axis int, keep, asInput bool) *Val
 }
 
 // TopK returns the k largest, or smallest, elements of the last axis, in order, and their indices. Of equal elements
-// the first comes first.
+// the first comes first; in OpenVINO any.
 func (b *Builder) TopK(x *Value, k int64, largest bool) (values, indices *Value) {
 	if !b.want("TopK", Float, x) {
 		return &Value{}, &Value{}

@@ -75,12 +75,12 @@ func one(build func(b *onnx.Builder, x []*onnx.Value) *onnx.Value) func(*onnx.Bu
 	return func(b *onnx.Builder, x []*onnx.Value) []*onnx.Value { return []*onnx.Value{build(b, x)} }
 }
 
-// binary is a graph of one operation on the first two inputs, unary of one on the first.
-func binary(op func(b *onnx.Builder, x, y *onnx.Value) *onnx.Value) func(*onnx.Builder, []*onnx.Value) []*onnx.Value {
+// onTwo is a graph of one operation on the first two inputs, onOne of one on the first.
+func onTwo(op func(b *onnx.Builder, x, y *onnx.Value) *onnx.Value) func(*onnx.Builder, []*onnx.Value) []*onnx.Value {
 	return one(func(b *onnx.Builder, x []*onnx.Value) *onnx.Value { return op(b, x[0], x[1]) })
 }
 
-func unary(op func(b *onnx.Builder, x *onnx.Value) *onnx.Value) func(*onnx.Builder, []*onnx.Value) []*onnx.Value {
+func onOne(op func(b *onnx.Builder, x *onnx.Value) *onnx.Value) func(*onnx.Builder, []*onnx.Value) []*onnx.Value {
 	return one(func(b *onnx.Builder, x []*onnx.Value) *onnx.Value { return op(b, x[0]) })
 }
 
