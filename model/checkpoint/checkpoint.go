@@ -213,11 +213,11 @@ func (f *File) Rewrite(changes map[string]string, replaced string, tensors []saf
 
 // Weights returns the trainable tensors.
 func (f *File) Weights() (weights.Map, error) {
-	return weights.Read(f.File, func(name string) (string, bool) { return name, f.trainable(name) })
+	return weights.Read(f.File, func(name string) (string, bool) { return name, f.Trainable(name) })
 }
 
-// trainable reports whether the tensor belongs to the weights of the model.
-func (f *File) trainable(name string) bool {
+// Trainable reports whether the tensor belongs to the weights of the model.
+func (f *File) Trainable(name string) bool {
 	if f.Bundle != nil && (name == Thumbnails || strings.HasPrefix(name, Backbone)) {
 		return false
 	}

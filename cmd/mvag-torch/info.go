@@ -1,0 +1,172 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/machine"
+	"mvag-torch/model"
+	"mvag-torch/model/checkpoint"
+)
+
+func infoCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "info",
+		Usage:     "describe a checkpoint, a bundle, bare trainable weights or an exported ONNX model: training, backbone, thresholds, licences",
+		ArgsUsage: "FILE",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			&cli.StringFlag{Name: "thumbnails", Usage: "write the thumbnails of a bundle to `PNG`"},
+		},
+		Action: runInfo,
+	}
+}
+
+// fileInfo is what every file of a model has.
+type fileInfo struct {
+	File   string `json:"file"`
+	Kind   string `json:"kind"` // checkpoint, bundle, weights or onnx
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// described is what info prints.
+type described interface {
+	lines(line func(key, format string, values ...any)) // facts
+	tables(w io.Writer) error                           // what is longer
+}
+
+func runInfo(c *cli.Context) error {
+	path, sheet := c.Args().First(), c.String("thumbnails")
+	stat, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case stat.IsDir():
+		return fmt.Errorf("%s: have a folder, want a file such as %s", path, filepath.Join(path, "checkpoint.safetensors"))
+	case !stat.Mode().IsRegular():
+		return fmt.Errorf("%s: have a special file, want a regular file", path)
+	}
+	file := fileInfo{File: path, Bytes: stat.Size()}
+	read := readModelInfo
+	if filepath.Ext(path) == ".onnx" {
+		read = readONNXInfo
+	}
+	d, err := read(file)
+	if err != nil {
+		return fmt.Errorf("%w; info takes a checkpoint, a bundle, safetensors weights, or an .onnx file of mvag-torch export", err)
+	}
+	if sheet != "" {
+		if err := writeThumbnails(path, sheet); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(d)
+	}
+	return writeInfo(os.Stdout, d)
+}
+
+// writeInfo writes the facts as text, a line a fact, and then the tables.
+func writeInfo(w io.Writer, d described) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	d.lines(func(key, format string, values ...any) { fmt.Fprintf(t, key+"\t"+format+"\n", values...) })
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return d.tables(w)
+}
+
+// lines are the facts of any file.
+func (f fileInfo) lines(line func(key, format string, values ...any)) {
+	line("file", "%s, %s", f.File, f.Kind)
+	line("size", "%s (%d bytes)", machine.Size(f.Bytes), f.Bytes)
+	line("sha256", "%s", f.SHA256)
+}
+
+// readModelInfo describes a safetensors file.
+func readModelInfo(file fileInfo) (described, error) {
+	f, err := checkpoint.Open(file.File)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if file.SHA256, err = model.FileSHA256(file.File); err != nil {
+		return nil, err
+	}
+	if f.Info == nil {
+		return describeWeights(file, f), nil
+	}
+	return describeModel(file, f)
+}
+
+// writeThumbnails writes the sheet of a bundle to another file.
+func writeThumbnails(bundle, path string) error {
+	f, err := checkpoint.Open(bundle)
+	if err != nil {
+		return fmt.Errorf("--thumbnails: %w", err)
+	}
+	defer f.Close()
+	if f.Bundle == nil || f.Bundle.Thumbnails == nil {
+		return fmt.Errorf("--thumbnails: %s: have none in it, want a bundle that has them", bundle)
+	}
+	from, err := os.Stat(bundle)
+	if err != nil {
+		return err
+	}
+	if to, err := os.Stat(path); err == nil && os.SameFile(from, to) {
+		return fmt.Errorf("--thumbnails: %s: have the bundle itself, want another file", path)
+	}
+	data, err := f.Bytes(checkpoint.Thumbnails)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// weightsInfo describes bare weights.
+type weightsInfo struct {
+	fileInfo
+	Tensors  int            `json:"tensors"`
+	Elements int64          `json:"elements"`
+	Types    map[string]int `json:"types"`   // tensors of each
+	Encoder  bool           `json:"encoder"` // it looks like weights of an encoder
+}
+
+func describeWeights(file fileInfo, f *checkpoint.File) described {
+	d := &weightsInfo{fileInfo: file, Types: map[string]int{}}
+	d.Kind = "weights"
+	for _, name := range f.Names() {
+		dtype, shape, _ := f.File.Info(name)
+		n := int64(1)
+		for _, size := range shape {
+			n *= size
+		}
+		d.Tensors, d.Elements = d.Tensors+1, d.Elements+n
+		d.Types[string(dtype)]++
+		d.Encoder = d.Encoder || strings.HasSuffix(name, "cls_token")
+	}
+	return d
+}
+
+func (d *weightsInfo) lines(line func(key, format string, values ...any)) {
+	d.fileInfo.lines(line)
+	line("tensors", "%s; %.1f million elements", listTypes(d.Types), float64(d.Elements)/1e6)
+	if d.Encoder {
+		line("hint", "these look like the weights of an encoder: mvag-torch backbone info describes them")
+	} else {
+		line("hint", "bare trainable weights have no configuration: mvag-torch eval takes them with -c")
+	}
+}
+
+func (d *weightsInfo) tables(io.Writer) error { return nil }

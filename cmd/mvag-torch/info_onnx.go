@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"mvag-torch/export"
+	"mvag-torch/internal/machine"
+	"mvag-torch/internal/onnx"
+	"mvag-torch/model"
+)
+
+// onnxInfo describes an exported ONNX model.
+type onnxInfo struct {
+	fileInfo
+	Constants   int64               `json:"constant_bytes"` // of all initialisers, external ones included
+	Nodes       int                 `json:"nodes"`
+	Inputs      []valueInfo         `json:"inputs"`
+	Outputs     []valueInfo         `json:"outputs"`
+	Stages      []valueInfo         `json:"stages"`
+	Description *export.Description `json:"description"`
+}
+
+// valueInfo is an input, output or stage.
+type valueInfo struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Shape    string `json:"shape"`
+	Optional bool   `json:"optional,omitempty"` // an input with a default
+	Doc      string `json:"doc,omitempty"`
+}
+
+func readONNXInfo(file fileInfo) (described, error) {
+	m, err := onnx.ReadModel(file.File)
+	if err != nil {
+		return nil, err
+	}
+	text, ok := m.Metadata[export.MetadataKey]
+	if !ok {
+		return nil, fmt.Errorf("%s: have an ONNX model without the metadata key %q (mvag-torch backbone info describes encoders)", file.File, export.MetadataKey)
+	}
+	d := &onnxInfo{fileInfo: file, Constants: m.ConstantBytes(), Nodes: len(m.Nodes)}
+	d.Kind = "onnx"
+	if d.Description, err = export.ParseDescription(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.File, err)
+	}
+	if d.SHA256, err = model.FileSHA256(file.File); err != nil {
+		return nil, err
+	}
+	defaults := map[string]bool{}
+	for _, t := range m.Initializers {
+		defaults[t.Name] = true
+	}
+	list := func(values []onnx.ValueInfo) (out []valueInfo) {
+		for _, v := range values {
+			out = append(out, valueInfo{v.Name, v.Type.String(), v.Shape.String(), defaults[v.Name], v.Doc})
+		}
+		return out
+	}
+	d.Inputs, d.Outputs, d.Stages = list(m.Inputs), list(m.Outputs), list(m.Stages())
+	return d, nil
+}
+
+func (d *onnxInfo) lines(line func(key, format string, values ...any)) {
+	e := d.Description
+	d.fileInfo.lines(line)
+	line("name", "%s", e.Name)
+	line("exported", "by mvag-torch %s, opset %d, %d nodes, %s of constants in %s", e.Program, e.Opset, d.Nodes, machine.Size(d.Constants), e.Weights)
+	line("checkpoint", "iteration %d, %s, sha256 %s", e.Checkpoint.Iteration, e.Checkpoint.Precision, e.Checkpoint.SHA256)
+	line("backbone", "%s, layers %v, sha256 %s", e.Backbone.Name, e.Backbone.Layers, e.Backbone.SHA256)
+	line("cameras", "%v", e.Input.Cameras)
+	line("preprocess", "%s", e.Input.Rule)
+	line("head", "%s", e.Head)
+}
+
+func (d *onnxInfo) tables(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, part := range []struct {
+		title  string
+		values []valueInfo
+	}{{"inputs", d.Inputs}, {"outputs", d.Outputs}, {"stages", d.Stages}} {
+		if len(part.values) == 0 {
+			continue
+		}
+		fmt.Fprintf(t, "\n%s\n", part.title)
+		for _, v := range part.values {
+			if v.Optional {
+				v.Doc += " (optional)"
+			}
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", v.Name, v.Type, v.Shape, v.Doc)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return d.thresholds(w)
+}
+
+// thresholds writes what judges each class.
+func (d *onnxInfo) thresholds(w io.Writer) error {
+	classes := d.Description.Classes
+	if u := d.Description.Unknown; u != nil {
+		other := *u
+		other.Name = "(any)"
+		classes = append(classes[:len(classes):len(classes)], other)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nclass\thead\tobject threshold\timage threshold\tpixel threshold\tbasis\tobjects\tfalse alarms at most")
+	for _, c := range classes {
+		switch {
+		case c.Refused != "":
+			fmt.Fprintf(t, "%s\tnot judged: %s\n", c.Name, c.Refused)
+		case c.Object == nil || c.Image == nil || c.Pixel == nil:
+			fmt.Fprintf(t, "%s\t%s\tnone\n", c.Name, c.Head)
+		default:
+			fmt.Fprintf(t, "%s\t%s\t%.4f\t%.4f\t%.4f\t%s\t%d\t%.4f\n",
+				c.Name, c.Head, c.Object.Threshold, c.Image.Threshold, c.Pixel.Threshold, c.Object.Basis, c.Object.Objects, c.Object.Rate)
+		}
+	}
+	return t.Flush()
+}
