@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"mvag-torch/export"
@@ -18,7 +20,7 @@ type onnxInfo struct {
 	Nodes       int                 `json:"nodes"`
 	Inputs      []valueInfo         `json:"inputs"`
 	Outputs     []valueInfo         `json:"outputs"`
-	Stages      []valueInfo         `json:"stages"`
+	Stages      []valueInfo         `json:"stages"` // on the way, without the outputs
 	Description *export.Description `json:"description"`
 }
 
@@ -54,12 +56,22 @@ func readONNXInfo(file fileInfo) (described, error) {
 	}
 	list := func(values []onnx.ValueInfo) (out []valueInfo) {
 		for _, v := range values {
-			out = append(out, valueInfo{v.Name, v.Type.String(), v.Shape.String(), defaults[v.Name], v.Doc})
+			out = append(out, valueInfo{v.Name, typeName(v.Type), v.Shape.String(), defaults[v.Name], v.Doc})
 		}
 		return out
 	}
-	d.Inputs, d.Outputs, d.Stages = list(m.Inputs), list(m.Outputs), list(m.Stages())
+	d.Inputs, d.Outputs, d.Stages = list(m.Inputs), list(m.Outputs), list(slices.DeleteFunc(m.Stages(), func(v onnx.ValueInfo) bool {
+		return slices.ContainsFunc(m.Outputs, func(out onnx.ValueInfo) bool { return out.Name == v.Name })
+	}))
 	return d, nil
+}
+
+// typeName is what NumPy and people call an element type.
+func typeName(t onnx.DataType) string {
+	if t == onnx.Float {
+		return "float32"
+	}
+	return strings.ToLower(t.String())
 }
 
 func (d *onnxInfo) lines(line func(key, format string, values ...any)) {
@@ -105,12 +117,13 @@ func (d *onnxInfo) thresholds(w io.Writer) error {
 		other.Name = "(any)"
 		classes = append(classes[:len(classes):len(classes)], other)
 	}
+	var refused []string
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nclass\thead\tobject threshold\timage threshold\tpixel threshold\tbasis\tobjects\tfalse alarms at most")
 	for _, c := range classes {
 		switch {
 		case c.Refused != "":
-			fmt.Fprintf(t, "%s\tnot judged: %s\n", c.Name, c.Refused)
+			refused = append(refused, "not judged: "+c.Refused)
 		case c.Object == nil || c.Image == nil || c.Pixel == nil:
 			fmt.Fprintf(t, "%s\t%s\tnone\n", c.Name, c.Head)
 		default:
@@ -118,5 +131,11 @@ func (d *onnxInfo) thresholds(w io.Writer) error {
 				c.Name, c.Head, c.Object.Threshold, c.Image.Threshold, c.Pixel.Threshold, c.Object.Basis, c.Object.Objects, c.Object.Rate)
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, line := range refused {
+		fmt.Fprintln(w, line)
+	}
+	return nil
 }

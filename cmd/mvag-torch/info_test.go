@@ -93,11 +93,12 @@ func infoOfONNX(t *testing.T, bundle string) {
 	}
 	d := facts[onnxInfo](t, path)
 	if d.Kind != "onnx" || d.Description.Name != "quickstart" || d.Inputs[0].Name != "images" || d.Inputs[0].Shape != "[objects, 5, 3, 56, 56]" || d.Inputs[0].Type != "uint8" ||
-		d.Inputs[0].Optional || !d.Inputs[len(d.Inputs)-1].Optional || len(d.Stages) < len(d.Outputs) {
+		d.Inputs[0].Optional || !d.Inputs[len(d.Inputs)-1].Optional || d.Outputs[0].Name != "map" || d.Outputs[0].Type != "float32" ||
+		len(d.Stages) < 10 || slices.ContainsFunc(d.Stages, func(v valueInfo) bool { return v.Name == "map" }) {
 		t.Errorf("have %+v", d)
 	}
 	text := must(t, "info", path)
-	for _, want := range []string{"\ninputs\n", "\noutputs\n", "\nstages\n", "\ngear", "\n(any)", fmt.Sprintf("%.4f", d.Description.Classes[1].Object.Threshold)} {
+	for _, want := range []string{"\ninputs\n", "\noutputs\n", "\nstages\n", "\ngear", "\n(any)", "\nnot judged: class \"mixed\": ", fmt.Sprintf("%.4f", d.Description.Classes[1].Object.Threshold)} {
 		if !strings.Contains(text, want) {
 			t.Errorf("have no %q in\n%s", want, text)
 		}
