@@ -69,7 +69,8 @@ func Bundle(
 	meta[checkpoint.BundleKey] = string(text)
 	tensors := append(kept(f), stored...)
 	if opt.Thumbnails != nil {
-		tensors = append(tensors, safetensors.Raw(checkpoint.Thumbnails, safetensors.U8, []int64{int64(len(opt.Thumbnails))}, opt.Thumbnails))
+		size := []int64{int64(len(opt.Thumbnails))}
+		tensors = append(tensors, safetensors.Raw(checkpoint.Thumbnails, safetensors.U8, size, opt.Thumbnails))
 	}
 	sums := map[string]hash.Hash{}
 	return b, safetensors.WriteChecked(path, summed(tensors, sums), meta, func(have *safetensors.File) error {
@@ -127,8 +128,8 @@ func travelling(f *checkpoint.File, cfg configs.Config) (map[string]string, erro
 // kept are the tensors of f without those of a training, of an encoder and thumbnails.
 func kept(f *checkpoint.File) (list []safetensors.Tensor) {
 	for _, name := range f.Names() {
-		dropped := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
-		if slices.ContainsFunc([]string{checkpoint.Optimizer, checkpoint.RNG, checkpoint.Backbone}, dropped) || name == checkpoint.Thumbnails {
+		of := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if of(checkpoint.Optimizer) || of(checkpoint.RNG) || of(checkpoint.Backbone) || name == checkpoint.Thumbnails {
 			continue
 		}
 		dtype, shape, _ := f.File.Info(name)
@@ -211,7 +212,9 @@ func summed(tensors []safetensors.Tensor, sums map[string]hash.Hash) []safetenso
 
 // compare compares a file with the tensors, of which sums has hashes, and the metadata that were meant, and the encoder
 // with its values.
-func compare(path string, have *safetensors.File, want []safetensors.Tensor, sums map[string]hash.Hash, meta map[string]string, encoder weights.Map) error {
+func compare(
+	path string, have *safetensors.File, want []safetensors.Tensor, sums map[string]hash.Hash, meta map[string]string, encoder weights.Map,
+) error {
 	differ := func(what string) error {
 		return fmt.Errorf("%s: read again after writing: %s differs from what was written", path, what)
 	}

@@ -21,8 +21,10 @@ var exporters = map[string]func(c *cli.Context, f *checkpoint.File, cfg configs.
 	"bundle": exportBundle,
 }
 
+// formats lists them.
+func formats() string { return strings.Join(slices.Sorted(maps.Keys(exporters)), ", ") }
+
 func exportCommand() *cli.Command {
-	formats := strings.Join(slices.Sorted(maps.Keys(exporters)), ", ")
 	return &cli.Command{
 		Name:  "export",
 		Usage: "write a trained model as one file that goes elsewhere",
@@ -30,7 +32,7 @@ func exportCommand() *cli.Command {
 			"--set data.root=… and --set backbone.weights=… say where data set and backbone are now. mvag-torch info describes it.",
 		Flags: []cli.Flag{
 			checkpointFlag, setFlag,
-			&cli.StringFlag{Name: "format", Usage: "what to write: `FORMAT`, of " + formats},
+			&cli.StringFlag{Name: "format", Usage: "what to write: `FORMAT`, of " + formats()},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the file if it exists"},
 			&cli.BoolFlag{Name: "half", Usage: "store the backbone as float16: half the size, other rounding"},
@@ -43,9 +45,10 @@ func exportCommand() *cli.Command {
 }
 
 func runExport(c *cli.Context) error {
-	write := exporters[c.String("format")]
+	format := c.String("format")
+	write := exporters[format]
 	if write == nil {
-		return usageError{fmt.Errorf("export: --format: have %q, want one of %s", c.String("format"), strings.Join(slices.Sorted(maps.Keys(exporters)), ", "))}
+		return usageError{fmt.Errorf("export: --format: have %q, want one of %s", format, formats())}
 	}
 	model, err := modelPath(c)
 	if err != nil {
@@ -69,7 +72,8 @@ func runExport(c *cli.Context) error {
 		return err
 	}
 	cfg.Adopt(f.Info.Config)
-	if diff := configs.Diff(cfg, f.Info.Config, configs.Layout, configs.Features, configs.Training, configs.Scores); len(diff) > 0 {
+	decides := []configs.Kind{configs.Layout, configs.Features, configs.Training, configs.Scores}
+	if diff := configs.Diff(cfg, f.Info.Config, decides...); len(diff) > 0 {
 		return usageError{fmt.Errorf("%s as in %s", diff[0], f.Path)}
 	}
 	return write(c, f, cfg, out)

@@ -67,16 +67,18 @@ func sayBundle(out string, cfg configs.Config, b *checkpoint.Bundle) error {
 		return err
 	}
 	if b.Backbone.Change > 0 {
-		fmt.Fprintf(os.Stderr, "backbone: rounded to %s: no value has moved by more than %.2g of the largest of its tensor; scores differ slightly "+
-			"from those that the thresholds were made with\n", export.TypeName(b.Backbone.Type), b.Backbone.Change)
+		fmt.Fprintf(os.Stderr, "backbone: rounded to %s: no value has moved by more than %.2g of the largest of its tensor; "+
+			"scores differ slightly from those that the thresholds were made with\n", export.TypeName(b.Backbone.Type), b.Backbone.Change)
 	}
 	for _, l := range b.Licences {
 		fmt.Fprintf(os.Stderr, "licence of the backbone: %s, by %s\n", l.Name, l.From)
 	}
 	if len(b.Licences) == 0 {
-		fmt.Fprintf(os.Stderr, "licence of the backbone: none is recorded, neither in %s nor by the name %q: --licence FILE adds its text\n", b.Backbone.Source, cfg.Backbone.Name)
+		fmt.Fprintf(os.Stderr, "licence of the backbone: none is recorded, neither in %s nor by the name %q: --licence FILE adds its text\n",
+			b.Backbone.Source, cfg.Backbone.Name)
 	}
-	fmt.Fprintf(os.Stderr, "of the paths in the configuration the bundle keeps data.root (%s), where eval and calibrate look for the data set\n", cfg.Data.Root)
+	fmt.Fprintf(os.Stderr, "of the paths in the configuration the bundle keeps data.root (%s), where eval and calibrate look for the data set\n",
+		cfg.Data.Root)
 	_, err = fmt.Printf("%s: %s\n", out, machine.Size(info.Size()))
 	return err
 }
@@ -146,7 +148,7 @@ func thumbnails(f *checkpoint.File, cfg configs.Config) ([]byte, *checkpoint.Thu
 		return nil, nil, err
 	}
 	if shown < len(rows) {
-		fmt.Fprintf(os.Stderr, "thumbnails: %d of %d objects are on the sheet, more do not fit %s\n", shown, len(rows), machine.Size(int64(limit)))
+		fmt.Fprintf(os.Stderr, "thumbnails: %d of %d objects are on the sheet, more do not fit %d kB\n", shown, len(rows), limit/1000)
 	}
 	return file, &checkpoint.Thumbnail{Classes: classes[:shown], Width: sheet.Rect.Dx(), Height: sheet.Rect.Dy()}, nil
 }

@@ -19,7 +19,7 @@ import (
 func infoCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "info",
-		Usage:     "describe a checkpoint, a bundle, bare trainable weights or an exported ONNX model: training, backbone, thresholds, licences",
+		Usage:     "describe a checkpoint, a bundle, bare weights or an exported ONNX model",
 		ArgsUsage: "FILE",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},

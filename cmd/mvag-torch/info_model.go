@@ -20,23 +20,23 @@ import (
 // modelInfo describes a checkpoint or a bundle.
 type modelInfo struct {
 	fileInfo
-	Name       string            `json:"name"`
-	Iteration  int               `json:"iteration"`
-	Iterations int               `json:"iterations"` // of a whole training
-	Classes    []string          `json:"classes"`    // trained on; null in files of older versions
-	Images     *int              `json:"images"`     // read by training and enroll; null in files of older versions
-	Views      int               `json:"views"`
-	Cameras    []string          `json:"cameras"` // names; null where they are numbered
-	Elements   int64             `json:"elements"`
-	Precision  string            `json:"precision"`
-	Input      inputInfo         `json:"input"`
-	Backbone   encoderInfo `json:"backbone"`
-	Memory     []rememberedInfo  `json:"memory"`
-	MemorySize int64             `json:"memory_bytes"`
-	Head       string            `json:"head"`  // that is wanted: inspect.head
-	Heads      []headInfo        `json:"heads"` // that are calibrated
-	Data       string            `json:"data_root"`
-	Bundle     *bundleInfo       `json:"bundle"` // null in a checkpoint
+	Name       string           `json:"name"`
+	Iteration  int              `json:"iteration"`
+	Iterations int              `json:"iterations"` // of a whole training
+	Classes    []string         `json:"classes"`    // trained on; null in files of older versions
+	Images     *int             `json:"images"`     // read by training and enroll; null in files of older versions
+	Views      int              `json:"views"`
+	Cameras    []string         `json:"cameras"` // names; null where they are numbered
+	Elements   int64            `json:"elements"`
+	Precision  string           `json:"precision"`
+	Input      inputInfo        `json:"input"`
+	Backbone   encoderInfo      `json:"backbone"`
+	Memory     []rememberedInfo `json:"memory"`
+	MemorySize int64            `json:"memory_bytes"`
+	Head       string           `json:"head"`  // that is wanted: inspect.head
+	Heads      []headInfo       `json:"heads"` // that are calibrated
+	Data       string           `json:"data_root"`
+	Bundle     *bundleInfo      `json:"bundle"` // null in a checkpoint
 
 	heads calibration.Heads
 }
@@ -217,7 +217,8 @@ func (d *modelInfo) backboneLines(line func(key, format string, values ...any)) 
 		return
 	}
 	s := d.Bundle.Backbone
-	line("", "inside, %s, %.1f million elements, sha256 of the values %s", export.TypeName(s.Type), float64(d.Bundle.BackboneElements)/1e6, s.SHA256)
+	line("", "inside, %s, %.1f million elements", export.TypeName(s.Type), float64(d.Bundle.BackboneElements)/1e6)
+	line("", "sha256 of the values %s", s.SHA256)
 	if s.Change > 0 {
 		line("", "rounded: values have moved by up to %.2g of the largest of their tensor", s.Change)
 	}

@@ -78,7 +78,8 @@ func (d *onnxInfo) lines(line func(key, format string, values ...any)) {
 	e := d.Description
 	d.fileInfo.lines(line)
 	line("name", "%s", e.Name)
-	line("exported", "by mvag-torch %s, opset %d, %d nodes, %s of constants in %s", e.Program, e.Opset, d.Nodes, machine.Size(d.Constants), e.Weights)
+	line("exported", "by mvag-torch %s, opset %d, %d nodes, %s of constants in %s",
+		e.Program, e.Opset, d.Nodes, machine.Size(d.Constants), e.Weights)
 	line("checkpoint", "iteration %d, %s, sha256 %s", e.Checkpoint.Iteration, e.Checkpoint.Precision, e.Checkpoint.SHA256)
 	line("backbone", "%s, layers %v, sha256 %s", e.Backbone.Name, e.Backbone.Layers, e.Backbone.SHA256)
 	line("cameras", "%v", e.Input.Cameras)

@@ -16,7 +16,8 @@ var publishedLicences = []struct {
 }{
 	{DINOv2, []string{"lvd142m"}, "Apache-2.0"},
 	{DINOv3, []string{"lvd1689m", "sat493m"}, "DINOv3 License"},
-	{ViT, []string{"augreg_in21k", "augreg_in1k", "augreg_in21k_ft_in1k", "augreg2_in21k_ft_in1k", "orig_in21k", "orig_in21k_ft_in1k", "sam_in1k"}, "Apache-2.0"},
+	{ViT, []string{"augreg_in21k", "augreg_in1k", "augreg_in21k_ft_in1k", "augreg2_in21k_ft_in1k"}, "Apache-2.0"},
+	{ViT, []string{"orig_in21k", "orig_in21k_ft_in1k", "sam_in1k"}, "Apache-2.0"},
 	{ViT, []string{"dino", "fb_in1k"}, "Apache-2.0"},
 	{ViT, []string{"mae"}, "CC-BY-NC-4.0"},
 	{CLIP, []string{"openai", "laion400m_e32"}, "MIT"},
