@@ -34,11 +34,48 @@ type Image struct {
 	Line
 	Map []float32 // its anomaly map [h, w], row by row; nil where there is no verdict
 
-	judge   *judge
-	pixel   calibration.Scale
-	mask    []bool          // [h, w]: above the threshold of pixels
-	pixels  []uint8         // [T, 3, h, w], as the model saw the image
-	content image.Rectangle // where the image lies in the viewport
+	judge  *judge
+	pixel  calibration.Scale
+	mask   []bool  // [h, w]: above the threshold of pixels
+	pixels []uint8 // [T, 3, h, w], as the model saw the image; nil where it cannot be read
+	seen   view
+}
+
+// Seen is what the model takes in of an image and what it gives, whatever a calibration makes of it.
+type Seen struct {
+	Pixels  []uint8         // planes of red, green and blue [3, height, width] of the whole viewport
+	Content image.Rectangle // where the image lies in the viewport
+	Map     []float32       // of the head that judges the image; nil where none does
+	Score   float64         // of the map; NaN where there is none
+}
+
+// Seen returns what the model takes in of the image; ok is false where the image could not be read.
+func (m *Image) Seen() (seen Seen, ok bool) {
+	if m.pixels == nil {
+		return seen, false
+	}
+	fit := m.judge.fit
+	seen = Seen{Pixels: joined(m.pixels, fit), Content: m.seen.content, Map: m.seen.values, Score: m.seen.score}
+	if seen.Map == nil {
+		seen.Score = math.NaN()
+	}
+	return seen, true
+}
+
+// joined puts tiles [T, 3, h, w] together to the viewport [3, height, width] that they were cut from.
+func joined(tiles []uint8, fit dataset.Fit) []uint8 {
+	crop, view := fit.Crop, fit.Viewport()
+	out := make([]uint8, 3*view.Area())
+	for _, at := range fit.Tiles() {
+		for channel := range 3 {
+			for y := range crop.Height() {
+				row := (channel*view.Height()+at.Y+y)*view.Width() + at.X
+				copy(out[row:][:crop.Width()], tiles)
+				tiles = tiles[crop.Width():]
+			}
+		}
+	}
+	return out
 }
 
 // Line is an Image in predictions.jsonl (docs/format/predictions.md). An image that failed has Error and no verdict.
@@ -111,7 +148,11 @@ func (g *judge) result(it *item) *Result {
 		if len(it.object.Views) > 1 {
 			m.Camera = v.Camera + 1
 		}
-		switch seen := it.views[j]; {
+		seen := it.views[j]
+		if m.seen = seen; seen.err == nil {
+			m.pixels = it.planes(j)
+		}
+		switch {
 		case seen.err != nil:
 			m.Error = seen.err.Error()
 		case it.unjudged != nil:
@@ -132,7 +173,7 @@ func (g *judge) image(m *Image, it *item, j int) {
 	levels := g.heads.Of(it.head)
 	m.Verdict = newVerdict(it.head, levels.Image.For(m.Class), seen.score)
 	m.Millis = math.Round(it.took.Seconds()*1e6/float64(it.present())) / 1e3
-	m.Map, m.pixels, m.content, m.pixel = seen.values, it.planes(j), seen.content, levels.Pixel.For(m.Class)
+	m.Map, m.pixel = seen.values, levels.Pixel.For(m.Class)
 	m.mask = make([]bool, len(m.Map))
 	for i, v := range m.Map {
 		m.mask[i] = m.pixel.Defective(float64(v))
@@ -153,6 +194,6 @@ func (m *Image) Draw() (heat, overlay *image.RGBA) {
 	for i, v := range m.Map {
 		values[i] = curve.(*calibration.Curve).At(v)
 	}
-	seen := heatmap.Image(m.pixels, g.fit.Crop.Bounds().Max, g.fit.Tiles(), m.content, g.size.Bounds().Max)
+	seen := heatmap.Image(m.pixels, g.fit.Crop.Bounds().Max, g.fit.Tiles(), m.seen.content, g.size.Bounds().Max)
 	return heatmap.Heat(values, g.size.Width()), heatmap.Overlay(seen, values, m.mask)
 }
