@@ -54,9 +54,8 @@ func (g *graph) tiles() int64 { return g.rows * g.columns }
 // Errors: a backbone that is a TorchScript archive, whose code ONNX cannot hold; an operator set; an image of unknown
 // size; a model that can judge nothing by the head. It runs on the device thread.
 func ONNX(t *model.Trained, cfg configs.Config, trained checkpoint.Info, heads calibration.Heads, opt Options) (*onnx.Model, *Description, error) {
-	if t.Encoder.Arch.Module != nil {
-		return nil, nil, errors.New("backbone.mode: have module, want native: ONNX cannot hold the code of a TorchScript archive. " +
-			"Export with the tool that the archive came from, or train with an architecture that \"mvag-torch backbone list\" shows")
+	if err := CheckONNX(cfg); err != nil {
+		return nil, nil, err
 	}
 	content, err := contentOf(cfg, opt.Image)
 	if err != nil {
@@ -85,6 +84,15 @@ func ONNX(t *model.Trained, cfg configs.Config, trained checkpoint.Info, heads c
 	}
 	m.Metadata = map[string]string{MetadataKey: text}
 	return m, d, nil
+}
+
+// CheckONNX returns why ONNX cannot hold a model of this configuration, nil where it can.
+func CheckONNX(cfg configs.Config) error {
+	if cfg.Backbone.Mode != "module" {
+		return nil
+	}
+	return errors.New("backbone.mode: have module, want native: ONNX cannot hold the code of a TorchScript archive. " +
+		"Export with the tool that the archive came from, or train with an architecture that \"mvag-torch backbone list\" shows")
 }
 
 // contentOf is where images lie in the viewport.
