@@ -19,6 +19,13 @@ import (
 // exporters write a model as a file, by the name of their format.
 var exporters = map[string]func(c *cli.Context, f *checkpoint.File, cfg configs.Config, out string) error{
 	"bundle": exportBundle,
+	"onnx":   exportONNX,
+}
+
+// formatOf is the one format that takes a flag.
+var formatOf = map[string]string{
+	"bf16": "bundle", "licence": "bundle", "no-thumbnails": "bundle",
+	"opset": "onnx", "head": "onnx", "image": "onnx", "external": "onnx", "verify": "onnx",
 }
 
 // formats lists them.
@@ -26,20 +33,24 @@ func formats() string { return strings.Join(slices.Sorted(maps.Keys(exporters)),
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "export",
-		Usage: "write a trained model as one file that goes elsewhere",
+		Name:      "export",
+		Usage:     "write a trained model as one file that goes elsewhere",
+		ArgsUsage: "[PATH…]",
 		Description: "A bundle is checkpoint and backbone in one file, which every command takes for -m; it cannot be trained further.\n" +
+			"An ONNX file is for other programs: images as bytes in, anomaly maps, scores and decisions out. --verify compares it\n" +
+			"with this program in ONNX Runtime and OpenVINO, where the Python that MVAG_PYTHON names (python3) has them, on random\n" +
+			"images and on those of PATH, which are grouped as predict does.\n" +
 			"--set data.root=… and --set backbone.weights=… say where data set and backbone are now. mvag-torch info describes it.",
-		Flags: []cli.Flag{
-			checkpointFlag, setFlag,
+		Flags: append([]cli.Flag{
+			checkpointFlag, setFlag, patternFlag, classFlag,
 			&cli.StringFlag{Name: "format", Usage: "what to write: `FORMAT`, of " + formats()},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the file if it exists"},
-			&cli.BoolFlag{Name: "half", Usage: "store the backbone as float16: half the size, other rounding"},
+			&cli.BoolFlag{Name: "half", Usage: "store the backbone, in an ONNX file all weights, as float16: half the size, other rounding"},
 			&cli.BoolFlag{Name: "bf16", Usage: "store the backbone as bfloat16, which holds larger values and fewer digits"},
 			&cli.StringSliceFlag{Name: "licence", Usage: "put the text of `FILE` in the bundle as a licence of the backbone"},
 			&cli.BoolFlag{Name: "no-thumbnails", Usage: "leave out the sheet of training images"},
-		},
+		}, onnxFlags...),
 		Action: runExport,
 	}
 }
@@ -49,6 +60,9 @@ func runExport(c *cli.Context) error {
 	write := exporters[format]
 	if write == nil {
 		return usageError{fmt.Errorf("export: --format: have %q, want one of %s", format, formats())}
+	}
+	if err := checkFlags(c, format); err != nil {
+		return err
 	}
 	model, err := modelPath(c)
 	if err != nil {
@@ -77,6 +91,24 @@ func runExport(c *cli.Context) error {
 		return usageError{fmt.Errorf("%s as in %s", diff[0], f.Path)}
 	}
 	return write(c, f, cfg, out)
+}
+
+// checkFlags returns an error for flags and arguments that mean nothing for the format.
+func checkFlags(c *cli.Context, format string) error {
+	for _, name := range slices.Sorted(maps.Keys(formatOf)) {
+		if c.IsSet(name) && formatOf[name] != format {
+			return usageError{fmt.Errorf("export: have --%s with --format %s, want it with --format %s", name, format, formatOf[name])}
+		}
+	}
+	for _, name := range []string{"pattern", "class"} {
+		if c.IsSet(name) && !c.Args().Present() {
+			return usageError{fmt.Errorf("export: have --%s without PATH, whose images it names", name)}
+		}
+	}
+	if c.Args().Present() && !c.Bool("verify") {
+		return usageError{fmt.Errorf("export: have PATH %q without --verify, want both or neither", c.Args().First())}
+	}
+	return nil
 }
 
 // checkOutput returns why the file cannot be written, before anything is computed.
