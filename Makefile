@@ -17,13 +17,14 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
 REFERENCE := $(addprefix third_party/,export_requirements.txt metrics_requirements.txt wheels-cuda.txt)
 PACKAGES := $(MVAG_CACHE)/python-$(shell { cat $(REFERENCE); python3 --version; } | sha256sum | cut -c -12)
+RUNTIMES := $(MVAG_CACHE)/onnx-$(shell { cat third_party/onnx_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
 BENCH_IMAGES ?= 3800
 BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 
-.PHONY: build quickstart test parity dry-cuda reference lint bench bench-compare bench-metrics release clean help libtorch
+.PHONY: build quickstart test parity dry-cuda reference runtimes lint bench bench-compare bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -43,8 +44,8 @@ test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
-parity: libtorch reference ## compare encoder, exporter and metrics with timm and scikit-learn, which are downloaded (4 GB)
-	@export MVAG_PYTHON=python3 PYTHONPATH="$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./eval/score
+parity: libtorch reference runtimes ## compare encoder, metrics and exported files with timm, scikit-learn, ONNX Runtime and OpenVINO, which are downloaded (4 GB)
+	@export MVAG_PYTHON=python3 PYTHONPATH="$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./eval/score ./internal/onnx ./export ./cmd/mvag-torch
 
 dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and predict with LibTorch's CUDA libraries on a stub runtime that needs none
 	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./model ./train
@@ -61,7 +62,7 @@ lint: libtorch ## check formatting and common faults of Go, shell and Python fil
 	@"$(LINTERS)/bin/shellcheck" .ci/run third_party/*.sh
 	@"$(LINTERS)/bin/hadolint" Dockerfile
 	@"$(LINTERS)/bin/clang-format" --dry-run -Werror internal/tensor/*.{cpp,hpp,h,cu} third_party/cuda_stub/*.{c,cpp,h}
-	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' third_party/*.py
+	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' third_party/*.py export/*.py
 
 bench: libtorch ## run all benchmarks
 	@$(GO) test -timeout 60m -run '^$$' -bench . -benchmem ./...
@@ -84,12 +85,19 @@ clean: ## remove the outputs of build and release; data, backbones and runs stay
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The Python packages of parity and dry-cuda, for this python3. The folder appears when it is complete.
+# The Python packages of parity and dry-cuda, for this python3.
 reference:
-	@[ -d "$(PACKAGES)" ] || { \
-		mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(PACKAGES).XXXXXX"); \
-		python3 -m pip install --quiet --no-cache-dir --no-deps --only-binary=:all: --require-hashes --target "$$new" $(REFERENCE:%=-r %); \
-		mv -T "$$new" "$(PACKAGES)"; }
+	@$(call packages,$(PACKAGES),$(REFERENCE))
+
+# Those that run ONNX files, for parity alone. They use numpy and others of the packages above.
+runtimes:
+	@$(call packages,$(RUNTIMES),third_party/onnx_requirements.txt)
+
+# packages installs requirements into a folder, which appears when it is complete.
+packages = [ -d "$(1)" ] || { \
+	mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(1).XXXXXX"); \
+	python3 -m pip install --quiet --no-cache-dir --no-deps --only-binary=:all: --require-hashes --target "$$new" $(2:%=-r %); \
+	mv -T "$$new" "$(1)"; }
 
 libtorch:
 	@third_party/libtorch.sh
