@@ -3,6 +3,7 @@ package onnx
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -89,11 +90,16 @@ func (c *checker) node(n Node) error {
 		if a.Name == "" || attributes[a.Name] {
 			return fmt.Errorf("attribute %.80q: have the name twice or empty, want it once", a.Name)
 		}
-		switch attributes[a.Name] = true; a.Value.(type) {
-		case int64, float32, []int64:
+		switch v := a.Value.(type) {
+		case int64, []int64:
+		case float32:
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("attribute %.80q: have %v, want a finite value", a.Name, v)
+			}
 		default:
-			return fmt.Errorf("attribute %q: have a %T, want an int64, float32 or []int64", a.Name, a.Value)
+			return fmt.Errorf("attribute %.80q: have a %T, want an int64, float32 or []int64", a.Name, v)
 		}
+		attributes[a.Name] = true
 	}
 	for _, name := range n.Inputs {
 		if name != "" && !c.made[name] {

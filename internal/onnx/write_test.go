@@ -3,12 +3,15 @@ package onnx
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -202,6 +205,88 @@ func TestWriteFails(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "no", "m.onnx")
 	if err := WriteFile(missing, everything(t, 17), false); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), missing) {
 		t.Errorf("have %v, want that the folder is missing", err)
+	}
+}
+
+// TestWriteFailingDisk lets the kernel refuse to let a file grow, as it does on a full disk.
+func TestWriteFailingDisk(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.onnx")
+	old := everything(t, 17)
+	if err := WriteFile(path, old, true); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1000, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := WriteFile(path, everything(t, 18), true)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if want := path + ": file too large"; err == nil || err.Error() != want {
+		t.Errorf("have %v, want %s", err, want)
+	}
+	if have := folder(t, dir); !slices.Equal(have, []string{"m.onnx", "m.onnx.data"}) {
+		t.Errorf("have files %q, want the old ones", have)
+	}
+	if again, err := ReadModel(path); err != nil || old.compare(again) != nil {
+		t.Errorf("have %v, want the old model", err)
+	}
+}
+
+// TestVerify: a file that is not what was meant gets no name. What the bytes say is compared part by part.
+func TestVerify(t *testing.T) {
+	f, err := create(filepath.Join(t.TempDir(), "m"), func(w io.Writer) error {
+		_, err := io.WriteString(w, "content")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if content, err := f.check(true); err != nil || string(content) != "content" {
+		t.Errorf("have %q, %v", content, err)
+	}
+	if _, err := f.WriteAt([]byte("C"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.check(false); err == nil || !strings.HasPrefix(err.Error(), "have bytes with SHA-256 ") {
+		t.Errorf("have %v, want another sum", err)
+	}
+	for name, c := range map[string]struct {
+		change func(m *Model)
+		want   string
+	}{
+		"name":      {func(m *Model) { m.Name = "other" }, "name: have other, want test"},
+		"opset":     {func(m *Model) { m.Opset = 18 }, "opset: have 18, want 17"},
+		"metadata":  {func(m *Model) { m.Metadata = nil }, "metadata: have map[], want map["},
+		"nodes":     {func(m *Model) { m.Nodes = m.Nodes[1:] }, "nodes: have "},
+		"input":     {func(m *Model) { m.Nodes[0].Inputs[0] = "other" }, "node: have {Cast layer.0.Cast  [other]"},
+		"attribute": {func(m *Model) { m.Nodes[0].Attributes[0].Value = int64(9) }, "node: have {Cast"},
+		"outputs":   {func(m *Model) { m.Outputs[0].Doc = "" }, "outputs: have [{score "},
+		"shape":     {func(m *Model) { m.Values[0].Shape[0].N = 2 }, "values: have ["},
+		"constants": {func(m *Model) { m.Initializers = nil }, "initializers: have 0, want "},
+		"type":      {func(m *Model) { m.Initializers[0].DataType = Int64 }, `initializer "scale": have "scale", INT64 [3], want FLOAT [3]`},
+		"elements": {func(m *Model) {
+			m.Initializers[0].raw = bytes.Clone(m.Initializers[0].raw)
+			m.Initializers[0].raw[3] ^= 1
+		}, `initializer "scale": have other elements, want the same`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, other := everything(t, 17), everything(t, 17)
+			if err := m.compare(other); err != nil {
+				t.Fatal(err)
+			}
+			c.change(other)
+			if err := m.compare(other); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("have %v, want %s", err, c.want)
+			}
+		})
 	}
 }
 
