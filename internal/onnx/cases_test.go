@@ -40,34 +40,112 @@ func elementwiseTests() map[string]operatorTest {
 	at := func(v ...float32) tensors { return tensors{floats(v, 4)} }
 	bits := tensors{bools([]bool{true, true, false, false}, 4), bools([]bool{true, false, true, false}, 4)}
 	return map[string]operatorTest{
-		"Add":             {pair, 0, onTwo((*builder).Add), "[2, 3]", of(5, 1, -2, 2, -2, -5)},
-		"Add ints":        {whole, 0, onTwo((*builder).Add), "[2]", is(9, -5)},
-		"Add open":        {pair[:1], 2, onOne(func(b *builder, x *value) *value { return b.Add(b.Scalar(1), x) }), "[2*objects, 1]", tensors{floats([]float32{2, -1}, 2, 1)}},
-		"Minus":           {pair, 0, onTwo((*builder).Minus), "[2, 3]", of(-3, 1, 4, -6, -2, 1)},
-		"Mul":             {pair, 0, onTwo((*builder).Mul), "[2, 3]", of(4, 0, -3, -8, 0, 6)},
-		"Div":             {pair, 0, onTwo((*builder).Div), "[2, 3]", of(0.25, inf, -1./3, -0.5, -inf, 2./3)},
-		"Div ints":        {whole, 0, onTwo((*builder).Div), "[2]", is(3, -3)},
-		"Min":             {pair, 0, onTwo((*builder).Min), "[2, 3]", of(1, 0, -3, -2, -2, -3)},
-		"Max":             {pair, 0, onTwo((*builder).Max), "[2, 3]", of(4, 1, 1, 4, 0, -2)},
-		"Less":            {tensors{column, floats([]float32{1, nan, 2}, 3)}, 0, onTwo((*builder).Less), "[2, 3]", truth(false, false, true, true, false, true)},
-		"LessOrEqual":     {tensors{column, floats([]float32{1, nan, 2}, 3)}, 0, onTwo((*builder).LessOrEqual), "[2, 3]", truth(true, false, true, true, false, true)},
-		"Less ints":       {whole, 0, onTwo((*builder).Less), "[2]", tensors{bools([]bool{false, true}, 2)}},
-		"And":             {bits, 0, onTwo((*builder).And), "[4]", tensors{bools([]bool{true, false, false, false}, 4)}},
-		"Not":             {bits, 0, onOne((*builder).Not), "[4]", tensors{bools([]bool{false, false, true, true}, 4)}},
-		"Neg":             {points, 0, onOne((*builder).Neg), "[4]", at(1, 0, -0.5, -1)},
-		"Sqrt":            {points, 0, onOne((*builder).Sqrt), "[4]", at(nan, 0, math.Sqrt2/2, 1)},
-		"Log":             {points, 0, onOne((*builder).Log), "[4]", at(nan, -inf, -math.Ln2, 0)},
-		"Asinh":           {points, 0, onOne((*builder).Asinh), "[4]", at(-0.8813735870, 0, 0.4812118251, 0.8813735870)},
-		"Floor":           {tensors{floats([]float32{-1.5, -0.5, 0.5, 3}, 4)}, 0, onOne((*builder).Floor), "[4]", at(-2, -1, 0, 3)},
-		"Sigmoid":         {points, 0, onOne((*builder).Sigmoid), "[4]", at(0.2689414214, 0.5, 0.6224593312, 0.7310585786)},
-		"Elu":             {points, 0, onOne((*builder).Elu), "[4]", at(-0.6321205588, 0, 0.5, 1)},
-		"GELU":            {points, 0, onOne((*builder).GELU), "[4]", at(-0.1586552539, 0, 0.3457312306, 0.8413447461)},
-		"Softmax":         {tensors{floats([]float32{0, math.Ln2, -inf, 5, 5, 5}, 2, 3)}, 1, onOne(func(b *builder, x *value) *value { return b.Softmax(x, -1) }), "[objects, 3]", of(1./3, 2./3, 0, 1./3, 1./3, 1./3)},
-		"Softmax columns": {tensors{floats([]float32{0, 0, 0, math.Ln2, 0, -inf}, 2, 3)}, 0, onOne(func(b *builder, x *value) *value { return b.Softmax(x, 0) }), "[2, 3]", of(1./3, 0.5, 1, 2./3, 0.5, 0)},
-		"Cast uint8":      {tensors{bytes8([]uint8{0, 255}, 2)}, 0, onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Float) }), "[2]", tensors{floats([]float32{0, 255}, 2)}},
-		"Cast bool":       {bits[:1], 0, onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Float) }), "[4]", at(1, 1, 0, 0)},
-		"Cast to int64":   {tensors{floats([]float32{-1.5, 2.5}, 2)}, 0, onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Int64) }), "[2]", is(-1, 2)},
-		"Cast to bool":    {tensors{floats([]float32{-1.5, 0}, 2)}, 0, onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Bool) }), "[2]", tensors{bools([]bool{true, false}, 2)}},
+		"Add":      {pair, 0, onTwo((*builder).Add), "[2, 3]", of(5, 1, -2, 2, -2, -5)},
+		"Add ints": {whole, 0, onTwo((*builder).Add), "[2]", is(9, -5)},
+		"Add open": {
+			pair[:1],
+			2,
+			onOne(func(b *builder, x *value) *value { return b.Add(b.Scalar(1), x) }),
+			"[2*objects, 1]",
+			tensors{floats([]float32{2, -1}, 2, 1)},
+		},
+		"Minus":    {pair, 0, onTwo((*builder).Minus), "[2, 3]", of(-3, 1, 4, -6, -2, 1)},
+		"Mul":      {pair, 0, onTwo((*builder).Mul), "[2, 3]", of(4, 0, -3, -8, 0, 6)},
+		"Div":      {pair, 0, onTwo((*builder).Div), "[2, 3]", of(0.25, inf, -1./3, -0.5, -inf, 2./3)},
+		"Div ints": {whole, 0, onTwo((*builder).Div), "[2]", is(3, -3)},
+		"Min":      {pair, 0, onTwo((*builder).Min), "[2, 3]", of(1, 0, -3, -2, -2, -3)},
+		"Max":      {pair, 0, onTwo((*builder).Max), "[2, 3]", of(4, 1, 1, 4, 0, -2)},
+		"Less": {
+			tensors{column, floats([]float32{1, nan, 2}, 3)},
+			0,
+			onTwo((*builder).Less),
+			"[2, 3]",
+			truth(false, false, true, true, false, true),
+		},
+		"LessOrEqual": {
+			tensors{column, floats([]float32{1, nan, 2}, 3)},
+			0,
+			onTwo((*builder).LessOrEqual),
+			"[2, 3]",
+			truth(true, false, true, true, false, true),
+		},
+		"Less ints": {whole, 0, onTwo((*builder).Less), "[2]", tensors{bools([]bool{false, true}, 2)}},
+		"And": {
+			bits,
+			0,
+			onTwo((*builder).And),
+			"[4]",
+			tensors{bools([]bool{true, false, false, false}, 4)},
+		},
+		"Not":  {bits, 0, onOne((*builder).Not), "[4]", tensors{bools([]bool{false, false, true, true}, 4)}},
+		"Neg":  {points, 0, onOne((*builder).Neg), "[4]", at(1, 0, -0.5, -1)},
+		"Sqrt": {points, 0, onOne((*builder).Sqrt), "[4]", at(nan, 0, math.Sqrt2/2, 1)},
+		"Log":  {points, 0, onOne((*builder).Log), "[4]", at(nan, -inf, -math.Ln2, 0)},
+		"Asinh": {
+			points,
+			0,
+			onOne((*builder).Asinh),
+			"[4]",
+			at(-0.8813735870, 0, 0.4812118251, 0.8813735870),
+		},
+		"Floor": {
+			tensors{floats([]float32{-1.5, -0.5, 0.5, 3}, 4)},
+			0,
+			onOne((*builder).Floor),
+			"[4]",
+			at(-2, -1, 0, 3),
+		},
+		"Sigmoid": {
+			points,
+			0,
+			onOne((*builder).Sigmoid),
+			"[4]",
+			at(0.2689414214, 0.5, 0.6224593312, 0.7310585786),
+		},
+		"Elu":  {points, 0, onOne((*builder).Elu), "[4]", at(-0.6321205588, 0, 0.5, 1)},
+		"GELU": {points, 0, onOne((*builder).GELU), "[4]", at(-0.1586552539, 0, 0.3457312306, 0.8413447461)},
+		"Softmax": {
+			tensors{floats([]float32{0, math.Ln2, -inf, 5, 5, 5}, 2, 3)},
+			1,
+			onOne(func(b *builder, x *value) *value { return b.Softmax(x, -1) }),
+			"[objects, 3]",
+			of(1./3, 2./3, 0, 1./3, 1./3, 1./3),
+		},
+		"Softmax columns": {
+			tensors{floats([]float32{0, 0, 0, math.Ln2, 0, -inf}, 2, 3)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Softmax(x, 0) }),
+			"[2, 3]",
+			of(1./3, 0.5, 1, 2./3, 0.5, 0),
+		},
+		"Cast uint8": {
+			tensors{bytes8([]uint8{0, 255}, 2)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Float) }),
+			"[2]",
+			tensors{floats([]float32{0, 255}, 2)},
+		},
+		"Cast bool": {
+			bits[:1],
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Float) }),
+			"[4]",
+			at(1, 1, 0, 0),
+		},
+		"Cast to int64": {
+			tensors{floats([]float32{-1.5, 2.5}, 2)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Int64) }),
+			"[2]",
+			is(-1, 2),
+		},
+		"Cast to bool": {
+			tensors{floats([]float32{-1.5, 0}, 2)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Cast(x, onnx.Bool) }),
+			"[2]",
+			tensors{bools([]bool{true, false}, 2)},
+		},
 		"Where": {tensors{bits[0], points[0]}, 0, onTwo(func(b *builder, c, x *value) *value {
 			return b.Where(c, x, b.Scalar(nan))
 		}), "[4]", at(-1, 0, nan, nan)},
@@ -84,71 +162,141 @@ func layoutTests() map[string]operatorTest {
 	six := up(6, 1, 2, 3)
 	d := func(n ...int64) []onnx.Dim { return onnx.Fixed(n...) }
 	return map[string]operatorTest{
-		"Reshape":       {tensors{six}, 0, onOne(func(b *builder, x *value) *value { return b.Reshape(x, d(3, 1, 2)...) }), "[3, 1, 2]", tensors{up(6, 1, 3, 1, 2)}},
-		"Reshape open":  {tensors{six}, 2, onOne(func(b *builder, x *value) *value { return b.Reshape(x, onnx.Objects(1), onnx.Dim{N: 6}) }), "[objects, 6]", tensors{up(6, 1, 1, 6)}},
-		"Reshape one":   {tensors{up(1, 1, 1, 1)}, 0, onOne(func(b *builder, x *value) *value { return b.Reshape(x) }), "[]", tensors{floats([]float32{0})}},
-		"Transpose":     {tensors{six}, 1, onOne(func(b *builder, x *value) *value { return b.Transpose(x, 1, 0) }), "[3, objects]", tensors{floats([]float32{0, 3, 1, 4, 2, 5}, 3, 2)}},
-		"Transpose 3":   {tensors{up(8, 1, 2, 2, 2)}, 0, onOne(func(b *builder, x *value) *value { return b.Transpose(x, 2, 0, 1) }), "[2, 2, 2]", tensors{floats([]float32{0, 2, 4, 6, 1, 3, 5, 7}, 2, 2, 2)}},
-		"Slice":         {tensors{six}, 1, onOne(func(b *builder, x *value) *value { return b.Slice(x, -1, 1, 2) }), "[objects, 2]", tensors{floats([]float32{1, 2, 4, 5}, 2, 2)}},
-		"Slice bytes":   {tensors{bytes8([]uint8{1, 2, 3}, 3)}, 0, onOne(func(b *builder, x *value) *value { return b.Cast(b.Slice(x, 0, 0, 1), onnx.Int64) }), "[1]", tensors{ints([]int64{1}, 1)}},
-		"Split":         {tensors{six}, 1, func(b *builder, x []*value) []*value { return b.Split(x[0], 1, 3) }, "[objects, 1]", tensors{floats([]float32{0, 3}, 2, 1), floats([]float32{1, 4}, 2, 1), floats([]float32{2, 5}, 2, 1)}},
-		"Concat":        {tensors{six, up(2, -1, 2, 1)}, 1, onTwo(func(b *builder, x, y *value) *value { return b.Concat(1, y, x) }), "[objects, 4]", tensors{floats([]float32{0, 0, 1, 2, -1, 3, 4, 5}, 2, 4)}},
-		"Concat bools":  {tensors{bools([]bool{true}, 1)}, 0, onOne(func(b *builder, x *value) *value { return b.Concat(0, x, b.Not(x)) }), "[2]", tensors{bools([]bool{true, false}, 2)}},
-		"Gather":        {tensors{six, ints([]int64{2, 0, 2, 1}, 2, 2)}, 0, onTwo(func(b *builder, x, i *value) *value { return b.Gather(x, 1, i) }), "[2, 2, 2]", tensors{floats([]float32{2, 0, 2, 1, 5, 3, 5, 4}, 2, 2, 2)}},
-		"Gather open":   {tensors{ints([]int64{1, 0, 1}, 3)}, 1, onOne(func(b *builder, i *value) *value { return b.Gather(b.Floats("table", six.Floats, 2, 3), 0, i) }), "[objects, 3]", tensors{floats([]float32{3, 4, 5, 0, 1, 2, 3, 4, 5}, 3, 3)}},
-		"Gather one":    {tensors{six}, 0, onOne(func(b *builder, x *value) *value { return b.Gather(x, 0, b.Int(1)) }), "[3]", tensors{floats([]float32{3, 4, 5}, 3)}},
-		"Repeat":        {tensors{six}, 2, onOne(func(b *builder, x *value) *value { return b.Repeat(b.Floats("two", []float32{7, 8}, 1, 2), x) }), "[2*objects, 2]", tensors{floats([]float32{7, 8, 7, 8}, 2, 2)}},
-		"Repeat one":    {tensors{six}, 1, onOne(func(b *builder, x *value) *value { return b.Repeat(b.Floats("seven", []float32{7}, 1), x) }), "[objects]", tensors{floats([]float32{7, 7}, 2)}},
-		"Fill":          {tensors{six}, 1, onOne(func(b *builder, x *value) *value { return b.Fill(-2, x) }), "[objects, 3]", tensors{floats(slices.Repeat([]float32{-2}, 6), 2, 3)}},
-		"Scatter":       {tensors{six, ints([]int64{2, 0}, 2, 1), floats([]float32{-1, -2}, 2, 1)}, 1, one(func(b *builder, x []*value) *value { return b.Scatter(x[0], x[1], x[2]) }), "[objects, 3]", tensors{floats([]float32{0, 1, -1, -2, 4, 5}, 2, 3)}},
-		"Name twice":    {tensors{six}, 0, onOne(func(b *builder, x *value) *value { return b.Name(b.Name(b.Neg(x), "a", "one"), "b", "two") }), "[2, 3]", tensors{up(6, -1, 2, 3)}},
-		"Output inputs": {tensors{six}, 1, func(_ *builder, x []*value) []*value { return []*value{x[0], x[0]} }, "[objects, 3]", tensors{six, six}},
+		"Reshape": {
+			tensors{six},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Reshape(x, d(3, 1, 2)...) }),
+			"[3, 1, 2]",
+			tensors{up(6, 1, 3, 1, 2)},
+		},
+		"Reshape open": {
+			tensors{six},
+			2,
+			onOne(func(b *builder, x *value) *value { return b.Reshape(x, onnx.Objects(1), onnx.Dim{N: 6}) }),
+			"[objects, 6]",
+			tensors{up(6, 1, 1, 6)},
+		},
+		"Reshape one": {
+			tensors{up(1, 1, 1, 1)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Reshape(x) }),
+			"[]",
+			tensors{floats([]float32{0})},
+		},
+		"Transpose": {
+			tensors{six},
+			1,
+			onOne(func(b *builder, x *value) *value { return b.Transpose(x, 1, 0) }),
+			"[3, objects]",
+			tensors{floats([]float32{0, 3, 1, 4, 2, 5}, 3, 2)},
+		},
+		"Transpose 3": {
+			tensors{up(8, 1, 2, 2, 2)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Transpose(x, 2, 0, 1) }),
+			"[2, 2, 2]",
+			tensors{floats([]float32{0, 2, 4, 6, 1, 3, 5, 7}, 2, 2, 2)},
+		},
+		"Slice": {
+			tensors{six},
+			1,
+			onOne(func(b *builder, x *value) *value { return b.Slice(x, -1, 1, 2) }),
+			"[objects, 2]",
+			tensors{floats([]float32{1, 2, 4, 5}, 2, 2)},
+		},
+		"Slice bytes": {
+			tensors{bytes8([]uint8{1, 2, 3}, 3)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Cast(b.Slice(x, 0, 0, 1), onnx.Int64) }),
+			"[1]",
+			tensors{ints([]int64{1}, 1)},
+		},
+		"Split": {
+			tensors{six},
+			1,
+			func(b *builder, x []*value) []*value { return b.Split(x[0], 1, 3) },
+			"[objects, 1]",
+			tensors{floats([]float32{0, 3}, 2, 1), floats([]float32{1, 4}, 2, 1), floats([]float32{2, 5}, 2, 1)},
+		},
+		"Concat": {
+			tensors{six, up(2, -1, 2, 1)},
+			1,
+			onTwo(func(b *builder, x, y *value) *value { return b.Concat(1, y, x) }),
+			"[objects, 4]",
+			tensors{floats([]float32{0, 0, 1, 2, -1, 3, 4, 5}, 2, 4)},
+		},
+		"Concat bools": {
+			tensors{bools([]bool{true}, 1)},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Concat(0, x, b.Not(x)) }),
+			"[2]",
+			tensors{bools([]bool{true, false}, 2)},
+		},
+		"Gather": {
+			tensors{six, ints([]int64{2, 0, 2, 1}, 2, 2)},
+			0,
+			onTwo(func(b *builder, x, i *value) *value { return b.Gather(x, 1, i) }),
+			"[2, 2, 2]",
+			tensors{floats([]float32{2, 0, 2, 1, 5, 3, 5, 4}, 2, 2, 2)},
+		},
+		"Gather open": {
+			tensors{ints([]int64{1, 0, 1}, 3)},
+			1,
+			onOne(func(b *builder, i *value) *value { return b.Gather(b.Floats("table", six.Floats, 2, 3), 0, i) }),
+			"[objects, 3]",
+			tensors{floats([]float32{3, 4, 5, 0, 1, 2, 3, 4, 5}, 3, 3)},
+		},
+		"Gather one": {
+			tensors{six},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Gather(x, 0, b.Int(1)) }),
+			"[3]",
+			tensors{floats([]float32{3, 4, 5}, 3)},
+		},
+		"Repeat": {
+			tensors{six},
+			2,
+			onOne(func(b *builder, x *value) *value { return b.Repeat(b.Floats("two", []float32{7, 8}, 1, 2), x) }),
+			"[2*objects, 2]",
+			tensors{floats([]float32{7, 8, 7, 8}, 2, 2)},
+		},
+		"Repeat one": {
+			tensors{six},
+			1,
+			onOne(func(b *builder, x *value) *value { return b.Repeat(b.Floats("seven", []float32{7}, 1), x) }),
+			"[objects]",
+			tensors{floats([]float32{7, 7}, 2)},
+		},
+		"Fill": {
+			tensors{six},
+			1,
+			onOne(func(b *builder, x *value) *value { return b.Fill(-2, x) }),
+			"[objects, 3]",
+			tensors{floats(slices.Repeat([]float32{-2}, 6), 2, 3)},
+		},
+		"Scatter": {
+			tensors{six, ints([]int64{2, 0}, 2, 1), floats([]float32{-1, -2}, 2, 1)},
+			1,
+			one(func(b *builder, x []*value) *value { return b.Scatter(x[0], x[1], x[2]) }),
+			"[objects, 3]",
+			tensors{floats([]float32{0, 1, -1, -2, 4, 5}, 2, 3)},
+		},
+		"Name twice": {
+			tensors{six},
+			0,
+			onOne(func(b *builder, x *value) *value { return b.Name(b.Name(b.Neg(x), "a", "one"), "b", "two") }),
+			"[2, 3]",
+			tensors{up(6, -1, 2, 3)},
+		},
+		"Output inputs": {
+			tensors{six},
+			1,
+			func(_ *builder, x []*value) []*value { return []*value{x[0], x[0]} },
+			"[objects, 3]",
+			tensors{six, six},
+		},
 		"Half": {tensors{up(2, 1, 2)}, 0, onOne(func(b *builder, x *value) *value {
 			return b.Add(x, b.Cast(b.Half("half", []byte{0, 0x3c, 1, 0}, 2), onnx.Float)) // 1 and 2⁻²⁴, IEEE 754
 		}), "[2]", tensors{floats([]float32{1, 1 + 0x1p-24}, 2)}},
-	}
-}
-
-func sumTests() map[string]operatorTest {
-	six := up(6, 1, 2, 3)
-	norm := func(b *builder, x *value) *value {
-		return b.LayerNorm(x, b.Floats("weight", []float32{1, 2}, 2), b.Floats("bias", []float32{0, 10}, 2), 0.25)
-	}
-	at := func(axis int, keep bool, op func(b *builder, x *value, axis int, keep bool) *value) func(*builder, []*value) []*value {
-		return onOne(func(b *builder, x *value) *value { return op(b, x, axis, keep) })
-	}
-	conv := func(bias bool, stride int64) func(*builder, []*value) []*value {
-		return onOne(func(b *builder, x *value) *value {
-			var add *value
-			if bias {
-				add = b.Floats("bias", []float32{100}, 1)
-			}
-			return b.Conv(x, b.Floats("weight", []float32{1, 10, 0, 1000}, 1, 1, 2, 2), add, stride)
-		})
-	}
-	return map[string]operatorTest{
-		"MatMul": {tensors{six, up(6, 1, 3, 2)}, 0, onTwo((*builder).MatMul), "[2, 2]", tensors{floats([]float32{10, 13, 28, 40}, 2, 2)}},
-		"MatMul open": {tensors{up(6, 1, 2, 1, 3)}, 1, onOne(func(b *builder, x *value) *value {
-			return b.MatMul(x, b.Floats("matrix", []float32{1, 10, 100}, 3, 1))
-		}), "[objects, 1, 1]", tensors{floats([]float32{210, 543}, 2, 1, 1)}},
-		"MatMul broadcast": {tensors{up(2, 1, 2, 1, 1, 1), up(6, 1, 3, 1, 2)}, 0, onTwo((*builder).MatMul), "[2, 3, 1, 2]",
-			tensors{floats([]float32{0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5}, 2, 3, 1, 2)}},
-		"Conv patches": {tensors{up(16, 1, 1, 1, 4, 4)}, 1, conv(true, 2), "[objects, 1, 2, 2]",
-			tensors{floats([]float32{5110, 7132, 13198, 15220}, 1, 1, 2, 2)}},
-		"Conv": {tensors{up(9, 1, 1, 1, 3, 3)}, 0, conv(false, 1), "[1, 1, 2, 2]",
-			tensors{floats([]float32{4010, 5021, 7043, 8054}, 1, 1, 2, 2)}},
-		"Conv channels": {tensors{up(8, 1, 2, 2, 2, 1)}, 0, onOne(func(b *builder, x *value) *value {
-			return b.Conv(x, b.Floats("weight", []float32{1, 10, 0, 1}, 2, 2, 1, 1), nil, 1)
-		}), "[2, 2, 2, 1]", tensors{floats([]float32{20, 31, 2, 3, 64, 75, 6, 7}, 2, 2, 2, 1)}},
-		"LayerNorm":         {tensors{floats([]float32{0, 0, -1, 1, 0, math.Sqrt2 * 2}, 3, 2)}, 1, onOne(norm), "[objects, 2]", tensors{floats([]float32{0, 10, -0.8944271910, 11.788854382, -0.9428090416, 11.885618083}, 3, 2)}},
-		"ReduceSum":         {tensors{six}, 1, at(1, true, (*builder).ReduceSum), "[objects, 1]", tensors{floats([]float32{3, 12}, 2, 1)}},
-		"ReduceSum away":    {tensors{six}, 1, at(-1, false, (*builder).ReduceSum), "[objects]", tensors{floats([]float32{3, 12}, 2)}},
-		"ReduceMean":        {tensors{six}, 0, at(0, false, (*builder).ReduceMean), "[3]", tensors{floats([]float32{1.5, 2.5, 3.5}, 3)}},
-		"ReduceMean keep":   {tensors{six}, 0, at(1, true, (*builder).ReduceMean), "[2, 1]", tensors{floats([]float32{1, 4}, 2, 1)}},
-		"ReduceMax":         {tensors{floats([]float32{-3, -1, -inf, -inf}, 2, 2)}, 1, at(1, false, (*builder).ReduceMax), "[objects]", tensors{floats([]float32{-1, -inf}, 2)}},
-		"ReduceMax keep":    {tensors{up(8, -1, 2, 2, 2)}, 0, at(1, true, (*builder).ReduceMax), "[2, 1, 2]", tensors{floats([]float32{0, -1, -4, -5}, 2, 1, 2)}},
-		"TopK":              {tensors{floats([]float32{1, 3, 3, 2, -1, -1, -2, -3}, 2, 4)}, 1, func(b *builder, x []*value) []*value { v, i := b.TopK(x[0], 2, true); return []*value{v, i} }, "[objects, 2]", tensors{floats([]float32{3, 3, -1, -1}, 2, 2), ints([]int64{1, 2, 0, 1}, 2, 2)}},
-		"TopK smallest":     {tensors{floats([]float32{1, 3, 0, 0}, 4)}, 0, func(b *builder, x []*value) []*value { v, i := b.TopK(x[0], 3, false); return []*value{v, i} }, "[3]", tensors{floats([]float32{0, 0, 1}, 3), ints([]int64{2, 3, 0}, 3)}},
-		"TopK only indices": {tensors{up(3, 1, 3)}, 0, onOne(func(b *builder, x *value) *value { _, i := b.TopK(x, 1, true); return i }), "[1]", tensors{ints([]int64{2}, 1)}},
 	}
 }

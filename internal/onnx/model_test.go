@@ -36,35 +36,95 @@ func TestReadModelRefuses(t *testing.T) {
 		change func(m *Model)
 		want   string
 	}{
-		"no name":               {func(m *Model) { m.Name = "" }, "graph: have no name"},
-		"opset 16":              {func(m *Model) { m.Opset = 16 }, "opset: have 16, want 17 to 20"},
-		"opset 21":              {func(m *Model) { m.Opset = 21 }, "opset: have 21, want 17 to 20"},
-		"no output":             {func(m *Model) { m.Outputs = nil }, "graph: have no output"},
-		"input twice":           {func(m *Model) { m.Inputs = append(m.Inputs, m.Inputs[0]) }, `input "x": have the name twice`},
-		"input and output":      {func(m *Model) { m.Outputs[0].Name = "x" }, `output "x": have the name twice`},
-		"value twice":           {func(m *Model) { m.Values = append(m.Values, m.Values[0]) }, `value_info "Add": have the name twice`},
-		"value without name":    {func(m *Model) { m.Values[0].Name = "" }, `value_info "": have the name twice or empty`},
-		"value without node":    {func(m *Model) { m.Values = append(m.Values, ValueInfo{"z", "", Float, Fixed(1)}) }, `value "z": have no node`},
-		"value not described":   {func(m *Model) { m.Values = nil }, `node 0 "Add": output "Add": have no description`},
-		"constant twice":        {func(m *Model) { m.Initializers = append(m.Initializers, m.Initializers[0]) }, `initializer 1 "c": have the name twice`},
+		"no name":   {func(m *Model) { m.Name = "" }, "graph: have no name"},
+		"opset 16":  {func(m *Model) { m.Opset = 16 }, "opset: have 16, want 17 to 20"},
+		"opset 21":  {func(m *Model) { m.Opset = 21 }, "opset: have 21, want 17 to 20"},
+		"no output": {func(m *Model) { m.Outputs = nil }, "graph: have no output"},
+		"input twice": {
+			func(m *Model) { m.Inputs = append(m.Inputs, m.Inputs[0]) },
+			`input "x": have the name twice`,
+		},
+		"input and output": {func(m *Model) { m.Outputs[0].Name = "x" }, `output "x": have the name twice`},
+		"value twice": {
+			func(m *Model) { m.Values = append(m.Values, m.Values[0]) },
+			`value_info "Add": have the name twice`,
+		},
+		"value without name": {
+			func(m *Model) { m.Values[0].Name = "" },
+			`value_info "": have the name twice or empty`,
+		},
+		"value without node": {
+			func(m *Model) { m.Values = append(m.Values, ValueInfo{"z", "", Float, Fixed(1)}) },
+			`value "z": have no node`,
+		},
+		"value not described": {func(m *Model) { m.Values = nil }, `node 0 "Add": output "Add": have no description`},
+		"constant twice": {
+			func(m *Model) { m.Initializers = append(m.Initializers, m.Initializers[0]) },
+			`initializer 1 "c": have the name twice`,
+		},
 		"constant without name": {func(m *Model) { m.Initializers[0].Name = "" }, "initializer 0: have no name"},
-		"constant as value":     {func(m *Model) { m.Initializers[0].Name = "Add" }, `initializer "Add": have the name twice`},
-		"default of other type": {func(m *Model) { m.Inputs = append(m.Inputs, ValueInfo{"c", "", Float, Fixed(3)}) }, `initializer "c": have FLOAT [2], want FLOAT [3] as of the input`},
-		"node order":            {func(m *Model) { slices.Reverse(m.Nodes) }, `node 0 "y": input "Add": have no value of this name before the node`},
-		"node twice":            {func(m *Model) { m.Nodes[1].Name = "Add" }, `node 1 "Add": have the name twice`},
-		"made twice":            {func(m *Model) { m.Nodes[1].Outputs[0] = "Add" }, `node 1 "y": output "Add": have no description or a second maker`},
-		"no operator":           {func(m *Model) { m.Nodes[0].OpType = "" }, `node 0 "Add": have operator "" with 1 outputs`},
-		"no results":            {func(m *Model) { m.Nodes[0].Outputs = nil }, `node 0 "Add": have operator "Add" with 0 outputs`},
-		"attribute twice":       {func(m *Model) { m.Nodes[0].Attributes = []Attribute{{"a", int64(1)}, {"a", float32(2)}} }, `attribute "a": have the name twice`},
-		"attribute NaN":         {func(m *Model) { m.Nodes[0].Attributes = []Attribute{{"a", float32(math.NaN())}} }, `attribute "a": have NaN, want a finite value`},
-		"dimension 0":           {func(m *Model) { m.Values[0].Shape[1].N = 0 }, `value_info "Add": dim: have 0, want at least 1`},
-		"65 dimensions":         {func(m *Model) { m.Values[0].Shape = make(Shape, 65) }, `value_info "Add": dim`},
-		"type":                  {func(m *Model) { m.Inputs[0].Type = Double }, `input "x": have DOUBLE [objects, 2], want a tensor of FLOAT`},
-		"constant of double":    {func(m *Model) { m.Initializers[0].DataType = Double }, `initializer 0 "c": have DOUBLE, want FLOAT`},
-		"constant of bool":      {func(m *Model) { m.Initializers[0].DataType, m.Initializers[0].Dims = Bool, []int64{8} }, `initializer 0 "c": have a BOOL of 128, want 0 or 1`},
-		"elements":              {func(m *Model) { m.Initializers[0].Dims[0] = 3 }, `initializer 0 "c": have 8 bytes, want 12 for FLOAT [3]`},
-		"text":                  {func(m *Model) { m.Nodes[0].Doc = "\xc3" }, `node 0: doc_string: have "\xc3", want UTF-8`},
-		"metadata without key":  {func(m *Model) { m.Metadata = map[string]string{"": "x"} }, `metadata_props: have the key "" twice or empty`},
+		"constant as value": {
+			func(m *Model) { m.Initializers[0].Name = "Add" },
+			`initializer "Add": have the name twice`,
+		},
+		"default of other type": {
+			func(m *Model) { m.Inputs = append(m.Inputs, ValueInfo{"c", "", Float, Fixed(3)}) },
+			`initializer "c": have FLOAT [2], want FLOAT [3] as of the input`,
+		},
+		"node order": {
+			func(m *Model) { slices.Reverse(m.Nodes) },
+			`node 0 "y": input "Add": have no value of this name before the node`,
+		},
+		"node twice": {func(m *Model) { m.Nodes[1].Name = "Add" }, `node 1 "Add": have the name twice`},
+		"made twice": {
+			func(m *Model) { m.Nodes[1].Outputs[0] = "Add" },
+			`node 1 "y": output "Add": have no description or a second maker`,
+		},
+		"no operator": {
+			func(m *Model) { m.Nodes[0].OpType = "" },
+			`node 0 "Add": have operator "" with 1 outputs`,
+		},
+		"no results": {
+			func(m *Model) { m.Nodes[0].Outputs = nil },
+			`node 0 "Add": have operator "Add" with 0 outputs`,
+		},
+		"attribute twice": {
+			func(m *Model) { m.Nodes[0].Attributes = []Attribute{{"a", int64(1)}, {"a", float32(2)}} },
+			`attribute "a": have the name twice`,
+		},
+		"attribute NaN": {
+			func(m *Model) { m.Nodes[0].Attributes = []Attribute{{"a", float32(math.NaN())}} },
+			`attribute "a": have NaN, want a finite value`,
+		},
+		"dimension 0": {
+			func(m *Model) { m.Values[0].Shape[1].N = 0 },
+			`value_info "Add": dim: have 0, want at least 1`,
+		},
+		"65 dimensions": {func(m *Model) { m.Values[0].Shape = make(Shape, 65) }, `value_info "Add": dim`},
+		"type": {
+			func(m *Model) { m.Inputs[0].Type = Double },
+			`input "x": have DOUBLE [objects, 2], want a tensor of FLOAT`,
+		},
+		"constant of double": {
+			func(m *Model) { m.Initializers[0].DataType = Double },
+			`initializer 0 "c": have DOUBLE, want FLOAT`,
+		},
+		"constant of bool": {
+			func(m *Model) { m.Initializers[0].DataType, m.Initializers[0].Dims = Bool, []int64{8} },
+			`initializer 0 "c": have a BOOL of 128, want 0 or 1`,
+		},
+		"elements": {
+			func(m *Model) { m.Initializers[0].Dims[0] = 3 },
+			`initializer 0 "c": have 8 bytes, want 12 for FLOAT [3]`,
+		},
+		"text": {
+			func(m *Model) { m.Nodes[0].Doc = "\xc3" },
+			`node 0: doc_string: have "\xc3", want UTF-8`,
+		},
+		"metadata without key": {
+			func(m *Model) { m.Metadata = map[string]string{"": "x"} },
+			`metadata_props: have the key "" twice or empty`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := small(t)
@@ -93,39 +153,72 @@ func TestReadModelRefusesFields(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"model":               {sub(nil, 25, nil), "have field 25"},
-		"graph":               {inGraph(15, nil), "have field 15"},
-		"graph text":          {inGraph(10, []byte("doc")), "have field 10"},
-		"node":                {inGraph(1, sub(nil, 7, []byte("domain"))), "node 0: have field 7"},
-		"attribute":           {attribute(sub(typed, 6, nil)), `node 0: attribute "v": have field 6`},
-		"attribute of text":   {attribute(num(sub(nil, 4, []byte("text")), 20, 3)), "have field 4"},
-		"attribute type":      {attribute(num(nil, 20, 6)), "have type 6, want FLOAT, INT or INTS"},
-		"attribute two":       {attribute(sub(typed, 8, varints(1))), `attribute "v": have type 2 and a value of type 7`},
-		"attribute wire":      {attribute(num(nil, 2, 1)), "f: have wire type 0, want 5"},
-		"ints cut":            {attribute(sub(nil, 8, []byte{0x80})), "ints: "},
-		"tensor":              {inGraph(5, sub(nil, 6, nil)), `initializer 0 "": have field 6`},
-		"tensor of floats":    {inGraph(5, sub(tensor("w", Float, 1), 4, fixed32(1))), `initializer 0 "w": have no raw_data`},
-		"tensor of ints":      {inGraph(5, sub(tensor("w", Int64, 1), 7, varints(1))), `initializer 0 "w": have field 7`},
-		"value":               {inGraph(11, sub(nil, 4, nil)), `input "": have field 4`},
-		"no type":             {inGraph(12, sub(nil, 1, []byte("v"))), `output "v": have data type 0 [], want a tensor`},
-		"no shape":            {inGraph(13, sub(sub(nil, 1, []byte("v")), 2, sub(nil, 1, num(nil, 1, 1)))), `value_info "v": have FLOAT [], want a tensor`},
-		"sequence":            {value(sub(nil, 4, nil)), `input "": have field 4`},
-		"tensor type":         {value(sub(nil, 1, sub(nil, 3, nil))), "have field 3"},
-		"shape":               {value(sub(nil, 1, sub(nil, 2, num(nil, 2, 1)))), "have field 2"},
-		"open dimension":      {dim(sub(nil, 2, []byte("batch"))), `dim_param: have "batch", want "objects" or a multiple`},
-		"one times":           {dim(sub(nil, 2, []byte("1*objects"))), `dim_param: have "1*objects"`},
-		"factor":              {dim(sub(nil, 2, []byte("+2*objects"))), `dim_param: have "+2*objects"`},
-		"negative factor":     {dim(sub(nil, 2, []byte("-2*objects"))), "dim: have -2, want at least 1"},
-		"denotation":          {dim(sub(num(nil, 1, 1), 3, []byte("N"))), "have field 3"},
-		"negative dimension":  {dim(num(nil, 1, 1<<63)), "dim: have -9223372036854775808"},
-		"IR version":          {append(num(num(nil, 1, 7), 2, 0)[:2], append(sub(nil, 7, nil), sub(nil, 8, num(nil, 2, 17))...)...), "ir_version: have 7, want 8 with opset 17"},
-		"two operator sets":   {append(sub(nil, 8, num(nil, 2, 17)), sub(nil, 8, num(nil, 2, 17))...), "have two operator sets"},
-		"foreign operators":   {sub(nil, 8, sub(nil, 1, []byte("com.microsoft"))), "have field 1"},
-		"metadata":            {sub(nil, 14, sub(nil, 3, nil)), "metadata_props: have field 3"},
-		"metadata twice":      {append(sub(nil, 14, sub(nil, 1, []byte("k"))), sub(nil, 14, sub(nil, 1, []byte("k")))...), `metadata_props: have the key "k" twice`},
-		"external":            {inGraph(5, num(tensor("w", Float, 1), 14, 1)), `initializer 0 "w": have data in an external file`},
-		"too many attributes": {inGraph(1, bytes.Repeat(sub(nil, 5, num(nil, 20, 2)), maxItems/2+1)), "have more than 1048576"},
-		"too many texts":      {inGraph(1, bytes.Repeat([]byte{0x0a, 0}, maxItems+1)), "have more than 1048576"},
+		"model":             {sub(nil, 25, nil), "have field 25"},
+		"graph":             {inGraph(15, nil), "have field 15"},
+		"graph text":        {inGraph(10, []byte("doc")), "have field 10"},
+		"node":              {inGraph(1, sub(nil, 7, []byte("domain"))), "node 0: have field 7"},
+		"attribute":         {attribute(sub(typed, 6, nil)), `node 0: attribute "v": have field 6`},
+		"attribute of text": {attribute(num(sub(nil, 4, []byte("text")), 20, 3)), "have field 4"},
+		"attribute type":    {attribute(num(nil, 20, 6)), "have type 6, want FLOAT, INT or INTS"},
+		"attribute two": {
+			attribute(sub(typed, 8, varints(1))),
+			`attribute "v": have type 2 and a value of type 7`,
+		},
+		"attribute wire": {attribute(num(nil, 2, 1)), "f: have wire type 0, want 5"},
+		"ints cut":       {attribute(sub(nil, 8, []byte{0x80})), "ints: "},
+		"tensor":         {inGraph(5, sub(nil, 6, nil)), `initializer 0 "": have field 6`},
+		"tensor of floats": {
+			inGraph(5, sub(tensor("w", Float, 1), 4, fixed32(1))),
+			`initializer 0 "w": have no raw_data`,
+		},
+		"tensor of ints": {
+			inGraph(5, sub(tensor("w", Int64, 1), 7, varints(1))),
+			`initializer 0 "w": have field 7`,
+		},
+		"value": {inGraph(11, sub(nil, 4, nil)), `input "": have field 4`},
+		"no type": {
+			inGraph(12, sub(nil, 1, []byte("v"))),
+			`output "v": have data type 0 [], want a tensor`,
+		},
+		"no shape": {
+			inGraph(13, sub(sub(nil, 1, []byte("v")), 2, sub(nil, 1, num(nil, 1, 1)))),
+			`value_info "v": have FLOAT [], want a tensor`,
+		},
+		"sequence":    {value(sub(nil, 4, nil)), `input "": have field 4`},
+		"tensor type": {value(sub(nil, 1, sub(nil, 3, nil))), "have field 3"},
+		"shape":       {value(sub(nil, 1, sub(nil, 2, num(nil, 2, 1)))), "have field 2"},
+		"open dimension": {
+			dim(sub(nil, 2, []byte("batch"))),
+			`dim_param: have "batch", want "objects" or a multiple`,
+		},
+		"one times":          {dim(sub(nil, 2, []byte("1*objects"))), `dim_param: have "1*objects"`},
+		"factor":             {dim(sub(nil, 2, []byte("+2*objects"))), `dim_param: have "+2*objects"`},
+		"negative factor":    {dim(sub(nil, 2, []byte("-2*objects"))), "dim: have -2, want at least 1"},
+		"denotation":         {dim(sub(num(nil, 1, 1), 3, []byte("N"))), "have field 3"},
+		"negative dimension": {dim(num(nil, 1, 1<<63)), "dim: have -9223372036854775808"},
+		"IR version": {
+			append(num(num(nil, 1, 7), 2, 0)[:2], append(sub(nil, 7, nil), sub(nil, 8, num(nil, 2, 17))...)...),
+			"ir_version: have 7, want 8 with opset 17",
+		},
+		"two operator sets": {
+			append(sub(nil, 8, num(nil, 2, 17)), sub(nil, 8, num(nil, 2, 17))...),
+			"have two operator sets",
+		},
+		"foreign operators": {sub(nil, 8, sub(nil, 1, []byte("com.microsoft"))), "have field 1"},
+		"metadata":          {sub(nil, 14, sub(nil, 3, nil)), "metadata_props: have field 3"},
+		"metadata twice": {
+			append(sub(nil, 14, sub(nil, 1, []byte("k"))), sub(nil, 14, sub(nil, 1, []byte("k")))...),
+			`metadata_props: have the key "k" twice`,
+		},
+		"external": {
+			inGraph(5, num(tensor("w", Float, 1), 14, 1)),
+			`initializer 0 "w": have data in an external file`,
+		},
+		"too many attributes": {
+			inGraph(1, bytes.Repeat(sub(nil, 5, num(nil, 20, 2)), maxItems/2+1)),
+			"have more than 1048576",
+		},
+		"too many texts": {inGraph(1, bytes.Repeat([]byte{0x0a, 0}, maxItems+1)), "have more than 1048576"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parseModel(c.data, nil)
@@ -180,10 +273,16 @@ func TestExternalRefuses(t *testing.T) {
 		"short":       {at("data", "0", "4"), "have 4 bytes, want 8 for FLOAT [2]"},
 		"not numbers": {at("data", "0x0", "8"), `external_data: strconv.ParseInt: parsing "0x0"`},
 		"no offset":   {entries(tensor("w", Float, 2), "location", "data", "length", "8"), "external_data: "},
-		"checksum":    {entries(tensor("w", Float, 2), "location", "data", "checksum", "x"), `external_data: have key "checksum"`},
-		"key twice":   {entries(tensor("w", Float, 2), "offset", "0", "offset", "0"), `external_data: have the key "offset" twice`},
-		"no entries":  {entries(tensor("w", Float, 2)), "have one of data_location and external_data"},
-		"both":        {sub(at("data", "0", "8"), 9, fixed32(1, 2)), "have raw_data and external data"},
+		"checksum": {
+			entries(tensor("w", Float, 2), "location", "data", "checksum", "x"),
+			`external_data: have key "checksum"`,
+		},
+		"key twice": {
+			entries(tensor("w", Float, 2), "offset", "0", "offset", "0"),
+			`external_data: have the key "offset" twice`,
+		},
+		"no entries": {entries(tensor("w", Float, 2)), "have one of data_location and external_data"},
+		"both":       {sub(at("data", "0", "8"), 9, fixed32(1, 2)), "have raw_data and external data"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.WriteFile(path, model(c.tensor), 0o600); err != nil {

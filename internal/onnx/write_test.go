@@ -166,10 +166,22 @@ func TestWriteFails(t *testing.T) {
 		limit   int64
 		want    string
 	}{
-		"no name":      {func(_ *testing.T, _ string, m *Model) { m.Name = "" }, maxFile, "onnx: graph: have no name, want one"},
-		"not UTF-8":    {func(_ *testing.T, _ string, m *Model) { m.Doc = "\xff" }, maxFile, `read again: onnx: doc_string: have "\xff", want UTF-8`},
-		"too large":    {nil, 1000, "bytes without external data, want at most 1000"},
-		"other folder": {func(t *testing.T, path string, _ *Model) { mkdir(t, DataPath(path)) }, maxFile, ".data: have a folder, want a file or nothing"},
+		"no name": {
+			func(_ *testing.T, _ string, m *Model) { m.Name = "" },
+			maxFile,
+			"onnx: graph: have no name, want one",
+		},
+		"not UTF-8": {
+			func(_ *testing.T, _ string, m *Model) { m.Doc = "\xff" },
+			maxFile,
+			`read again: onnx: doc_string: have "\xff", want UTF-8`,
+		},
+		"too large": {nil, 1000, "bytes without external data, want at most 1000"},
+		"other folder": {
+			func(t *testing.T, path string, _ *Model) { mkdir(t, DataPath(path)) },
+			maxFile,
+			".data: have a folder, want a file or nothing",
+		},
 		"altered": {func(_ *testing.T, _ string, m *Model) {
 			m.Initializers[0].external = &location{path: "gone", length: 12} // no such file
 		}, maxFile, "gone: no such file"},
@@ -271,7 +283,10 @@ func TestVerify(t *testing.T) {
 		"outputs":   {func(m *Model) { m.Outputs[0].Doc = "" }, "outputs: have [{score "},
 		"shape":     {func(m *Model) { m.Values[0].Shape[0].N = 2 }, "values: have ["},
 		"constants": {func(m *Model) { m.Initializers = nil }, "initializers: have 0, want "},
-		"type":      {func(m *Model) { m.Initializers[0].DataType = Int64 }, `initializer "scale": have "scale", INT64 [3], want FLOAT [3]`},
+		"type": {
+			func(m *Model) { m.Initializers[0].DataType = Int64 },
+			`initializer "scale": have "scale", INT64 [3], want FLOAT [3]`,
+		},
 		"elements": {func(m *Model) {
 			m.Initializers[0].raw = bytes.Clone(m.Initializers[0].raw)
 			m.Initializers[0].raw[3] ^= 1

@@ -204,7 +204,8 @@ func layerNorm(c *call) ([]Tensor, error) {
 	x, weight, bias := c.in[0], c.in[1].Floats, c.in[2].Floats
 	_, n, inner := around(x.Shape, axis)
 	if inner != 1 || int64(len(weight)) != n || int64(len(bias)) != n {
-		return nil, fmt.Errorf("have %v, weight %v and bias %v, want the last dimension", x.Shape, c.in[1].Shape, c.in[2].Shape)
+		return nil, fmt.Errorf("have %v, weight %v and bias %v, want the last dimension",
+			x.Shape, c.in[1].Shape, c.in[2].Shape)
 	}
 	eps := float64(take(c, "epsilon", float32(1e-5)))
 	out := make([]float32, len(x.Floats))

@@ -1,6 +1,6 @@
 // Package onnxeval evaluates models that package onnx has read, so that tests can run what was written without another
 // program. It knows the operators that onnx.Builder writes. It is made to be clear, not fast: plain loops, sums in
-// float64, and results in float32.
+// float64, results in float32.
 package onnxeval
 
 import (

@@ -54,21 +54,57 @@ func TestRunRefuses(t *testing.T) {
 		change func(m *onnx.Model, in map[string]Tensor)
 		want   string
 	}{
-		"missing input": {func(_ *onnx.Model, in map[string]Tensor) { delete(in, "x") }, `input "x": have none, want FLOAT [objects, 2]`},
-		"other input":   {func(_ *onnx.Model, in map[string]Tensor) { in["z"] = in["x"] }, "inputs: have 3, of which the model knows 2"},
-		"type":          {func(_ *onnx.Model, in map[string]Tensor) { in["x"] = Ints(make([]int64, 4), 2, 2) }, `input "x": have INT64 [2 2] with 4 elements, want FLOAT [objects, 2]`},
-		"shape":         {func(_ *onnx.Model, in map[string]Tensor) { in["x"] = Floats(make([]float32, 4), 4) }, `input "x": have FLOAT [4]`},
-		"length":        {func(_ *onnx.Model, in map[string]Tensor) { in["x"] = Floats(make([]float32, 3), 2, 2) }, `input "x": have FLOAT [2 2] with 3 elements`},
-		"objects":       {func(_ *onnx.Model, in map[string]Tensor) { in["present"] = Bools(make([]bool, 6), 6) }, `input "present": have BOOL [6] with 6 elements, want BOOL [2*objects] with 2 objects`},
-		"operator":      {func(m *onnx.Model, _ map[string]Tensor) { node(m, "Add").OpType = "Celu" }, `node "sum" (Celu): have an operator that is not known`},
-		"arguments":     {func(m *onnx.Model, _ map[string]Tensor) { node(m, "Add").Inputs = []string{"x"} }, `node "sum" (Add): have 1 inputs, want 2 to 2`},
+		"missing input": {
+			func(_ *onnx.Model, in map[string]Tensor) { delete(in, "x") },
+			`input "x": have none, want FLOAT [objects, 2]`,
+		},
+		"other input": {
+			func(_ *onnx.Model, in map[string]Tensor) { in["z"] = in["x"] },
+			"inputs: have 3, of which the model knows 2",
+		},
+		"type": {
+			func(_ *onnx.Model, in map[string]Tensor) { in["x"] = Ints(make([]int64, 4), 2, 2) },
+			`input "x": have INT64 [2 2] with 4 elements, want FLOAT [objects, 2]`,
+		},
+		"shape": {
+			func(_ *onnx.Model, in map[string]Tensor) { in["x"] = Floats(make([]float32, 4), 4) },
+			`input "x": have FLOAT [4]`,
+		},
+		"length": {
+			func(_ *onnx.Model, in map[string]Tensor) { in["x"] = Floats(make([]float32, 3), 2, 2) },
+			`input "x": have FLOAT [2 2] with 3 elements`,
+		},
+		"objects": {
+			func(_ *onnx.Model, in map[string]Tensor) { in["present"] = Bools(make([]bool, 6), 6) },
+			`input "present": have BOOL [6] with 6 elements, want BOOL [2*objects] with 2 objects`,
+		},
+		"operator": {
+			func(m *onnx.Model, _ map[string]Tensor) { node(m, "Add").OpType = "Celu" },
+			`node "sum" (Celu): have an operator that is not known`,
+		},
+		"arguments": {
+			func(m *onnx.Model, _ map[string]Tensor) { node(m, "Add").Inputs = []string{"x"} },
+			`node "sum" (Add): have 1 inputs, want 2 to 2`,
+		},
 		"attribute": {func(m *onnx.Model, _ map[string]Tensor) {
 			node(m, "Add").Attributes = []onnx.Attribute{{Name: "alpha", Value: float32(1)}}
 		}, `node "sum" (Add): attribute "alpha": have one that is not known`},
-		"type of attribute": {func(m *onnx.Model, _ map[string]Tensor) { node(m, "TopK").Attributes[0].Value = float32(1) }, `node "y" (TopK): attribute "axis": have one that is not known`},
-		"results":           {func(m *onnx.Model, _ map[string]Tensor) { n := node(m, "TopK"); n.Outputs = n.Outputs[:1] }, `node "y" (TopK): have 1 outputs, want 2`},
-		"said shape":        {func(m *onnx.Model, _ map[string]Tensor) { m.Outputs[0].Shape = onnx.Fixed(2, 2) }, `node "y" (TopK): "y": have FLOAT [2 1] with 2 elements, want FLOAT [2, 2]`},
-		"said type":         {func(m *onnx.Model, _ map[string]Tensor) { m.Outputs[0].Type = onnx.Int64 }, `node "y" (TopK): "y": have FLOAT [2 1] with 2 elements, want INT64`},
+		"type of attribute": {
+			func(m *onnx.Model, _ map[string]Tensor) { node(m, "TopK").Attributes[0].Value = float32(1) },
+			`node "y" (TopK): attribute "axis": have one that is not known`,
+		},
+		"results": {
+			func(m *onnx.Model, _ map[string]Tensor) { n := node(m, "TopK"); n.Outputs = n.Outputs[:1] },
+			`node "y" (TopK): have 1 outputs, want 2`,
+		},
+		"said shape": {
+			func(m *onnx.Model, _ map[string]Tensor) { m.Outputs[0].Shape = onnx.Fixed(2, 2) },
+			`node "y" (TopK): "y": have FLOAT [2 1] with 2 elements, want FLOAT [2, 2]`,
+		},
+		"said type": {
+			func(m *onnx.Model, _ map[string]Tensor) { m.Outputs[0].Type = onnx.Int64 },
+			`node "y" (TopK): "y": have FLOAT [2 1] with 2 elements, want INT64`,
+		},
 		"Gelu before 20": {func(m *onnx.Model, _ map[string]Tensor) {
 			n := node(m, "Add")
 			n.OpType, n.Inputs = "Gelu", []string{"x"}
@@ -77,7 +113,10 @@ func TestRunRefuses(t *testing.T) {
 			n := node(m, "Add")
 			n.OpType, n.Inputs = "MatMul", []string{"x", "c"}
 		}, `node "sum" (MatMul): have [2 2] and [2]`},
-		"types": {func(m *onnx.Model, _ map[string]Tensor) { node(m, "Add").Inputs[1] = "present" }, `node "sum" (Add): have FLOAT and BOOL, want one type`},
+		"types": {
+			func(m *onnx.Model, _ map[string]Tensor) { node(m, "Add").Inputs[1] = "present" },
+			`node "sum" (Add): have FLOAT and BOOL, want one type`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, in := small(t), inputs()
