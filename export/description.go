@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
@@ -73,9 +74,11 @@ type Map struct {
 
 // Class is how the objects of a class are judged.
 type Class struct {
-	Name    string     `json:"name"`
-	Head    string     `json:"head,omitempty"`
-	Refused string     `json:"refused,omitempty"` // why it is not judged
+	Name    string `json:"name"`
+	Head    string `json:"head,omitempty"`
+	Refused string `json:"refused,omitempty"` // why it is not judged
+	// Cameras are those whose images are judged where not all are: of the others nothing is remembered.
+	Cameras []string   `json:"cameras,omitempty"`
 	Image   *Threshold `json:"image,omitempty"`
 	Object  *Threshold `json:"object,omitempty"`
 	Pixel   *Threshold `json:"pixel,omitempty"`
@@ -115,7 +118,7 @@ func describe(t *model.Trained, cfg configs.Config, trained checkpoint.Info, j *
 	d.Input.Rule = rule(d.Input, dataset.NewFit(cfg.Data))
 	d.Map = Map{size.Height(), size.Width(), int64(max(1, int(cfg.Top()*float64(size.Area()))))}
 	for i, r := range j.rows {
-		c := r.describe()
+		c := r.describe(d.Input.Cameras)
 		if i < len(j.names) {
 			d.Classes = append(d.Classes, c)
 		} else {
@@ -126,8 +129,15 @@ func describe(t *model.Trained, cfg configs.Config, trained checkpoint.Info, j *
 }
 
 // describe says how the class is judged.
-func (r judge) describe() Class {
+func (r judge) describe(cameras []string) Class {
 	c := Class{Name: r.class, Head: r.head}
+	if judged := r.cameras(len(cameras)); slices.Contains(judged, false) && r.head != "" {
+		for i, name := range cameras {
+			if judged[i] {
+				c.Cameras = append(c.Cameras, name)
+			}
+		}
+	}
 	if r.head == "" {
 		c.Refused = r.why.Error()
 	}

@@ -119,15 +119,21 @@ func (j *judges) remembered() (classes []*memory.Class, of []int64) {
 	return classes, of
 }
 
-// judged says for each row and camera whether its images are: where the memory counts, what is remembered of the camera.
+// judged says for each row and camera whether its images are.
 func (j *judges) judged(views int) (list []bool) {
 	for _, r := range j.rows {
-		for camera := range views {
-			ok := r.head != ""
-			if ok && r.weight[1] != 0 {
-				_, ok = r.memory.Cameras[camera]
-			}
-			list = append(list, ok)
+		list = append(list, r.cameras(views)...)
+	}
+	return list
+}
+
+// cameras says of each whether its images are judged: where the memory counts, what is remembered of the camera.
+func (r judge) cameras(views int) []bool {
+	list := make([]bool, views)
+	for camera := range list {
+		list[camera] = r.head != ""
+		if r.head != "" && r.weight[1] != 0 {
+			_, list[camera] = r.memory.Cameras[camera]
 		}
 	}
 	return list

@@ -1,0 +1,221 @@
+package export_test
+
+import (
+	"image"
+	"iter"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"mvag-torch/configs"
+	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/model"
+	"mvag-torch/model/calibration"
+	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/imagescore"
+	"mvag-torch/model/memory"
+	"mvag-torch/model/weights"
+)
+
+// small are encoders of all families: 4 x 4 pixels a patch, 32 channels, 2 blocks, 2 heads.
+var small = map[string]weights.Arch{
+	"":               {Family: weights.DINOv2},
+	"dinov2_reg4":    {Family: weights.DINOv2, Registers: 4},
+	"dinov2_swiglu":  {Family: weights.DINOv2, Gated: true},
+	"dinov3":         {Family: weights.DINOv3, Registers: 4},
+	"dinov3_qkvb":    {Family: weights.DINOv3, Registers: 4},
+	"vit":            {Family: weights.ViT},
+	"clip":           {Family: weights.CLIP},
+	"clip_quickgelu": {Family: weights.CLIP, QuickGELU: true},
+}
+
+// rigCase is a model to export.
+type rigCase struct {
+	name, arch string
+	change     func(*configs.Config)
+	size       image.Point // of images, where they keep their aspect ratio
+	opset      int
+	half       bool
+	// classes is 0 for gear, trained and remembered, nut, trained only, and bolt, enrolled only; 1 for gear alone; -1 for gear
+	// enrolled in a model that was never trained.
+	classes int
+}
+
+// rig is a small model with random weights, a memory and a calibration.
+type rig struct {
+	rigCase
+	t     *testing.T
+	cfg   configs.Config
+	model *model.Trained
+	heads calibration.Heads
+	info  checkpoint.Info
+	names []string // of the classes in the export
+}
+
+// withRig calls f with the model of a case, on the device thread.
+func withRig(t *testing.T, c rigCase, f func(*rig)) {
+	t.Helper()
+	err := tensor.Run(func(s *tensor.Scope) error {
+		threads := tensor.Threads()
+		tensor.SetThreads(1) // the tensors are too small to share
+		defer tensor.SetThreads(threads)
+		r := &rig{rigCase: c, t: t, cfg: rigConfig(c)}
+		arch := small[c.arch]
+		arch.Name, arch.Patch, arch.Dim, arch.Depth, arch.Heads = "small", 4, 32, 2, 2
+		m, err := model.New(s, tensor.CPU, r.cfg, arch, arch.Random(1, 4, 3))
+		if err != nil {
+			return err
+		}
+		if err := m.Params.Load(randomParams(m)); err != nil {
+			return err
+		}
+		iteration := 7
+		r.model = &model.Trained{Model: m, BackboneSHA256: "backbone", SHA256: "checkpoint", Iteration: &iteration}
+		r.info = checkpoint.Info{Config: r.cfg, Iteration: iteration, TrainLists: map[string]string{"gear": "a"}}
+		if c.classes == 0 {
+			r.info.TrainLists["nut"] = "b"
+		}
+		r.remember()
+		r.calibrate()
+		f(r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rigConfig(c rigCase) configs.Config {
+	cfg := configs.Default()
+	cfg.Name, cfg.Precision, cfg.Inspect.Head = "small", "fp32", calibration.Both
+	cfg.Backbone.Layers, cfg.Backbone.Fuse = []int{0, 1}, [][]int{{0}, {1}}
+	cfg.Data.Views, cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop = 3, "squash", configs.Square(18), configs.Square(16)
+	cfg.Model = configs.Model{DecoderDepth: 2, Keep: 0.3, Select: "lowest", Eps: 1e-6}
+	cfg.Eval.MapSize, cfg.Eval.Blur, cfg.Eval.Top = 24, configs.Blur{Size: 5, Sigma: 4}, 0.02
+	if c.change != nil {
+		c.change(&cfg)
+	}
+	return cfg
+}
+
+// randomParams are trainable weights that leave nothing at its initial value. They are large, so that the tokens of a view
+// differ: of near equals another evaluation keeps others.
+func randomParams(m *model.Model) weights.Map {
+	rng, out := rand.New(rand.NewPCG(11, 0)), weights.Map{}
+	for _, p := range m.Params {
+		data := p.Value.Floats()
+		for i := range data {
+			data[i] += float32(0.3 * rng.NormFloat64())
+		}
+		out[p.Name] = weights.Tensor{Shape: p.Value.Shape(), Data: data}
+	}
+	return out
+}
+
+// remember fits memories of different sizes.
+func (r *rig) remember() {
+	r.model.Memory = &memory.Memory{Only: r.classes < 0, Classes: map[string]*memory.Class{}}
+	sizes := map[string]configs.Memory{"gear": {Codes: 9, Dims: 3}, "bolt": {Codes: 5, Dims: 4}}
+	if r.classes != 0 {
+		delete(sizes, "bolt")
+	}
+	for class, size := range sizes {
+		in := r.inputs(nil, class, class)
+		in.pixels = slices.Clone(in.pixels)
+		rng := rand.New(rand.NewPCG(uint64(len(class)), 1))
+		for i := range in.pixels {
+			in.pixels[i] = uint8(rng.IntN(256))
+		}
+		b := in.batch(r)
+		var objects []dataset.Object // a tile of all views each
+		for _, o := range b.Objects {
+			for tile := range b.Tiles {
+				of := *o
+				of.Tile = tile + 1
+				objects = append(objects, of)
+			}
+		}
+		fitter := r.model.NewFitter(objects, size, r.classes < 0 || class == "bolt")
+		s, per := tensor.NewScope(), len(b.Pixels)/len(b.Objects)
+		for i := range b.Objects {
+			packed := r.model.PackImages(s, b.Pixels[i*per:(i+1)*per], b.Views*b.Tiles) // [V, T, rows, C]
+			n := len(packed) / (b.Views * b.Tiles)
+			for tile := range b.Tiles {
+				var of []byte
+				for j := range b.Views {
+					of = append(of, packed[(j*b.Tiles+tile)*n:][:n]...)
+				}
+				if err := fitter.Add(&objects[i*b.Tiles+tile], b.Present[:b.Views], of); err != nil {
+					panic(err)
+				}
+			}
+		}
+		s.Close()
+		r.model.Memory.Classes[class] = fitter.Memory.Classes[class]
+	}
+}
+
+// calibrate makes thresholds in the midst of the scores that the model gives, so that decisions differ.
+func (r *rig) calibrate() {
+	p := func(head string, classes ...string) *calibration.Calibration {
+		var samples []calibration.Sample
+		rng := rand.New(rand.NewPCG(2, uint64(len(head))))
+		for k, class := range classes {
+			for range 12 {
+				center := r.typical(head, class) * math.Exp(0.1*float64(k)+0.2*rng.NormFloat64())
+				samples = append(samples, calibration.Sample{Class: class, Images: []float64{center * 0.97, center}, Object: center, Pixel: 2 * center})
+			}
+		}
+		c, err := calibration.Fit(samples, 0.2, "random")
+		if err != nil {
+			panic(err)
+		}
+		return c
+	}
+	levels := calibration.Levels{Reconstruction: r.typical(calibration.Reconstruction, "gear"), Memory: r.typical(calibration.Memory, "gear")}
+	r.heads.Levels = map[string]calibration.Levels{"gear": levels, "": levels}
+	switch r.classes {
+	case 0:
+		r.heads.Reconstruction, r.heads.Memory = p(calibration.Reconstruction, "gear", "nut"), p(calibration.Memory, "gear", "bolt")
+		r.heads.Both = p(calibration.Both, "gear")
+	case 1:
+		r.heads.Reconstruction, r.heads.Memory = p(calibration.Reconstruction, "gear"), p(calibration.Memory, "gear")
+		r.heads.Both = p(calibration.Both, "gear")
+	default:
+		r.heads.Memory = p(calibration.Memory, "gear")
+	}
+}
+
+// typical is the median score of random images of a class by a head.
+func (r *rig) typical(head, class string) float64 {
+	if head == calibration.Both {
+		return 1
+	}
+	s := tensor.NewScope()
+	defer s.Close()
+	in := r.inputs(nil, class, class)
+	prediction := model.NewPredictor(s, r.model.Model, r.model.Memory, r.cfg, nil).Predict(s, in.batch(r))
+	all := prediction.Maps
+	if head == calibration.Memory {
+		all = prediction.Memory
+	}
+	var scores []float64
+	for _, m := range all {
+		scores = append(scores, imagescore.TopMean(r.cfg.Top(), m))
+	}
+	slices.Sort(scores)
+	return scores[len(scores)/2]
+}
+
+// maps are the keys of a map.
+func maps[V any](m map[string]V) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
