@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"image"
 	"math"
-	"math/rand/v2"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"testing"
 
 	"mvag-torch/configs"
-	"mvag-torch/dataset"
 	"mvag-torch/export"
 	"mvag-torch/internal/golden"
 	"mvag-torch/internal/onnx"
@@ -387,79 +385,4 @@ func (r *rig) expect(in inputs) (out expectation) {
 		out.objects = append(out.objects, object)
 	}
 	return out
-}
-
-// inputs are objects as the graph takes them.
-type inputs struct {
-	classes []string
-	present []bool  // [S, V]
-	pixels  []uint8 // [S, V, 3, h, w] of the viewport
-}
-
-// inputs makes random images of objects of these classes; those with the numbers in absent are.
-func (r *rig) inputs(absent []int, classes ...string) inputs {
-	in := inputs{classes: slices.Clone(classes)}
-	if r.classes != 0 { // a model of one class takes all for it
-		for i := range in.classes {
-			in.classes[i] = "gear"
-		}
-	}
-	view, rng := r.cfg.Data.Viewport(), rand.New(rand.NewPCG(5, uint64(len(absent))))
-	for i := range len(classes) * r.cfg.Data.Views {
-		in.present = append(in.present, !slices.Contains(absent, i))
-		level := rng.IntN(200)
-		for range 3 * view.Area() {
-			in.pixels = append(in.pixels, uint8(level+rng.IntN(56)))
-		}
-	}
-	return in
-}
-
-// rows are the numbers of the classes; the last stands for an unknown one.
-func (in inputs) rows(names []string) (rows []int64) {
-	for _, class := range in.classes {
-		at := slices.Index(names, class)
-		if at < 0 {
-			at = len(names)
-		}
-		rows = append(rows, int64(at))
-	}
-	return rows
-}
-
-// first is the number of the first image of the class in a row.
-func (in inputs) first(names []string, row int) int {
-	return slices.Index(in.rows(names), int64(row)) * len(in.present) / len(in.classes)
-}
-
-// batch is the batch of the model with these images, cut into tiles; absent ones are zeros.
-func (in inputs) batch(r *rig) *dataset.Batch {
-	fit, view, crop := dataset.NewFit(r.cfg.Data), r.cfg.Data.Viewport(), r.cfg.Data.Crop
-	content := view.Bounds()
-	if r.cfg.Data.Fit != "squash" {
-		content = fit.Content(r.size.X, r.size.Y)
-	}
-	b := &dataset.Batch{Views: r.cfg.Data.Views, Tiles: len(fit.Tiles()), Present: in.present}
-	for i, class := range in.classes {
-		o := &dataset.Object{Class: class, ID: fmt.Sprint(class, i)}
-		for j := range b.Views {
-			o.Views = append(o.Views, dataset.View{Camera: j, Path: "x"})
-		}
-		b.Objects = append(b.Objects, o)
-	}
-	for i, present := range in.present {
-		b.Content = append(b.Content, content)
-		plane := in.pixels[i*3*view.Area():]
-		for _, at := range fit.Tiles() {
-			for y := range 3 * crop.Height() {
-				row := ((y/crop.Height())*view.Height()+at.Y+y%crop.Height())*view.Width() + at.X
-				line := plane[row : row+crop.Width()]
-				if !present {
-					line = make([]uint8, len(line))
-				}
-				b.Pixels = append(b.Pixels, line...)
-			}
-		}
-	}
-	return b
 }

@@ -136,9 +136,6 @@ func (f onnxFiles) write(m *onnx.Model, d *export.Description, external bool) er
 	if err != nil {
 		return err
 	}
-	if err := remove(f.description); err != nil { // it would be of another model
-		return err
-	}
 	if err := onnx.WriteFile(f.model, m, external); err != nil {
 		return err
 	}
@@ -147,7 +144,7 @@ func (f onnxFiles) write(m *onnx.Model, d *export.Description, external bool) er
 		return err
 	})
 	if err != nil {
-		return errors.Join(err, remove(f.model), remove(f.data))
+		return errors.Join(err, remove(f.model), remove(f.data), remove(f.description)) // that of an earlier model
 	}
 	return nil
 }
