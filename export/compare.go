@@ -44,7 +44,7 @@ func (v *verification) compareMaps(what string, want, have []float32) {
 		if !(d <= v.Map) {
 			v.Map = d
 		}
-		if !(d <= MapLimit*v.tolerance) {
+		if !(d <= v.limits.Map) {
 			v.fault("%s: map at (%d, %d): have %v, want %v", what, i%v.columns, i/v.columns, have[i], want[i])
 		}
 	}
@@ -59,7 +59,7 @@ func (v *verification) compareVerdict(what string, want Judged, have verdicts) {
 	if !(score <= v.Score) {
 		v.Score = score
 	}
-	if !(score <= ScoreLimit*v.tolerance) {
+	if !(score <= v.limits.Score) {
 		v.fault("%s: score: have %v, want %v", what, have.scores[0], want.Score)
 	}
 	if !v.judges {
@@ -69,12 +69,16 @@ func (v *verification) compareVerdict(what string, want Judged, have verdicts) {
 	if !(value <= v.Value) {
 		v.Value = value
 	}
-	if !(value <= ValueLimit*v.tolerance) {
+	if !(value <= v.limits.Value) {
 		v.fault("%s: value: have %v, want %v", what, have.values[0], want.Value)
 	}
 	v.Decisions++
 	if have.defective[0] != truth(want.Defective) {
 		v.Different++
+		if math.Abs(want.Score-want.threshold()) <= v.limits.Score*want.threshold() {
+			v.Near++
+			return
+		}
 		v.fault("%s: defective: have %v, want %v: score %v (here %v), threshold %v",
 			what, have.defective[0] != 0, want.Defective, have.scores[0], want.Score, want.threshold())
 	}
@@ -101,6 +105,9 @@ func (j Judged) threshold() float64 {
 // settings are other thresholds and scales than those of the file.
 type settings struct{ image, object levels }
 
+// scoreFloor is what lower scores count as in relative differences.
+const scoreFloor = 1e-3
+
 // levels are the settings of one kind of score: a threshold, center and spread of each class.
 type levels struct{ thresholds, scales []float32 }
 
@@ -120,8 +127,8 @@ func (v *verification) change() error {
 				}
 			}
 		}
-		s.image.set(row, images)
-		s.object.set(row, objects)
+		s.image.set(row, images, v.limits.Score)
+		s.object.set(row, objects, v.limits.Score)
 	}
 	for row := range v.classes {
 		kept := v.kept[row]
@@ -148,8 +155,8 @@ func newLevels(n int) levels {
 }
 
 // set chooses the settings of a row for images or objects of its class: a threshold in a gap between two scores, or
-// beyond all, that flips about half of the decisions.
-func (l levels) set(row int, judged []Judged) {
+// beyond all, that flips about half of the decisions. limit is that of scores.
+func (l levels) set(row int, judged []Judged, limit float64) {
 	judged = slices.DeleteFunc(slices.Clone(judged), func(j Judged) bool { return math.IsNaN(j.Score) || j.Scale == nil })
 	if len(judged) == 0 {
 		return
@@ -165,7 +172,7 @@ func (l levels) set(row int, judged []Judged) {
 		if i < len(judged) {
 			above = judged[i].Score
 		}
-		if above-below < 3e-3*below+1e-5 { // too near for other rounding
+		if above-below < 4*limit*below+1e-5 { // too near for other rounding
 			continue
 		}
 		middle, flips := math.Sqrt(below*above), 0
@@ -216,7 +223,7 @@ func (v *verification) compareFlip(what string, before Judged, have verdicts, ro
 	if !(value <= v.Value) {
 		v.Value = value
 	}
-	if !(value <= ValueLimit*v.tolerance) {
+	if !(value <= v.limits.Value) {
 		v.fault("%s: value at threshold %v, center %v, spread %v: have %v, want %v",
 			what, scale.Threshold, scale.Center, scale.Spread, have.values[0], scale.Value(before.Score))
 	}

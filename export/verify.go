@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
+	"mvag-torch/configs"
 	"mvag-torch/model/calibration"
 )
 
@@ -29,16 +31,31 @@ type Judged struct {
 	Defective bool
 }
 
-// The largest differences between this program and a runtime that computes in float32.
-const (
-	MapLimit   = 1e-3 // absolute
-	ScoreLimit = 1e-4 // relative
-	ValueLimit = 1e-2 // absolute: values change fast where good scores are almost equal
-	// HalfTolerance multiplies them where weights are stored in float16.
-	HalfTolerance = 100
+// Limits are the largest differences between this program and a runtime.
+type Limits struct {
+	Map   float64 // absolute
+	Score float64 // relative; scores below 1e-3, of copies of remembered images, count as that
+	Value float64 // absolute: values change fast where good scores are almost equal
+}
 
-	scoreFloor = 1e-3 // lower scores, of copies of remembered images, count as this in relative differences
-)
+// LimitsOf are the limits for a file. Of a model of several views that judges by its reconstruction they are wider, as
+// attention across views keeps the tokens that differ most (model.select): of two that are almost equal, rounding
+// decides, and all that is seen of the object changes a little.
+func LimitsOf(cfg configs.Config, d *Description) Limits {
+	l, wider := Limits{Map: 1e-3, Score: 1e-4, Value: 1e-2}, 1.
+	judges := d.Classes
+	if d.Unknown != nil {
+		judges = append(judges[:len(judges):len(judges)], *d.Unknown)
+	}
+	reconstructs := slices.ContainsFunc(judges, func(c Class) bool { return c.Head != "" && c.Head != calibration.Memory })
+	switch {
+	case d.Weights == "float16":
+		wider = 100
+	case reconstructs && cfg.Data.Views > 1 && cfg.Model.Select != "all":
+		wider = 10
+	}
+	return Limits{l.Map * wider, l.Score * wider, min(0.5, l.Value*wider)}
+}
 
 // Report compares a runtime with this program.
 type Report struct {
@@ -48,6 +65,7 @@ type Report struct {
 	Score, Value     float64 // largest differences of scores, relative, and of values, absolute
 	Decisions        int     // on images and objects
 	Different        int     // of them
+	Near             int     // of those that differ, where the score is nearer to its threshold than the limit
 	Changed          int     // decisions that other thresholds were to flip, by as many objects as are kept for that
 	Unmoved          int     // decisions at other thresholds that are not as they should be
 	First            string  // the first difference that is too large; "" where there is none
@@ -67,14 +85,13 @@ type layout struct {
 	rows, columns        int // of maps
 	known, classes       int // classes with a name, and all that are told apart: an unknown one, too, where there are several
 	judges               bool
-	tolerance            float64 // factor of the limits
 }
 
 // newLayout returns the sizes of the graph that d describes.
 func newLayout(d *Description) layout {
 	l := layout{
 		views: d.Input.Views, height: d.Input.Height, width: d.Input.Width, rows: d.Map.Height, columns: d.Map.Width,
-		known: len(d.Classes), classes: len(d.Classes), tolerance: 1,
+		known: len(d.Classes), classes: len(d.Classes),
 	}
 	if d.Unknown != nil {
 		l.classes++
@@ -82,9 +99,6 @@ func newLayout(d *Description) layout {
 	}
 	for _, c := range d.Classes {
 		l.judges = l.judges || c.Object != nil
-	}
-	if d.Weights == "float16" {
-		l.tolerance = HalfTolerance
 	}
 	return l
 }
@@ -96,9 +110,9 @@ var batches = []int{1, 3, 2}
 // Afterwards it changes all thresholds and scales so that decisions on the first objects of each class flip, and compares
 // again. A difference is no error here but in the reports, one a runtime.
 func (p *Python) Verify(
-	ctx context.Context, model string, d *Description, runtimes []string, cases func(use func(Case) error) error,
+	ctx context.Context, model string, d *Description, runtimes []string, limits Limits, cases func(use func(Case) error) error,
 ) ([]Report, error) {
-	all, err := p.load(ctx, model, d, runtimes)
+	all, err := p.load(ctx, model, d, runtimes, limits)
 	each := func(do func(*verification) error) error {
 		for _, v := range all {
 			if err := do(v); err != nil {
@@ -125,9 +139,9 @@ func (p *Python) Verify(
 }
 
 // load loads a file in runtimes. The caller ends the sessions, after an error, too.
-func (p *Python) load(ctx context.Context, model string, d *Description, runtimes []string) (all []*verification, err error) {
+func (p *Python) load(ctx context.Context, model string, d *Description, runtimes []string, limits Limits) (all []*verification, err error) {
 	for _, name := range runtimes {
-		v := &verification{layout: newLayout(d), Report: Report{Runtime: name, Version: p.Versions[name]}, kept: map[int][]Case{}}
+		v := &verification{layout: newLayout(d), limits: limits, Report: Report{Runtime: name, Version: p.Versions[name]}, kept: map[int][]Case{}}
 		if v.session, err = p.start(ctx, model, name, v.arrays()); err != nil {
 			return all, err
 		}
@@ -168,9 +182,10 @@ type verification struct {
 	layout
 	*session
 	Report
-	batch []Case
-	turn  int            // of batches
-	kept  map[int][]Case // the first of each row of the settings
+	limits Limits
+	batch  []Case
+	turn   int            // of batches
+	kept   map[int][]Case // the first of each row of the settings
 }
 
 // keep is how many objects of each class are judged at other thresholds, too.

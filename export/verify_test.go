@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mvag-torch/configs"
 	"mvag-torch/model/calibration"
 )
 
@@ -82,10 +83,13 @@ func each(cases ...Case) func(func(Case) error) error {
 	}
 }
 
+// strict are the limits of a model that computes the same in float32.
+var strict = LimitsOf(configs.Config{}, small())
+
 // TestVerifyCompares has a program that answers with zeros.
 func TestVerifyCompares(t *testing.T) {
 	high, low, nan, short := blank("high"), blank("low"), blank("nan"), blank("short")
-	high.Images[0].Map[1], low.Object.Score, nan.Images[0].Score = 2*MapLimit, 0.5, math.NaN()
+	high.Images[0].Map[1], low.Object.Score, nan.Images[0].Score = 2e-3, 0.5, math.NaN()
 	short.Pixels = short.Pixels[1:]
 	for name, c := range map[string]struct {
 		cases []Case
@@ -100,7 +104,7 @@ func TestVerifyCompares(t *testing.T) {
 		"half a case": {[]Case{short}, "", `object "short": have 5 pixel values and 1 views, want 6 and 1 of 2x1 pixels`},
 	} {
 		p := stub(t, `"onnxruntime": "1"`, "", fmt.Sprintf("echo ready; head -c %d /dev/zero; cat > /dev/null", 16*len(c.cases)))
-		reports, err := p.Verify(t.Context(), "x.onnx", small(), []string{ONNXRuntime}, each(c.cases...))
+		reports, err := p.Verify(t.Context(), "x.onnx", small(), []string{ONNXRuntime}, strict, each(c.cases...))
 		if c.fault != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fault) {
 				t.Errorf("%s: have error %v, want %s", name, err, c.fault)
@@ -132,14 +136,14 @@ func TestVerifyFails(t *testing.T) {
 		"other outputs": {"echo ready; head -c 20 /dev/zero; cat > /dev/null", "x.onnx: onnxruntime 1: have 4 bytes more than the outputs that are declared", each(blank("a"))},
 		"gives up":      {"echo ready; cat > /dev/null", "x.onnx: the caller gave up", func(func(Case) error) error { return given }},
 	} {
-		reports, err := stub(t, `"onnxruntime": "1"`, "", c.run).Verify(t.Context(), "x.onnx", small(), []string{ONNXRuntime}, c.cases)
+		reports, err := stub(t, `"onnxruntime": "1"`, "", c.run).Verify(t.Context(), "x.onnx", small(), []string{ONNXRuntime}, strict, c.cases)
 		if reports != nil || err == nil || err.Error() != c.want {
 			t.Errorf("%s: have error %v, want %s", name, err, c.want)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	p := stub(t, `"onnxruntime": "1"`, "", "echo ready; exec sleep 60")
-	_, err := p.Verify(ctx, "x.onnx", small(), []string{ONNXRuntime}, func(use func(Case) error) error {
+	_, err := p.Verify(ctx, "x.onnx", small(), []string{ONNXRuntime}, strict, func(use func(Case) error) error {
 		cancel()
 		return use(blank("a"))
 	})
@@ -169,12 +173,34 @@ func TestOtherThresholds(t *testing.T) {
 		"nothing":       {[]Judged{{Score: math.NaN(), Defective: true}}, 1, 1},
 	} {
 		l := newLevels(2)
-		l.set(1, c.judged)
+		l.set(1, c.judged, strict.Score)
 		if at := float64(l.thresholds[1]); !(at >= c.low && at <= c.top) || l.thresholds[0] != 1 || l.scales[1] != 1 {
 			t.Errorf("%s: have thresholds %v, scales %v, want %v to %v", name, l.thresholds, l.scales, c.low, c.top)
 		}
 	}
 	if l := newLevels(1); l.of(0, *scale) != (calibration.Scale{Threshold: 1, Spread: 1, Freedom: 3}) {
 		t.Errorf("have %v", l.of(0, *scale))
+	}
+}
+
+func TestLimits(t *testing.T) {
+	cfg := configs.Default()
+	for name, c := range map[string]struct {
+		head, unknown, weights, choice string
+		views                          int
+		score                          float64
+	}{
+		"all tokens": {calibration.Both, calibration.Reconstruction, "float32", "all", 5, 1e-4},
+		"memory":     {calibration.Memory, "", "float32", "lowest", 5, 1e-4},
+		"one view":   {calibration.Reconstruction, "", "float32", "lowest", 1, 1e-4},
+		"chosen":     {calibration.Both, "", "float32", "lowest", 5, 1e-3},
+		"unknown":    {calibration.Memory, calibration.Reconstruction, "float32", "highest", 5, 1e-3},
+		"half":       {calibration.Memory, "", "float16", "all", 5, 1e-2},
+	} {
+		cfg.Data.Views, cfg.Model.Select = c.views, c.choice
+		d := &Description{Weights: c.weights, Classes: []Class{{Head: c.head}}, Unknown: &Class{Head: c.unknown}}
+		if l := LimitsOf(cfg, d); math.Abs(l.Score-c.score) > 1e-12 || math.Abs(l.Map-10*c.score) > 1e-12 {
+			t.Errorf("%s: have %+v, want score %v", name, l, c.score)
+		}
 	}
 }

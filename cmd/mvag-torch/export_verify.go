@@ -99,7 +99,8 @@ func (v *verifier) verify(ctx context.Context, path string, d *export.Descriptio
 	if err != nil {
 		return err
 	}
-	reports, err := v.python.Verify(ctx, path, d, v.runtimes, func(use func(export.Case) error) error {
+	limits := export.LimitsOf(v.setup.Config, d)
+	reports, err := v.python.Verify(ctx, path, d, v.runtimes, limits, func(use func(export.Case) error) error {
 		progress, done := newImageBar(objects, "comparing"), 0
 		return inspector.Objects(ctx, objects, nil, func(r *inspect.Result) error {
 			done += len(r.Images)
@@ -121,21 +122,22 @@ func (v *verifier) verify(ctx context.Context, path string, d *export.Descriptio
 	if n := len(m.passedOver); n > 0 {
 		fmt.Fprintf(os.Stderr, "passed over in the comparison: %s; the first: %s\n", count(n, "object"), m.passedOver[0])
 	}
-	return printReports(os.Stdout, path, reports)
+	return printReports(os.Stdout, path, limits, reports)
 }
 
 // printReports prints the table of a comparison. The error is the first difference that is too large.
-func printReports(w io.Writer, path string, reports []export.Report) error {
+func printReports(w io.Writer, path string, limits export.Limits, reports []export.Report) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "runtime\tobjects\timages\tmax |map|\tmax score (relative)\tmax |value|\tdecisions\tdifferent\tflipped by other thresholds\tnot as wanted")
+	fmt.Fprintf(t, "\tobjects\timages\tmax |map|\tmax score (relative)\tmax |value|\tdecisions\tdifferent\tat the threshold\tflipped by other thresholds\tnot as wanted\n")
 	var failed error
 	for _, r := range reports {
-		fmt.Fprintf(t, "%s %s\t%d\t%d\t%.1e\t%.1e\t%.1e\t%d\t%d\t%d\t%d\n",
-			r.Runtime, r.Version, r.Objects, r.Images, r.Map, r.Score, r.Value, r.Decisions, r.Different, r.Changed, r.Unmoved)
+		fmt.Fprintf(t, "%s %s\t%d\t%d\t%.1e\t%.1e\t%.1e\t%d\t%d\t%d\t%d\t%d\n",
+			r.Runtime, r.Version, r.Objects, r.Images, r.Map, r.Score, r.Value, r.Decisions, r.Different, r.Near, r.Changed, r.Unmoved)
 		if err := r.Err(); err != nil && failed == nil {
 			failed = fmt.Errorf("%s: %w", path, err)
 		}
 	}
+	fmt.Fprintf(t, "at most\t\t\t%.0e\t%.0e\t%.0e\n", limits.Map, limits.Score, limits.Value)
 	return cmp.Or(t.Flush(), failed)
 }
 
