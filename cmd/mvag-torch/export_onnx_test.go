@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"mvag-torch/export"
+	"mvag-torch/inspect"
 	"mvag-torch/internal/onnx"
 	"mvag-torch/internal/testdata"
 	"mvag-torch/model/modeltest"
@@ -183,6 +185,33 @@ func enrolledOnly(t *testing.T) (dir, model string) {
 	return dir, filepath.Join(dir, "quickstart", "checkpoint.safetensors")
 }
 
+// differs compares a file that judges by memory with reconstruction: each runtime reports a difference.
+func differs(t *testing.T, model, file string) {
+	t.Helper()
+	m, err := onnx.ReadModel(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := export.ParseDescription(m.Metadata[export.MetadataKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &verifier{size: image.Pt(56, 56), content: image.Rect(0, 0, 56, 56)}
+	if v.python, err = export.FindPython(t.Context(), testdata.Python(t)); err != nil {
+		t.Fatal(err)
+	}
+	if v.setup, err = inspect.Read(model, inspect.Options{Set: []string{"inspect.head=reconstruction"}}); err != nil {
+		t.Fatal(err)
+	}
+	defer v.close()
+	for _, v.runtimes = range [][]string{{export.ONNXRuntime}, {export.OpenVINO}} {
+		err := v.verify(t.Context(), file, d)
+		if err == nil || !strings.Contains(err.Error(), v.runtimes[0]) || !strings.Contains(err.Error(), "C1: map at (") {
+			t.Errorf("%s: have error %v, want a difference of maps", v.runtimes[0], err)
+		}
+	}
+}
+
 // TestPythonExport compares exported files with this program in ONNX Runtime and OpenVINO, on rendered and on random
 // images, after the checker of package onnx.
 func TestPythonExport(t *testing.T) {
@@ -214,6 +243,8 @@ func TestPythonExport(t *testing.T) {
 		for _, flags := range [][]string{{"--head", "memory", "--opset", "18"}, {"--opset", "20"}, {"--half", "--head", "both"}, {"--external", "--opset", "19"}} {
 			t.Run(fmt.Sprint(flags), func(t *testing.T) { verify(t, model, demo(dir)[1:2], flags...) })
 		}
+		verify(t, model, nil, "--head", "memory")
+		differs(t, model, file)
 	})
 	t.Run("one class", func(t *testing.T) {
 		dir, model, _ := trained(t, append([]string{"--set", "data.classes=[gear]", "--set", "inspect.head=both"}, withMemory...)...)

@@ -46,13 +46,13 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Python returns the interpreter that MVAG_PYTHON names, which has the packages of third_party/export_requirements.txt.
-// Where it is not set the test is skipped.
+// Python returns the interpreter that MVAG_PYTHON names, which has the packages of third_party/*_requirements.txt. Where
+// it is not set the test is skipped.
 func Python(t testing.TB) string {
 	t.Helper()
 	if python := os.Getenv("MVAG_PYTHON"); python != "" {
 		return python
 	}
-	t.Skip("MVAG_PYTHON is not set; it names a Python with third_party/export_requirements.txt")
+	t.Skip("MVAG_PYTHON is not set; it names a Python with third_party/*_requirements.txt")
 	return ""
 }
