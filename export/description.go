@@ -58,6 +58,8 @@ type Input struct {
 	Crop    configs.Size `json:"crop"`
 	Tiles   int          `json:"tiles"`
 	Image   []int        `json:"image,omitempty"` // [width, height] of all images, with fit pad and tiles
+	Place   [4]int       `json:"place"`           // left, top, width, height: where the resized image lies in the input
+	Ground  [3]uint8     `json:"background"`      // colour of the input where no image is
 	Exif    bool         `json:"exif"`
 	Bits    string       `json:"bits"`
 	Mean    [3]float32   `json:"mean"` // of the normalisation in the graph
@@ -115,6 +117,8 @@ func describe(t *model.Trained, cfg configs.Config, trained checkpoint.Info, j *
 	if cfg.Data.Fit != "squash" {
 		d.Input.Image = []int{opt.Image.X, opt.Image.Y}
 	}
+	at := dataset.NewFit(cfg.Data).Placed(opt.Image.X, opt.Image.Y)
+	d.Input.Place, d.Input.Ground = [4]int{at.Min.X, at.Min.Y, at.Dx(), at.Dy()}, [3]uint8(dataset.Background)
 	d.Input.Rule = rule(d.Input, dataset.NewFit(cfg.Data))
 	d.Map = Map{size.Height(), size.Width(), int64(max(1, int(cfg.Top()*float64(size.Area()))))}
 	for i, r := range j.rows {
