@@ -22,6 +22,15 @@ type Case struct {
 	Object  Judged
 }
 
+// withoutMaps is the case without anomaly maps.
+func (c Case) withoutMaps() Case {
+	c.Images = slices.Clone(c.Images)
+	for i := range c.Images {
+		c.Images[i].Map = nil
+	}
+	return c
+}
+
 // Judged is what this program says of an image or of an object. Its zero value is that of an absent image.
 type Judged struct {
 	Map       []float32          // of an image [h, w]; nil where there is none to compare with
@@ -188,16 +197,17 @@ type verification struct {
 	kept   map[int][]Case // the first of each row of the settings
 }
 
-// keep is how many objects of each class are judged at other thresholds, too.
-const keep = 8
+// keep is how many objects of each class are judged at other thresholds, too: fewer of many classes, as they are held in
+// memory.
+func (l layout) keep() int { return min(8, max(2, 64/l.classes)) }
 
 // add compares a case, together with others.
 func (v *verification) add(c Case) error {
 	if err := v.fits(c); err != nil {
 		return err
 	}
-	if row := v.row(c.Class); len(v.kept[row]) < keep {
-		v.kept[row] = append(v.kept[row], c)
+	if row := v.row(c.Class); len(v.kept[row]) < v.keep() {
+		v.kept[row] = append(v.kept[row], c.withoutMaps())
 	}
 	if v.batch = append(v.batch, c); len(v.batch) < batches[v.turn%len(batches)] {
 		return nil

@@ -266,6 +266,8 @@ func TestPythonExport(t *testing.T) {
 	t.Run("tiles", func(t *testing.T) {
 		dir, model, _ := trained(t, append([]string{"--set", "data.fit=tiles", "--set", "data.resize=[70, 98]", "--set", "inspect.head=both"}, withMemory...)...)
 		verify(t, model, demo(dir), "--image", "64x64")
+		said(t, append([]string{"export", "-m", model, "--format", "onnx", "-o", file, "--force", "--verify", "--image", "64x48"}, demo(dir)[1]),
+			"passed over in the comparison: 6 objects; the first: ", "where the file wants", "onnxruntime ")
 	})
 	t.Run("chosen tokens", func(t *testing.T) {
 		dir, model, _ := trained(t, "--set", "train.holdout=0.5")
