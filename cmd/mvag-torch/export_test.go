@@ -165,7 +165,7 @@ func TestBundleOfABundle(t *testing.T) {
 	if !strings.Contains(text, "rounded to float16: no value has moved by more than 0.000") || !strings.Contains(text, "licence of the backbone: LICENCE, by --licence") {
 		t.Errorf("have %s", text)
 	}
-	must(t, "export", "-m", half, "--format", "bundle", "-o", wide, "--bf16")
+	must(t, "export", "-m", half, "--format", "bundle", "-o", wide, "--bf16", "--set", "inspect.head=memory", "--set", "output=/secret")
 	first, a, b, c := openFile(t, bundle), openFile(t, exact), openFile(t, half), openFile(t, wide)
 	if a.Bundle.Backbone != first.Bundle.Backbone || a.Bundle.Backbone.Change != 0 || a.Bundle.Thumbnails == nil {
 		t.Errorf("have %+v, want %+v", a.Bundle, first.Bundle)
@@ -179,6 +179,9 @@ func TestBundleOfABundle(t *testing.T) {
 	}
 	if l := c.Bundle.Licences; len(l) == 0 || l[len(l)-1].Text != "As you like it.\n" || c.Bundle.Thumbnails == nil || c.Bundle.Backbone.Source != "vits14.safetensors" {
 		t.Errorf("have %+v, want licence, thumbnails and source of the first bundle", c.Bundle)
+	}
+	if cfg := c.Info.Config; cfg.Inspect.Head != "memory" || cfg.Output != "runs" || strings.Contains(c.Metadata()["config"], "secret") {
+		t.Errorf("have head %s and output %s, want memory and the default", cfg.Inspect.Head, cfg.Output)
 	}
 	predicted(t, half, filepath.Join(images, "gear", "NG"))
 }
