@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,16 +19,21 @@ import (
 // OpenMP's team are thread-local.
 var worker struct {
 	start sync.Once
-	tid   int
+	tid   atomic.Int64
 	jobs  chan func()
 }
 
 func startWorker() {
-	ready := make(chan struct{})
 	worker.jobs = make(chan func())
+	work()
+}
+
+// work starts the thread. It returns when the thread is ready.
+func work() {
+	ready := make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread is LibTorch's
-		worker.tid = unix.Gettid()
+		worker.tid.Store(int64(unix.Gettid()))
 		C.mvag_keep_memory()
 		close(ready)
 		for job := range worker.jobs {
@@ -38,27 +44,34 @@ func startWorker() {
 }
 
 // Run calls f on the LibTorch thread with a fresh scope, frees the scope, and returns f's error, or the *Error of the
-// operation that failed in it. Calls from several goroutines take turns; a call from within f runs at once.
+// operation that failed in it. Calls from several goroutines take turns; a call from within f runs at once. Where f ends
+// its goroutine, as FailNow of a test does, the caller's ends, too.
 func Run(f func(*Scope) error) error {
 	worker.start.Do(startWorker)
-	if unix.Gettid() == worker.tid {
+	if int64(unix.Gettid()) == worker.tid.Load() {
 		return run(f)
 	}
 	var err error
 	var crash string
-	finished := make(chan struct{})
+	returned, finished := false, make(chan struct{})
 	worker.jobs <- func() {
 		defer close(finished)
 		defer func() { // a bug in f belongs to the caller, with the stack that shows it
 			if r := recover(); r != nil {
 				crash = fmt.Sprintf("%v\n\nin a call of tensor.Run, on the thread of LibTorch:\n%s", r, debug.Stack())
+			} else if !returned {
+				work() // this thread ends
 			}
 		}()
 		err = run(f)
+		returned = true
 	}
 	<-finished
-	if crash != "" {
+	switch {
+	case crash != "":
 		panic(crash)
+	case !returned:
+		runtime.Goexit()
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -21,6 +22,25 @@ func TestPanicKeepsItsStack(t *testing.T) {
 		must(t, func(s *Scope) { Zeros(s, CPU, Float, 1) }) // the thread works on
 	}()
 	_ = Run(func(*Scope) error { bug(nil); return nil })
+}
+
+// TestEndedGoroutine: a job that ends its goroutine, as FailNow does, ends that of its caller, and the next job runs.
+func TestEndedGoroutine(t *testing.T) {
+	returned, ended := false, make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = Run(func(s *Scope) error {
+			Zeros(s, CPU, Float, 1)
+			runtime.Goexit()
+			return nil
+		})
+		returned = true
+	}()
+	<-ended
+	if returned {
+		t.Error("the caller goes on, want its end")
+	}
+	must(t, func(s *Scope) { Zeros(s, CPU, Float, 1) })
 }
 
 // TestFailedCaptureIsAnnounced: whoever replays work learns once why it cannot be captured.
