@@ -24,7 +24,7 @@ BENCH_IMAGES ?= 3800
 BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 
-.PHONY: build quickstart test parity dry-cuda reference runtimes lint bench bench-compare bench-metrics release clean help libtorch
+.PHONY: build quickstart test parity dry-cuda reference runtimes lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -45,7 +45,7 @@ test: libtorch ## run all tests
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
 parity: libtorch reference runtimes ## compare encoder, metrics and exported files with timm, scikit-learn, ONNX Runtime and OpenVINO, which are downloaded (4 GB)
-	@export MVAG_PYTHON=python3 PYTHONPATH="$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./eval/score ./internal/onnx ./export ./cmd/mvag-torch
+	@export MVAG_PYTHON=python3 PYTHONPATH="$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./cmd/mvag-torch
 
 dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and predict with LibTorch's CUDA libraries on a stub runtime that needs none
 	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./model ./train
@@ -71,6 +71,10 @@ bench: libtorch ## run all benchmarks
 bench-compare: build ## time training and inference beside eager PyTorch (PYTHON, a Python with torch; ARGS)
 	$(PYTHON) third_party/bench_compare.py --what train $(ARGS)
 	$(PYTHON) third_party/bench_compare.py --what infer $(ARGS)
+
+bench-export: build ## time an exported model in ONNX Runtime and OpenVINO beside this program and PyTorch (PYTHON, ARGS)
+	$(PYTHON) third_party/bench_export.py --size s224 $(ARGS)
+	$(PYTHON) third_party/bench_export.py --size b392 $(ARGS)
 
 bench-metrics: ## time the metrics of BENCH_IMAGES synthetic maps beside scikit-learn, Dinomaly and ADEval
 	$(PYTHON) third_party/bench_metrics.py "$(BENCH_MAPS)" --images $(BENCH_IMAGES) $(BENCH_OPTIONS)

@@ -13,67 +13,20 @@ numpy and Pillow.
 
 import argparse
 import json
-import math
+import logging
 
+import conformal
 import exported
 import nncf
 import numpy as np
 import openvino
 
+nncf.set_log_level(logging.ERROR)
 MARGIN = 1 + 1e-5  # as in an exported model
 
 
-def quantile(units, rate):
-    """The smallest value with (objects above it + 1) / (n + 1) <= rate, else the largest; and the rate that holds. A
-    unit is the values of an object, which count as one."""
-    pairs = sorted(((v, 1 / len(u)) for u in units for v in u), reverse=True)
-    best, held, above = pairs[0][0], 1 / (len(units) + 1), 0.0
-    for i, (value, weight) in enumerate(pairs):
-        if i and value < pairs[i - 1][0]:
-            if (above + 1) / (len(units) + 1) > rate * (1 + 1e-9):
-                break
-            best, held = value, (above + 1) / (len(units) + 1)
-        above += weight
-    return best, held
-
-
-def moments(units):
-    """Mean, and sum of squared distances from it, where each unit counts as one."""
-    center = float(np.mean([np.mean(u) for u in units]))
-    return center, sum(float(np.mean((u - center) ** 2)) for u in units)
-
-
-def widen(n):
-    return math.sqrt(1 + 1 / n)
-
-
-def fit(units, classes, names, rate):
-    """What package model/calibration fits to logarithms of scores: for each class, and last for any class, threshold, basis,
-    rate, number of objects, center and spread."""
-    center, square = moments(units)
-    limit, held = quantile(units, rate)
-    pooled = [math.exp(limit), "pooled", held, len(units), center, max(0.01, math.sqrt(square / (len(units) - 1)) * widen(len(units)))]
-    own = {name: [u for u, c in zip(units, classes) if c == name] for name in names}
-    own = {name: of for name, of in own.items() if len(of) >= 2}
-    distances = [(u - moments(of[:i] + of[i + 1 :])[0]) / widen(len(of) - 1) for of in own.values() for i, u in enumerate(of)]
-    total, freedom = sum(moments(of)[1] for of in own.values()), sum(len(of) - 1 for of in own.values())
-    rows = []
-    for name in names:
-        if name not in own:
-            rows.append(pooled)
-            continue
-        of = own[name]
-        center, n = moments(of)[0], len(of)
-        (limit, held), basis, objects = quantile(of, rate), "class", n
-        if held > rate * (1 + 1e-9) and n < len(units):
-            (shift, held), basis, objects = quantile(distances, rate), "shift", len(distances)
-            limit = center + shift * widen(n)
-        rows.append([math.exp(limit), basis, held, objects, center, max(0.01, math.sqrt(total / freedom) * widen(n))])
-    return rows + [pooled]
-
-
 def calibrate(model, objects, rate):
-    """Rows of fit for images and for objects, from the scores that a model gives good objects."""
+    """Rows of conformal.fit for images and for objects, from the scores that a model gives good objects."""
     images, wholes, classes = [], [], []
     for name, paths in objects:
         score = model.judge(name, paths)["score"]
@@ -83,7 +36,7 @@ def calibrate(model, objects, rate):
         classes.append(name)
     if not np.isfinite(np.concatenate(images)).all():
         raise SystemExit("good objects: have one without a score, want classes and cameras that the model judges")
-    image, whole = fit(images, classes, model.classes, rate), fit(wholes, classes, model.classes, rate)
+    image, whole = conformal.fit(images, classes, model.classes, rate), conformal.fit(wholes, classes, model.classes, rate)
     for one, all_of in zip(image, whole):  # a defective object has a defective image
         if one[0] > all_of[0]:
             one[0], one[2] = all_of[0], all_of[2]
