@@ -186,12 +186,14 @@ func (l levels) set(row int, judged []Judged, limit float64) {
 		}
 	}
 	scale := judged[0].Scale
-	l.thresholds[row], l.scales[2*row], l.scales[2*row+1] = float32(at), float32(scale.Center)+0.1, float32(scale.Spread)*1.25
+	l.thresholds[row] = float32(at)
+	l.scales[2*row], l.scales[2*row+1] = float32(scale.Center)+0.1, float32(scale.Spread)*1.25
 }
 
 // of is a scale with the settings of a row.
 func (l levels) of(row int, scale calibration.Scale) calibration.Scale {
-	scale.Threshold, scale.Center, scale.Spread = float64(l.thresholds[row]), float64(l.scales[2*row]), float64(l.scales[2*row+1])
+	scale.Threshold = float64(l.thresholds[row])
+	scale.Center, scale.Spread = float64(l.scales[2*row]), float64(l.scales[2*row+1])
 	return scale
 }
 

@@ -66,12 +66,13 @@ func (p *Python) Runtimes() (names []string, err error) {
 	if why == nil {
 		why = []string{"have neither package"}
 	}
-	return nil, fmt.Errorf("%s: want onnxruntime or openvino to run the file: %s (pip install onnxruntime openvino; MVAG_PYTHON names another Python)",
+	return nil, fmt.Errorf("%s: want onnxruntime or openvino to run the file: %s "+
+		"(pip install onnxruntime openvino; MVAG_PYTHON names another Python)",
 		p.Path, strings.Join(why, "; "))
 }
 
-// Check runs the checker of package onnx on a file, with all types and shapes inferred. checked is false where the package
-// is not at hand.
+// Check runs the checker of package onnx on a file, with all types and shapes inferred. checked is false where the
+// package is not at hand.
 func (p *Python) Check(ctx context.Context, model string) (checked bool, err error) {
 	if p.Versions["onnx"] == "" {
 		return false, nil
@@ -116,7 +117,8 @@ type session struct {
 
 // start loads a file in a runtime, which is told what arrays a record consists of. The caller ends the session.
 func (p *Python) start(ctx context.Context, model, runtime string, arrays any) (*session, error) {
-	s := &session{ctx: ctx, name: runtime + " " + p.Versions[runtime], cmd: exec.CommandContext(ctx, p.Path, "-c", script, "run", model, runtime)}
+	s := &session{ctx: ctx, name: runtime + " " + p.Versions[runtime]}
+	s.cmd = exec.CommandContext(ctx, p.Path, "-c", script, "run", model, runtime)
 	s.cmd.Stderr = &s.failure
 	line, err := json.Marshal(arrays)
 	if err != nil {

@@ -56,7 +56,9 @@ func LimitsOf(cfg configs.Config, d *Description) Limits {
 	if d.Unknown != nil {
 		judges = append(judges[:len(judges):len(judges)], *d.Unknown)
 	}
-	reconstructs := slices.ContainsFunc(judges, func(c Class) bool { return c.Head != "" && c.Head != calibration.Memory })
+	reconstructs := slices.ContainsFunc(judges, func(c Class) bool {
+		return c.Head != "" && c.Head != calibration.Memory
+	})
 	switch {
 	case d.Weights == "float16":
 		wider = 100
@@ -92,7 +94,8 @@ func (r *Report) Err() error {
 type layout struct {
 	views, height, width int // of images, in pixels
 	rows, columns        int // of maps
-	known, classes       int // classes with a name, and all that are told apart: an unknown one, too, where there are several
+	known                int // classes with a name
+	classes              int // that are told apart: of several, an unknown one, too
 	judges               bool
 }
 
@@ -119,7 +122,8 @@ var batches = []int{1, 3, 2}
 // Afterwards it changes all thresholds and scales so that decisions on the first objects of each class flip, and compares
 // again. A difference is no error here but in the reports, one a runtime.
 func (p *Python) Verify(
-	ctx context.Context, model string, d *Description, runtimes []string, limits Limits, cases func(use func(Case) error) error,
+	ctx context.Context, model string, d *Description, runtimes []string, limits Limits,
+	cases func(use func(Case) error) error,
 ) ([]Report, error) {
 	all, err := p.load(ctx, model, d, runtimes, limits)
 	each := func(do func(*verification) error) error {
@@ -148,9 +152,12 @@ func (p *Python) Verify(
 }
 
 // load loads a file in runtimes. The caller ends the sessions, after an error, too.
-func (p *Python) load(ctx context.Context, model string, d *Description, runtimes []string, limits Limits) (all []*verification, err error) {
+func (p *Python) load(
+	ctx context.Context, model string, d *Description, runtimes []string, limits Limits,
+) (all []*verification, err error) {
 	for _, name := range runtimes {
-		v := &verification{layout: newLayout(d), limits: limits, Report: Report{Runtime: name, Version: p.Versions[name]}, kept: map[int][]Case{}}
+		v := &verification{layout: newLayout(d), limits: limits, kept: map[int][]Case{}}
+		v.Runtime, v.Version = name, p.Versions[name]
 		if v.session, err = p.start(ctx, model, name, v.arrays()); err != nil {
 			return all, err
 		}
@@ -170,7 +177,10 @@ func (l layout) arrays() any {
 	if l.judges {
 		outputs = append(outputs, "value", "object_value", "defective", "object_defective")
 		n := l.classes
-		settings = []array{{"image_threshold", []int{n}}, {"object_threshold", []int{n}}, {"image_scale", []int{n, 2}}, {"object_scale", []int{n, 2}}}
+		settings = []array{
+			{"image_threshold", []int{n}}, {"object_threshold", []int{n}},
+			{"image_scale", []int{n, 2}}, {"object_scale", []int{n, 2}},
+		}
 	}
 	return map[string]any{"inputs": inputs, "settings": settings, "outputs": outputs}
 }
@@ -284,7 +294,8 @@ func (v *verification) answer(cases []Case, s *settings) (*answer, error) {
 	}
 	a.maps, a.images.scores, a.objects.scores = decodeFloats(raw[0]), decodeFloats(raw[1]), decodeFloats(raw[2])
 	if v.judges {
-		a.images.values, a.objects.values, a.images.defective, a.objects.defective = decodeFloats(raw[3]), decodeFloats(raw[4]), raw[5], raw[6]
+		a.images.values, a.objects.values = decodeFloats(raw[3]), decodeFloats(raw[4])
+		a.images.defective, a.objects.defective = raw[5], raw[6]
 	}
 	return a, nil
 }

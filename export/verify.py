@@ -6,7 +6,8 @@
 
 run reads one line of JSON, which names the arrays of a record in order, then records until the input ends:
 
-    {"inputs": [["images", "uint8", [5, 3, 224, 224]], …], "settings": [["image_threshold", [2]], …], "outputs": ["map", …]}
+    {"inputs": [["images", "uint8", [5, 3, 224, 224]], …], "settings": [["image_threshold", [2]], …],
+     "outputs": ["map", …]}
     record   uint32 objects, uint8 changed, inputs [objects, …], settings in float32 where changed is 1
     answer   outputs, one after the other
 
@@ -51,7 +52,8 @@ class OpenVINO:
 
     def compile(self, settings):
         model = self.core.read_model(self.path)
-        found = [n for n in model.get_ordered_ops() if n.get_type_name() == "Constant" and n.get_friendly_name() in settings]
+        constants = [n for n in model.get_ordered_ops() if n.get_type_name() == "Constant"]
+        found = [n for n in constants if n.get_friendly_name() in settings]
         missing = set(settings) - {n.get_friendly_name() for n in found}
         if missing:
             raise ValueError(f"constants: have no {sorted(missing)}, want one for each setting")
@@ -115,7 +117,8 @@ def check(path):
 
     onnx.checker.check_model(path, full_check=True)
     if os.path.getsize(path) < 1 << 31:
-        onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False), check_type=True, strict_mode=True, data_prop=True)
+        model = onnx.load(path, load_external_data=False)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
 def packages():

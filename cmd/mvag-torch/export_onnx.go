@@ -110,7 +110,8 @@ func onnxSettings(c *cli.Context, cfg configs.Config, opt *export.Options) (conf
 	case squash && opt.Image != image.Point{}:
 		return cfg, usageError{errors.New("export: have --image with data.fit squash, want none: all images come to one shape")}
 	case !squash && opt.Image == image.Point{}:
-		return cfg, usageError{fmt.Errorf("export: have no --image, want the size WIDTHxHEIGHT that all images have: with data.fit %s maps depend on it", cfg.Data.Fit)}
+		return cfg, usageError{fmt.Errorf("export: have no --image, want the size WIDTHxHEIGHT that all images have: "+
+			"with data.fit %s maps depend on it", cfg.Data.Fit)}
 	}
 	if head := c.String("head"); head != "" {
 		cfg.Inspect.Head = head
@@ -125,7 +126,8 @@ func onnxSettings(c *cli.Context, cfg configs.Config, opt *export.Options) (conf
 // sayPrecision says where an export computes more exactly than the run did.
 func sayPrecision(run, cfg configs.Config) {
 	if run.Precision != cfg.Precision {
-		fmt.Fprintf(os.Stderr, "precision: the run computed in %s, the export computes in %s: scores differ a little, and thresholds are those of the run\n",
+		fmt.Fprintf(os.Stderr, "precision: the run computed in %s, the export computes in %s: scores differ a little, "+
+			"and thresholds are those of the run\n",
 			run.Precision, cfg.Precision)
 	}
 }
@@ -174,7 +176,8 @@ func (f onnxFiles) say(w io.Writer, d *export.Description) error {
 		}
 	}
 	fmt.Fprintf(w, "%s: %s, operator set %d, %s weights; %s of %d x %d pixels, maps of %d x %d (width x height)\n",
-		names, machine.Size(size), d.Opset, d.Weights, count(d.Input.Views, "view"), d.Input.Width, d.Input.Height, d.Map.Width, d.Map.Height)
+		names, machine.Size(size), d.Opset, d.Weights,
+		count(d.Input.Views, "view"), d.Input.Width, d.Input.Height, d.Map.Width, d.Map.Height)
 	fmt.Fprintf(w, "%s: how to prepare images, classes and thresholds; the model has it, too\n", f.description)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "number\tclass\thead\tobject threshold\timage threshold\tbasis\tfalse alarms at most")
@@ -186,7 +189,8 @@ func (f onnxFiles) say(w io.Writer, d *export.Description) error {
 		case c.Object == nil || c.Image == nil:
 			fmt.Fprintf(t, "%s\tnone\tnone\t\t\n", c.Head)
 		default:
-			fmt.Fprintf(t, "%s\t%.4f\t%.4f\t%s\t%.4f\n", c.Head, c.Object.Threshold, c.Image.Threshold, c.Object.Basis, c.Object.Rate)
+			fmt.Fprintf(t, "%s\t%.4f\t%.4f\t%s\t%.4f\n",
+				c.Head, c.Object.Threshold, c.Image.Threshold, c.Object.Basis, c.Object.Rate)
 		}
 	}
 	for i, c := range d.Classes {

@@ -94,7 +94,8 @@ func (v *verifier) verify(ctx context.Context, path string, d *export.Descriptio
 		return err
 	}
 	defer inspector.Close()
-	m := &caseMaker{verifier: v, d: d, rng: rand.New(rand.NewPCG(1, 2)), outside: []int64{-1, int64(len(d.Classes)), math.MaxInt64}}
+	m := &caseMaker{verifier: v, d: d, rng: rand.New(rand.NewPCG(1, 2))}
+	m.outside = []int64{-1, int64(len(d.Classes)), math.MaxInt64}
 	objects, err := m.objects()
 	if err != nil {
 		return err
@@ -128,11 +129,13 @@ func (v *verifier) verify(ctx context.Context, path string, d *export.Descriptio
 // printReports prints the table of a comparison. The error is the first difference that is too large.
 func printReports(w io.Writer, path string, limits export.Limits, reports []export.Report) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\tobjects\timages\tmax |map|\tmax score (relative)\tmax |value|\tdecisions\tdifferent\tat the threshold\tflipped by other thresholds\tnot as wanted\n")
+	fmt.Fprintln(t, "\tobjects\timages\tmax |map|\tmax score (relative)\tmax |value|\t"+
+		"decisions\tdifferent\tat the threshold\tflipped by other thresholds\tnot as wanted")
 	var failed error
 	for _, r := range reports {
 		fmt.Fprintf(t, "%s %s\t%d\t%d\t%.1e\t%.1e\t%.1e\t%d\t%d\t%d\t%d\t%d\n",
-			r.Runtime, r.Version, r.Objects, r.Images, r.Map, r.Score, r.Value, r.Decisions, r.Different, r.Near, r.Changed, r.Unmoved)
+			r.Runtime, r.Version, r.Objects, r.Images, r.Map, r.Score, r.Value,
+			r.Decisions, r.Different, r.Near, r.Changed, r.Unmoved)
 		if err := r.Err(); err != nil && failed == nil {
 			failed = fmt.Errorf("%s: %w", path, err)
 		}
@@ -220,7 +223,8 @@ func (m *caseMaker) image() ([]byte, error) {
 		for x := range m.size.X {
 			var v [3]uint8
 			for c, w := range wave {
-				v[c] = uint8(min(255, max(0, 128+80*math.Sin(w[0]*float64(x)+w[1]*float64(y)+w[2])+noise*m.rng.NormFloat64())))
+				value := 128 + 80*math.Sin(w[0]*float64(x)+w[1]*float64(y)+w[2]) + noise*m.rng.NormFloat64()
+				v[c] = uint8(min(255, max(0, value)))
 			}
 			img.SetRGBA(x, y, color.RGBA{v[0], v[1], v[2], 255})
 		}
@@ -233,7 +237,8 @@ func (m *caseMaker) image() ([]byte, error) {
 // newCase is what the inspector says of an object, or why the graph cannot be asked about it.
 func (m *caseMaker) newCase(r *inspect.Result) (c export.Case, why string) {
 	n, area := m.d.Input.Views, m.d.Input.Height*m.d.Input.Width
-	c = export.Case{Name: r.Object.ID, Pixels: make([]uint8, n*3*area), Present: make([]bool, n), Images: make([]export.Judged, n)}
+	c = export.Case{Name: r.Object.ID, Pixels: make([]uint8, n*3*area), Present: make([]bool, n)}
+	c.Images = make([]export.Judged, n)
 	for i := range c.Pixels { // absent images count for nothing, whatever they show
 		c.Pixels[i] = uint8(m.rng.Uint32())
 	}
@@ -249,7 +254,7 @@ func (m *caseMaker) newCase(r *inspect.Result) (c export.Case, why string) {
 		}
 	}
 	if r.Verdict != nil {
-		c.Object = m.judged(r.Verdict, func(k *calibration.Calibration) calibration.Level { return k.Object }, r.Object.Class)
+		c.Object = judged(r.Verdict, m.setup.Heads.Of(r.Verdict.Head).Object, r.Object.Class)
 	}
 	return c, ""
 }
@@ -276,7 +281,7 @@ func (m *caseMaker) add(c *export.Case, o *dataset.Object, img *inspect.Image) (
 	switch {
 	case head == "":
 	case img.Verdict != nil:
-		c.Images[at] = m.judged(img.Verdict, func(k *calibration.Calibration) calibration.Level { return k.Image }, o.Class)
+		c.Images[at] = judged(img.Verdict, m.setup.Heads.Of(img.Head).Image, o.Class)
 		c.Images[at].Map = seen.Map
 	default: // no calibration
 		c.Images[at].Map, c.Images[at].Score = seen.Map, seen.Score
@@ -300,8 +305,8 @@ func unjudged() export.Judged {
 	return export.Judged{Score: math.NaN(), Value: math.NaN(), Defective: true}
 }
 
-// judged is a verdict and the scale of its head and class.
-func (m *caseMaker) judged(v *inspect.Verdict, level func(*calibration.Calibration) calibration.Level, class string) export.Judged {
-	scale := level(m.setup.Heads.Of(v.Head)).For(class)
+// judged is a verdict and the scale of its class.
+func judged(v *inspect.Verdict, level calibration.Level, class string) export.Judged {
+	scale := level.For(class)
 	return export.Judged{Score: v.Score, Value: v.Calibrated, Scale: &scale, Defective: v.Decision == inspect.Defective}
 }
