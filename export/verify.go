@@ -47,9 +47,9 @@ type Limits struct {
 	Value float64 // absolute: values change fast where good scores are almost equal
 }
 
-// LimitsOf are the limits for a file. Of a model of several views that judges by its reconstruction they are wider, as
-// attention across views keeps the tokens that differ most (model.select): of two that are almost equal, rounding
-// decides, and all that is seen of the object changes a little.
+// LimitsOf are the limits for a file. They are wider where weights are rounded to float16, and of a model of several
+// views that judges by its reconstruction, as attention across views keeps the tokens that differ most (model.select): of
+// two that are almost equal, rounding decides, and all that is seen of the object changes a little.
 func LimitsOf(cfg configs.Config, d *Description) Limits {
 	l, wider := Limits{Map: 1e-3, Score: 1e-4, Value: 1e-2}, 1.
 	judges := d.Classes
@@ -59,13 +59,10 @@ func LimitsOf(cfg configs.Config, d *Description) Limits {
 	reconstructs := slices.ContainsFunc(judges, func(c Class) bool {
 		return c.Head != "" && c.Head != calibration.Memory
 	})
-	switch {
-	case d.Weights == "float16":
-		wider = 100
-	case reconstructs && cfg.Data.Views > 1 && cfg.Model.Select != "all":
+	if d.Weights == "float16" || reconstructs && cfg.Data.Views > 1 && cfg.Model.Select != "all" {
 		wider = 10
 	}
-	return Limits{l.Map * wider, l.Score * wider, min(0.5, l.Value*wider)}
+	return Limits{l.Map * wider, l.Score * wider, l.Value * wider}
 }
 
 // Report compares a runtime with this program.

@@ -195,7 +195,7 @@ func TestLimits(t *testing.T) {
 		"one view":   {calibration.Reconstruction, "", "float32", "lowest", 1, 1e-4},
 		"chosen":     {calibration.Both, "", "float32", "lowest", 5, 1e-3},
 		"unknown":    {calibration.Memory, calibration.Reconstruction, "float32", "highest", 5, 1e-3},
-		"half":       {calibration.Memory, "", "float16", "all", 5, 1e-2},
+		"half":       {calibration.Memory, "", "float16", "all", 5, 1e-3},
 	} {
 		cfg.Data.Views, cfg.Model.Select = c.views, c.choice
 		d := &Description{Weights: c.weights, Classes: []Class{{Head: c.head}}, Unknown: &Class{Head: c.unknown}}
