@@ -97,7 +97,7 @@ type Threshold struct {
 // describe says what a graph is.
 func describe(t *model.Trained, cfg configs.Config, trained checkpoint.Info, j *judges, opt Options) *Description {
 	d := &Description{Format: Format, Program: opt.Program, Name: cfg.Name, Opset: opt.Opset, Weights: "float32",
-		Head: cfg.Inspect.Head, Margin: margin}
+		Head: cfg.Inspect.Head, Margin: j.margin}
 	if opt.Half {
 		d.Weights = "float16"
 	}

@@ -5,20 +5,29 @@ import (
 	"maps"
 	"slices"
 
+	"mvag-torch/configs"
 	"mvag-torch/internal/onnx"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/memory"
 )
 
-// margin raises thresholds by this fraction: the score of the calibration object that defines a threshold is equal to
-// it, and another runtime may round it up.
-const margin = 1e-5
+// Thresholds are raised by a fraction: the score of the calibration object that defines one is equal to it, and another
+// runtime may round it up.
+const (
+	margin = 1e-5
+	// tieMargin is that where near ties decide, which move scores by 1e-4 (docs/export.md).
+	tieMargin = 2e-4
+)
+
+// nearTies says whether rounding may decide which tokens a reconstruction keeps across views.
+func nearTies(cfg configs.Config) bool { return cfg.Data.Views > 1 && cfg.Model.Select != "all" }
 
 // judges are the classes, and last, where there are several, what an unknown class is judged by.
 type judges struct {
-	rows  []judge
-	names []string // of the classes
+	rows   []judge
+	names  []string // of the classes
+	margin float64
 }
 
 // judge is how the objects of a class are judged.
@@ -31,8 +40,8 @@ type judge struct {
 	levels *calibration.Calibration // of the head; nil where the checkpoint has none
 }
 
-// newJudges finds out what judges each class where a head is wanted. The error is that nothing can be judged.
-func newJudges(wanted string, m *memory.Memory, trained checkpoint.Info, heads calibration.Heads) (*judges, error) {
+// newJudges finds out what judges each class. The error is that nothing can be judged.
+func newJudges(cfg configs.Config, m *memory.Memory, trained checkpoint.Info, heads calibration.Heads) (*judges, error) {
 	known := map[string]bool{}
 	for class := range trained.TrainLists {
 		known[class] = true
@@ -47,14 +56,14 @@ func newJudges(wanted string, m *memory.Memory, trained checkpoint.Info, heads c
 			}
 		}
 	}
-	j := &judges{names: slices.Sorted(maps.Keys(known))}
+	j := &judges{names: slices.Sorted(maps.Keys(known)), margin: margin}
 	all := slices.Clone(j.names)
 	if len(all) != 1 {
 		all = append(all, "")
 	}
 	var first error
 	for _, class := range all {
-		one := newJudge(wanted, class, m, heads)
+		one := newJudge(cfg.Inspect.Head, class, m, heads)
 		if first == nil {
 			first = one.why
 		}
@@ -71,6 +80,9 @@ func newJudges(wanted string, m *memory.Memory, trained checkpoint.Info, heads c
 	}
 	if !able {
 		return nil, first
+	}
+	if j.uses(0) && nearTies(cfg) {
+		j.margin = tieMargin
 	}
 	return j, nil
 }
@@ -159,7 +171,7 @@ func (j *judges) scales(at level) (rows []scaleRow) {
 		if r.head != "" {
 			s = at(r.levels).For(r.class)
 		}
-		rows = append(rows, scaleRow{float32(s.Threshold * (1 + margin)), float32(s.Center), float32(s.Spread), oddsTable(s.Freedom)})
+		rows = append(rows, scaleRow{float32(s.Threshold * (1 + j.margin)), float32(s.Center), float32(s.Spread), oddsTable(s.Freedom)})
 	}
 	return rows
 }

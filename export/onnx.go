@@ -61,7 +61,7 @@ func ONNX(t *model.Trained, cfg configs.Config, trained checkpoint.Info, heads c
 	if err != nil {
 		return nil, nil, err
 	}
-	judges, err := newJudges(cfg.Inspect.Head, t.Memory, trained, heads)
+	judges, err := newJudges(cfg, t.Memory, trained, heads)
 	if err != nil {
 		return nil, nil, err
 	}

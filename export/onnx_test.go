@@ -171,7 +171,9 @@ func (r *rig) check(name string, want judged, score, value float32, defective bo
 	if d := math.Abs(float64(score)/want.score - 1); !(d <= tolerance) {
 		r.t.Errorf("%s: have score %v, want %v", name, score, want.score)
 	}
-	if exact := want.scale.Value(float64(score)); !(math.Abs(float64(value)-exact) <= 5e-4) {
+	raised := want.scale
+	raised.Threshold *= 1 + r.margin
+	if exact := raised.Value(float64(score)); !(math.Abs(float64(value)-exact) <= 5e-4) {
 		r.t.Errorf("%s: have value %v, want %v for score %v", name, value, exact, score)
 	}
 	if limit := want.scale.Threshold; math.Abs(want.score/limit-1) > tolerance && defective != (want.score > limit) {
@@ -340,7 +342,7 @@ func (r *rig) export() *onnx.Model {
 	if err != nil || len(parsed.Classes) != len(d.Classes) {
 		panic(fmt.Sprint(parsed, err))
 	}
-	r.names = nil
+	r.names, r.margin = nil, d.Margin
 	for _, c := range d.Classes {
 		r.names = append(r.names, c.Name)
 	}

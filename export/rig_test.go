@@ -47,12 +47,13 @@ type rigCase struct {
 // rig is a small model with random weights, a memory and a calibration.
 type rig struct {
 	rigCase
-	t     *testing.T
-	cfg   configs.Config
-	model *model.Trained
-	heads calibration.Heads
-	info  checkpoint.Info
-	names []string // of the classes in the export
+	t      *testing.T
+	cfg    configs.Config
+	model  *model.Trained
+	heads  calibration.Heads
+	info   checkpoint.Info
+	names  []string // of the classes in the export
+	margin float64
 }
 
 // withRig calls f with the model of a case, on the device thread.

@@ -59,7 +59,7 @@ func LimitsOf(cfg configs.Config, d *Description) Limits {
 	reconstructs := slices.ContainsFunc(judges, func(c Class) bool {
 		return c.Head != "" && c.Head != calibration.Memory
 	})
-	if d.Weights == "float16" || reconstructs && cfg.Data.Views > 1 && cfg.Model.Select != "all" {
+	if d.Weights == "float16" || reconstructs && nearTies(cfg) {
 		wider = 10
 	}
 	return Limits{l.Map * wider, l.Score * wider, l.Value * wider}
