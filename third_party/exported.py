@@ -119,6 +119,8 @@ def main():
         name = table.removesuffix(".jsonl")
         with open(os.path.join(a.folder, table)) as f:
             lines = [json.loads(line) for line in f]
+        for line in lines:
+            line.pop("heads", None)  # of the program that wrote it
         maps = {}
         for kind, paths in objects(map(json.dumps, lines), name):
             out = model.judge(kind, paths)
