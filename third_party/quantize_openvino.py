@@ -22,7 +22,6 @@ import numpy as np
 import openvino
 
 nncf.set_log_level(logging.ERROR)
-MARGIN = 1 + 1e-5  # as in an exported model
 
 
 def calibrate(model, objects, rate):
@@ -83,7 +82,7 @@ def put(model, rows, about):
     count = len(about["classes"]) + ("unknown" in about)  # rows of the tables
     values = {}
     for level, list_of in rows.items():
-        values[level + "_threshold"] = np.array([r[0] * MARGIN for r in list_of[:count]], np.float32)
+        values[level + "_threshold"] = np.array([r[0] * (1 + about["margin"]) for r in list_of[:count]], np.float32)
         values[level + "_scale"] = np.array([r[4:] for r in list_of[:count]], np.float32)
         for c, r in zip(about["classes"] + [about.get("unknown", {})], list_of):
             if level in c:
