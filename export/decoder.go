@@ -39,7 +39,8 @@ func (g *graph) reconstruct(outputs, targets []*onnx.Value, present *onnx.Value)
 	d := g.mean(each)
 	p := d.Dim(1)
 	d = g.Reshape(d, onnx.Objects(1), onnx.Dim{N: g.tiles()}, onnx.Dim{N: g.views}, p) // [S, T, V, P]
-	return g.Name(g.Transpose(d, 0, 2, 1, 3), "reconstruction.distances", "mean over the targets [objects, views, tiles, patches]")
+	return g.Name(g.Transpose(d, 0, 2, 1, 3), "reconstruction.distances",
+		"mean over the targets [objects, views, tiles, patches]")
 }
 
 // distance is 1 - cos over the last dimension of [B, P, C], each norm at least 1e-8: [B, P] ([model.Distance]).
@@ -61,7 +62,8 @@ func (g *graph) valid(present *onnx.Value) *onnx.Value {
 		each := g.Reshape(present, onnx.Objects(1), onnx.Dim{N: 1}, v)
 		present = g.Reshape(g.Concat(1, slices.Repeat([]*onnx.Value{each}, int(t))...), onnx.Objects(t), v)
 	}
-	query, key := g.Reshape(present, onnx.Objects(t), v, onnx.Dim{N: 1}), g.Reshape(present, onnx.Objects(t), onnx.Dim{N: 1}, v)
+	query := g.Reshape(present, onnx.Objects(t), v, onnx.Dim{N: 1})
+	key := g.Reshape(present, onnx.Objects(t), onnx.Dim{N: 1}, v)
 	others := make([]bool, g.views*g.views)
 	for i := range others {
 		others[i] = int64(i)/g.views != int64(i)%g.views

@@ -101,11 +101,13 @@ func describe(t *model.Trained, cfg configs.Config, trained checkpoint.Info, j *
 	if opt.Half {
 		d.Weights = "float16"
 	}
-	d.Checkpoint.SHA256, d.Checkpoint.Iteration, d.Checkpoint.Precision = t.SHA256, trained.Iteration, trained.Config.Precision
+	d.Checkpoint.SHA256, d.Checkpoint.Iteration = t.SHA256, trained.Iteration
+	d.Checkpoint.Precision = trained.Config.Precision
 	d.Backbone.Name, d.Backbone.SHA256, d.Backbone.Layers = cfg.Backbone.Name, t.BackboneSHA256, t.Encoder.Layers
 	view, size := cfg.Data.Viewport(), cfg.MapSize()
 	d.Input = Input{
-		Views: cfg.Data.Views, Cameras: trained.Naming.Cameras, Height: view.Height(), Width: view.Width(), Fit: cfg.Data.Fit,
+		Views: cfg.Data.Views, Cameras: trained.Naming.Cameras, Height: view.Height(), Width: view.Width(),
+		Fit:    cfg.Data.Fit,
 		Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Tiles: len(dataset.NewFit(cfg.Data).Tiles()), Exif: cfg.Data.Exif, Bits: cfg.Data.Bits,
 	}
 	d.Input.Mean, d.Input.Std = t.Encoder.Arch.Statistics()

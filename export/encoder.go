@@ -16,12 +16,14 @@ func (g *graph) encode(images *onnx.Value) (outputs []*onnx.Value) {
 		x = g.norm("norm_pre", x, *e.Norm)
 	}
 	if r := e.Blocks[0].Attn.Rotary; r != nil {
-		g.cos, g.sin = g.Floats("rotary.cos", floats(g.scope, r.Cos), r.Cos.Shape()...), g.Floats("rotary.sin", floats(g.scope, r.Sin), r.Sin.Shape()...)
+		g.cos = g.Floats("rotary.cos", floats(g.scope, r.Cos), r.Cos.Shape()...) // [N, D]
+		g.sin = g.Floats("rotary.sin", floats(g.scope, r.Sin), r.Sin.Shape()...)
 	}
 	for i := range e.Blocks {
 		x = g.sub(fmt.Sprint("blocks.", i)).encoderBlock(x, &e.Blocks[i])
 		if slices.Contains(e.Layers, i) {
-			outputs = append(outputs, g.Name(x, fmt.Sprint("layer.", i), fmt.Sprintf("output of block %d, counted from 0", i)))
+			doc := fmt.Sprintf("output of block %d, counted from 0", i)
+			outputs = append(outputs, g.Name(x, fmt.Sprint("layer.", i), doc))
 		}
 	}
 	return outputs
@@ -31,8 +33,9 @@ func (g *graph) encode(images *onnx.Value) (outputs []*onnx.Value) {
 func (g *graph) embed(images *onnx.Value, e *model.Embedding) *onnx.Value {
 	patch, p := int64(g.model.Encoder.Arch.Patch), g.model.Encoder.Rows*g.model.Encoder.Columns
 	x := g.Mul(g.Cast(images, onnx.Float), g.Scalar(1.0/255))
-	mean, std := g.Floats("mean", floats(g.scope, e.Mean), 1, 3, 1, 1), g.Floats("std", floats(g.scope, e.Std), 1, 3, 1, 1)
-	x = g.Name(g.Div(g.Minus(x, mean), std), "normalized", "pixels with mean 0 and standard deviation 1 over the pretraining")
+	mean := g.Floats("mean", floats(g.scope, e.Mean), 1, 3, 1, 1)
+	std := g.Floats("std", floats(g.scope, e.Std), 1, 3, 1, 1)
+	x = g.Name(g.Div(g.Minus(x, mean), std), "normalized", "pixels less the mean of the pretraining, over its std")
 	var bias *onnx.Value
 	if e.Bias != nil {
 		bias = g.weight("bias", e.Bias)

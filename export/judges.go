@@ -171,7 +171,10 @@ func (j *judges) scales(at level) (rows []scaleRow) {
 		if r.head != "" {
 			s = at(r.levels).For(r.class)
 		}
-		rows = append(rows, scaleRow{float32(s.Threshold * (1 + j.margin)), float32(s.Center), float32(s.Spread), oddsTable(s.Freedom)})
+		rows = append(rows, scaleRow{
+			threshold: float32(s.Threshold * (1 + j.margin)), center: float32(s.Center), spread: float32(s.Spread),
+			odds: oddsTable(s.Freedom),
+		})
 	}
 	return rows
 }
@@ -182,7 +185,8 @@ func (g *graph) row(j *judges) *onnx.Value {
 		return nil
 	}
 	n := int64(len(j.names))
-	class := g.Input("class", fmt.Sprintf("number of the class in the metadata, 0 to %d; any other is an unknown class", n-1), onnx.Int64, onnx.Objects(1))
+	doc := fmt.Sprintf("number of the class in the metadata, 0 to %d; any other is an unknown class", n-1)
+	class := g.Input("class", doc, onnx.Int64, onnx.Objects(1))
 	known := g.And(g.LessOrEqual(g.Int(0), class), g.Less(class, g.Int(n)))
 	return g.Name(g.Where(known, class, g.Int(n)), "row", "of the tables of classes; the last is that of an unknown class")
 }
@@ -196,7 +200,8 @@ func (g *graph) weights(j *judges, row *onnx.Value) []*onnx.Value {
 		for _, r := range j.rows {
 			values = append(values, r.weight[head])
 		}
-		if j.uses(head) && (j.uses(1-head) || slices.ContainsFunc(values, func(v float32) bool { return v != 1 && v != 0 })) {
+		scaled := func(v float32) bool { return v != 1 && v != 0 }
+		if j.uses(head) && (j.uses(1-head) || slices.ContainsFunc(values, scaled)) {
 			w := g.rowsOf(g.Floats(name, values, int64(len(values))), row)
 			out[head] = g.Reshape(w, append(slices.Clone(w.Shape), dims(1, 1, 1)...)...)
 		}

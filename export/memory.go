@@ -85,7 +85,8 @@ func (g *graph) remember(targets []*onnx.Value, j *judges, row *onnx.Value) *onn
 			return at.Cast(at.rowsOf(v, row), onnx.Float)
 		}
 		half := at.rowsOf(at.Floats("half_squares", b.half, int64(len(classes)), g.views, 1, k), row)
-		x = at.Transpose(at.Reshape(x, onnx.Objects(1), onnx.Dim{N: t}, onnx.Dim{N: g.views}, onnx.Dim{N: p}, onnx.Dim{N: c}), 0, 2, 1, 3, 4)
+		x = at.Reshape(x, append([]onnx.Dim{onnx.Objects(1)}, dims(t, g.views, p, c)...)...) // [S, T, V, P, C]
+		x = at.Transpose(x, 0, 2, 1, 3, 4)
 		x = at.Reshape(x, onnx.Objects(1), onnx.Dim{N: g.views}, onnx.Dim{N: t * p}, onnx.Dim{N: c}) // [S, V, T·P, C]
 		d1 := at.nearest(x, one("mean", b.mean, 1, c), one("basis", b.basis, d, c), one("codes", b.codes, k, d), half)
 		each = append(each, at.Name(d1, "distance", "to the nearest code, and to the subspace"))
@@ -102,8 +103,8 @@ func (g *graph) rowsOf(x, row *onnx.Value) *onnx.Value {
 	return g.Gather(x, 0, row)
 }
 
-// nearest is half the squared distance of x [S, V, n, C], scaled to length 1, to the nearest code: [S, V, n, 1]. The others are
-// [S or 1, V, …].
+// nearest is half the squared distance of x [S, V, n, C], scaled to length 1, to the nearest code: [S, V, n, 1]. The
+// others are [S or 1, V, …].
 func (g *graph) nearest(x, mean, basis, codes, half *onnx.Value) *onnx.Value {
 	square := func(x *onnx.Value) *onnx.Value { return g.Mul(g.ReduceSum(g.Mul(x, x), -1, true), g.Scalar(0.5)) }
 	x = g.Div(x, g.Add(g.Sqrt(g.ReduceSum(g.Mul(x, x), -1, true)), g.Scalar(1e-8)))

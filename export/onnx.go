@@ -53,7 +53,9 @@ func (g *graph) tiles() int64 { return g.rows * g.columns }
 // checkpoint; cfg decides the head that judges (inspect.head). What has no thresholds is exported without decisions.
 // Errors: a backbone that is a TorchScript archive, whose code ONNX cannot hold; an operator set; an image of unknown
 // size; a model that can judge nothing by the head. It runs on the device thread.
-func ONNX(t *model.Trained, cfg configs.Config, trained checkpoint.Info, heads calibration.Heads, opt Options) (*onnx.Model, *Description, error) {
+func ONNX(
+	t *model.Trained, cfg configs.Config, trained checkpoint.Info, heads calibration.Heads, opt Options,
+) (*onnx.Model, *Description, error) {
 	if err := CheckONNX(cfg); err != nil {
 		return nil, nil, err
 	}
@@ -67,7 +69,9 @@ func ONNX(t *model.Trained, cfg configs.Config, trained checkpoint.Info, heads c
 	}
 	s := tensor.NewScope()
 	defer s.Close()
-	g := &graph{Builder: onnx.NewBuilder(opt.Opset, opt.Half), scope: s, model: t, cfg: cfg, views: int64(cfg.Data.Views)}
+	g := &graph{
+		Builder: onnx.NewBuilder(opt.Opset, opt.Half), scope: s, model: t, cfg: cfg, views: int64(cfg.Data.Views),
+	}
 	g.rows, g.columns = grid(dataset.NewFit(cfg.Data).Tiles())
 	g.build(judges, content)
 	m, err := g.Model()
@@ -101,7 +105,8 @@ func contentOf(cfg configs.Config, size image.Point) (image.Rectangle, error) {
 		return cfg.Data.Viewport().Bounds(), nil
 	}
 	if size.X < 1 || size.Y < 1 {
-		return image.Rectangle{}, fmt.Errorf("data.fit: have %s, where maps depend on the shape of images: want --image WIDTHxHEIGHT, which all images have", cfg.Data.Fit)
+		return image.Rectangle{}, fmt.Errorf("data.fit: have %s, where maps depend on the shape of images: "+
+			"want --image WIDTHxHEIGHT, which all images have", cfg.Data.Fit)
 	}
 	return dataset.NewFit(cfg.Data).Content(size.X, size.Y), nil
 }
@@ -123,7 +128,8 @@ func grid(corners []image.Point) (rows, columns int64) {
 func (g *graph) build(j *judges, content image.Rectangle) {
 	view := g.cfg.Data.Viewport()
 	one, v, h, w := onnx.Objects(1), onnx.Dim{N: g.views}, int64(view.Height()), int64(view.Width())
-	images := g.Input("images", fmt.Sprintf("RGB, %d views of each object, %d x %d pixels: planes of red, green and blue", g.views, h, w),
+	doc := fmt.Sprintf("%d views of each object, %d x %d pixels (height x width): planes of red, green and blue", g.views, h, w)
+	images := g.Input("images", doc,
 		onnx.Uint8, one, v, onnx.Dim{N: 3}, onnx.Dim{N: h}, onnx.Dim{N: w})
 	present := g.Input("present", "which views there are; an object that is one image has one", onnx.Bool, one, v)
 	row := g.row(j)
@@ -132,7 +138,7 @@ func (g *graph) build(j *judges, content image.Rectangle) {
 	var targets []*onnx.Value                         // [S·T·V, P, C] each
 	for i, group := range g.model.Fuse {
 		targets = append(targets, g.patches(g.Name(g.mean(pick(outputs, group)), fmt.Sprint("target.", i),
-			fmt.Sprintf("what half %d of the layers gives, mean over layers", i))))
+			fmt.Sprintf("mean over the layers of group %d", i))))
 	}
 	var d *onnx.Value // [S, V, T, P]
 	weights := g.weights(j, row)
@@ -173,9 +179,10 @@ func (g *graph) cut(images *onnx.Value) *onnx.Value {
 		var tiles []*onnx.Value // [S, 1, V, 3, H, W] each
 		for _, at := range dataset.NewFit(g.cfg.Data).Tiles() {
 			x := g.Slice(g.Slice(images, 3, int64(at.Y), h), 4, int64(at.X), w)
-			tiles = append(tiles, g.Reshape(x, onnx.Objects(1), onnx.Dim{N: 1}, onnx.Dim{N: g.views}, onnx.Dim{N: 3}, onnx.Dim{N: h}, onnx.Dim{N: w}))
+			tiles = append(tiles, g.Reshape(x, append([]onnx.Dim{onnx.Objects(1)}, dims(1, g.views, 3, h, w)...)...))
 		}
-		images = g.Name(g.Concat(1, tiles...), "tiles", "overlapping tiles of each image [objects, tiles, views, 3, height, width]")
+		images = g.Name(g.Concat(1, tiles...), "tiles",
+			"overlapping tiles of each image [objects, tiles, views, 3, height, width]")
 	}
 	return g.Reshape(images, onnx.Objects(t*g.views), onnx.Dim{N: 3}, onnx.Dim{N: h}, onnx.Dim{N: w})
 }
