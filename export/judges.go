@@ -179,14 +179,14 @@ func (j *judges) scales(at level) (rows []scaleRow) {
 	return rows
 }
 
-// row is the row [S] of the class of each object, nil where there is one class.
-func (g *graph) row(j *judges) *onnx.Value {
+// row is the row [S] of the class of each object in images [S, …], nil where there is one class.
+func (g *graph) row(j *judges, images *onnx.Value) *onnx.Value {
 	if len(j.rows) == 1 {
 		return nil
 	}
 	n := int64(len(j.names))
 	doc := fmt.Sprintf("number of the class in the metadata, 0 to %d; any other is an unknown class", n-1)
-	class := g.Input("class", doc, onnx.Int64, onnx.Objects(1))
+	class := g.Require(g.Input("class", doc, onnx.Int64, onnx.Objects(1)), images)
 	known := g.And(g.LessOrEqual(g.Int(0), class), g.Less(class, g.Int(n)))
 	return g.Name(g.Where(known, class, g.Int(n)), "row", "of the tables of classes; the last is that of an unknown class")
 }

@@ -131,8 +131,9 @@ func (g *graph) build(j *judges, content image.Rectangle) {
 	doc := fmt.Sprintf("%d views of each object, %d x %d pixels (height x width): planes of red, green and blue", g.views, h, w)
 	images := g.Input("images", doc,
 		onnx.Uint8, one, v, onnx.Dim{N: 3}, onnx.Dim{N: h}, onnx.Dim{N: w})
-	present := g.Input("present", "which views there are; an object that is one image has one", onnx.Bool, one, v)
-	row := g.row(j)
+	present := g.Input("present", "which views there are, each at the index of its camera", onnx.Bool, one, v)
+	present = g.Require(present, images)
+	row := g.row(j, images)
 
 	outputs := g.sub("encoder").encode(g.cut(images)) // [S·T·V, N, C] each
 	var targets []*onnx.Value                         // [S·T·V, P, C] each

@@ -303,6 +303,25 @@ func TestDescription(t *testing.T) {
 	})
 }
 
+// TestNumbersOfObjects: inputs of different numbers of objects are refused.
+func TestNumbersOfObjects(t *testing.T) {
+	withRig(t, rigCase{}, func(r *rig) {
+		m, two, one := r.export(), r.inputs(nil, "gear", "nut"), r.inputs(nil, "gear")
+		view := r.cfg.Data.Viewport()
+		images := onnxeval.Bytes(two.pixels, 2, int64(r.cfg.Data.Views), 3, int64(view.Height()), int64(view.Width()))
+		present := onnxeval.Bools(two.present, 2, int64(r.cfg.Data.Views))
+		class := onnxeval.Ints(two.rows(r.names), 2)
+		for name, in := range map[string]map[string]onnxeval.Tensor{
+			"present": {"images": images, "present": onnxeval.Bools(one.present, 1, int64(r.cfg.Data.Views)), "class": class},
+			"class":   {"images": images, "present": present, "class": onnxeval.Ints([]int64{0}, 1)},
+		} {
+			if _, err := onnxeval.Run(m, in, "object_score"); err == nil {
+				t.Errorf("one object in %s, two in images: have no error", name)
+			}
+		}
+	})
+}
+
 // TestValue holds what the table of odds costs: values are within 1e-4 of those of package calibration.
 func TestValue(t *testing.T) {
 	for _, freedom := range []float64{1, 2.5, 8, 30} {

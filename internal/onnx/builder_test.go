@@ -120,7 +120,11 @@ func TestFaults(t *testing.T) {
 		},
 		"Repeat": {
 			func(b *onnx.Builder, x, i, _ v) { b.Repeat(i, x) },
-			"a.Expand: have [4] and [objects, 4, 6]",
+			"a.Expand: have [4], want a first dimension of 1",
+		},
+		"Require": {
+			func(b *onnx.Builder, x, i, _ v) { b.Require(i, x) },
+			"a.Reshape: have [4] and [objects, 4, 6], want the same first dimension",
 		},
 		"ReduceSum": {func(b *onnx.Builder, _, i, _ v) { b.ReduceSum(i, 0, true) }, "a.ReduceSum: have INT64"},
 		"ReduceMax": {

@@ -267,6 +267,13 @@ func layoutTests() map[string]operatorTest {
 			"[objects]",
 			tensors{floats([]float32{7, 7}, 2)},
 		},
+		"Require": {
+			tensors{six},
+			1,
+			onOne(func(b *builder, x *value) *value { return b.Require(b.Slice(x, 1, 1, 2), x) }),
+			"[objects, 2]",
+			tensors{floats([]float32{1, 2, 4, 5}, 2, 2)},
+		},
 		"Fill": {
 			tensors{six},
 			1,
