@@ -124,7 +124,7 @@ func TestFaults(t *testing.T) {
 		},
 		"Require": {
 			func(b *onnx.Builder, x, i, _ v) { b.Require(i, x) },
-			"a.Reshape: have [4] and [objects, 4, 6], want the same first dimension",
+			"a.Concat: have [4] and [objects, 4, 6], want [n] or [n, m] and [n, …]",
 		},
 		"ReduceSum": {func(b *onnx.Builder, _, i, _ v) { b.ReduceSum(i, 0, true) }, "a.ReduceSum: have INT64"},
 		"ReduceMax": {

@@ -123,45 +123,42 @@ func (b *Builder) Repeat(x, like *Value) *Value {
 	if len(x.Shape) == 0 || x.Shape[0] != (Dim{N: 1}) {
 		return b.fail("Expand", fmt.Errorf("have %v, want a first dimension of 1", x.Shape))
 	}
-	shape, dims, err := b.firstOf(like, x)
-	if err != nil {
-		return b.fail("Expand", err)
-	}
-	return b.add("Expand", x.Type, shape, []*Value{x, dims})
-}
-
-// Require is x, which has to have as many elements in its first dimension as like when the model runs: where a caller
-// gives other inputs, runtimes refuse them here, which might broadcast them elsewhere.
-func (b *Builder) Require(x, like *Value) *Value {
-	if b.graph.err != nil {
-		return &Value{}
-	}
-	shape, dims, err := b.firstOf(like, x)
-	if err == nil && shape[0] != x.Shape[0] {
-		err = fmt.Errorf("have %v and %v, want the same first dimension", x.Shape, like.Shape)
-	}
-	if err != nil {
-		return b.fail("Reshape", err)
-	}
-	return b.add("Reshape", x.Type, shape, []*Value{x, dims})
-}
-
-// firstOf is the shape of x with the first dimension of like, and its dimensions when the model runs.
-func (b *Builder) firstOf(like, x *Value) (shape Shape, dims *Value, err error) {
-	if len(x.Shape) == 0 || len(like.Shape) == 0 {
-		return nil, nil, fmt.Errorf("have %v and %v, want a first dimension", x.Shape, like.Shape)
+	if len(like.Shape) == 0 {
+		return b.fail("Expand", fmt.Errorf("have %v, want a first dimension", like.Shape))
 	}
 	sizes := make([]int64, len(x.Shape)-1)
 	for i, d := range x.Shape[1:] {
 		if sizes[i] = d.N; d.Objects {
-			return nil, nil, fmt.Errorf("have %v, want fixed dimensions after the first", x.Shape)
+			return b.fail("Expand", fmt.Errorf("have %v, want fixed dimensions", x.Shape))
 		}
 	}
-	dims = b.Slice(b.shape(like), 0, 0, 1)
+	dims := b.Slice(b.shape(like), 0, 0, 1)
 	if len(sizes) > 0 {
 		dims = b.Concat(0, dims, b.Ints(sizes...))
 	}
-	return x.Shape.with(0, like.Shape[0]), dims, nil
+	return b.add("Expand", x.Type, x.Shape.with(0, like.Shape[0]), []*Value{x, dims})
+}
+
+// Require is x [n] or [n, m], where n is the first dimension of like. Runtimes refuse other inputs here, which they might
+// broadcast elsewhere: a column of like is joined to x and cut off again. A Reshape would not do, as optimisers take the
+// dimensions for equal and remove it.
+func (b *Builder) Require(x, like *Value) *Value {
+	if b.graph.err != nil {
+		return &Value{}
+	}
+	if len(x.Shape) < 1 || len(x.Shape) > 2 || len(like.Shape) == 0 || x.Shape[0] != like.Shape[0] {
+		return b.fail("Concat", fmt.Errorf("have %v and %v, want [n] or [n, m] and [n, …]", x.Shape, like.Shape))
+	}
+	column := like
+	for axis := range like.Shape[1:] {
+		column = b.Slice(column, axis+1, 0, 1)
+	}
+	n, m := x.Shape[0], Dim{N: 1}
+	if len(x.Shape) == 2 {
+		m = x.Shape[1]
+	}
+	joined := b.Concat(1, b.Reshape(x, n, m), b.Cast(b.Reshape(column, n, Dim{N: 1}), x.Type))
+	return b.Reshape(b.Slice(joined, 1, 0, m.N), x.Shape...)
 }
 
 // Fill is v in the shape of like.
