@@ -1,12 +1,12 @@
 package export
 
 import (
-	"crypto/sha256"
+	"cmp"
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"maps"
 	"math"
 	"path/filepath"
@@ -33,9 +33,9 @@ type BundleOptions struct {
 // itself. It has the tensors of the encoder up to the last layer that is used, and not what only training needs. cfg is
 // the configuration of f, perhaps with other settings that decide no score. Of its paths only those of the data set stay,
 // where eval and calibrate look for it. The file appears whole or not at all, after it has been read again and compared
-// with what was meant.
+// with what was meant, and not when ctx has ended before.
 func Bundle(
-	path string, f *checkpoint.File, cfg configs.Config, backbone *model.Backbone, opt BundleOptions,
+	ctx context.Context, path string, f *checkpoint.File, cfg configs.Config, backbone *model.Backbone, opt BundleOptions,
 ) (*checkpoint.Bundle, error) {
 	if err := Bundled(f); err != nil {
 		return nil, err
@@ -72,9 +72,11 @@ func Bundle(
 		size := []int64{int64(len(opt.Thumbnails))}
 		tensors = append(tensors, safetensors.Raw(checkpoint.Thumbnails, safetensors.U8, size, opt.Thumbnails))
 	}
-	sums := map[string]hash.Hash{}
-	return b, safetensors.WriteChecked(path, summed(tensors, sums), meta, func(have *safetensors.File) error {
-		return compare(path, have, tensors, sums, meta, rounded)
+	if err := cmp.Or(Interrupted(ctx), checkpoint.Seal(meta, tensors)); err != nil {
+		return nil, err
+	}
+	return b, safetensors.WriteChecked(path, tensors, meta, func(have *safetensors.File) error {
+		return cmp.Or(compare(path, have, meta), Interrupted(ctx))
 	})
 }
 
@@ -132,14 +134,7 @@ func kept(f *checkpoint.File) (list []safetensors.Tensor) {
 		if of(checkpoint.Optimizer) || of(checkpoint.RNG) || of(checkpoint.Backbone) || name == checkpoint.Thumbnails {
 			continue
 		}
-		dtype, shape, _ := f.File.Info(name)
-		list = append(list, safetensors.Tensor{Name: name, DType: dtype, Shape: shape, Data: func(w io.Writer) error {
-			data, err := f.Bytes(name)
-			if err == nil {
-				_, err = w.Write(data)
-			}
-			return err
-		}})
+		list = append(list, f.Tensor(name))
 	}
 	return list
 }
@@ -199,44 +194,21 @@ func TypeName(d safetensors.DType) string {
 	return map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}[d]
 }
 
-// summed returns tensors that add what they write to a hash each, by name.
-func summed(tensors []safetensors.Tensor, sums map[string]hash.Hash) []safetensors.Tensor {
-	list := slices.Clone(tensors)
-	for i, t := range tensors {
-		sum := sha256.New()
-		sums[t.Name] = sum
-		list[i].Data = func(w io.Writer) error { return t.Data(io.MultiWriter(w, sum)) }
+// compare compares a file with the metadata that were meant, among which is the hash of all the file holds.
+func compare(path string, have *safetensors.File, meta map[string]string) error {
+	if !maps.Equal(have.Metadata(), meta) {
+		return fmt.Errorf("%s: read again after writing: the metadata differ from what was written", path)
 	}
-	return list
+	if err := checkpoint.CheckContents(path, have); err != nil {
+		return fmt.Errorf("read again after writing: %w", err)
+	}
+	return nil
 }
 
-// compare compares a file with the tensors, of which sums has hashes, and the metadata that were meant, and the encoder
-// with its values.
-func compare(
-	path string, have *safetensors.File, want []safetensors.Tensor, sums map[string]hash.Hash, meta map[string]string, encoder weights.Map,
-) error {
-	differ := func(what string) error {
-		return fmt.Errorf("%s: read again after writing: %s differs from what was written", path, what)
+// Interrupted is the error of a command that was stopped before its file got its name; nil where it was not.
+func Interrupted(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted; nothing is written")
 	}
-	if len(have.Names()) != len(want) || !maps.Equal(have.Metadata(), meta) {
-		return differ("the header")
-	}
-	for _, t := range want {
-		dtype, shape, ok := have.Info(t.Name)
-		if !ok || dtype != t.DType || !slices.Equal(shape, t.Shape) {
-			return differ(fmt.Sprintf("the header of tensor %q", t.Name))
-		}
-		data, err := have.Bytes(t.Name)
-		if err != nil {
-			return err
-		}
-		if sum := sha256.Sum256(data); string(sum[:]) != string(sums[t.Name].Sum(nil)) {
-			return differ(fmt.Sprintf("tensor %q", t.Name))
-		}
-	}
-	stored, err := weights.Read(have, func(name string) (string, bool) { return strings.CutPrefix(name, checkpoint.Backbone) })
-	if err == nil && stored.SHA256() != encoder.SHA256() {
-		err = differ("the backbone")
-	}
-	return err
+	return nil
 }

@@ -2,6 +2,9 @@ package export
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -53,7 +56,7 @@ func TestBundleHas(t *testing.T) {
 	f, backbone := source(t, nil)
 	opt := BundleOptions{Type: safetensors.F32, Program: "v1", Thumbnails: []byte("png"), Shown: &checkpoint.Thumbnail{Classes: []string{"nut"}, Width: 4, Height: 2}}
 	path := filepath.Join(t.TempDir(), "a.mvag")
-	made, err := Bundle(path, f, f.Info.Config, backbone, opt)
+	made, err := Bundle(t.Context(), path, f, f.Info.Config, backbone, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +88,7 @@ func TestBundleHas(t *testing.T) {
 		t.Errorf("have %+v", b.Bundle)
 	}
 	again := path + "2"
-	if _, err := Bundle(again, f, f.Info.Config, backbone, opt); err != nil {
+	if _, err := Bundle(t.Context(), again, f, f.Info.Config, backbone, opt); err != nil {
 		t.Fatal(err)
 	}
 	first, err := os.ReadFile(path)
@@ -118,7 +121,7 @@ func TestBundleRefuses(t *testing.T) {
 				c.weights(backbone.Tensors)
 			}
 			path := filepath.Join(t.TempDir(), "a.mvag")
-			_, err := Bundle(path, f, f.Info.Config, backbone, BundleOptions{Type: c.to})
+			_, err := Bundle(t.Context(), path, f, f.Info.Config, backbone, BundleOptions{Type: c.to})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("have %v, want one line with %q", err, c.want)
 			}
@@ -128,8 +131,17 @@ func TestBundleRefuses(t *testing.T) {
 		})
 	}
 	f, backbone := source(t, nil)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	path := filepath.Join(t.TempDir(), "a.mvag")
+	if _, err := Bundle(stopped, path, f, f.Info.Config, backbone, BundleOptions{Type: safetensors.F32}); err == nil || err.Error() != "interrupted; nothing is written" {
+		t.Errorf("stopped: have %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stopped: have %v, want no file", err)
+	}
 	backbone.Tensors["blocks.2.mlp.fc1.bias"].Data[0] = 1e9 // of a block that is not used
-	if _, err := Bundle(filepath.Join(t.TempDir(), "a"), f, f.Info.Config, backbone, BundleOptions{Type: safetensors.F16}); err != nil {
+	if _, err := Bundle(t.Context(), filepath.Join(t.TempDir(), "a"), f, f.Info.Config, backbone, BundleOptions{Type: safetensors.F16}); err != nil {
 		t.Errorf("a large value of an unused block: %v", err)
 	}
 }

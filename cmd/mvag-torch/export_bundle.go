@@ -27,6 +27,10 @@ import (
 
 // exportBundle writes a checkpoint and its backbone as one file.
 func exportBundle(c *cli.Context, f *checkpoint.File, cfg configs.Config, out string) error {
+	if filepath.Ext(out) == ".onnx" {
+		return usageError{fmt.Errorf("export: -o: have %q with --format bundle, want another ending, such as .mvag: "+
+			"a name in .onnx is taken for an ONNX model", out)}
+	}
 	opt := export.BundleOptions{Type: safetensors.F32, Program: version}
 	switch half, bf16 := c.Bool("half"), c.Bool("bf16"); {
 	case half && bf16:
@@ -53,7 +57,7 @@ func exportBundle(c *cli.Context, f *checkpoint.File, cfg configs.Config, out st
 	} else if opt.Thumbnails, opt.Shown, err = thumbnails(f, cfg); err != nil {
 		fmt.Fprintf(os.Stderr, "thumbnails: left out: %v\n", oneLine(err))
 	}
-	b, err := export.Bundle(out, f, cfg, backbone, opt)
+	b, err := export.Bundle(c.Context, out, f, cfg, backbone, opt)
 	if err != nil {
 		return err
 	}
@@ -65,6 +69,9 @@ func sayBundle(out string, cfg configs.Config, b *checkpoint.Bundle) error {
 	info, err := os.Stat(out)
 	if err != nil {
 		return err
+	}
+	if kind := b.Backbone.Type; kind != safetensors.F32 && b.Backbone.Change == 0 {
+		fmt.Fprintf(os.Stderr, "backbone: every value is exact in %s: scores stay as they are\n", export.TypeName(kind))
 	}
 	if b.Backbone.Change > 0 {
 		fmt.Fprintf(os.Stderr, "backbone: rounded to %s: no value has moved by more than %.2g of the largest of its tensor; "+

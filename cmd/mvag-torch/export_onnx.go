@@ -82,6 +82,9 @@ func exportONNX(c *cli.Context, f *checkpoint.File, cfg configs.Config, out stri
 		return err
 	})
 	if err == nil {
+		err = export.Interrupted(c.Context)
+	}
+	if err == nil {
 		err = files.write(m, d, c.Bool("external"))
 	}
 	if err != nil {

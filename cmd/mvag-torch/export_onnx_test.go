@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -44,6 +45,11 @@ func TestExportONNX(t *testing.T) {
 		return append([]string{"export", "-m", model, "--format", "onnx", "-o", file}, more...)
 	}
 	fullDisk(t, func() { refused(t, to(), file, "file too large") })
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := run(stopped, append([]string{"mvag-torch"}, to()...)); err == nil || err.Error() != "interrupted; nothing is written" {
+		t.Errorf("stopped: have %v", err)
+	}
 	if names := filesOf(t, out); names != nil {
 		t.Errorf("have %q after a full disk, want nothing", names)
 	}

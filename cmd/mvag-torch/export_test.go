@@ -199,6 +199,7 @@ func TestExportRefuses(t *testing.T) {
 	bare := filepath.Join(dir, "vits14.safetensors")
 	refused(t, to("old.mvag"), old, "--force")
 	refused(t, to("none/x.mvag"), "none", "folder")
+	refused(t, to("x.onnx"), "x.onnx", "want another ending")
 	refused(t, []string{"export", "-m", model, "--format", "bundle", "-o", model, "--force"}, "same file")
 	refused(t, []string{"export", "-m", bare, "--format", "bundle", "-o", filepath.Join(dir, "x")}, "have bare weights, want a checkpoint")
 	refused(t, to("x", "--licence", bare), bare, "want a licence")
@@ -247,14 +248,14 @@ func fullDisk(t *testing.T, f func()) {
 	}
 }
 
-// damaged changes a bit of the backbone in a bundle: it is refused.
+// damaged changes a bit of the decoder in a bundle: every command refuses it.
 func damaged(t *testing.T, bundle, images string) {
 	t.Helper()
 	f := openFile(t, bundle)
 	if f.Bundle.Thumbnails != nil {
 		t.Error("have thumbnails, want none")
 	}
-	weight, err := f.Bytes(checkpoint.Backbone + "blocks.1.mlp.fc2.weight")
+	weight, err := f.Bytes("decoder.1.mlp.fc2.weight")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,6 +269,10 @@ func damaged(t *testing.T, bundle, images string) {
 	if err := os.WriteFile(other, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, []string{"predict", "-m", other, images}, other, "backbone", "the file is damaged")
-	refused(t, []string{"export", "-m", other, "--format", "bundle", "-o", other + "2"}, other, "the file is damaged")
+	for _, args := range [][]string{
+		{"predict", "-m", other, images}, {"calibrate", "-m", other}, {"enroll", "-m", other, "--class", "x", images}, {"eval", "-m", other},
+		{"report", "-m", other, filepath.Dir(bundle)}, {"export", "-m", other, "--format", "bundle", "-o", other + "2"}, {"info", other},
+	} {
+		refused(t, args, other+": have contents of SHA-256 ", "the file is damaged")
+	}
 }

@@ -130,7 +130,7 @@ func TestInfoOfOtherFiles(t *testing.T) {
 	if d := facts[weightsInfo](t, filepath.Join(dir, "encoder")); d.Elements != 4 || d.Types["F16"] != 1 || !d.Encoder {
 		t.Errorf("have %+v", d)
 	}
-	refused(t, []string{"info", file("a.png", "\x89PNG\r\n\x1a\n, an image")}, "a.png", "want a safetensors file", "info takes")
+	refused(t, []string{"info", file("a.png", "\x89PNG\r\n\x1a\n, an image")}, "a.png", "want a checkpoint or bundle", "info takes")
 	refused(t, []string{"info", file("empty", "")}, "empty")
 	refused(t, []string{"info", file("a.onnx", "no protocol buffer")}, "a.onnx", "info takes")
 	refused(t, []string{"info", dir}, "have a folder")

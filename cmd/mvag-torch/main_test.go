@@ -195,7 +195,7 @@ func evalRefusals(t *testing.T, dir, model, otherBackbone string) {
 		"cut checkpoint":                     {[]string{"-m", cut}, []string{cut}},
 		"no checkpoint":                      {[]string{"-m", cut + "x"}, []string{cut + "x: have no such file, want a checkpoint"}},
 		"a folder":                           {[]string{"-m", filepath.Dir(model)}, []string{"have a folder, want a file such as " + model}},
-		"another kind of file":               {[]string{"-m", filepath.Join(dir, "quickstart", "config.yaml")}, []string{"have another kind of file, want a safetensors file"}},
+		"another kind of file":               {[]string{"-m", filepath.Join(dir, "quickstart", "config.yaml")}, []string{"have another kind of file, want a checkpoint or bundle"}},
 		"results in a file":                  {[]string{"-m", model, "-o", cut}, []string{cut + ": have a file, want a folder"}},
 		"maps in a file":                     {[]string{"-m", model, "-o", filepath.Join(dir, "m"), "--save-maps", cut}, []string{cut + ": have a file, want a folder"}},
 		"unknown backbone":                   {[]string{"-m", model, "--set", "backbone.name=foo"}, []string{`backbone.name: have "foo"`}},

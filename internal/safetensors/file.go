@@ -13,6 +13,9 @@ import (
 // chunk is the number of bytes that are read and converted at a time.
 const chunk = 1 << 20
 
+// ErrKind is the error of a file that is no safetensors file.
+var ErrKind = errors.New("have another kind of file, want a safetensors file")
+
 // File is an open safetensors file with a valid header. Its methods may be called from several goroutines, but not
 // after Close.
 type File struct {
@@ -65,7 +68,7 @@ func New(path string, r io.ReaderAt, size int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > 1<<40 { // text, an archive or an image
-		return nil, fmt.Errorf("%s: have another kind of file, want a safetensors file", path)
+		return nil, fmt.Errorf("%s: %w", path, ErrKind)
 	}
 	if n > maxHeader {
 		return nil, fmt.Errorf("%s: have a header of %d bytes, want at most %d", path, n, maxHeader)
@@ -159,6 +162,37 @@ func (f *File) Bytes(name string) ([]byte, error) {
 		return nil, f.errorf(name, "%w", err)
 	}
 	return b, nil
+}
+
+// Tensor returns a tensor that streams its elements from the file, which must stay open. One that the file lacks fails
+// when its data are written.
+func (f *File) Tensor(name string) Tensor {
+	dtype, shape, _ := f.Info(name)
+	return Tensor{name, dtype, shape, func(w io.Writer) error {
+		e, err := f.find(name)
+		if err != nil {
+			return err
+		}
+		if err := copyAt(w, f.r, f.data+e.begin, e.end-e.begin); err != nil {
+			return f.errorf(name, "%w", err)
+		}
+		return nil
+	}}
+}
+
+// copyAt copies n bytes from an offset, a chunk at a time.
+func copyAt(w io.Writer, r io.ReaderAt, offset, n int64) error {
+	buf := make([]byte, min(chunk, n))
+	for end := offset + n; offset < end; offset += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), end-offset)]
+		if err := readAt(r, buf, offset); err != nil {
+			return err
+		}
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes the file.

@@ -23,8 +23,9 @@ type Tensor struct {
 	Name  string
 	DType DType
 	Shape []int64
-	// Data writes the little-endian elements, exactly as many bytes as Shape and DType require. It is called once,
-	// while the file is written, so that not all values have to be in memory at the same time.
+	// Data writes the little-endian elements, exactly as many bytes as Shape and DType require. Write calls it once,
+	// while the file is written, so that not all values have to be in memory at the same time. Further calls, as to
+	// hash them, write the same.
 	Data func(io.Writer) error
 }
 

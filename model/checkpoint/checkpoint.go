@@ -6,8 +6,9 @@ package checkpoint
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -104,21 +105,41 @@ type File struct {
 	Bundle *Bundle // nil for others
 }
 
-// Open reads the header of a checkpoint or of a bare weights file. The caller closes it.
+// Open reads the header of a checkpoint or of a bare weights file. The caller closes it. A bundle is read as a whole
+// and must hold what was written, see [Seal].
 func Open(path string) (*File, error) {
 	st, err := safetensors.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, safetensors.ErrKind) && filepath.Ext(path) == ".onnx":
+		return nil, fmt.Errorf("%s: have an ONNX model, which is for other programs, want a checkpoint or bundle", path)
+	case errors.Is(err, safetensors.ErrKind):
+		return nil, fmt.Errorf("%s: have another kind of file, want a checkpoint or bundle", path)
+	case err != nil:
 		return nil, err
 	}
 	f := &File{File: st, Path: path}
-	if f.Info, err = readInfo(st.Metadata()); err == nil && f.Info != nil {
-		f.Bundle, err = readBundle(st)
-	}
-	if err != nil {
+	if err := f.read(); err != nil {
 		st.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	return f, nil
+}
+
+// read reads the metadata.
+func (f *File) read() (err error) {
+	meta := f.Metadata()
+	if sealed(meta) {
+		if err := CheckContents(f.Path, f.File); err != nil {
+			return err
+		}
+	}
+	if f.Info, err = readInfo(meta); err == nil && f.Info != nil {
+		f.Bundle, err = readBundle(f.File)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return nil
 }
 
 // readInfo returns nil for the metadata of bare weights.
@@ -185,27 +206,25 @@ func (f *File) Config(sets ...string) (configs.Config, error) {
 func (f *File) Calibration() string { return f.Metadata()[CalibrationKey] }
 
 // Rewrite rewrites the file with other values in the metadata, where "" removes a key, and with the given tensors for
-// those whose names begin with replaced, unless that is "". It leaves everything else as it is. The new file appears
-// whole or not at all; f stays open on the old one.
+// those whose names begin with replaced, unless that is "". It leaves everything else as it is, and seals a bundle anew.
+// The new file appears whole or not at all; f stays open on the old one.
 func (f *File) Rewrite(changes map[string]string, replaced string, tensors []safetensors.Tensor) error {
 	for _, name := range f.Names() {
 		if replaced != "" && strings.HasPrefix(name, replaced) {
 			continue
 		}
-		dtype, shape, _ := f.File.Info(name)
-		tensors = append(tensors, safetensors.Tensor{Name: name, DType: dtype, Shape: shape, Data: func(w io.Writer) error {
-			data, err := f.Bytes(name)
-			if err == nil {
-				_, err = w.Write(data)
-			}
-			return err
-		}})
+		tensors = append(tensors, f.Tensor(name))
 	}
 	meta := f.Metadata()
 	for key, text := range changes {
 		meta[key] = text
 		if text == "" {
 			delete(meta, key)
+		}
+	}
+	if f.Bundle != nil {
+		if err := Seal(meta, tensors); err != nil {
+			return err
 		}
 	}
 	return safetensors.Write(f.Path, tensors, meta)

@@ -1,0 +1,84 @@
+package checkpoint
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"mvag-torch/internal/safetensors"
+)
+
+// ContentsKey is the metadata key of the SHA-256 of all that a bundle holds, see [Seal].
+const ContentsKey = "contents.sha256"
+
+// Seal puts the SHA-256 of the metadata and tensors of a bundle, in hexadecimal, in the metadata. It covers all of them
+// but the hash itself (docs/format/checkpoint.md). It writes each tensor to the hash, before the file is written.
+func Seal(meta map[string]string, tensors []safetensors.Tensor) error {
+	sum := sha256.New()
+	count := func(n int64) { _ = binary.Write(sum, binary.LittleEndian, n) } // a hash never fails
+	text := func(s string) {
+		count(int64(len(s)))
+		_, _ = io.WriteString(sum, s)
+	}
+	for _, key := range slices.Sorted(maps.Keys(meta)) {
+		if key != ContentsKey {
+			text(key)
+			text(meta[key])
+		}
+	}
+	for _, t := range slices.SortedFunc(slices.Values(tensors), func(a, b safetensors.Tensor) int { return cmp.Compare(a.Name, b.Name) }) {
+		text(t.Name)
+		text(string(t.DType))
+		count(int64(len(t.Shape)))
+		for _, n := range t.Shape {
+			count(n)
+		}
+		if err := hashData(sum, t, count); err != nil {
+			return err
+		}
+	}
+	meta[ContentsKey] = hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
+
+// hashData adds the length and the bytes of a tensor.
+func hashData(sum hash.Hash, t safetensors.Tensor, count func(int64)) error {
+	n, err := safetensors.ByteLen(t.DType, t.Shape)
+	if err == nil {
+		count(n)
+		err = t.Data(sum)
+	}
+	return err
+}
+
+// CheckContents returns an error where a bundle holds something else than what was sealed. It reads the whole file.
+func CheckContents(path string, f *safetensors.File) error {
+	meta := f.Metadata()
+	want := meta[ContentsKey]
+	var tensors []safetensors.Tensor
+	for _, name := range f.Names() {
+		tensors = append(tensors, f.Tensor(name))
+	}
+	if err := Seal(meta, tensors); err != nil {
+		return err
+	}
+	if have := meta[ContentsKey]; have != want {
+		return fmt.Errorf("%s: have contents of SHA-256 %.12s…, want %.12s…: the file is damaged", path, have, cmp.Or(want, "none"))
+	}
+	return nil
+}
+
+// sealed reports whether a file says that it is a bundle of this format.
+func sealed(meta map[string]string) bool {
+	_, bundle := meta[BundleKey]
+	_, seal := meta[ContentsKey]
+	format := meta["format"]
+	return seal && (format == Format || !strings.HasPrefix(format, "mvag-torch")) || bundle && format == Format
+}
