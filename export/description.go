@@ -164,7 +164,7 @@ func rule(in Input, fit dataset.Fit) string {
 	if in.Exif {
 		turn = "apply the EXIF orientation"
 	}
-	const filter = "with Pillow's resize(size, Image.BILINEAR), which antialiases"
+	const filter = "with Pillow's resize(size, Image.BILINEAR), across first, then down, which antialiases"
 	var place string
 	if in.Fit == "squash" {
 		at := fit.Offset()

@@ -276,7 +276,7 @@ func TestDescription(t *testing.T) {
 			panic(err)
 		}
 		want := "Decode to 8-bit RGB as Pillow's convert(\"RGB\"); ignore the EXIF orientation. Resize to 18 x 18 pixels (width x height), " +
-			"whatever the aspect ratio, with Pillow's resize(size, Image.BILINEAR), which antialiases. Cut out 16 x 16 from column 1 and row 1. " +
+			"whatever the aspect ratio, with Pillow's resize(size, Image.BILINEAR), across first, then down, which antialiases. Cut out 16 x 16 from column 1 and row 1. " +
 			"Values stay 0 to 255: the graph normalises."
 		if d.Input.Rule != want {
 			t.Errorf("have rule %q, want %q", d.Input.Rule, want)

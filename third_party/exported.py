@@ -73,7 +73,8 @@ class Exported:
             raise SystemExit(f"{path}: have {image.size} pixels, want {rule['image']}, as the model was exported")
         left, top, width, height = rule["place"]
         canvas = Image.new("RGB", (rule["width"], rule["height"]), tuple(rule["background"]))
-        canvas.paste(image.convert("RGB").resize((width, height), Image.BILINEAR), (left, top))
+        image = image.convert("RGB").resize((width, image.height), Image.BILINEAR)  # one call may go down first
+        canvas.paste(image.resize((width, height), Image.BILINEAR), (left, top))
         return np.asarray(canvas).transpose(2, 0, 1)
 
     def inputs(self, name, paths):
