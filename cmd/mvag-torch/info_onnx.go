@@ -88,26 +88,32 @@ func (d *onnxInfo) lines(line func(key, format string, values ...any)) {
 }
 
 func (d *onnxInfo) tables(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, part := range []struct {
-		title  string
-		values []valueInfo
-	}{{"inputs", d.Inputs}, {"outputs", d.Outputs}, {"stages", d.Stages}} {
-		if len(part.values) == 0 {
-			continue
-		}
-		fmt.Fprintf(t, "\n%s\n", part.title)
-		for _, v := range part.values {
-			if v.Optional {
-				v.Doc += " (optional)"
-			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", v.Name, v.Type, v.Shape, v.Doc)
-		}
-	}
-	if err := t.Flush(); err != nil {
+	if err := writeValues(w, "inputs", d.Inputs); err != nil {
 		return err
 	}
-	return d.thresholds(w)
+	if err := writeValues(w, "outputs", d.Outputs); err != nil {
+		return err
+	}
+	if err := d.thresholds(w); err != nil {
+		return err
+	}
+	return writeValues(w, "stages", d.Stages) // last, because they are many
+}
+
+// writeValues writes the table of values under a title, if there are any.
+func writeValues(w io.Writer, title string, values []valueInfo) error {
+	if len(values) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\n%s\n", title)
+	for _, v := range values {
+		if v.Optional {
+			v.Doc += " (optional)"
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", v.Name, v.Type, v.Shape, v.Doc)
+	}
+	return t.Flush()
 }
 
 // thresholds writes what judges each class.

@@ -103,6 +103,9 @@ func infoOfONNX(t *testing.T, bundle string) {
 			t.Errorf("have no %q in\n%s", want, text)
 		}
 	}
+	if strings.Index(text, "\nstages\n") < strings.LastIndex(text, "\nnot judged") {
+		t.Errorf("have stages before thresholds, want them last:\n%s", text)
+	}
 	refused(t, []string{"info", path, "--thumbnails", path + ".png"}, path)
 }
 
