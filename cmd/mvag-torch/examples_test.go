@@ -62,7 +62,8 @@ func pngs(t *testing.T, from, to string) {
 	}
 }
 
-// exampleLine is a line of an example.
+// exampleLine is a line of an example: a score, a calibrated value and a decision; a score; or only a decision, "absent"
+// or "not judged".
 type exampleLine struct {
 	score, value float64
 	decision     string
@@ -78,16 +79,26 @@ func judgeBy(t *testing.T, folder string, program ...string) (list []exampleLine
 		t.Fatalf("%q: %v", program, err)
 	}
 	for line := range strings.Lines(string(out)) {
-		f := strings.Fields(line)
-		if len(f) != 4 {
+		var one exampleLine
+		_, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		f := strings.Fields(rest)
+		var err, err2 error
+		switch {
+		case rest == "absent" || rest == "not judged":
+			one.decision = rest
+		case len(f) == 1:
+			one.score, err = strconv.ParseFloat(f[0], 64)
+		case len(f) == 3:
+			one.score, err = strconv.ParseFloat(f[0], 64)
+			one.value, err2 = strconv.ParseFloat(f[1], 64)
+			one.decision = f[2]
+		default:
 			t.Fatalf("%q: have line %q, want name, score, value, decision", program, line)
 		}
-		score, err := strconv.ParseFloat(f[1], 64)
-		value, err2 := strconv.ParseFloat(f[2], 64)
 		if err != nil || err2 != nil {
 			t.Fatalf("%q: have line %q, want numbers", program, line)
 		}
-		list = append(list, exampleLine{score, value, f[3]})
+		list = append(list, one)
 	}
 	return list
 }
@@ -105,12 +116,7 @@ func same(t *testing.T, what string, have exampleLine, want inspect.Verdict) {
 func TestPythonExamples(t *testing.T) {
 	python := testdata.Python(t)
 	dir, model, _ := trained(t, "--set", "train.holdout=0.5", "--set", "memory.codes=20", "--set", "memory.dims=4", "--set", "inspect.head=memory")
-	programs, images := t.TempDir(), t.TempDir()
-	for name, code := range codeBlocks(t, filepath.Join("..", "..", "docs", "export.md")) {
-		if err := os.WriteFile(filepath.Join(programs, name), []byte(code), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	programs, images := writePrograms(t), t.TempDir()
 	pngs(t, filepath.Join(dir, "demo", "realiad_demo", "gear", "NG"), images)
 	absent, err := filepath.Glob(filepath.Join(images, "gear_*_NG_*_C3_*.png"))
 	if err != nil || len(absent) < 1 {
@@ -129,10 +135,19 @@ func TestPythonExamples(t *testing.T) {
 		}
 		objects[line.Object][line.Camera] = line
 	}
+	some, err := filepath.Glob(filepath.Join(images, "gear_*_NG_*_C2_*.png"))
+	if err != nil || len(some) < 1 {
+		t.Fatalf("have no image of camera 2 (error %v)", err)
+	}
 	run := func(t *testing.T, file func(string) string, program ...string) {
 		for object, views := range objects {
 			asPredict(t, programs, object, views, file, program)
 		}
+		class, unknown := "gear", "-"
+		if program[0] != python {
+			class, unknown = "1", "-1"
+		}
+		refusals(t, programs, class, unknown, program, file(some[0]))
 	}
 	as := func(path string) string { return path }
 	t.Run("ONNX Runtime", func(t *testing.T) { run(t, as, python, "judge_onnxruntime.py", onnx) })
@@ -161,8 +176,8 @@ func asPredict(t *testing.T, folder, object string, views map[int]inspect.Line, 
 		for camera := 1; camera <= 5; camera++ {
 			line, ok := views[camera]
 			switch h := have[camera]; {
-			case !ok && !(math.IsNaN(h.score) && math.IsNaN(h.value) && h.decision == "good"):
-				t.Errorf("%s, absent camera %d: have %v, want NaN and not defective", object, camera, h)
+			case !ok && h.decision != "absent":
+				t.Errorf("%s, absent camera %d: have %v, want absent", object, camera, h)
 			case ok && test.decision == "":
 				same(t, line.Path, h, *line.Verdict)
 				same(t, object, have[0], *line.OfObject)
