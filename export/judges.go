@@ -91,6 +91,9 @@ func newJudges(cfg configs.Config, m *memory.Memory, trained checkpoint.Info, he
 func newJudge(wanted, class string, m *memory.Memory, heads calibration.Heads) judge {
 	j := judge{class: class, memory: m.Of(class)}
 	if j.head, j.why = heads.Head(wanted, class, m); j.why != nil {
+		if class == "" { // the file judges objects of no class as those of an unknown one
+			j.why = fmt.Errorf("objects of an unknown class: have no memory of them, want one of the remembered classes %q", m.Names())
+		}
 		return j
 	}
 	j.levels = heads.Of(j.head)

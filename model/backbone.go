@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/onnx"
 	"mvag-torch/internal/pytorch"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
@@ -116,17 +117,36 @@ func (b *Backbone) read(file *hashed, prefix string) (err error) {
 			return err
 		}
 		meta := f.Metadata()
+		if err := notModel(b.Path, meta); err != nil {
+			return err
+		}
 		b.licensed(cmp.Or(meta["licence"], meta["license"]))
 		return b.readTensors(f, prefix)
 	case filepath.Ext(b.Path) == ".onnx":
 		b.Kind = "ONNX"
-		b.Tensors, err = weights.FromONNX(b.Path)
+		if b.Tensors, err = weights.FromONNX(b.Path); err != nil {
+			if origin, _ := onnx.ReadOrigin(b.Path); origin.Metadata["mvag-torch"] != "" {
+				return fmt.Errorf("%s: have an ONNX model of mvag-torch export, which is a whole model, want the weights of a backbone", b.Path)
+			}
+		}
 		for _, t := range b.Tensors {
 			b.Elements += len(t.Data)
 		}
 		return err
 	}
 	return fmt.Errorf("%s: have none of safetensors, PyTorch state dict, TorchScript, ONNX (.onnx)", b.Path)
+}
+
+// notModel returns an error where metadata are those of a whole model.
+func notModel(path string, meta map[string]string) error {
+	if meta["format"] != checkpoint.Format {
+		return nil
+	}
+	kind := "checkpoint"
+	if _, ok := meta[checkpoint.BundleKey]; ok {
+		kind = "bundle"
+	}
+	return fmt.Errorf("%s: have a %s, which is a whole model, want the weights of a backbone", path, kind)
 }
 
 func (b *Backbone) readTensors(f weights.File, prefix string) (err error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"mvag-torch/dataset"
 	"mvag-torch/export"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/onnx"
@@ -175,6 +176,24 @@ func TestPrintReports(t *testing.T) {
 	}
 }
 
+// TestNoneCompared has objects of PATH that are passed over, besides others.
+func TestNoneCompared(t *testing.T) {
+	given := []dataset.Object{{ID: "a"}, {ID: "b"}}
+	m := &caseMaker{verifier: &verifier{given: given}}
+	m.passOver(&dataset.Object{ID: "random 1"}, "no reason")
+	m.passOver(&given[0], "a single image")
+	if err := m.noneCompared("m.onnx"); err != nil {
+		t.Errorf("one of two: have %v", err)
+	}
+	m.passOver(&given[1], "another")
+	if err := m.noneCompared("m.onnx"); err == nil || err.Error() != `m.onnx: none of the 2 objects of PATH could be compared: "a": a single image` {
+		t.Errorf("have %v", err)
+	}
+	if err := (&caseMaker{verifier: &verifier{}}).noneCompared("m.onnx"); err != nil {
+		t.Errorf("without PATH: have %v", err)
+	}
+}
+
 // enrolledOnly enrolls a small data set.
 func enrolledOnly(t *testing.T) (dir, model string) {
 	t.Helper()
@@ -272,8 +291,8 @@ func TestPythonExport(t *testing.T) {
 	t.Run("tiles", func(t *testing.T) {
 		dir, model, _ := trained(t, append([]string{"--set", "data.fit=tiles", "--set", "data.resize=[70, 98]", "--set", "inspect.head=both"}, withMemory...)...)
 		verify(t, model, demo(dir), "--image", "64x64")
-		said(t, append([]string{"export", "-m", model, "--format", "onnx", "-o", file, "--force", "--verify", "--image", "64x48"}, demo(dir)[1]),
-			"passed over in the comparison: 6 objects; the first: ", "where the file wants", "onnxruntime ")
+		refused(t, append([]string{"export", "-m", model, "--format", "onnx", "-o", file, "--force", "--verify", "--image", "64x48"}, demo(dir)[1]),
+			file+": none of the 2 objects of PATH could be compared: ", "where the file wants")
 	})
 	t.Run("chosen tokens", func(t *testing.T) {
 		dir, model, _ := trained(t, "--set", "train.holdout=0.5")

@@ -108,7 +108,7 @@ func (v *verifier) verify(ctx context.Context, path string, d *export.Descriptio
 			progress(done)
 			c, why := m.newCase(r)
 			if why != "" {
-				m.passedOver = append(m.passedOver, fmt.Sprintf("%q: %s", r.Object.ID, why))
+				m.passOver(r.Object, why)
 				return nil
 			}
 			return use(c)
@@ -123,7 +123,7 @@ func (v *verifier) verify(ctx context.Context, path string, d *export.Descriptio
 	if n := len(m.passedOver); n > 0 {
 		fmt.Fprintf(os.Stderr, "passed over in the comparison: %s; the first: %s\n", count(n, "object"), m.passedOver[0])
 	}
-	return printReports(os.Stdout, path, limits, reports)
+	return cmp.Or(printReports(os.Stdout, path, limits, reports), m.noneCompared(path))
 }
 
 // printReports prints the table of a comparison. The error is the first difference that is too large.
@@ -152,6 +152,25 @@ type caseMaker struct {
 	outside    []int64 // numbers of no class, in turn
 	turn       int
 	passedOver []string
+	missed     []string // those of passedOver that PATH has
+}
+
+// passOver notes an object that cannot be compared.
+func (m *caseMaker) passOver(o *dataset.Object, why string) {
+	text := fmt.Sprintf("%q: %s", o.ID, why)
+	m.passedOver = append(m.passedOver, text)
+	if slices.ContainsFunc(m.given, func(g dataset.Object) bool { return g.ID == o.ID }) {
+		m.missed = append(m.missed, text)
+	}
+}
+
+// noneCompared is the error that all objects of PATH were passed over.
+func (m *caseMaker) noneCompared(path string) error {
+	n := len(m.given)
+	if n == 0 || len(m.missed) < n {
+		return nil
+	}
+	return fmt.Errorf("%s: none of the %d objects of PATH could be compared: %s", path, n, m.missed[0])
 }
 
 // objects are those given, some of them again with a view less and of an unknown class, and random ones of each class.

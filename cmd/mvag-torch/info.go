@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +26,7 @@ func infoCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.StringFlag{Name: "thumbnails", Usage: "write the thumbnails of a bundle to `PNG`"},
+			&cli.BoolFlag{Name: "force", Usage: "replace the file of --thumbnails if it exists"},
 		},
 		Action: runInfo,
 	}
@@ -47,6 +50,8 @@ func runInfo(c *cli.Context) error {
 	path, sheet := c.Args().First(), c.String("thumbnails")
 	stat, err := os.Stat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: have no such file, want a checkpoint, a bundle, weights or an .onnx file", path)
 	case err != nil:
 		return err
 	case stat.IsDir():
@@ -60,11 +65,14 @@ func runInfo(c *cli.Context) error {
 		read = readONNXInfo
 	}
 	d, err := read(file)
-	if err != nil {
+	if errors.Is(err, checkpoint.ErrKind) || errors.Is(err, errNotONNX) {
 		return fmt.Errorf("%w; info takes a checkpoint, a bundle, safetensors weights, or an .onnx file of mvag-torch export", err)
 	}
+	if err != nil {
+		return err
+	}
 	if sheet != "" {
-		if err := writeThumbnails(path, sheet); err != nil {
+		if err := writeThumbnails(path, sheet, c.Bool("force")); err != nil {
 			return err
 		}
 	}
@@ -107,8 +115,9 @@ func readModelInfo(file fileInfo) (described, error) {
 	return describeModel(file, f)
 }
 
-// writeThumbnails writes the sheet of a bundle to another file.
-func writeThumbnails(bundle, path string) error {
+// writeThumbnails writes the sheet of a bundle to another file and says so. One that exists is replaced where force says
+// so.
+func writeThumbnails(bundle, path string, force bool) error {
 	f, err := checkpoint.Open(bundle)
 	if err != nil {
 		return fmt.Errorf("--thumbnails: %w", err)
@@ -121,17 +130,27 @@ func writeThumbnails(bundle, path string) error {
 	if err != nil {
 		return err
 	}
-	if to, err := os.Stat(path); err == nil && os.SameFile(from, to) {
+	switch to, err := os.Stat(path); {
+	case err == nil && os.SameFile(from, to):
 		return fmt.Errorf("--thumbnails: %s: have the bundle itself, want another file", path)
+	case err == nil && !to.Mode().IsRegular():
+		return fmt.Errorf("--thumbnails: %s: have a folder or special file, want a file to write", path)
+	case err == nil && !force:
+		return fmt.Errorf("--thumbnails: %s: have a file already, want --force to replace it", path)
 	}
 	data, err := f.Bytes(checkpoint.Thumbnails)
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
+	err = atomicfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
+	if err == nil {
+		shown := f.Bundle.Thumbnails
+		fmt.Fprintf(os.Stderr, "wrote %s: thumbnails of %s, %d x %d pixels\n", path, count(len(shown.Classes), "object"), shown.Width, shown.Height)
+	}
+	return err
 }
 
 // weightsInfo describes bare weights.

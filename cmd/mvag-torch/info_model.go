@@ -26,7 +26,7 @@ type modelInfo struct {
 	Classes    []string         `json:"classes"`    // trained on; null in files of older versions
 	Images     *int             `json:"images"`     // read by training and enroll; null in files of older versions
 	Views      int              `json:"views"`
-	Cameras    []string         `json:"cameras"` // names; null where they are numbered
+	Cameras    []string         `json:"cameras"` // names, C1 and so on where they are numbered
 	Elements   int64            `json:"elements"`
 	Precision  string           `json:"precision"`
 	Input      inputInfo        `json:"input"`
@@ -93,7 +93,7 @@ type bundleInfo struct {
 func describeModel(file fileInfo, f *checkpoint.File) (described, error) {
 	cfg := f.Info.Config
 	d := &modelInfo{fileInfo: file, Name: cfg.Name, Iteration: f.Info.Iteration, Iterations: cfg.Train.Iterations, Views: cfg.Data.Views,
-		Cameras: f.Info.Naming.Cameras, Precision: cfg.Precision, Input: inputInfo{cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop},
+		Cameras: cameraNames(f), Precision: cfg.Precision, Input: inputInfo{cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop},
 		Head: cfg.Inspect.Head, Data: cfg.Data.Root}
 	d.Kind = "checkpoint"
 	d.Backbone = encoderInfo{cfg.Backbone.Name, cfg.Backbone.Mode, nil, cfg.Backbone.Weights, f.Info.BackboneSHA256}
@@ -124,6 +124,15 @@ func describeModel(file fileInfo, f *checkpoint.File) (described, error) {
 	d.addHeads()
 	d.addElements(f)
 	return d, nil
+}
+
+// cameraNames are the names of the cameras, C1 and so on where they are numbered.
+func cameraNames(f *checkpoint.File) []string {
+	names := slices.Clone(f.Info.Naming.Cameras)
+	for i := len(names); i < f.Info.Config.Data.Views; i++ {
+		names = append(names, fmt.Sprintf("C%d", i+1))
+	}
+	return names
 }
 
 // addHeads lists the calibrations.
@@ -182,10 +191,7 @@ func (d *modelInfo) lines(line func(key, format string, values ...any)) {
 		line("classes", "%d: %s", len(d.Classes), strings.Join(d.Classes, ", "))
 	}
 	cameras := count(d.Views, "camera")
-	if d.Cameras != nil {
-		cameras += ": " + strings.Join(d.Cameras, ", ")
-	}
-	line("views", "%s", cameras)
+	line("views", "%s: %s", cameras, strings.Join(d.Cameras, ", "))
 	line("input", "%s to %s, crop %s", d.Input.Fit, d.Input.Resize, d.Input.Crop)
 	line("weights", "%.1f million trainable elements", float64(d.Elements)/1e6)
 	d.backboneLines(line)

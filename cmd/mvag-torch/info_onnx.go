@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +19,7 @@ import (
 // onnxInfo describes an exported ONNX model.
 type onnxInfo struct {
 	fileInfo
+	Data        []dataFile          `json:"data"`           // files of external data; bytes counts them, too
 	Constants   int64               `json:"constant_bytes"` // of all initialisers, external ones included
 	Nodes       int                 `json:"nodes"`
 	Inputs      []valueInfo         `json:"inputs"`
@@ -36,11 +40,11 @@ type valueInfo struct {
 func readONNXInfo(file fileInfo) (described, error) {
 	m, err := onnx.ReadModel(file.File)
 	if err != nil {
-		return nil, err
+		return nil, whyNotRead(file, err)
 	}
 	text, ok := m.Metadata[export.MetadataKey]
 	if !ok {
-		return nil, fmt.Errorf("%s: have an ONNX model without the metadata key %q (mvag-torch backbone info describes encoders)", file.File, export.MetadataKey)
+		return nil, foreignONNX(file)
 	}
 	d := &onnxInfo{fileInfo: file, Constants: m.ConstantBytes(), Nodes: len(m.Nodes)}
 	d.Kind = "onnx"
@@ -49,6 +53,11 @@ func readONNXInfo(file fileInfo) (described, error) {
 	}
 	if d.SHA256, err = model.FileSHA256(file.File); err != nil {
 		return nil, err
+	}
+	for _, path := range m.DataFiles() {
+		if err := d.addData(path); err != nil {
+			return nil, err
+		}
 	}
 	defaults := map[string]bool{}
 	for _, t := range m.Initializers {
@@ -66,6 +75,50 @@ func readONNXInfo(file fileInfo) (described, error) {
 	return d, nil
 }
 
+// errNotONNX is the error of a file that is no ONNX model at all.
+var errNotONNX = errors.New("have another kind of file, want an ONNX model")
+
+// foreignONNX is the error of a model that export did not write.
+func foreignONNX(file fileInfo) error {
+	return fmt.Errorf("%s: have an ONNX model of another program, want one of mvag-torch export", file.File)
+}
+
+// whyNotRead is what err, of [onnx.ReadModel], comes from.
+func whyNotRead(file fileInfo, err error) error {
+	origin, fault := onnx.ReadOrigin(file.File)
+	_, own := origin.Metadata[export.MetadataKey]
+	var unread *fs.PathError
+	switch {
+	case errors.As(fault, &unread):
+		return err
+	case errors.Is(fault, io.ErrUnexpectedEOF) && origin.Producer != "":
+		return fmt.Errorf("%s: have %d bytes of an ONNX model, want all of them: the file is cut short", file.File, file.Bytes)
+	case fault != nil:
+		return fmt.Errorf("%s: %w", file.File, errNotONNX)
+	case !own:
+		return foreignONNX(file)
+	}
+	return err
+}
+
+// dataFile is a file of external data.
+type dataFile struct {
+	File   string `json:"file"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// addData enters a file of external data.
+func (d *onnxInfo) addData(path string) error {
+	stat, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	hash, err := model.FileSHA256(path)
+	d.Data, d.Bytes = append(d.Data, dataFile{path, stat.Size(), hash}), d.Bytes+stat.Size()
+	return err
+}
+
 // typeName is what NumPy and people call an element type.
 func typeName(t onnx.DataType) string {
 	if t == onnx.Float {
@@ -77,6 +130,10 @@ func typeName(t onnx.DataType) string {
 func (d *onnxInfo) lines(line func(key, format string, values ...any)) {
 	e := d.Description
 	d.fileInfo.lines(line)
+	for _, f := range d.Data {
+		line("data", "in %s, %s of the size", f.File, machine.Size(f.Bytes))
+		line("", "sha256 %s", f.SHA256)
+	}
 	line("name", "%s", e.Name)
 	line("exported", "by mvag-torch %s, opset %d, %d nodes, %s of constants in %s",
 		e.Program, e.Opset, d.Nodes, machine.Size(d.Constants), e.Weights)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -47,10 +49,19 @@ func TestInfo(t *testing.T) {
 	}
 	must(t, "enroll", "-m", bundle, "--class", "mixed", filepath.Join(images, "gear", "OK"), filepath.Join(images, "hex_nut", "OK"), filepath.Join(images, "bottle_cap", "OK"))
 	sheet := filepath.Join(t.TempDir(), "sheet.png")
-	b := facts[modelInfo](t, bundle, "--thumbnails", sheet)
+	_, said := stderr(t, "info", bundle, "--thumbnails", sheet)
+	if !strings.Contains(said, "wrote "+sheet+": thumbnails of 6 objects") {
+		t.Errorf("have %s, want what was written", said)
+	}
+	refused(t, []string{"info", bundle, "--thumbnails", sheet}, sheet+": have a file already, want --force")
+	if err := os.WriteFile(sheet, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := facts[modelInfo](t, bundle, "--thumbnails", sheet, "--force")
 	f := openFile(t, bundle)
 	if b.Kind != "bundle" || b.Elements != elements || b.Bundle.Backbone != f.Bundle.Backbone || b.Backbone.SHA256 != c.Backbone.SHA256 ||
-		b.Bundle.Checkpoint != c.SHA256 || !slices.Contains(b.Memory, rememberedInfo{"mixed", 15, true}) || b.Backbone.Weights != "vits14.safetensors" {
+		b.Bundle.Checkpoint != c.SHA256 || !slices.Contains(b.Memory, rememberedInfo{"mixed", 15, true}) || b.Backbone.Weights != "vits14.safetensors" ||
+		!slices.Equal(b.Cameras, []string{"C1", "C2", "C3", "C4", "C5"}) {
 		t.Errorf("have %+v %+v", b, b.Bundle)
 	}
 	want, err := f.Bytes(checkpoint.Thumbnails)
@@ -66,6 +77,9 @@ func TestInfo(t *testing.T) {
 	}
 	refused(t, []string{"info", bundle, "--thumbnails", bundle}, "the bundle itself")
 	refused(t, []string{"info", model, "--thumbnails", sheet}, model, "want a bundle")
+	refused(t, []string{"backbone", "info", bundle}, bundle+": have a bundle, which is a whole model, want the weights of a backbone")
+	refused(t, []string{"backbone", "info", model}, model+": have a checkpoint, which")
+	refused(t, []string{"report", "-m", bundle}, "report: have -m without RUN, want the folder of results")
 	infoOfONNX(t, bundle)
 }
 
@@ -107,6 +121,30 @@ func infoOfONNX(t *testing.T, bundle string) {
 		t.Errorf("have stages before thresholds, want them last:\n%s", text)
 	}
 	refused(t, []string{"info", path, "--thumbnails", path + ".png"}, path)
+	refused(t, []string{"backbone", "info", path}, path+": have an ONNX model of mvag-torch export")
+	refused(t, []string{"predict", "-m", path, "x"}, path+": have an ONNX model")
+	whole, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, whole[:len(whole)/2], 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, []string{"info", path}, path+": have ", "the file is cut short")
+	must(t, "export", "-m", bundle, "--format", "onnx", "-o", path, "--external", "--force")
+	apart := facts[onnxInfo](t, path)
+	data, err := os.ReadFile(path + ".data")
+	graph, err2 := os.Stat(path)
+	if err := cmp.Or(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	want := []dataFile{{path + ".data", int64(len(data)), fmt.Sprintf("%x", sha256.Sum256(data))}}
+	if !slices.Equal(apart.Data, want) || apart.Bytes != graph.Size()+int64(len(data)) || d.Data != nil {
+		t.Errorf("have %+v of %d bytes, want %+v", apart.Data, apart.Bytes, want)
+	}
+	if text := must(t, "info", path); !strings.Contains(text, want[0].SHA256) {
+		t.Errorf("have\n%s\nwant the hash of the data", text)
+	}
 }
 
 // TestInfoOfOtherFiles has bare weights, those of an encoder, and files that are no models.
@@ -136,6 +174,8 @@ func TestInfoOfOtherFiles(t *testing.T) {
 	refused(t, []string{"info", file("a.png", "\x89PNG\r\n\x1a\n, an image")}, "a.png", "want a checkpoint or bundle", "info takes")
 	refused(t, []string{"info", file("empty", "")}, "empty")
 	refused(t, []string{"info", file("a.onnx", "no protocol buffer")}, "a.onnx", "info takes")
+	const foreign = "\x08\x08\x12\x01x\x3a\x00" // ir_version 8, producer_name x, an empty graph
+	refused(t, []string{"info", file("b.onnx", foreign)}, "b.onnx: have an ONNX model of another program, want one of mvag-torch export")
 	refused(t, []string{"info", dir}, "have a folder")
-	refused(t, []string{"info", filepath.Join(dir, "none")}, "none")
+	refused(t, []string{"info", filepath.Join(dir, "none")}, "none: have no such file, want ")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +20,13 @@ func reportCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint or bundle (`FILE`) with the thresholds, instead of the run folder's"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE` instead of report.html in the run folder"},
+		},
+		Before: func(c *cli.Context) error {
+			if c.String("model") == "" || c.Args().Present() {
+				return nil
+			}
+			return usageError{errors.New("report: have -m without RUN, want the folder of results, too: the run folder, " +
+				"or what eval wrote, which for -m parts.mvag is parts-eval")}
 		},
 		Action: func(c *cli.Context) error {
 			written, err := writeReport(c.Args().First(), c.String("model"), c.String("output"))

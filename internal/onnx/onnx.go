@@ -133,3 +133,14 @@ func (d DataType) String() string {
 func (d DataType) written() bool {
 	return d == Float || d == Uint8 || d == Int64 || d == Bool || d == Float16
 }
+
+// DataFiles are the paths of the files that hold external data, sorted.
+func (m *Model) DataFiles() (paths []string) {
+	for _, t := range m.Initializers {
+		if t.external != nil && !slices.Contains(paths, t.external.path) {
+			paths = append(paths, t.external.path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}

@@ -105,6 +105,9 @@ type File struct {
 	Bundle *Bundle // nil for others
 }
 
+// ErrKind is the error of a file that is neither a checkpoint nor weights.
+var ErrKind = errors.New("have another kind of file, want a checkpoint or bundle")
+
 // Open reads the header of a checkpoint or of a bare weights file. The caller closes it. A bundle is read as a whole
 // and must hold what was written, see [Seal].
 func Open(path string) (*File, error) {
@@ -113,7 +116,7 @@ func Open(path string) (*File, error) {
 	case errors.Is(err, safetensors.ErrKind) && filepath.Ext(path) == ".onnx":
 		return nil, fmt.Errorf("%s: have an ONNX model, which is for other programs, want a checkpoint or bundle", path)
 	case errors.Is(err, safetensors.ErrKind):
-		return nil, fmt.Errorf("%s: have another kind of file, want a checkpoint or bundle", path)
+		return nil, fmt.Errorf("%s: %w", path, ErrKind)
 	case err != nil:
 		return nil, err
 	}
