@@ -61,22 +61,16 @@ func exportBundle(c *cli.Context, f *checkpoint.File, cfg configs.Config, out st
 	if err != nil {
 		return err
 	}
-	return sayBundle(out, cfg, b)
+	return sayBundle(out, f, cfg, b)
 }
 
 // sayBundle prints what was written and what to know before it goes elsewhere.
-func sayBundle(out string, cfg configs.Config, b *checkpoint.Bundle) error {
+func sayBundle(out string, f *checkpoint.File, cfg configs.Config, b *checkpoint.Bundle) error {
 	info, err := os.Stat(out)
 	if err != nil {
 		return err
 	}
-	if kind := b.Backbone.Type; kind != safetensors.F32 && b.Backbone.Change == 0 {
-		fmt.Fprintf(os.Stderr, "backbone: every value is exact in %s: scores stay as they are\n", export.TypeName(kind))
-	}
-	if b.Backbone.Change > 0 {
-		fmt.Fprintf(os.Stderr, "backbone: rounded to %s: no value has moved by more than %.2g of the largest of its tensor; "+
-			"scores differ slightly from those that the thresholds were made with\n", export.TypeName(b.Backbone.Type), b.Backbone.Change)
-	}
+	sayRounding(b.Backbone, f)
 	for _, l := range b.Licences {
 		fmt.Fprintf(os.Stderr, "licence of the backbone: %s, by %s\n", l.Name, l.From)
 	}
@@ -88,6 +82,25 @@ func sayBundle(out string, cfg configs.Config, b *checkpoint.Bundle) error {
 		cfg.Data.Root)
 	_, err = fmt.Printf("%s: %s\n", out, machine.Size(info.Size()))
 	return err
+}
+
+// sayRounding says how far the values of a backbone have moved, now and in the bundle f that it may come from.
+func sayRounding(s checkpoint.Stored, f *checkpoint.File) {
+	earlier := 0.
+	if f.Bundle != nil {
+		earlier = f.Bundle.Backbone.Change
+	}
+	name := export.TypeName(s.Type)
+	switch {
+	case s.Change > earlier:
+		fmt.Fprintf(os.Stderr, "backbone: rounded to %s: no value has moved by more than %.2g of the largest of its tensor; "+
+			"scores differ slightly from those that the thresholds were made with\n", name, s.Change)
+	case s.Type != safetensors.F32:
+		fmt.Fprintf(os.Stderr, "backbone: every value is exact in %s: scores stay as they are\n", name)
+	}
+	if earlier > 0 {
+		fmt.Fprintf(os.Stderr, "backbone: %s has it rounded, by up to %.2g of the largest value of a tensor\n", f.Path, earlier)
+	}
 }
 
 // readLicences reads the texts of licences.

@@ -165,6 +165,10 @@ func TestBundleOfABundle(t *testing.T) {
 	if !strings.Contains(text, "rounded to float16: no value has moved by more than 0.000") || !strings.Contains(text, "licence of the backbone: LICENCE, by --licence") {
 		t.Errorf("have %s", text)
 	}
+	if _, text := stderr(t, "export", "-m", half, "--format", "bundle", "-o", half+"2", "--half"); !strings.Contains(text, "every value is exact in float16") ||
+		!strings.Contains(text, half+" has it rounded, by up to 0.000") || strings.Contains(text, "rounded to float16") {
+		t.Errorf("have %s, want that nothing is rounded", text)
+	}
 	must(t, "export", "-m", half, "--format", "bundle", "-o", wide, "--bf16", "--set", "inspect.head=memory", "--set", "output=/secret")
 	first, a, b, c := openFile(t, bundle), openFile(t, exact), openFile(t, half), openFile(t, wide)
 	if a.Bundle.Backbone != first.Bundle.Backbone || a.Bundle.Backbone.Change != 0 || a.Bundle.Thumbnails == nil {
