@@ -22,14 +22,27 @@ func Write(path string, write func(w io.Writer) error) error {
 		return err
 	}
 	defer Discard(f) // does nothing after Commit
-	w := bufio.NewWriterSize(unnamed{f}, 1<<20)
-	if err := write(w); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if err := Fill(f, path, write); err != nil {
+		return err
 	}
 	return Commit(f, path)
+}
+
+// Fill calls write with a buffered writer to f, which Create opened for path, and waits until all of it is on the disk.
+// Errors begin with path and do not name f.
+func Fill(f *os.File, path string, write func(w io.Writer) error) error {
+	w := bufio.NewWriterSize(unnamed{f}, 1<<20)
+	err := write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = cause(f.Sync())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // Create opens a new file with a hidden name in the folder of path, for callers that write out of order or over a

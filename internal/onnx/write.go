@@ -1,7 +1,6 @@
 package onnx
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -147,24 +146,14 @@ func create(path string, write func(io.Writer) error) (*written, error) {
 		return nil, err
 	}
 	sum := sha256.New()
-	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
-	if err = write(w); err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
+	err = atomicfile.Fill(f, path, func(w io.Writer) error { return write(io.MultiWriter(w, sum)) })
 	var size int64
 	if err == nil {
 		size, err = f.Seek(0, io.SeekCurrent)
 	}
 	if err != nil {
-		var at *fs.PathError
-		if errors.As(err, &at) && at.Path == f.Name() { // a name that nobody knows
-			err = at.Err
-		}
 		atomicfile.Discard(f)
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	return &written{f, size, sum.Sum(nil)}, nil
 }

@@ -1,7 +1,6 @@
 package safetensors
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
@@ -9,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"math"
 	"slices"
@@ -78,13 +76,13 @@ func WriteChecked(path string, tensors []Tensor, metadata map[string]string, che
 		return err
 	}
 	defer atomicfile.Discard(f) // does nothing after Commit
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := cmp.Or(encode(w, sorted, header), w.Flush()); err != nil {
-		return fmt.Errorf("%s: %w", path, unnamed(err))
+	if err := atomicfile.Fill(f, path, func(w io.Writer) error { return encode(w, sorted, header) }); err != nil {
+		return err
 	}
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, unnamed(err))
+	size := int64(len(header))
+	for _, t := range sorted {
+		n, _ := ByteLen(t.DType, t.Shape) // layout knows that it fits
+		size += n
 	}
 	written, err := New(path, f, size)
 	if err == nil {
@@ -94,15 +92,6 @@ func WriteChecked(path string, tensors []Tensor, metadata map[string]string, che
 		return err
 	}
 	return atomicfile.Commit(f, path)
-}
-
-// unnamed strips the name of a temporary file.
-func unnamed(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
 }
 
 // layout returns the tensors in the order of their data, and the header preceded by its length.
