@@ -18,7 +18,6 @@ import (
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/calibration"
-	"mvag-torch/model/imagescore"
 )
 
 // TestGraph evaluates exported graphs and compares them with the model, stage by stage, and with the decisions of the
@@ -366,44 +365,4 @@ func (r *rig) export() *onnx.Model {
 		r.names = append(r.names, c.Name)
 	}
 	return m
-}
-
-// judged is what is said of an image or object: nothing where values, of the map, is nil.
-type judged struct {
-	present bool
-	values  []float32
-	score   float64
-	scale   calibration.Scale
-}
-
-type expectation struct{ images, objects []judged }
-
-// expect judges a batch as package inspect does.
-func (r *rig) expect(in inputs) (out expectation) {
-	s := tensor.NewScope()
-	defer s.Close()
-	p := model.NewPredictor(s, r.model.Model, r.model.Memory, r.cfg, nil)
-	prediction := p.Predict(s, in.batch(r))
-	v := r.cfg.Data.Views
-	for i, class := range in.classes {
-		head, refused := r.heads.Head(r.cfg.Inspect.Head, class, r.model.Memory)
-		object := judged{present: true, score: math.Inf(-1)}
-		for j := range v {
-			at := judged{present: in.present[i*v+j]}
-			if at.present && refused == nil {
-				at.values = map[string][]float32{calibration.Reconstruction: prediction.Maps[i*v+j], calibration.Memory: prediction.Memory[i*v+j]}[head]
-				if head == calibration.Both {
-					l, _ := r.heads.LevelsOf(class)
-					at.values = l.Mix(prediction.Maps[i*v+j], prediction.Memory[i*v+j])
-				}
-				at.score, at.scale = imagescore.TopMean(r.cfg.Top(), at.values), r.heads.Of(head).Image.For(class)
-				if at.score > object.score {
-					object.values, object.score, object.scale = at.values, at.score, r.heads.Of(head).Object.For(class)
-				}
-			}
-			out.images = append(out.images, at)
-		}
-		out.objects = append(out.objects, object)
-	}
-	return out
 }

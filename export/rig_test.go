@@ -1,6 +1,7 @@
 package export_test
 
 import (
+	"cmp"
 	"fmt"
 	"image"
 	"iter"
@@ -17,20 +18,9 @@ import (
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/imagescore"
 	"mvag-torch/model/memory"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
-
-// small are encoders of all families: 4 x 4 pixels a patch, 32 channels, 2 blocks, 2 heads.
-var small = map[string]weights.Arch{
-	"":               {Family: weights.DINOv2},
-	"dinov2_reg4":    {Family: weights.DINOv2, Registers: 4},
-	"dinov2_swiglu":  {Family: weights.DINOv2, Gated: true},
-	"dinov3":         {Family: weights.DINOv3, Registers: 4},
-	"dinov3_qkvb":    {Family: weights.DINOv3, Registers: 4},
-	"vit":            {Family: weights.ViT},
-	"clip":           {Family: weights.CLIP},
-	"clip_quickgelu": {Family: weights.CLIP, QuickGELU: true},
-}
 
 // rigCase is a model to export.
 type rigCase struct {
@@ -64,8 +54,7 @@ func withRig(t *testing.T, c rigCase, f func(*rig)) {
 		tensor.SetThreads(1) // the tensors are too small to share
 		defer tensor.SetThreads(threads)
 		r := &rig{rigCase: c, t: t, cfg: rigConfig(c)}
-		arch := small[c.arch]
-		arch.Name, arch.Patch, arch.Dim, arch.Depth, arch.Heads = "small", 4, 32, 2, 2
+		arch := modeltest.Families()[cmp.Or(c.arch, "dinov2")]
 		m, err := model.New(s, tensor.CPU, r.cfg, arch, arch.Random(1, 4, 3))
 		if err != nil {
 			return err
@@ -295,4 +284,44 @@ func (in inputs) batch(r *rig) *dataset.Batch {
 		}
 	}
 	return b
+}
+
+// judged is what is said of an image or object: nothing where values, of the map, is nil.
+type judged struct {
+	present bool
+	values  []float32
+	score   float64
+	scale   calibration.Scale
+}
+
+type expectation struct{ images, objects []judged }
+
+// expect judges a batch as package inspect does.
+func (r *rig) expect(in inputs) (out expectation) {
+	s := tensor.NewScope()
+	defer s.Close()
+	p := model.NewPredictor(s, r.model.Model, r.model.Memory, r.cfg, nil)
+	prediction := p.Predict(s, in.batch(r))
+	v := r.cfg.Data.Views
+	for i, class := range in.classes {
+		head, refused := r.heads.Head(r.cfg.Inspect.Head, class, r.model.Memory)
+		object := judged{present: true, score: math.Inf(-1)}
+		for j := range v {
+			at := judged{present: in.present[i*v+j]}
+			if at.present && refused == nil {
+				at.values = map[string][]float32{calibration.Reconstruction: prediction.Maps[i*v+j], calibration.Memory: prediction.Memory[i*v+j]}[head]
+				if head == calibration.Both {
+					l, _ := r.heads.LevelsOf(class)
+					at.values = l.Mix(prediction.Maps[i*v+j], prediction.Memory[i*v+j])
+				}
+				at.score, at.scale = imagescore.TopMean(r.cfg.Top(), at.values), r.heads.Of(head).Image.For(class)
+				if at.score > object.score {
+					object.values, object.score, object.scale = at.values, at.score, r.heads.Of(head).Object.For(class)
+				}
+			}
+			out.images = append(out.images, at)
+		}
+		out.objects = append(out.objects, object)
+	}
+	return out
 }

@@ -12,6 +12,7 @@ import (
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
 
@@ -19,26 +20,13 @@ import (
 
 const familiesDir = "testdata/families"
 
-// small are the models of the trace: SMALL there.
-var small = map[string]weights.Arch{
-	"dinov2":         {Family: weights.DINOv2},
-	"dinov2_reg4":    {Family: weights.DINOv2, Registers: 4},
-	"dinov2_swiglu":  {Family: weights.DINOv2, Gated: true},
-	"dinov3":         {Family: weights.DINOv3, Registers: 4},
-	"dinov3_qkvb":    {Family: weights.DINOv3, Registers: 4},
-	"vit":            {Family: weights.ViT},
-	"clip":           {Family: weights.CLIP},
-	"clip_quickgelu": {Family: weights.CLIP, QuickGELU: true},
-}
-
 func TestFamiliesAgainstTimm(t *testing.T) {
 	trace, err := safetensors.Open(filepath.Join(familiesDir, "families.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer trace.Close()
-	for name, arch := range small {
-		arch.Name, arch.Patch, arch.Dim, arch.Depth, arch.Heads = name, 4, 32, 2, 2
+	for name, arch := range modeltest.Families() {
 		t.Run(name, func(t *testing.T) {
 			backbone, _, err := model.LoadBackbone(filepath.Join(familiesDir, name+".pth"), "")
 			if err != nil {

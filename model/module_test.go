@@ -13,6 +13,7 @@ import (
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
 
@@ -42,9 +43,7 @@ func TestModuleAgainstTimm(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := moduleArch(t)
-	native := small["dinov2_reg4"]
-	native.Name, native.Patch, native.Dim, native.Depth, native.Heads = "native", 4, 32, 2, 2
-	for name, arch := range map[string]weights.Arch{"module": run, "native": native} {
+	for name, arch := range map[string]weights.Arch{"module": run, "native": modeltest.Families()["dinov2_reg4"]} {
 		t.Run(name, func(t *testing.T) {
 			backbone, _, err := model.LoadBackbone(module, "")
 			if err != nil {
