@@ -23,6 +23,15 @@ type Naming struct {
 	Cameras []string `json:"cameras,omitempty"`
 }
 
+// CameraNames are the names of so many cameras, C1 and so on where they are numbered.
+func (n Naming) CameraNames(views int) []string {
+	names := slices.Clone(n.Cameras)
+	for i := len(names); i < views; i++ {
+		names = append(names, fmt.Sprint("C", i+1))
+	}
+	return names
+}
+
 // index returns the 0-based index of a camera, given by name, or by number from 1 (also as C3) if no camera name is a
 // number. No name means the first camera.
 func (n Naming) index(camera string) (int, error) {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 
+	"mvag-torch/configs"
 	"mvag-torch/internal/onnx"
 	"mvag-torch/model/calibration"
+	"mvag-torch/model/imagescore"
 )
 
 // judge adds the outputs: maps of present images, scores and, where there are thresholds, decisions. row [S] is nil
@@ -39,7 +41,9 @@ func (g *graph) judge(maps, present, row *onnx.Value, j *judges) {
 }
 
 // top is how many of the highest values of a map make the score.
-func (g *graph) top() int64 { return int64(max(1, int(g.cfg.Top()*float64(g.cfg.MapSize().Area())))) }
+func (g *graph) top() int64 { return topOf(g.cfg) }
+
+func topOf(cfg configs.Config) int64 { return int64(imagescore.Count(cfg.Top(), cfg.MapSize().Area())) }
 
 // orNaN is x where it is there.
 func (g *graph) orNaN(there, x *onnx.Value) *onnx.Value {

@@ -104,25 +104,20 @@ func describe(t *model.Trained, cfg configs.Config, trained checkpoint.Info, j *
 	d.Checkpoint.SHA256, d.Checkpoint.Iteration = t.SHA256, trained.Iteration
 	d.Checkpoint.Precision = trained.Config.Precision
 	d.Backbone.Name, d.Backbone.SHA256, d.Backbone.Layers = cfg.Backbone.Name, t.BackboneSHA256, t.Encoder.Layers
-	view, size := cfg.Data.Viewport(), cfg.MapSize()
+	view, size, fit := cfg.Data.Viewport(), cfg.MapSize(), dataset.NewFit(cfg.Data)
 	d.Input = Input{
-		Views: cfg.Data.Views, Cameras: trained.Naming.Cameras, Height: view.Height(), Width: view.Width(),
-		Fit:    cfg.Data.Fit,
-		Resize: cfg.Data.Resize, Crop: cfg.Data.Crop, Tiles: len(dataset.NewFit(cfg.Data).Tiles()), Exif: cfg.Data.Exif, Bits: cfg.Data.Bits,
+		Views: cfg.Data.Views, Cameras: trained.Naming.CameraNames(cfg.Data.Views),
+		Height: view.Height(), Width: view.Width(), Fit: cfg.Data.Fit, Resize: cfg.Data.Resize, Crop: cfg.Data.Crop,
+		Tiles: len(fit.Tiles()), Exif: cfg.Data.Exif, Bits: cfg.Data.Bits,
 	}
 	d.Input.Mean, d.Input.Std = t.Encoder.Arch.Statistics()
-	if d.Input.Cameras == nil {
-		for i := range cfg.Data.Views {
-			d.Input.Cameras = append(d.Input.Cameras, fmt.Sprint("C", i+1))
-		}
-	}
 	if cfg.Data.Fit != "squash" {
 		d.Input.Image = []int{opt.Image.X, opt.Image.Y}
 	}
-	at := dataset.NewFit(cfg.Data).Placed(opt.Image.X, opt.Image.Y)
+	at := fit.Placed(opt.Image.X, opt.Image.Y)
 	d.Input.Place, d.Input.Ground = [4]int{at.Min.X, at.Min.Y, at.Dx(), at.Dy()}, [3]uint8(dataset.Background)
-	d.Input.Rule = rule(d.Input, dataset.NewFit(cfg.Data))
-	d.Map = Map{size.Height(), size.Width(), int64(max(1, int(cfg.Top()*float64(size.Area()))))}
+	d.Input.Rule = rule(d.Input, fit)
+	d.Map = Map{size.Height(), size.Width(), topOf(cfg)}
 	for i, r := range j.rows {
 		c := r.describe(d.Input.Cameras)
 		if i < len(j.names) {

@@ -93,7 +93,7 @@ type bundleInfo struct {
 func describeModel(file fileInfo, f *checkpoint.File) (described, error) {
 	cfg := f.Info.Config
 	d := &modelInfo{fileInfo: file, Name: cfg.Name, Iteration: f.Info.Iteration, Iterations: cfg.Train.Iterations, Views: cfg.Data.Views,
-		Cameras: cameraNames(f), Precision: cfg.Precision, Input: inputInfo{cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop},
+		Cameras: f.Info.Naming.CameraNames(cfg.Data.Views), Precision: cfg.Precision, Input: inputInfo{cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop},
 		Head: cfg.Inspect.Head, Data: cfg.Data.Root}
 	d.Kind = "checkpoint"
 	d.Backbone = encoderInfo{cfg.Backbone.Name, cfg.Backbone.Mode, nil, cfg.Backbone.Weights, f.Info.BackboneSHA256}
@@ -124,15 +124,6 @@ func describeModel(file fileInfo, f *checkpoint.File) (described, error) {
 	d.addHeads()
 	d.addElements(f)
 	return d, nil
-}
-
-// cameraNames are the names of the cameras, C1 and so on where they are numbered.
-func cameraNames(f *checkpoint.File) []string {
-	names := slices.Clone(f.Info.Naming.Cameras)
-	for i := len(names); i < f.Info.Config.Data.Views; i++ {
-		names = append(names, fmt.Sprintf("C%d", i+1))
-	}
-	return names
 }
 
 // addHeads lists the calibrations.

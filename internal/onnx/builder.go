@@ -115,7 +115,7 @@ func (b *Builder) addAll(op string, out, in []*Value, attributes ...Attribute) [
 
 // Name gives v a name of its own below the prefix and a sentence of documentation, and returns it. A value that has a
 // name already keeps it, and Name returns another that is equal. Named values are the stages of a model: people find
-// them in a viewer, and they can be made outputs.
+// them in a viewer.
 func (b *Builder) Name(v *Value, name, doc string) *Value {
 	if b.graph.err != nil {
 		return v
@@ -214,10 +214,8 @@ func (b *Builder) floats(name string, values []float32, half bool, dims []int64)
 
 // Half is a constant of float16, given as little-endian elements, which are not copied. Only Cast computes with it.
 func (b *Builder) Half(name string, raw []byte, dims ...int64) *Value {
-	for i := 1; i < len(raw); i += 2 {
-		if raw[i]&0x7c == 0x7c {
-			return b.fail(name, fmt.Errorf("have element %d not finite, want finite values", i/2))
-		}
+	if i := safetensors.NotFinite16(raw); i >= 0 {
+		return b.fail(name, fmt.Errorf("have element %d not finite, want finite values", i))
 	}
 	return b.constant(name, Float16, raw, dims)
 }

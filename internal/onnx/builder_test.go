@@ -251,38 +251,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestMakeOutput: a stage becomes an output, other values do not.
-func TestMakeOutput(t *testing.T) {
-	b := onnx.NewBuilder(17, false)
-	x := b.Input("x", "x", onnx.Float, onnx.Objects(1))
-	b.Output(b.Neg(b.Name(b.Neg(b.Neg(x)), "stage", "what is looked at")), "y", "y")
-	m := written(t, b)
-	for _, name := range []string{"stage", "stage", "y"} {
-		if err := m.MakeOutput(name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"Neg", "x", ""} {
-		if err := m.MakeOutput(name); err == nil || err.Error() != fmt.Sprintf("stage: have no %q", name) {
-			t.Errorf("have %v, want that there is no stage %q", err, name)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "m.onnx")
-	if err := onnx.WriteFile(path, m, false); err != nil {
-		t.Fatal(err)
-	}
-	m, err := onnx.ReadModel(path)
-	if err != nil || len(m.Outputs) != 2 || len(m.Values) != 1 {
-		t.Fatalf("have %v, %v, want two outputs", m, err)
-	}
-	have, err := onnxeval.Run(m, map[string]onnxeval.Tensor{"x": floats([]float32{1, 2}, 2)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkTensor(t, "stage", have["stage"], floats([]float32{1, 2}, 2))
-	checkTensor(t, "y", have["y"], floats([]float32{-1, -2}, 2))
-}
-
 // TestSetting: a setting is used unless the input is there.
 func TestSetting(t *testing.T) {
 	b := onnx.NewBuilder(17, true)

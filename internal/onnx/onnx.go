@@ -57,7 +57,7 @@ type ValueInfo struct {
 }
 
 // Stages are the values that nodes make and that have a sentence of documentation, in order of evaluation: people find
-// them in a viewer, and they can be made outputs.
+// them in a viewer.
 func (m *Model) Stages() (list []ValueInfo) {
 	known := make(map[string]ValueInfo, len(m.Values)+len(m.Outputs))
 	for _, v := range slices.Concat(m.Values, m.Outputs) {
@@ -71,21 +71,6 @@ func (m *Model) Stages() (list []ValueInfo) {
 		}
 	}
 	return list
-}
-
-// MakeOutput makes a stage an output of the graph, too.
-func (m *Model) MakeOutput(stage string) error {
-	is := func(v ValueInfo) bool { return v.Name == stage && v.Doc != "" }
-	if slices.ContainsFunc(m.Outputs, is) {
-		return nil
-	}
-	i := slices.IndexFunc(m.Values, is)
-	if i < 0 {
-		return fmt.Errorf("stage: have no %q", stage)
-	}
-	m.Outputs = append(m.Outputs, m.Values[i])
-	m.Values = slices.Delete(m.Values, i, i+1)
-	return nil
 }
 
 // ConstantBytes is the size of all initialisers.

@@ -19,6 +19,17 @@ func Float16ToFloat32(h uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
+// NotFinite16 is the index of the first little-endian float16 that is infinite or NaN, all bits of whose exponent are set;
+// -1 where there is none.
+func NotFinite16(data []byte) int {
+	for i := 1; i < len(data); i += 2 {
+		if data[i]&0x7c == 0x7c {
+			return i / 2
+		}
+	}
+	return -1
+}
+
 // Float32ToFloat16 rounds f to half precision, ties to even. Values from 65520 up become infinite. A NaN keeps the
 // upper bits of its payload and stays a NaN.
 func Float32ToFloat16(f float32) uint16 {

@@ -46,8 +46,11 @@ type topScratch struct{ sample, values, pooled []float32 }
 
 var topScratches = sync.Pool{New: func() any { return new(topScratch) }}
 
+// Count is how many of n values make their mean: int(fraction*n), at least one where there are any.
+func Count(fraction float64, n int) int { return min(n, max(1, int(fraction*float64(n)))) }
+
 // highest is how many of n values are averaged.
-func (t *tops) highest(n int) int { return min(n, max(1, int(t.fraction*float64(n)))) }
+func (t *tops) highest(n int) int { return Count(t.fraction, n) }
 
 // stride is the distance between the values of a sample. It is odd, so that a sample has all columns of a map.
 const stride = 37

@@ -199,15 +199,8 @@ func (m *Memory) Check(targets, channels int) error {
 	return nil
 }
 
-// Finite reports whether no float16 value is infinite or NaN: whether not all bits of an exponent are set.
-func Finite(data []byte) bool {
-	for i := 1; i < len(data); i += 2 {
-		if data[i]&0x7c == 0x7c {
-			return false
-		}
-	}
-	return true
-}
+// Finite reports whether no float16 value is infinite or NaN.
+func Finite(data []byte) bool { return safetensors.NotFinite16(data) < 0 }
 
 // halves appends values as float16.
 func halves[T float32 | float64](out []byte, values []T) []byte {
