@@ -25,7 +25,8 @@ const module = "mvag-torch"
 // lower rank, and its own component. So train and eval never meet. The longest
 // entry that a package's folder starts with counts.
 var rank = map[string]int{
-	"cmd":                  9,
+	"cmd":                  10,
+	"serve":                9,
 	"train":                8,
 	"eval":                 8,
 	"export":               8,
@@ -52,7 +53,7 @@ var rank = map[string]int{
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
-	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/memory", "model/weights", "train/feature", "train/schedule",
+	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/memory", "model/weights", "serve/drift", "serve/journal", "serve/metrics", "serve/page", "serve/publish", "train/feature", "train/schedule",
 	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/machine", "internal/npy", "internal/onnx", "internal/pytorch", "internal/safetensors", "internal/testdata",
 }
 
