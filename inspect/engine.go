@@ -94,6 +94,8 @@ type item struct {
 	object *dataset.Object
 	pixels []uint8 // [V, T, 3, h, w]; zeros where a view is absent or cannot be read
 	views  []view  // [V]
+	queued time.Time
+	waited time.Duration // for the model, by Object
 	took   time.Duration
 
 	head     string // that judges it
@@ -202,6 +204,9 @@ func (e *engine) run(items []*item) error {
 	var wg sync.WaitGroup
 	for i, it := range items {
 		it.took = took
+		if !it.queued.IsZero() {
+			it.waited = began.Sub(it.queued)
+		}
 		it.head, it.unjudged = e.heads.Head(e.wanted, it.object.Class, e.memory)
 		levels, _ := e.heads.LevelsOf(it.object.Class) // Head knows that there are some
 		for j := range it.views {

@@ -10,7 +10,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
@@ -31,6 +35,10 @@ type Options struct {
 	// Log gets a line that says what computes the model, and one if predictions cannot be captured for cuda_graph. It may
 	// be nil.
 	Log func(line string)
+	// Wait bounds the time that a batch of [Inspector.Object] waits for objects whose images are still being decoded.
+	Wait time.Duration
+	// Batch is told the number of objects of each such batch; it may be nil.
+	Batch func(objects int)
 }
 
 // Setup is what a checkpoint says before its model is loaded.
@@ -45,6 +53,8 @@ type Setup struct {
 	Notes       *dataset.Notes           // collects what is odd about the files that are read; may be nil
 	file        *checkpoint.File
 	log         func(line string)
+	wait        time.Duration
+	batch       func(objects int)
 }
 
 // Read reads a checkpoint without its model. The caller closes the Setup.
@@ -53,7 +63,7 @@ func Read(path string, opt Options) (*Setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Setup{Path: path, file: f, log: opt.Log}
+	u := &Setup{Path: path, file: f, log: opt.Log, wait: opt.Wait, batch: opt.Batch}
 	if u.log == nil {
 		u.log = func(string) {}
 	}
@@ -112,6 +122,24 @@ func (u *Setup) Judges(objects []dataset.Object) error {
 	return first
 }
 
+// Classes are those that the model was trained on, has thresholds for or remembers, in order; nil where an old checkpoint
+// does not tell.
+func (u *Setup) Classes() []string {
+	known := slices.Collect(maps.Keys(u.Trained.TrainLists))
+	if known == nil {
+		known = slices.Clone(u.Trained.Config.Data.Classes)
+	}
+	if len(known) > 0 && u.Calibration != nil {
+		known = append(known, u.Calibration.ClassNames()...)
+	}
+	known = append(known, u.Memory.Names()...)
+	for i, class := range known {
+		known[i] = dataset.Canonical(class)
+	}
+	slices.Sort(known)
+	return slices.Compact(known)
+}
+
 // Close closes the file of the checkpoint. Inspectors stay as they are.
 func (u *Setup) Close() error { return u.file.Close() }
 
@@ -121,6 +149,9 @@ type Inspector struct {
 	judge  *judge
 
 	queue   chan *item
+	coming  atomic.Int64 // objects that are on their way to queue
+	wait    time.Duration
+	batch   func(objects int)
 	close   sync.Once
 	closing chan struct{} // no further object is taken
 	stopped chan struct{} // those taken are answered
@@ -143,8 +174,8 @@ func (u *Setup) Start() (*Inspector, error) {
 		return nil, err
 	}
 	i := &Inspector{
-		engine: e, queue: make(chan *item), closing: make(chan struct{}), stopped: make(chan struct{}),
-		judge: &judge{heads: u.Heads, fit: dataset.NewFit(u.Config.Data), size: u.Config.MapSize()},
+		engine: e, queue: make(chan *item), closing: make(chan struct{}), stopped: make(chan struct{}), wait: u.wait, batch: u.batch,
+		judge: &judge{heads: u.Heads, memory: u.Memory, fit: dataset.NewFit(u.Config.Data), size: u.Config.MapSize(), top: u.Config.Top()},
 	}
 	go i.serve()
 	return i, nil
@@ -155,13 +186,16 @@ var errClosed = errors.New("inspect: the inspector is closed")
 
 // Object judges one object. It has a view for each camera of the model, some of which may be absent, or one view in
 // all. An image that cannot be read counts as absent and is an error in its [Image] alone. Objects that wait at the
-// same time go through the model together, up to eval.objects of them; none waits for others to come. When ctx ends,
-// Object returns its cause at once.
+// same time go through the model together, up to eval.objects of them. None waits for others to come, except for those
+// that are being decoded, and for them no longer than Options.Wait. When ctx ends, Object returns its cause at once.
 func (i *Inspector) Object(ctx context.Context, object dataset.Object) (*Result, error) {
+	i.coming.Add(1)
 	it, err := i.engine.decode(ctx, 0, &object)
+	i.coming.Add(-1)
 	if err != nil {
 		return nil, err
 	}
+	it.queued = time.Now()
 	select {
 	case i.queue <- it:
 	case <-i.closing:
@@ -216,7 +250,10 @@ func (i *Inspector) serve() {
 			}
 		}
 		var batch []*item
-		batch, next = gather(i.queue, first, i.engine.batch(len(first.views)))
+		batch, next = i.gather(first, i.engine.batch(len(first.views)))
+		if i.batch != nil {
+			i.batch(len(batch))
+		}
 		err := i.engine.run(batch)
 		for _, it := range batch {
 			it.err = err
@@ -227,18 +264,30 @@ func (i *Inspector) serve() {
 
 // gather returns first and what waits behind it, at most n items of the same number of views, and the item that did not
 // fit, if there is one.
-func gather(queue <-chan *item, first *item, n int) (batch []*item, next *item) {
+func (i *Inspector) gather(first *item, n int) (batch []*item, next *item) {
 	batch = append(batch, first)
+	var late <-chan time.Time
 	for len(batch) < n {
-		select {
-		case it := <-queue:
-			if len(it.views) != len(first.views) {
-				return batch, it
-			}
-			batch = append(batch, it)
-		default:
-			return batch, nil
+		if late == nil && i.wait > 0 && i.coming.Load() > 0 {
+			late = time.After(i.wait)
 		}
+		var it *item
+		select {
+		case it = <-i.queue:
+		default:
+			if late == nil || i.coming.Load() == 0 {
+				return batch, nil
+			}
+			select {
+			case it = <-i.queue:
+			case <-late:
+				return batch, nil
+			}
+		}
+		if len(it.views) != len(first.views) {
+			return batch, it
+		}
+		batch = append(batch, it)
 	}
 	return batch, nil
 }

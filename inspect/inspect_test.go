@@ -427,11 +427,11 @@ func TestObjectsThatWait(t *testing.T) {
 		"of two kinds": {[]*item{several, one, several}, 2, one},
 		"too many":     {[]*item{several, several, several, several}, 4, nil},
 	} {
-		queue := make(chan *item, len(test.waiting))
+		i := &Inspector{queue: make(chan *item, len(test.waiting))}
 		for _, it := range test.waiting {
-			queue <- it
+			i.queue <- it
 		}
-		if batch, next := gather(queue, several, 4); len(batch) != test.size || next != test.next {
+		if batch, next := i.gather(several, 4); len(batch) != test.size || next != test.next {
 			t.Errorf("%s: have a batch of %d and %v next, want %d and %v", name, len(batch), next, test.size, test.next)
 		}
 	}

@@ -5,11 +5,14 @@ import (
 	"image"
 	"math"
 	"sync"
+	"time"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/heatmap"
 	"mvag-torch/model/calibration"
+	"mvag-torch/model/imagescore"
+	"mvag-torch/model/memory"
 )
 
 // Result is what the inspector says of one object.
@@ -18,6 +21,37 @@ type Result struct {
 	Object  *dataset.Object
 	Verdict *Verdict // nil where no image could be judged
 	Images  []Image  // in the order of cameras; absent views are left out
+
+	Waited time.Duration // for the model, of Inspector.Object
+	Took   time.Duration // of the model: of the batch, divided by its objects
+
+	judge *judge
+	item  *item
+}
+
+// Samples are the scores of the object by head, as calibration takes them: of all heads whose maps there are, whichever
+// judged. An object without a verdict has none.
+func (r *Result) Samples() map[string]calibration.Sample {
+	s := sample{scores: map[string]calibration.Sample{}, class: r.Object.Class}
+	g := r.judge
+	trained := !g.memory.Alone(s.class) && !g.memory.Untrained()
+	levels, mixes := g.heads.LevelsOf(s.class)
+	for _, v := range r.item.views {
+		if r.Verdict == nil || !v.present {
+			continue
+		}
+		add := func(head string, values []float32) { s.add(head, values, imagescore.TopMean(g.top, values)) }
+		if trained {
+			add(calibration.Reconstruction, v.reconstruction)
+		}
+		if v.memory != nil {
+			add(calibration.Memory, v.memory)
+		}
+		if trained && v.memory != nil && mixes {
+			add(calibration.Both, levels.Mix(v.reconstruction, v.memory))
+		}
+	}
+	return s.scores
 }
 
 // Lines are those of the images.
@@ -126,14 +160,16 @@ func newVerdict(head string, scale calibration.Scale, score float64) *Verdict {
 // judge turns scores into results.
 type judge struct {
 	heads  calibration.Heads
+	memory *memory.Memory
 	fit    dataset.Fit
 	size   configs.Size // of maps, in pixels
+	top    float64      // configs.Config.Top
 	curves sync.Map     // *calibration.Curve by calibration.Scale
 }
 
 // result judges an item that went through the model.
 func (g *judge) result(it *item) *Result {
-	r := &Result{Index: it.index, Object: it.object}
+	r := &Result{Index: it.index, Object: it.object, Waited: it.waited, Took: it.took, judge: g, item: it}
 	if it.unjudged == nil && g.heads.Of(it.head) == nil {
 		it.unjudged = fmt.Errorf("have no calibration of inspect.head %s, want one: mvag-torch calibrate", it.head)
 	}

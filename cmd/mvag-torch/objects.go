@@ -79,7 +79,7 @@ func holdoutOf(setup *inspect.Setup, data *dataset.Set) ([]dataset.Object, strin
 // collect groups the images of the arguments into objects and says which files it passes over. Images are named as
 // those of the training were, or as --pattern says. good says that only good images are wanted.
 func collect(c *cli.Context, setup *inspect.Setup, good bool) (dataset.Collected, error) {
-	classes := knownClasses(setup)
+	classes := setup.Classes()
 	class := dataset.Canonical(c.String("class"))
 	if class != "" && classes != nil && !slices.Contains(classes, class) {
 		return dataset.Collected{}, usageError{fmt.Errorf("--class: have %q, want a class that %s knows: %s", class, setup.Path, quoted(classes))}
@@ -112,24 +112,6 @@ func group(c *cli.Context, setup *inspect.Setup, class string, classes []string,
 	sayAlone(found.Objects, setup)
 	sayAbsent(found.Objects)
 	return found, nil
-}
-
-// knownClasses are the classes that a model was trained on or has thresholds for; nil where an old checkpoint does not
-// tell.
-func knownClasses(setup *inspect.Setup) []string {
-	known := slices.Collect(maps.Keys(setup.Trained.TrainLists))
-	if known == nil {
-		known = slices.Clone(setup.Trained.Config.Data.Classes)
-	}
-	if len(known) > 0 && setup.Calibration != nil {
-		known = append(known, setup.Calibration.ClassNames()...)
-	}
-	known = append(known, setup.Memory.Names()...)
-	for i, class := range known {
-		known[i] = dataset.Canonical(class)
-	}
-	slices.Sort(known)
-	return slices.Compact(known)
 }
 
 // quoted lists names.

@@ -21,18 +21,33 @@ const ContentsKey = "contents.sha256"
 // Seal puts the SHA-256 of the metadata and tensors of a bundle, in hexadecimal, in the metadata. It covers all of them
 // but the hash itself (docs/format/checkpoint.md). It writes each tensor to the hash, before the file is written.
 func Seal(meta map[string]string, tensors []safetensors.Tensor) error {
-	sum := sha256.New()
-	count := func(n int64) { _ = binary.Write(sum, binary.LittleEndian, n) } // a hash never fails
-	text := func(s string) {
-		count(int64(len(s)))
-		_, _ = io.WriteString(sum, s)
-	}
+	sum, text, count := newSum()
 	for _, key := range slices.Sorted(maps.Keys(meta)) {
 		if key != ContentsKey {
 			text(key)
 			text(meta[key])
 		}
 	}
+	if err := hashTensors(tensors, sum, text, count); err != nil {
+		return err
+	}
+	meta[ContentsKey] = hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
+
+// newSum returns a hash and what adds a text, after its length, and a number to it.
+func newSum() (sum hash.Hash, text func(string), count func(int64)) {
+	sum = sha256.New()
+	count = func(n int64) { _ = binary.Write(sum, binary.LittleEndian, n) } // a hash never fails
+	text = func(s string) {
+		count(int64(len(s)))
+		_, _ = io.WriteString(sum, s)
+	}
+	return sum, text, count
+}
+
+// hashTensors adds tensors in the order of their names.
+func hashTensors(tensors []safetensors.Tensor, sum hash.Hash, text func(string), count func(int64)) error {
 	for _, t := range slices.SortedFunc(slices.Values(tensors), func(a, b safetensors.Tensor) int { return cmp.Compare(a.Name, b.Name) }) {
 		text(t.Name)
 		text(string(t.DType))
@@ -44,8 +59,29 @@ func Seal(meta map[string]string, tensors []safetensors.Tensor) error {
 			return err
 		}
 	}
-	meta[ContentsKey] = hex.EncodeToString(sum.Sum(nil))
 	return nil
+}
+
+// Scoring is the SHA-256, in hexadecimal, of what decides the scores of a checkpoint: its configuration, the encoder, the
+// weights and the memory, but not the calibration, the optimiser and what else only training needs. It reads all of these
+// tensors.
+func (f *File) Scoring() (string, error) {
+	sum, text, count := newSum()
+	meta := f.Metadata()
+	for _, key := range []string{"config", MemoryKey} {
+		text(meta[key])
+	}
+	if f.Info != nil {
+		text(f.Info.BackboneSHA256)
+	}
+	var tensors []safetensors.Tensor
+	for _, name := range f.Names() {
+		if f.Trainable(name) || strings.HasPrefix(name, Memory) || strings.HasPrefix(name, Backbone) {
+			tensors = append(tensors, f.Tensor(name))
+		}
+	}
+	err := hashTensors(tensors, sum, text, count)
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // hashData adds the length and the bytes of a tensor.
