@@ -78,7 +78,7 @@ func (l listing) objects(naming Naming, views int) (train, test []Object, err er
 		if splits[!s.test].has(l.class, id) {
 			return nil, nil, fmt.Errorf("%s: object %q: is in train and in test, want it in one (%q)", l.at(s), id, s.Path)
 		}
-		camera, err := naming.index(s.camera)
+		camera, err := naming.Index(s.camera)
 		if err == nil {
 			err = splits[s.test].put(l.class, id, camera, s.View)
 		}

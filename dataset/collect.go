@@ -268,7 +268,7 @@ func (c *collector) add(path string, p parts) {
 		c.objects = append(c.objects, Object{Class: p.class, ID: id, Views: []View{{Path: path}}})
 		return
 	}
-	camera, err := c.opt.index(p.camera)
+	camera, err := c.opt.Index(p.camera)
 	if err == nil {
 		err = c.put(p.class, p.object, camera, View{Path: path})
 	}

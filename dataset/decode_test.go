@@ -237,6 +237,31 @@ func TestImageErrors(t *testing.T) {
 	})
 }
 
+// TestPixelLimit: a limit of the Fit holds for what the header says, and never raises that of the package.
+func TestPixelLimit(t *testing.T) {
+	drawing := pngBytes(t, texture(64, 64))
+	for _, tt := range []struct {
+		name   string
+		pixels int
+		data   []byte
+		phrase string // of the error
+	}{
+		{"as many", 64 * 64, drawing, ""},
+		{"one too many", 64*64 - 1, drawing, "photo: have 64x64 pixels, want at most 4095 together"},
+		{"no limit", 0, drawing, ""},
+		{"above that of the package", 1 << 40, lie(t, 65535, 65535), "want at most 268435456"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fit := Fit{Resize: configs.Square(8), Crop: configs.Square(8), Pixels: tt.pixels}
+			_, _, err := fit.Image(View{Path: "photo", Data: tt.data}, make([]uint8, 3*64))
+			if tt.phrase == "" && err == nil {
+				return
+			}
+			wantError(t, err, tt.phrase)
+		})
+	}
+}
+
 // TestTruncatedJPEG: a JPEG truncated anywhere is an error.
 func TestTruncatedJPEG(t *testing.T) {
 	data := jpegBytes(t, texture(24, 24))

@@ -27,6 +27,8 @@ type Fit struct {
 	// Scaled decodes JPEGs at a reduced scale, the smallest multiple of 1/8 that is not below their size on the canvas. It
 	// needs libjpeg-turbo and changes pixels slightly.
 	Scaled bool
+	// Pixels is the most pixels that an image may have, 0 for as many as a large honest one has. The header is asked.
+	Pixels int
 
 	labels bool // decode masks
 }
@@ -178,7 +180,7 @@ func (f Fit) decodePart(s *scratch, data []byte, name string, v View) (raster, e
 	if v.Bits != 0 {
 		f.Bits = v.Bits
 	}
-	r, err := f.decode(s, data, maxPixels)
+	r, err := f.decode(s, data, f.limit())
 	if err == nil {
 		r, err = r.part(v)
 	}
@@ -186,6 +188,14 @@ func (f Fit) decodePart(s *scratch, data []byte, name string, v View) (raster, e
 		return raster{}, fmt.Errorf("%s: %w", printable(name), err)
 	}
 	return r, nil
+}
+
+// limit is the most pixels of an image.
+func (f Fit) limit() int {
+	if f.Pixels > 0 {
+		return min(f.Pixels, maxPixels)
+	}
+	return maxPixels
 }
 
 // size returns width and height of the encoded image of v from its header.

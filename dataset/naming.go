@@ -32,9 +32,9 @@ func (n Naming) CameraNames(views int) []string {
 	return names
 }
 
-// index returns the 0-based index of a camera, given by name, or by number from 1 (also as C3) if no camera name is a
+// Index returns the 0-based index of a camera, given by name, or by number from 1 (also as C3) if no camera name is a
 // number. No name means the first camera.
-func (n Naming) index(camera string) (int, error) {
+func (n Naming) Index(camera string) (int, error) {
 	if camera == "" {
 		return 0, nil
 	}

@@ -35,6 +35,9 @@ type Options struct {
 	// Log gets a line that says what computes the model, and one if predictions cannot be captured for cuda_graph. It may
 	// be nil.
 	Log func(line string)
+	// Pixels is the most pixels that an image may have; 0 is what package dataset allows. A larger one counts as one that
+	// cannot be read.
+	Pixels int
 	// Wait bounds the time that a batch of [Inspector.Object] waits for objects whose images are still being decoded.
 	Wait time.Duration
 	// Batch is told the number of objects of each such batch; it may be nil.
@@ -53,6 +56,7 @@ type Setup struct {
 	Notes       *dataset.Notes           // collects what is odd about the files that are read; may be nil
 	file        *checkpoint.File
 	log         func(line string)
+	pixels      int
 	wait        time.Duration
 	batch       func(objects int)
 }
@@ -63,7 +67,7 @@ func Read(path string, opt Options) (*Setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Setup{Path: path, file: f, log: opt.Log, wait: opt.Wait, batch: opt.Batch}
+	u := &Setup{Path: path, file: f, log: opt.Log, pixels: opt.Pixels, wait: opt.Wait, batch: opt.Batch}
 	if u.log == nil {
 		u.log = func(string) {}
 	}
@@ -169,7 +173,9 @@ func Open(path string, opt Options) (*Inspector, error) {
 
 // Start loads the model of a calibrated checkpoint. The caller closes the Inspector, and may close u before.
 func (u *Setup) Start() (*Inspector, error) {
-	e, err := newEngine(u, dataset.NewSource(u.Config.Data))
+	source := dataset.NewSource(u.Config.Data)
+	source.Fit.Pixels = u.pixels
+	e, err := newEngine(u, source)
 	if err != nil {
 		return nil, err
 	}

@@ -378,6 +378,35 @@ func TestObject(t *testing.T) {
 	}
 }
 
+// TestPixels: an image above Options.Pixels counts as one that cannot be read, and maps say their size.
+func TestPixels(t *testing.T) {
+	objects := someObjects(t, 5)
+	path := calibrated(t, objects)
+	for _, tt := range []struct {
+		pixels int
+		judged bool
+	}{{60 * 50, true}, {60*50 - 1, false}} {
+		i, err := Open(path, Options{Pixels: tt.pixels})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		r, err := i.Object(t.Context(), objects[0])
+		if err != nil || (r.Verdict != nil) != tt.judged {
+			t.Fatalf("at most %d pixels: have %+v, error %v", tt.pixels, r, err)
+		}
+		if !tt.judged {
+			if have := r.Images[0].Error; !strings.Contains(have, "have 60x50 pixels, want at most 2999") {
+				t.Errorf("have %q", have)
+			}
+			continue
+		}
+		if w, h := r.Images[0].MapSize(); w != 32 || h != 32 || len(r.Images[0].Map) != w*h {
+			t.Errorf("have a map of %dx%d and %d values, want 32x32", w, h, len(r.Images[0].Map))
+		}
+	}
+}
+
 // While the device is busy, callers can leave, and those who wait share a batch.
 func TestObjectsThatWait(t *testing.T) {
 	objects := someObjects(t, 4)

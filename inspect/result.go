@@ -112,6 +112,9 @@ func joined(tiles []uint8, fit dataset.Fit) []uint8 {
 	return out
 }
 
+// MapSize is the width and height of Map.
+func (m *Image) MapSize() (width, height int) { return m.judge.size.Width(), m.judge.size.Height() }
+
 // Line is an Image in predictions.jsonl (docs/format/predictions.md). An image that failed has Error and no verdict.
 type Line struct {
 	Object string `json:"object"`
