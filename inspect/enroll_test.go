@@ -14,6 +14,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/modeltest"
 )
 
 // ofClass are objects of a class with images of their own.
@@ -178,7 +179,7 @@ func TestEnrollRefuses(t *testing.T) {
 
 // TestBoth judges a class that was trained on and is remembered: the mean of both maps, each over its level.
 func TestBoth(t *testing.T) {
-	path := writeCheckpoint(t)
+	path := modeltest.WriteCheckpoint(t)
 	f, err := checkpoint.Open(path)
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,6 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/npy"
-	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/calibration"
@@ -38,54 +37,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const views = 3
-
-// writeCheckpoint writes a checkpoint of a small model of random weights, without a calibration.
-func writeCheckpoint(t *testing.T, changes ...func(*checkpoint.Info)) string {
-	t.Helper()
-	dir := t.TempDir()
-	path, backbone := filepath.Join(dir, "checkpoint.safetensors"), filepath.Join(dir, "vits14.safetensors")
-	if err := weights.WriteSafetensors(backbone, modeltest.RandomViT(1, 3), nil); err != nil {
-		t.Fatal(err)
-	}
-	hash, err := model.FileSHA256(backbone)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := configs.Default()
-	cfg.Device, cfg.Backbone.Weights = "cpu", backbone
-	cfg.Backbone.Name, cfg.Backbone.Layers = "vit_small_patch14_dinov2", []int{0, 1}
-	cfg.Data.Root, cfg.Data.Views, cfg.Data.Resize, cfg.Data.Crop = dir, views, configs.Square(48), configs.Square(42)
-	cfg.Model.DecoderDepth, cfg.Eval.MapSize, cfg.Eval.Top = 2, 32, 0.05
-	err = tensor.Run(func(s *tensor.Scope) error {
-		arch, err := weights.ParseArch(cfg.Backbone.Name)
-		if err != nil {
-			return err
-		}
-		m, err := model.New(s, tensor.CPU, cfg, arch, modeltest.RandomViT(1, 3))
-		if err != nil {
-			return err
-		}
-		var tensors []safetensors.Tensor
-		for _, p := range m.Params {
-			tensors = append(tensors, safetensors.Float32(p.Name, p.Value.Shape(), p.Value.Floats()))
-		}
-		info := checkpoint.Info{Config: cfg, BackboneSHA256: hash}
-		for _, change := range changes {
-			change(&info)
-		}
-		return checkpoint.Write(path, info, tensors)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
+const views = modeltest.CheckpointViews
 
 // calibrated writes a checkpoint that is calibrated with objects.
 func calibrated(t *testing.T, objects []dataset.Object, changes ...func(*checkpoint.Info)) string {
 	t.Helper()
-	path := writeCheckpoint(t, changes...)
+	path := modeltest.WriteCheckpoint(t, changes...)
 	u, err := Read(path, Options{Uncalibrated: true})
 	if err != nil {
 		t.Fatal(err)
@@ -605,7 +562,7 @@ func checkMap(t *testing.T, path string, cfg configs.Config, score float64) {
 }
 
 func TestRead(t *testing.T) {
-	path := writeCheckpoint(t)
+	path := modeltest.WriteCheckpoint(t)
 	bare := filepath.Join(t.TempDir(), "bare.safetensors")
 	if err := weights.WriteSafetensors(bare, weights.Map{"x": {Shape: []int64{1}, Data: []float32{1}}}, nil); err != nil {
 		t.Fatal(err)
@@ -685,7 +642,7 @@ func TestRegions(t *testing.T) {
 // TestDepths: 16-bit images have the depth that the checkpoint stores for their class, in calibrate and in predict; where
 // classes differ, an image without a known class is an error.
 func TestDepths(t *testing.T) {
-	path := writeCheckpoint(t, func(info *checkpoint.Info) {
+	path := modeltest.WriteCheckpoint(t, func(info *checkpoint.Info) {
 		info.Config.Data.Bits, info.Depths = "auto", dataset.Depths{"low": 12, "high": 14}
 	})
 	u, err := Read(path, Options{Uncalibrated: true})

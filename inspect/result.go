@@ -225,14 +225,39 @@ func (g *judge) image(m *Image, it *item, j int) {
 // colors and the outline of its regions. Both have the size of the map.
 func (m *Image) Draw() (heat, overlay *image.RGBA) {
 	g := m.judge
-	curve, ok := g.curves.Load(m.pixel)
-	if !ok {
-		curve, _ = g.curves.LoadOrStore(m.pixel, m.pixel.Curve())
-	}
-	values := make([]float32, len(m.Map))
+	curve, values := m.curve(), make([]float32, len(m.Map))
 	for i, v := range m.Map {
-		values[i] = curve.(*calibration.Curve).At(v)
+		values[i] = curve.At(v)
 	}
 	seen := heatmap.Image(m.pixels, g.fit.Crop.Bounds().Max, g.fit.Tiles(), m.seen.content, g.size.Bounds().Max)
 	return heatmap.Heat(values, g.size.Width()), heatmap.Overlay(seen, values, m.mask)
+}
+
+// Picture returns the image as the model saw it, its longer side of at most so many pixels, and the map as calibrated
+// values, 255 for 1. From 128 on they are above the threshold of pixels. The image must have a verdict.
+func (m *Image) Picture(most int) (seen *image.RGBA, values *image.Gray) {
+	g := m.judge
+	view, size := g.fit.Viewport(), g.size.Bounds().Max
+	scale := float64(min(most, max(view.Width(), view.Height(), size.X, size.Y))) / float64(max(size.X, size.Y))
+	whole := func(side int) int { return max(1, int(math.Round(scale*float64(side)))) }
+	seen = heatmap.Image(m.pixels, g.fit.Crop.Bounds().Max, g.fit.Tiles(), m.seen.content, image.Pt(whole(size.X), whole(size.Y)))
+	values = image.NewGray(g.size.Bounds())
+	curve := m.curve()
+	for i, v := range m.Map {
+		if level := uint8(math.Round(255 * float64(curve.At(v)))); m.mask[i] {
+			values.Pix[i] = max(128, level)
+		} else {
+			values.Pix[i] = min(127, level)
+		}
+	}
+	return seen, values
+}
+
+// curve maps scores of pixels to calibrated values.
+func (m *Image) curve() *calibration.Curve {
+	curve, ok := m.judge.curves.Load(m.pixel)
+	if !ok {
+		curve, _ = m.judge.curves.LoadOrStore(m.pixel, m.pixel.Curve())
+	}
+	return curve.(*calibration.Curve)
 }

@@ -9,6 +9,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/model/modeltest"
 )
 
 // TestJoined puts the overlapping tiles of an image together: the pixels are those of the image in one piece.
@@ -42,7 +43,7 @@ func TestSeen(t *testing.T) {
 	objects := someObjects(t, 2)
 	calibratedPath := calibrated(t, objects)
 	objects[1].Views[2].Path = filepath.Join(t.TempDir(), "none.png")
-	for _, path := range []string{calibratedPath, writeCheckpoint(t)} {
+	for _, path := range []string{calibratedPath, modeltest.WriteCheckpoint(t)} {
 		u, err := Read(path, Options{Uncalibrated: true})
 		if err != nil {
 			t.Fatal(err)
