@@ -11,6 +11,7 @@ import (
 
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
+	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/modeltest"
 )
 
@@ -55,7 +56,9 @@ func Objects(t *testing.T, class string, n int) []dataset.Object {
 // Checkpoint writes a calibrated checkpoint of a small model of random weights, which remembers classes besides.
 func Checkpoint(t *testing.T, classes ...string) string {
 	t.Helper()
-	path := modeltest.WriteCheckpoint(t)
+	path := modeltest.WriteCheckpoint(t, func(info *checkpoint.Info) {
+		info.TrainLists = map[string]string{Trained: "test"}
+	})
 	read := func() *inspect.Setup {
 		u, err := inspect.Read(path, inspect.Options{Uncalibrated: true, Set: []string{"memory.codes=20", "memory.dims=4"}})
 		if err != nil {

@@ -1,3 +1,357 @@
 // Package line judges objects with one model or several, and stores what it says of each in a journal before anyone is
 // told. Whatever brings objects, by HTTP, folder or MQTT, calls [Line.Judge].
 package line
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mvag-torch/dataset"
+	"mvag-torch/inspect"
+	"mvag-torch/serve/journal"
+	"mvag-torch/serve/metrics"
+)
+
+// Options of Open.
+type Options struct {
+	Models   []ModelOptions
+	Folder   string // for drawings and what is taught
+	Journal  *journal.Journal
+	Queue    int           // most objects that are decoded, wait or are judged, over all models
+	Wait     time.Duration // bound on waiting for a fuller batch
+	Pictures bool          // keep drawings of the images
+	Pixels   int           // most pixels of an image; 0 is what package dataset allows
+	Log      *slog.Logger
+	Metrics  *metrics.Metrics
+}
+
+// ModelOptions name a model and its file.
+type ModelOptions struct {
+	Name string
+	Path string   // checkpoint or bundle
+	Set  []string // settings that override those of the checkpoint, as "eval.objects=4"
+}
+
+// Line judges objects. It is safe for concurrent use.
+type Line struct {
+	opt    Options
+	slots  []*slot
+	places chan struct{} // one token for each object on its way
+	pace   atomic.Int64  // nanoseconds from one answer to the next while objects wait, smoothed
+	events events
+
+	mu      sync.Mutex
+	closing bool
+	busy    sync.WaitGroup           // calls of Judge
+	keys    map[string]chan struct{} // of requests on their way
+}
+
+// Open loads the models. The caller closes the Line.
+func Open(ctx context.Context, opt Options) (*Line, error) {
+	l := &Line{opt: opt, places: make(chan struct{}, opt.Queue), keys: map[string]chan struct{}{}}
+	for _, m := range opt.Models {
+		if slices.ContainsFunc(l.slots, func(s *slot) bool { return s.name == m.Name }) {
+			return nil, errors.Join(fmt.Errorf("models: have %q twice, want names of their own", m.Name), l.closeModels())
+		}
+		s := &slot{ModelOptions: m, line: l, name: m.Name}
+		live, err := s.load(ctx)
+		if err != nil {
+			return nil, errors.Join(err, l.closeModels())
+		}
+		s.live = live
+		l.slots = append(l.slots, s)
+	}
+	if opt.Metrics != nil {
+		opt.Metrics.Queue(func() (int, int) { return len(l.places), cap(l.places) })
+	}
+	l.tellModels()
+	return l, nil
+}
+
+// ErrClosed is the error of Judge after Close.
+var ErrClosed = errors.New("the service stops")
+
+// Judge judges an object and stores the record. When it returns, the record is on the disk. A request whose key is known
+// gets the record that there is; if the first of that key is on its way, it waits for that. An object without an image
+// that can be judged has a record that says so, and no error.
+//
+// Errors are *BusyError, *UnknownError, *StoreError, ErrClosed, the cause of ctx, or that of the model.
+func (l *Line) Judge(ctx context.Context, r Request) (*Judged, error) {
+	if !l.enter() {
+		return nil, ErrClosed
+	}
+	defer l.busy.Done()
+	for r.Key != "" {
+		first, leave := l.take(r.Key)
+		if first == nil {
+			defer leave()
+			if e, ok, err := l.opt.Journal.ByKey(r.Key); err != nil {
+				return nil, l.failed(metrics.Store, &StoreError{err})
+			} else if ok {
+				return again(e)
+			}
+			break
+		}
+		select {
+		case <-first:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	select {
+	case l.places <- struct{}{}:
+		defer func() { <-l.places }()
+	default:
+		return nil, l.failed(metrics.Busy, &BusyError{l.retryAfter()})
+	}
+	live, err := l.choose(r)
+	if err != nil {
+		return nil, l.failed(metrics.Unknown, err)
+	}
+	defer live.use.Done()
+	result, err := live.object(ctx, r.Object)
+	if err != nil {
+		return nil, l.failed(reasonOf(ctx), err)
+	}
+	return l.store(r, live, result)
+}
+
+// enter counts a call of Judge; false after Close.
+func (l *Line) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closing {
+		l.busy.Add(1)
+	}
+	return !l.closing
+}
+
+// take reserves a key until leave is called; if another request has it, first is closed when that is done.
+func (l *Line) take(key string) (first chan struct{}, leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if first = l.keys[key]; first != nil {
+		return first, nil
+	}
+	done := make(chan struct{})
+	l.keys[key] = done
+	return nil, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.keys, key)
+		close(done)
+	}
+}
+
+// again is the answer of an entry that the journal had.
+func again(e journal.Entry) (*Judged, error) {
+	var s Stored
+	if err := json.Unmarshal(e.Data, &s); err != nil {
+		return nil, &StoreError{fmt.Errorf("journal: entry %s: %w", e.ID, err)}
+	}
+	return &Judged{Record: s.Record, Again: true}, nil
+}
+
+// reasonOf is why judging failed.
+func reasonOf(ctx context.Context) metrics.Reason {
+	if ctx.Err() != nil {
+		return metrics.Canceled
+	}
+	return metrics.Judging
+}
+
+// failed counts an error and returns it.
+func (l *Line) failed(why metrics.Reason, err error) error {
+	if l.opt.Metrics != nil {
+		l.opt.Metrics.Error(why)
+	}
+	return err
+}
+
+// retryAfter estimates when there is a free place: after half of the queue.
+func (l *Line) retryAfter() time.Duration {
+	wait := time.Duration(l.pace.Load()) * time.Duration(max(1, cap(l.places)/2))
+	return min(max(wait.Round(time.Second), time.Second), time.Minute)
+}
+
+// store writes the record of a result to the journal and tells those who watch.
+func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, error) {
+	j := &Judged{Record: record(r, live, result), Result: result}
+	var drawings encoded
+	if l.opt.Pictures && j.Decision != Failed {
+		var err error
+		if drawings, err = encode(Pictures(result)); err != nil {
+			return nil, l.failed(metrics.Store, &StoreError{fmt.Errorf("pictures: %w", err)})
+		}
+		j.Pictures = true
+	}
+	samples := Samples(result.Samples())
+	e, exists, err := l.opt.Journal.Append(r.Key, func(id string) ([]byte, error) {
+		j.ID = id
+		if j.Pictures {
+			if err := l.keep(id, drawings); err != nil {
+				return nil, err
+			}
+		}
+		return json.Marshal(Stored{j.Record, samples})
+	})
+	if err != nil {
+		return nil, l.failed(metrics.Store, &StoreError{err})
+	}
+	if exists { // another service wrote it; nothing is said twice
+		return again(e)
+	}
+	l.count(j)
+	l.events.send("object", j.Record)
+	return j, nil
+}
+
+// record is what the service says of a result.
+func record(r Request, live *live, result *inspect.Result) Record {
+	o := result.Object
+	out := Record{
+		Time: time.Now().UTC(), Source: r.Source, Object: o.ID, Class: o.Class, Verdict: result.Verdict,
+		Images: result.Lines(), Model: live.judge, Decision: Failed,
+	}
+	if len(o.Views) > 1 {
+		for j, v := range o.Views {
+			if !v.Present() {
+				out.Absent = append(out.Absent, live.model.Cameras[j])
+			}
+		}
+	}
+	if result.Verdict != nil {
+		out.Decision = result.Verdict.Decision
+		return out
+	}
+	for _, line := range out.Images {
+		out.Error = cmp.Or(out.Error, line.Error)
+	}
+	out.Error = cmp.Or(out.Error, "have no image")
+	return out
+}
+
+// count enters a judged object in the metrics.
+func (l *Line) count(j *Judged) {
+	if l.opt.Metrics == nil {
+		return
+	}
+	o := metrics.Object{Class: j.Class, Decision: j.Decision, Source: j.Source, Score: math.NaN()}
+	if j.Verdict != nil {
+		o.Score = j.Verdict.Calibrated
+	}
+	for _, line := range j.Images {
+		image := metrics.Image{Decision: Failed}
+		if line.Camera > 0 {
+			image.Camera = fmt.Sprint("C", line.Camera)
+		}
+		if line.Verdict != nil {
+			image.Decision = line.Decision
+		}
+		o.Images = append(o.Images, image)
+	}
+	l.opt.Metrics.Object(o)
+	l.opt.Metrics.Waited(j.Result.Waited)
+	l.pace.Store((7*l.pace.Load() + int64(j.Result.Took)) / 8)
+}
+
+// choose returns the model that judges a request; the caller calls live.use.Done.
+func (l *Line) choose(r Request) (*live, error) {
+	if r.Model != "" {
+		s := l.slot(r.Model)
+		if s == nil {
+			return nil, &UnknownError{fmt.Sprintf("model: have %q, want one of %q", r.Model, l.names())}
+		}
+		return s.acquire(r.Object.Class)
+	}
+	if len(l.slots) == 1 {
+		return l.slots[0].acquire(r.Object.Class)
+	}
+	var found *live
+	for _, s := range l.slots {
+		live, err := s.acquire(r.Object.Class)
+		if err != nil || r.Object.Class == "" {
+			if err == nil {
+				live.use.Done()
+			}
+			continue
+		}
+		if found != nil {
+			found.use.Done()
+			live.use.Done()
+			return nil, &UnknownError{fmt.Sprintf("model: have none, want one of %q: several know the class %q", l.names(), r.Object.Class)}
+		}
+		found = live
+	}
+	if found == nil {
+		return nil, &UnknownError{fmt.Sprintf("model: have none and class %q, want one of %q", r.Object.Class, l.names())}
+	}
+	return found, nil
+}
+
+func (l *Line) slot(name string) *slot {
+	for _, s := range l.slots {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (l *Line) names() (names []string) {
+	for _, s := range l.slots {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Journal is where records are stored.
+func (l *Line) Journal() *journal.Journal { return l.opt.Journal }
+
+// Folder is where drawings and what is taught are kept.
+func (l *Line) Folder() string { return l.opt.Folder }
+
+// Log is where the line says what it does.
+func (l *Line) Log() *slog.Logger { return l.opt.Log }
+
+// Close refuses further objects, waits until those taken are answered, and frees the models.
+func (l *Line) Close() error {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
+	l.busy.Wait()
+	l.events.close()
+	return l.closeModels()
+}
+
+func (l *Line) closeModels() error {
+	var all []error
+	for _, s := range l.slots {
+		all = append(all, s.close())
+	}
+	return errors.Join(all...)
+}
+
+// NameOf is the name of a model that is given by its file alone: the file without folder and extension, or the folder of
+// a run for its checkpoint.
+func NameOf(path string) string {
+	base := filepath.Base(path)
+	name := strings.TrimSuffix(base, filepath.Ext(base))
+	if name == "checkpoint" {
+		if abs, err := filepath.Abs(path); err == nil {
+			name = filepath.Base(filepath.Dir(abs))
+		}
+	}
+	return dataset.Canonical(name)
+}

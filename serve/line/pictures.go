@@ -1,0 +1,209 @@
+package line
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/draw"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	xdraw "golang.org/x/image/draw"
+
+	"mvag-torch/inspect"
+	"mvag-torch/internal/heatmap"
+)
+
+// The layers of a Picture.
+const (
+	Seen    = "seen"    // the image as the model saw it
+	Heat    = "heat"    // the anomaly map in fixed colours
+	Overlay = "overlay" // the map over the image, with the outlines of the regions
+)
+
+// pictureSide is the longer side of a picture at most, in pixels.
+const pictureSide = 1024
+
+// Picture is what is kept of an image.
+type Picture struct {
+	Camera int         // from 1; 0 of a single image
+	Seen   image.Image // as the model saw it
+	Map    *image.Gray // calibrated values, 255 for 1; from 128 on they are above the threshold of pixels
+}
+
+// Pictures are those of the images of a result that have a verdict.
+func Pictures(r *inspect.Result) (pictures []Picture) {
+	for i := range r.Images {
+		if m := &r.Images[i]; m.Verdict != nil {
+			seen, values := m.Picture(pictureSide)
+			pictures = append(pictures, Picture{m.Camera, seen, values})
+		}
+	}
+	return pictures
+}
+
+// Draw draws a layer.
+func (p Picture) Draw(layer string) (image.Image, error) {
+	size := p.Seen.Bounds()
+	if layer == Seen {
+		return p.Seen, nil
+	}
+	scaled := image.NewGray(image.Rectangle{Max: size.Size()})
+	xdraw.BiLinear.Scale(scaled, scaled.Rect, p.Map, p.Map.Bounds(), draw.Src, nil)
+	values, mask := make([]float32, len(scaled.Pix)), make([]bool, len(scaled.Pix))
+	for i, v := range scaled.Pix {
+		values[i], mask[i] = float32(v)/255, v >= 128
+	}
+	switch layer {
+	case Heat:
+		return heatmap.Heat(values, size.Dx()), nil
+	case Overlay:
+		seen := image.NewRGBA(scaled.Rect)
+		draw.Draw(seen, seen.Rect, p.Seen, size.Min, draw.Src)
+		return heatmap.Overlay(seen, values, mask), nil
+	}
+	return nil, fmt.Errorf("layer: have %q, want %s, %s or %s", layer, Seen, Heat, Overlay)
+}
+
+// Sheet draws the overlays of all pictures side by side.
+func Sheet(pictures []Picture) (*image.RGBA, error) {
+	var width, height int
+	for _, p := range pictures {
+		width, height = width+p.Seen.Bounds().Dx(), max(height, p.Seen.Bounds().Dy())
+	}
+	sheet, x := image.NewRGBA(image.Rect(0, 0, width, height)), 0
+	for _, p := range pictures {
+		overlay, err := p.Draw(Overlay)
+		if err != nil {
+			return nil, err
+		}
+		draw.Draw(sheet, overlay.Bounds().Add(image.Pt(x, 0)), overlay, image.Point{}, draw.Src)
+		x += overlay.Bounds().Dx()
+	}
+	return sheet, nil
+}
+
+// encoded are pictures of an object as they are kept: two files, with all views side by side.
+type encoded struct{ seen, maps []byte }
+
+// encode joins pictures, which are all of one size.
+func encode(pictures []Picture) (encoded, error) {
+	size, of := pictures[0].Seen.Bounds().Size(), pictures[0].Map.Rect.Size()
+	seen, maps := image.NewRGBA(image.Rect(0, 0, size.X*len(pictures), size.Y)), image.NewGray(image.Rect(0, 0, of.X*len(pictures), of.Y))
+	for i, p := range pictures {
+		draw.Draw(seen, image.Rect(i*size.X, 0, (i+1)*size.X, size.Y), p.Seen, p.Seen.Bounds().Min, draw.Src)
+		draw.Draw(maps, image.Rect(i*of.X, 0, (i+1)*of.X, of.Y), p.Map, p.Map.Rect.Min, draw.Src)
+	}
+	var s, m bytes.Buffer
+	err := jpeg.Encode(&s, seen, &jpeg.Options{Quality: 90})
+	if err == nil {
+		err = (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&m, maps)
+	}
+	return encoded{s.Bytes(), m.Bytes()}, err
+}
+
+// pictureFiles are the files of the pictures of an object, a folder for each thousand.
+func (l *Line) pictureFiles(id string) (seen, maps string, err error) {
+	_, number, ok := strings.Cut(id, "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil {
+		return "", "", fmt.Errorf("id: have %q, want one of a record", id)
+	}
+	base := filepath.Join(l.opt.Folder, "objects", fmt.Sprintf("%06d", n/1000), filepath.Base(id))
+	return base + "_seen.jpg", base + "_map.png", nil
+}
+
+// keep writes the pictures of an object. They are not waited for to be on the disk: a crash may lose those of the last
+// seconds.
+func (l *Line) keep(id string, e encoded) error {
+	seen, maps, err := l.pictureFiles(id)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(seen), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(seen, e.seen, 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(maps, e.maps, 0o644)
+	}
+	return err
+}
+
+// Kept reads the pictures of a record; there are none where fs.ErrNotExist is the cause.
+func (l *Line) Kept(r Record) ([]Picture, error) {
+	seenFile, mapFile, err := l.pictureFiles(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Pictures {
+		return nil, fmt.Errorf("object %s: pictures were not kept: %w", r.ID, fs.ErrNotExist)
+	}
+	seen, err := readImage(seenFile, jpeg.Decode)
+	if err != nil {
+		return nil, err
+	}
+	drawn, err := readImage(mapFile, png.Decode)
+	if err != nil {
+		return nil, err
+	}
+	maps, ok := drawn.(*image.Gray)
+	cut, cuttable := seen.(interface {
+		SubImage(image.Rectangle) image.Image
+	})
+	var pictures []Picture
+	for _, line := range r.Images {
+		if line.Verdict != nil {
+			pictures = append(pictures, Picture{Camera: line.Camera})
+		}
+	}
+	if n := len(pictures); !ok || !cuttable || n == 0 || seen.Bounds().Dx()%n != 0 || maps.Rect.Dx()%n != 0 {
+		return nil, fmt.Errorf("%s: have other images than the record", seenFile)
+	}
+	for i := range pictures {
+		column := func(r image.Rectangle) image.Rectangle {
+			w := r.Dx() / len(pictures)
+			return image.Rect(i*w, 0, (i+1)*w, r.Dy())
+		}
+		pictures[i].Seen = cut.SubImage(column(seen.Bounds()))
+		pictures[i].Map = maps.SubImage(column(maps.Rect)).(*image.Gray)
+	}
+	return pictures, nil
+}
+
+func readImage(path string, decode func(io.Reader) (image.Image, error)) (image.Image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	img, err := decode(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return img, nil
+}
+
+// forget removes the pictures of records that are no longer kept.
+func (l *Line) forget(ids []string) error {
+	var all []error
+	for _, id := range ids {
+		seen, maps, err := l.pictureFiles(id)
+		if err != nil {
+			continue
+		}
+		for _, path := range []string{seen, maps} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				all = append(all, err)
+			}
+		}
+		_ = os.Remove(filepath.Dir(seen)) // once it is empty
+	}
+	return errors.Join(all...)
+}
