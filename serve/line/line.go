@@ -268,36 +268,50 @@ func (l *Line) count(j *Judged) {
 
 // choose returns the model that judges a request; the caller calls live.use.Done.
 func (l *Line) choose(r Request) (*live, error) {
-	if r.Model != "" {
-		s := l.slot(r.Model)
-		if s == nil {
-			return nil, &UnknownError{fmt.Sprintf("model: have %q, want one of %q", r.Model, l.names())}
+	s, err := l.pick(r.Model, r.Object.Class)
+	if err != nil {
+		return nil, err
+	}
+	return s.acquire(r.Object.Class)
+}
+
+// Pick returns the model of a name, or for "" the only one, or the one that knows the class. The error is an
+// *UnknownError, also where the model cannot judge the class.
+func (l *Line) Pick(name, class string) (Model, error) {
+	s, err := l.pick(name, class)
+	if err != nil {
+		return Model{}, err
+	}
+	live, err := s.acquire(class)
+	if err != nil {
+		return Model{}, err
+	}
+	defer live.use.Done()
+	return live.model, nil
+}
+
+func (l *Line) pick(name, class string) (*slot, error) {
+	if name != "" {
+		if s := l.slot(name); s != nil {
+			return s, nil
 		}
-		return s.acquire(r.Object.Class)
+		return nil, &UnknownError{fmt.Sprintf("model: have %.100q, want one of %q", name, l.names())}
 	}
 	if len(l.slots) == 1 {
-		return l.slots[0].acquire(r.Object.Class)
+		return l.slots[0], nil
 	}
-	var found *live
+	var known []*slot
 	for _, s := range l.slots {
-		live, err := s.acquire(r.Object.Class)
-		if err != nil || r.Object.Class == "" {
-			if err == nil {
-				live.use.Done()
+		if live, err := s.acquire(class); err == nil {
+			if live.use.Done(); slices.Contains(live.model.ClassNames(), class) {
+				known = append(known, s)
 			}
-			continue
 		}
-		if found != nil {
-			found.use.Done()
-			live.use.Done()
-			return nil, &UnknownError{fmt.Sprintf("model: have none, want one of %q: several know the class %q", l.names(), r.Object.Class)}
-		}
-		found = live
 	}
-	if found == nil {
-		return nil, &UnknownError{fmt.Sprintf("model: have none and class %q, want one of %q", r.Object.Class, l.names())}
+	if len(known) != 1 {
+		return nil, &UnknownError{fmt.Sprintf("model: have none, want one of %q: %d of them know the class %.100q", l.names(), len(known), class)}
 	}
-	return found, nil
+	return known[0], nil
 }
 
 func (l *Line) slot(name string) *slot {
