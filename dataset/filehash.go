@@ -98,6 +98,32 @@ func (r *ReadImages) Hashes(earlier FileHashes) FileHashes {
 	return slices.Compact(list)
 }
 
+// Content identifies the images of an object that were read: 8 bytes of a SHA-256 over their hashes, in order of the
+// views, as base64. Objects whose files are equal byte for byte have the same; "" is that of an object of which none was
+// read, and of all where r is nil.
+func (r *ReadImages) Content(o *Object) string {
+	if r == nil {
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []byte
+	for _, v := range o.Views {
+		h, known := r.byPath[v.Path]
+		if v.Data != nil {
+			h, known = hashOf(v.Data), true
+		}
+		if known && v.Present() {
+			all = append(all, h[:]...)
+		}
+	}
+	if all == nil {
+		return ""
+	}
+	h := hashOf(all)
+	return base64.RawStdEncoding.EncodeToString(h[:])
+}
+
 // NoteUnread enters the images of an object in s.Read although s does not read them, since what is computed from them
 // exists already.
 func (s Source) NoteUnread(o *Object) error {

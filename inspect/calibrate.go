@@ -20,6 +20,7 @@ func (u *Setup) Calibrate(
 	ctx context.Context, good []dataset.Object, source dataset.Source, from string, progress func(images int),
 ) error {
 	source.Skipped.Expect("images", good)
+	source.Read = &dataset.ReadImages{}
 	earlier := u.Heads
 	u.Heads = calibration.Heads{} // nothing is judged by them
 	e, err := newEngine(u, source)
@@ -52,16 +53,18 @@ func (u *Setup) Calibrate(
 		return err
 	}
 	u.Heads = heads.Keep(earlier, u.Memory)
+	u.Samples = u.known(earlier).Calibrated(c.objects, heads, earlier, u.Memory)
 	u.Calibration = u.chosen()
-	meta, err := u.Heads.Marshal()
+	meta, err := u.decides()
 	if err != nil {
 		return err
 	}
-	return u.file.Rewrite(meta, "", nil)
+	return u.rewrite(meta, "", nil)
 }
 
 // sample is what calibration needs of a good object.
 type sample struct {
+	key      string // of its files
 	class    string
 	images   int
 	scores   map[string]calibration.Sample // by head
@@ -71,7 +74,7 @@ type sample struct {
 
 // sampleOf gathers the scores of a good object; without images, it has none.
 func sampleOf(it *item, source dataset.Source, top float64) (sample, error) {
-	s := sample{class: it.object.Class, scores: map[string]calibration.Sample{}, unjudged: it.unjudged}
+	s := sample{key: source.Read.Content(it.object), class: it.object.Class, scores: map[string]calibration.Sample{}, unjudged: it.unjudged}
 	for j, v := range it.views {
 		if v.err != nil {
 			if err := source.Skip(it.object.Views[j], v.err); err != nil {
@@ -105,11 +108,12 @@ func (s *sample) add(head string, values []float32, score float64) {
 
 // collected are the samples of all objects.
 type collected struct {
-	top                          float64
-	trained                      bool
-	reconstruction, memory, both []calibration.Sample
-	levels                       map[string]calibration.Levels
-	class                        []sample // of the class at hand, those with both maps
+	top     float64
+	trained bool
+	objects []calibration.Good
+	levels  map[string]calibration.Levels
+	class   []sample // of the class at hand, those with both maps
+	places  []int    // of class among objects
 }
 
 // add takes the sample of an object; those of a class come one after the other.
@@ -117,14 +121,11 @@ func (c *collected) add(s sample) {
 	if len(c.class) > 0 && c.class[0].class != s.class {
 		c.finishClass()
 	}
-	if r, ok := s.scores[calibration.Reconstruction]; ok {
-		c.reconstruction = append(c.reconstruction, r)
-	}
-	if m, ok := s.scores[calibration.Memory]; ok {
-		c.memory = append(c.memory, m)
-	}
 	if len(s.views) > 0 {
-		c.class = append(c.class, s)
+		c.class, c.places = append(c.class, s), append(c.places, len(c.objects))
+	}
+	if len(s.scores) > 0 {
+		c.objects = append(c.objects, calibration.NewGood(s.key, s.class, s.scores))
 	}
 }
 
@@ -142,14 +143,14 @@ func (c *collected) finishClass() {
 	}
 	l = calibration.Levels{Reconstruction: max(1e-9, l.Reconstruction/n), Memory: max(1e-9, l.Memory/n)}
 	c.levels[c.class[0].class] = l
-	for _, s := range c.class {
+	for i, s := range c.class {
 		for _, v := range s.views {
 			mixed := l.Mix(v.reconstruction, v.memory)
 			s.add(calibration.Both, mixed, imagescore.TopMean(c.top, mixed))
 		}
-		c.both = append(c.both, s.scores[calibration.Both])
+		c.objects[c.places[i]].Scores[calibration.Both] = calibration.ScoresOf(s.scores[calibration.Both])
 	}
-	c.class = nil
+	c.class, c.places = nil, nil
 }
 
 func mean(values []float32) float64 {
@@ -162,18 +163,20 @@ func mean(values []float32) float64 {
 
 // fit calibrates each head that has judged.
 func (c *collected) fit(falseAlarm float64, from string) (h calibration.Heads, err error) {
-	if c.trained || len(c.memory) < 2 {
-		if h.Reconstruction, err = calibration.Fit(c.reconstruction, falseAlarm, from); err != nil {
+	memory, both := calibration.List(c.objects, calibration.Memory), calibration.List(c.objects, calibration.Both)
+	if c.trained || len(memory) < 2 {
+		reconstruction := calibration.List(c.objects, calibration.Reconstruction)
+		if h.Reconstruction, err = calibration.Fit(reconstruction, falseAlarm, from); err != nil {
 			return h, err
 		}
 	}
-	if len(c.memory) >= 2 {
-		if h.Memory, err = calibration.Fit(c.memory, falseAlarm, from); err != nil {
+	if len(memory) >= 2 {
+		if h.Memory, err = calibration.Fit(memory, falseAlarm, from); err != nil {
 			return h, fmt.Errorf("memory: %w", err)
 		}
 	}
-	if len(c.both) >= 2 {
-		if h.Both, err = calibration.Fit(c.both, falseAlarm, from); err != nil {
+	if len(both) >= 2 {
+		if h.Both, err = calibration.Fit(both, falseAlarm, from); err != nil {
 			return h, fmt.Errorf("both: %w", err)
 		}
 		var all calibration.Levels

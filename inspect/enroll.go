@@ -69,14 +69,23 @@ func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibrat
 		maps.Copy(enlarged.Classes, u.Memory.Classes)
 	}
 	enlarged.Classes[n.Class] = class
-	heads, own, err := u.Heads.WithClass(n.Class, c.memory, c.both, c.levels[n.Class], u.Config.Eval.FalseAlarm, n.From)
+	rate := u.Config.Eval.FalseAlarm
+	before, of := u.Heads, func(head string) []calibration.Sample { return calibration.List(c.objects, head) }
+	heads, own, err := before.WithClass(n.Class, of(calibration.Memory), of(calibration.Both), c.levels[n.Class], rate, n.From)
 	if err != nil {
 		return nil, err
 	}
-	if err := u.store(enlarged, heads, n.Source.Read); err != nil {
+	group := calibration.Group{Source: n.From, FalseAlarm: rate, Objects: c.objects}
+	samples, settled := u.known(before).Enrolled(n.Class, group, before)
+	if settled {
+		u.log(fmt.Sprintf("earlier additions to the calibration count on, and cannot be undone; those to %q are gone", n.Class))
+	}
+	now := *u
+	now.Memory, now.Heads, now.Samples = enlarged, heads, samples
+	if err := now.store(n.Source.Read); err != nil {
 		return nil, err
 	}
-	u.Memory, u.Heads = enlarged, heads
+	*u = now
 	return own, nil
 }
 
@@ -196,13 +205,13 @@ func (e *engine) crossFit(ctx context.Context, n Enrollment, alone bool, fit fun
 	return nil
 }
 
-// store rewrites the checkpoint with another memory and other calibrations; what was read counts as trained on.
-func (u *Setup) store(m *memory.Memory, heads calibration.Heads, read *dataset.ReadImages) error {
-	meta, err := heads.Marshal()
+// store rewrites the checkpoint with its memory and calibrations; what was read counts as trained on.
+func (u *Setup) store(read *dataset.ReadImages) error {
+	meta, err := u.decides()
 	if err != nil {
 		return err
 	}
-	if meta[checkpoint.MemoryKey], err = m.Marshal(); err != nil {
+	if meta[checkpoint.MemoryKey], err = u.Memory.Marshal(); err != nil {
 		return err
 	}
 	if u.Trained.TrainImages != nil {
@@ -212,5 +221,5 @@ func (u *Setup) store(m *memory.Memory, heads calibration.Heads, read *dataset.R
 		}
 		meta["train.images"] = string(images)
 	}
-	return u.file.Rewrite(meta, checkpoint.Memory, m.Tensors())
+	return u.rewrite(meta, checkpoint.Memory, u.Memory.Tensors())
 }

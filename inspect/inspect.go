@@ -10,7 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,9 +54,11 @@ type Setup struct {
 	Bundle      *checkpoint.Bundle       // nil where the file is none
 	Calibration *calibration.Calibration // of inspect.head, or of the headline; nil where there is none
 	Heads       calibration.Heads        // all that there are
+	Samples     *calibration.Samples     // what Heads rest on, and what was added to it; nil where the file does not tell
 	Memory      *memory.Memory           // nil where there is none
 	Notes       *dataset.Notes           // collects what is odd about the files that are read; may be nil
 	file        *checkpoint.File
+	found       fs.FileInfo // of the file when it was read
 	log         func(line string)
 	pixels      int
 	wait        time.Duration
@@ -63,11 +67,15 @@ type Setup struct {
 
 // Read reads a checkpoint without its model. The caller closes the Setup.
 func Read(path string, opt Options) (*Setup, error) {
+	found, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
 	f, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	u := &Setup{Path: path, file: f, log: opt.Log, pixels: opt.Pixels, wait: opt.Wait, batch: opt.Batch}
+	u := &Setup{Path: path, file: f, found: found, log: opt.Log, pixels: opt.Pixels, wait: opt.Wait, batch: opt.Batch}
 	if u.log == nil {
 		u.log = func(string) {}
 	}
@@ -94,6 +102,9 @@ func (u *Setup) read(opt Options) error {
 		return &configs.Error{Faults: []configs.Fault{{Msg: diff[0] + " as in " + u.Path}}}
 	}
 	if u.Memory, err = memory.Read(u.file); err != nil {
+		return err
+	}
+	if u.Samples, err = calibration.ReadSamples(u.file); err != nil {
 		return err
 	}
 	u.Heads, err = calibration.ReadHeads(u.file)
@@ -181,7 +192,7 @@ func (u *Setup) Start() (*Inspector, error) {
 	}
 	i := &Inspector{
 		engine: e, queue: make(chan *item), closing: make(chan struct{}), stopped: make(chan struct{}), wait: u.wait, batch: u.batch,
-		judge: &judge{heads: u.Heads, memory: u.Memory, fit: dataset.NewFit(u.Config.Data), size: u.Config.MapSize(), top: u.Config.Top()},
+		judge: newJudge(u),
 	}
 	go i.serve()
 	return i, nil

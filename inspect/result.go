@@ -170,6 +170,11 @@ type judge struct {
 	curves sync.Map     // *calibration.Curve by calibration.Scale
 }
 
+// newJudge judges by the calibrations of u.
+func newJudge(u *Setup) *judge {
+	return &judge{heads: u.Heads, memory: u.Memory, fit: dataset.NewFit(u.Config.Data), size: u.Config.MapSize(), top: u.Config.Top()}
+}
+
 // result judges an item that went through the model.
 func (g *judge) result(it *item) *Result {
 	r := &Result{Index: it.index, Object: it.object, Waited: it.waited, Took: it.took, judge: g, item: it}

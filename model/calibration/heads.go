@@ -136,12 +136,20 @@ func (h Heads) Keep(earlier Heads, remembered *memory.Memory) Heads {
 		h.Memory = cmp.Or(h.Memory, earlier.Memory)
 		return h
 	}
-	for _, class := range earlier.Memory.ClassNames() {
-		if _, ok := h.Memory.Object.Classes[class]; !ok && remembered.Alone(class) {
-			h.Memory = h.Memory.with(class, earlier.Memory)
-		}
+	for _, class := range h.kept(earlier, remembered) {
+		h.Memory = h.Memory.with(class, earlier.Memory)
 	}
 	return h
+}
+
+// kept are the classes that Keep adds where both have a calibration of the memory.
+func (h Heads) kept(earlier Heads, remembered *memory.Memory) (list []string) {
+	for _, class := range earlier.Memory.ClassNames() {
+		if _, ok := h.Memory.Object.Classes[class]; !ok && remembered.Alone(class) {
+			list = append(list, class)
+		}
+	}
+	return list
 }
 
 // Marshal returns the metadata of a checkpoint that ReadHeads reads.

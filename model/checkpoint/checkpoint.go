@@ -28,6 +28,7 @@ const Format = "mvag-torch checkpoint 1"
 const (
 	CalibrationKey = "calibration"
 	HeadsKey       = "calibration.heads"
+	SamplesKey     = "calibration.samples" // the scores that both rest on
 )
 
 // MemoryKey is the metadata key of what the tensors of a memory do not say, JSON of package model/memory.
