@@ -38,8 +38,10 @@ func calibrateCommand() *cli.Command {
 		Usage:     "derive thresholds from good images that the model was not trained on, and store them in the checkpoint",
 		ArgsUsage: "[PATH…]",
 		Description: pathHelp +
-			"Without PATH, the hold-out of training (train.holdout) is taken; -c says where the data set is now.",
-		Flags: []cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag},
+			"Without PATH, the hold-out of training (train.holdout) is taken; -c says where the data set is now.\n" +
+			"With --add, the thresholds rest on the images of PATH besides those that they rest on already; --undo takes the last\n" +
+			"addition back.",
+		Flags: append([]cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag}, additionFlags...),
 		Action: func(c *cli.Context) error {
 			err := runCalibrate(c)
 			if err != nil && c.Context.Err() != nil {
@@ -51,11 +53,18 @@ func calibrateCommand() *cli.Command {
 }
 
 func runCalibrate(c *cli.Context) error {
+	addition, err := additionOf(c)
+	if err != nil {
+		return err
+	}
 	setup, err := readSetup(c, inspect.Options{Uncalibrated: true, Log: logLine})
 	if err != nil {
 		return err
 	}
 	defer setup.Close()
+	if addition != "" {
+		return runAddition(c, setup, addition)
+	}
 	good, source, from, err := goodObjects(c, setup)
 	if err == nil {
 		good, from, err = sift(c.Context, setup, good, source, from, 2)
@@ -154,10 +163,15 @@ func calibrate(
 		return err
 	}
 	sayReplaced(before, setup.Calibration)
+	logNotes(setup)
+	return describe(w, setup.Calibration)
+}
+
+// logNotes says what was odd about images that were read.
+func logNotes(setup *inspect.Setup) {
 	if setup.Notes != nil {
 		logLines(dataset.NotedLines(setup.Notes.Summary()))
 	}
-	return describe(w, setup.Calibration)
 }
 
 // sayReplaced names the classes that had thresholds before, which may be nil, and have none of their own now.

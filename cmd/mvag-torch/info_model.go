@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"mvag-torch/configs"
 	"mvag-torch/export"
@@ -33,8 +34,9 @@ type modelInfo struct {
 	Backbone   encoderInfo      `json:"backbone"`
 	Memory     []rememberedInfo `json:"memory"`
 	MemorySize int64            `json:"memory_bytes"`
-	Head       string           `json:"head"`  // that is wanted: inspect.head
-	Heads      []headInfo       `json:"heads"` // that are calibrated
+	Head       string           `json:"head"`      // that is wanted: inspect.head
+	Heads      []headInfo       `json:"heads"`     // that are calibrated
+	Additions  []additionInfo   `json:"additions"` // to the calibration; null where the file does not tell
 	Data       string           `json:"data_root"`
 	Bundle     *bundleInfo      `json:"bundle"` // null in a checkpoint
 
@@ -83,6 +85,14 @@ type thresholdInfo struct {
 	Of100   [2]int  `json:"of_100_good_objects"` // 95 % interval
 }
 
+// additionInfo is good objects that were added to the calibration at once.
+type additionInfo struct {
+	Number  int       `json:"number"`
+	Time    time.Time `json:"time"`
+	Source  string    `json:"source"`
+	Objects int       `json:"objects"`
+}
+
 // bundleInfo is what a bundle says of itself, and the size of its encoder.
 type bundleInfo struct {
 	*checkpoint.Bundle
@@ -106,6 +116,9 @@ func describeModel(file fileInfo, f *checkpoint.File) (described, error) {
 	if err == nil {
 		d.heads, err = calibration.ReadHeads(f)
 	}
+	if err == nil {
+		err = d.addAdditions(f)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +137,19 @@ func describeModel(file fileInfo, f *checkpoint.File) (described, error) {
 	d.addHeads()
 	d.addElements(f)
 	return d, nil
+}
+
+// addAdditions lists what was added to the calibrations.
+func (d *modelInfo) addAdditions(f *checkpoint.File) error {
+	samples, err := calibration.ReadSamples(f)
+	if samples == nil {
+		return err
+	}
+	d.Additions = []additionInfo{}
+	for _, a := range samples.Additions {
+		d.Additions = append(d.Additions, additionInfo{a.Number, a.Time, a.Source, len(a.Objects)})
+	}
+	return nil
 }
 
 // addHeads lists the calibrations.
@@ -198,6 +224,11 @@ func (d *modelInfo) lines(line func(key, format string, values ...any)) {
 		line("memory", "%s, %s", machine.Size(d.MemorySize), strings.Join(list, ", "))
 	}
 	line("head", "%s (inspect.head)", d.Head)
+	if n := len(d.Additions); n > 0 {
+		last := d.Additions[n-1]
+		line("additions", "%d to the calibration, the last of %s: %s, %s; calibrate --history lists them",
+			n, last.Time.Format(time.DateOnly), count(last.Objects, "good object"), last.Source)
+	}
 	line("data.root", "%s", d.Data)
 	d.bundleLines(line)
 }

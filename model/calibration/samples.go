@@ -13,8 +13,8 @@ import (
 	"mvag-torch/model/checkpoint"
 )
 
-// MaxSamples bounds the text of [Samples.Marshal], in bytes. An object of five images and one head takes about 140, with
-// three heads about 350.
+// MaxSamples bounds the text of [Samples.Marshal], in bytes. An object of five images takes about 200, with three heads
+// about 460.
 const MaxSamples = 16 << 20
 
 // ErrTooMany is the error of samples that take more than [MaxSamples].
