@@ -13,6 +13,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/modeltest"
 )
 
 // named gives objects a class.
@@ -249,7 +250,7 @@ func TestChangedMeanwhile(t *testing.T) {
 
 // TestAddBoth adds to a class that was trained on and is remembered: all three calibrations are of all objects.
 func TestAddBoth(t *testing.T) {
-	path := writeCheckpoint(t)
+	path := modeltest.WriteCheckpoint(t)
 	f, err := checkpoint.Open(path)
 	if err == nil {
 		err = f.Rewrite(map[string]string{"train.lists": `{"part":"0123"}`, "iteration": "5"}, "", nil)
