@@ -1,0 +1,129 @@
+// Review: a person decides what the model is not sure of; what was good after all widens the calibration.
+import { announce, get, h, moment, number, on, percent, post, put, query, remembered, significant, t } from "./core.js";
+import { heading, images, mapSlider, scores } from "./object.js";
+import { loadModels, modelChoice } from "./models.js";
+
+let chosen = "";
+
+export async function mount(root, _, signal) {
+  let objects = [], at = 0, busy = false, changed = null, history = [], failed = "";
+  let shortcuts = remembered("shortcuts") !== "off";
+  const filters = h("div", { class: "filters" }), panel = h("section", { "aria-labelledby": "review-at" }), past = h("section", { "aria-labelledby": "history-h" });
+  const outcome = h("div", { class: "outcome", role: "status" }), slip = h("p", { class: "error", role: "alert" });
+  root.append(filters, h("div", { class: "columns" }, h("div", {}, outcome, slip, panel), past));
+
+  async function load() {
+    try {
+      const [r, c] = await Promise.all([get(query("v1/review", { model: chosen })), get(query("v1/calibration", { model: chosen }))]);
+      if (signal.aborted) return;
+      const id = objects[at]?.id;
+      objects = r.objects ?? [];
+      history = c.history ?? [];
+      at = Math.max(0, objects.findIndex(o => o.id === id));
+      failed = "";
+    } catch (e) {
+      if (signal.aborted) return;
+      failed = e.message;
+    }
+    draw();
+    drawHistory();
+  }
+
+  function draw() {
+    const focused = document.activeElement?.id;
+    put(slip, failed);
+    const r = objects[at];
+    if (!r) {
+      put(panel, h("h2", { id: "review-at", tabIndex: -1 }, t("review.none")), h("p", {}, t("review.none.about")));
+    } else {
+      const button = (id, kind, key, does, extra = {}) => h("button", { type: "button", id, class: kind, disabled: busy, on: { click: does }, ...extra }, t("review." + id.split("-")[1]), shortcuts && key && h("kbd", { "aria-hidden": "true" }, key));
+      const keys = k => shortcuts ? { ariaKeyShortcuts: k } : {};
+      put(panel, h("p", { class: "counter", id: "review-at" }, t("review.at", { at: at + 1, n: objects.length }), " · ", h("span", {}, t("review.why." + (r.why ?? "borderline")))),
+        heading(r, "review"), r.pictures && mapSlider("review-map"), images(r),
+        h("div", { class: "verdicts" }, button("review-good", "good", "G", () => decide("good"), keys("g")), button("review-defective", "defective", "D", () => decide("defective"), keys("d")),
+          h("div", { class: "field note" }, h("label", { htmlFor: "review-note" }, t("review.note")), h("input", { id: "review-note", type: "text", maxLength: 200, autocomplete: "off" }))),
+        h("p", { class: "buttons turn" }, button("review-previous", "", "←", () => turn(-1), { disabled: objects.length < 2, ...keys("ArrowLeft") }), button("review-next", "", "→", () => turn(1), { disabled: objects.length < 2, ...keys("ArrowRight") }),
+          h("span", { class: "field-line" }, h("input", { id: "review-keys", type: "checkbox", checked: shortcuts, on: { change: e => { shortcuts = e.target.checked; remembered("shortcuts", shortcuts ? "on" : "off"); draw(); } } }), " ",
+            h("label", { htmlFor: "review-keys" }, t("review.keys")))), scores(r, "review-scores"));
+    }
+    if (focused && panel.querySelector("#" + CSS.escape(focused))) document.getElementById(focused).focus({ preventScroll: true });
+  }
+
+  function turn(by) {
+    if (objects.length < 2) return;
+    at = (at + by + objects.length) % objects.length;
+    draw();
+    panel.querySelector("h2").focus({ preventScroll: true });
+  }
+
+  // decide says what the object is and shows what it changed.
+  async function decide(verdict) {
+    const r = objects[at];
+    if (busy || !r) return;
+    busy = true;
+    const note = root.querySelector("#review-note")?.value.trim();
+    failed = "";
+    draw();
+    try {
+      const answer = await post(`v1/objects/${encodeURIComponent(r.id)}/review`, { verdict, note });
+      changed = { object: r.object, verdict, ...answer.calibration };
+      objects = objects.filter(o => o.id !== r.id);
+      at = Math.min(at, Math.max(0, objects.length - 1));
+    } catch (e) {
+      failed = e.message;
+    }
+    busy = false;
+    if (signal.aborted) return;
+    drawOutcome();
+    draw();
+    if (!failed) panel.querySelector("h2")?.focus({ preventScroll: true });
+    load();
+  }
+
+  function drawOutcome() {
+    put(outcome, changed && [h("p", {}, h("strong", {}, t("review.done." + changed.verdict, { object: changed.object }))),
+      changed.before && changed.after ? change(changed) : h("p", {}, t("review.unchanged"))]);
+  }
+
+  const change = c => h("dl", { class: "facts change" }, ["threshold", "rate", "objects"].filter(k => c.before[k] !== undefined).map(k => {
+    const write = k === "rate" ? percent : k === "objects" ? number : significant;
+    return h("div", {}, h("dt", {}, t("change." + k)), h("dd", {}, t("change.to", { before: write(c.before[k]), after: write(c.after[k]) })));
+  }));
+
+  function drawHistory() {
+    const last = history.findIndex(e => !e.undone);
+    put(past, h("h2", { id: "history-h", tabIndex: -1 }, t("history.title")), h("p", { class: "caption" }, t("history.about")),
+      history.length ? h("ol", { class: "history" }, history.map((e, i) => h("li", { class: e.undone ? "undone" : "" },
+        h("b", {}, e.object), " ", h("span", { class: "about" }, [e.class, moment(e.time), e.undone && t("history.undone")].filter(Boolean).join(" · ")),
+        e.note && h("span", { class: "about" }, e.note), e.before && e.after && change(e),
+        i === last && h("button", { type: "button", id: "review-undo", on: { click: undo } }, t("history.undo"))))) : h("p", {}, t("history.none")));
+  }
+
+  async function undo() {
+    failed = "";
+    try {
+      await post("v1/calibration/undo", { model: chosen });
+      changed = null;
+      drawOutcome();
+      announce(t("history.undone"));
+    } catch (e) {
+      failed = e.message;
+    }
+    await load();
+    past.querySelector("h2").focus({ preventScroll: true });
+  }
+
+  document.addEventListener("keydown", e => {
+    if (!shortcuts || e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]") || e.target.closest("input, select, textarea")) return;
+    const does = { g: () => decide("good"), d: () => decide("defective"), ArrowLeft: () => turn(-1), ArrowRight: () => turn(1) }[e.key.length === 1 ? e.key.toLowerCase() : e.key];
+    if (does) { e.preventDefault(); does(); }
+  }, { signal });
+  for (const kind of ["review", "models", "refresh"]) on(kind, () => { if (!busy) load(); }, signal);
+  try {
+    const models = await loadModels();
+    if (signal.aborted) return;
+    if (!models.some(m => m.name === chosen)) chosen = models[0]?.name ?? "";
+    if (models.length > 1) put(filters, modelChoice("review-model", models, chosen, v => { chosen = v; changed = null; drawOutcome(); load(); }));
+  } catch { /* load says why */ }
+  load();
+}
