@@ -114,8 +114,8 @@ func TestAddChanges(t *testing.T) {
 		!strings.Contains(u.Calibration.Source, "test, and 1 more in 1 additions") {
 		t.Errorf("have %+v of %q in the file", now, u.Calibration.Source)
 	}
-	if scores := u.Samples.OfClass(calibration.Reconstruction, "part"); len(scores) != 7 || scores[6] != 2*limit {
-		t.Errorf("have scores %v", scores)
+	if scores, folds := u.Samples.Basis(calibration.Reconstruction, "part"); len(scores) != 6 || folds || slices.Max(scores) > limit {
+		t.Errorf("have scores %v of folds %v, want those of the 6 objects that were not added", scores, folds)
 	}
 	before := meta(t, path)
 	if _, err := u.AddGood([]calibration.Good{alarm}, "review"); !errors.Is(err, calibration.ErrKnown) || !strings.Contains(err.Error(), "3f2a9c1e-12") {
@@ -191,6 +191,9 @@ func TestAddAfterwards(t *testing.T) {
 			t.Fatal(err)
 		}
 		return u.Heads.Memory.Object.For(class)
+	}
+	if scores, folds := setup(t, path).Samples.Basis(calibration.Memory, "bolt"); len(scores) != 10 || !folds {
+		t.Errorf("have scores %v of folds %v, want 10 of folds", scores, folds)
 	}
 	bolt := limit("bolt")
 	if bolt.Objects != 12 {

@@ -75,7 +75,7 @@ func (u *Setup) Enroll(ctx context.Context, n Enrollment) (*calibration.Calibrat
 	if err != nil {
 		return nil, err
 	}
-	group := calibration.Group{Source: n.From, FalseAlarm: rate, Objects: c.objects}
+	group := calibration.Group{Source: n.From, FalseAlarm: rate, Folds: folds, Objects: c.objects}
 	samples, settled := u.known(before).Enrolled(n.Class, group, before)
 	if settled {
 		u.log(fmt.Sprintf("earlier additions to the calibration count on, and cannot be undone; those to %q are gone", n.Class))

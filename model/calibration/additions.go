@@ -151,7 +151,7 @@ func (s *Samples) settled() *Samples {
 
 // only returns g with one head, for these classes.
 func (g Group) only(head string, classes []string) Group {
-	out := Group{Source: g.Source, FalseAlarm: g.FalseAlarm, Heads: map[string][]string{head: classes}}
+	out := Group{Source: g.Source, FalseAlarm: g.FalseAlarm, Heads: map[string][]string{head: classes}, Folds: g.Folds}
 	for _, o := range g.Objects {
 		if s, ok := o.Scores[head]; ok {
 			out.Objects = append(out.Objects, Good{o.Key, o.Class, map[string]Scores{head: s}})

@@ -33,8 +33,11 @@ type Group struct {
 	FalseAlarm float64 `json:"false_alarm"` // the rate that was asked for
 	// Heads has the heads whose thresholds rest on the group: of these classes, or, where the list is empty, of all that
 	// no later group has, the unknown one included. The first group of a head has no list.
-	Heads   map[string][]string `json:"heads"`
-	Objects []Good              `json:"objects"`
+	Heads map[string][]string `json:"heads"`
+	// Folds is the number of parts of the objects, each judged with a memory of the others; 0 where the memory has seen none
+	// of them. Scores of folds are rather too high.
+	Folds   int    `json:"folds,omitempty"`
+	Objects []Good `json:"objects"`
 }
 
 // Good is a good object that was judged.
@@ -111,19 +114,19 @@ func (s *Samples) objects(head string, i int) (list []Good, additions int) {
 	return list, additions
 }
 
-// OfClass are the scores of the good objects of a class that its thresholds by a head rest on.
-func (s *Samples) OfClass(head, class string) (scores []float64) {
+// Basis are the scores of the objects of a class, or of all for "", that its thresholds by a head were made with, and
+// whether they are of folds. What was added later is left out, since it may have been selected by its scores.
+func (s *Samples) Basis(head, class string) (scores []float64, folds bool) {
 	at := s.home(head, class)
 	if at < 0 {
-		return nil
+		return nil, false
 	}
-	list, _ := s.objects(head, at)
-	for _, sample := range List(list, head) {
+	for _, sample := range List(s.Groups[at].Objects, head) {
 		if sample.Class == class || class == "" {
 			scores = append(scores, sample.Object)
 		}
 	}
-	return scores
+	return scores, s.Groups[at].Folds > 0
 }
 
 // Known reports whether an object of this key, which is not "", is among those that thresholds of the class rest on.
