@@ -139,7 +139,11 @@ func (b *browser) until(what, expression string) {
 	b.Helper()
 	ctx, over := context.WithTimeout(b.ctx, 20*time.Second)
 	defer over()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression)); err != nil {
+	_, err := chromedp.Run(ctx, chromedp.Poll[bool](expression))
+	for err != nil && strings.Contains(err.Error(), "Cannot find context") { // the page was loaded anew meanwhile
+		_, err = chromedp.Run(ctx, chromedp.Poll[bool](expression))
+	}
+	if err != nil {
 		b.Fatalf("%s: %v; the page says %.600q", what, err, eval[string](b, "document.querySelector('dialog[open]')?.innerText ?? document.querySelector('main').innerText"))
 	}
 }

@@ -1,5 +1,5 @@
 // The stream of events, and what stands in for it while it is lost.
-import { Failed, emit, get } from "./core.js";
+import { Failed, emit, get, on } from "./core.js";
 
 const pollEvery = 3000, openEvery = 10000;
 let source = null, state = "", timer = null, newest = null;
@@ -15,6 +15,7 @@ function become(next) {
 
 export function connect() {
   open();
+  on("token", open);
   setInterval(() => { if (source.readyState === EventSource.CLOSED) open(); }, openEvery);
 }
 

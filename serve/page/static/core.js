@@ -26,7 +26,7 @@ function fill(element, attributes, children) {
     else if (name === "on") for (const [event, f] of Object.entries(value)) element.addEventListener(event, f);
     else if (name === "vars") for (const [k, v] of Object.entries(value)) element.style.setProperty("--" + k, v);
     else if (name === "data") Object.assign(element.dataset, value);
-    else if (name in element && element.namespaceURI !== space && !name.startsWith("aria")) element[name] = value;
+    else if (name in element && element.namespaceURI !== space) element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat(3).filter(c => c !== undefined && c !== null && c !== false));
@@ -87,6 +87,7 @@ export const number = (n, digits) => form("n", digits === undefined ? {} :
   { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(n);
 export const significant = n => n === 0 ? number(0) : form("n", { maximumSignificantDigits: 3 }).format(n);
 export const percent = (n, digits = 1) => form("n", { style: "percent", maximumFractionDigits: digits }).format(n);
+export const rate = n => form("n", { style: "percent", maximumSignificantDigits: 2 }).format(n); // of false alarms
 export const clock = when => form("d", { timeStyle: "medium" }).format(new Date(when));
 export const day = when => form("d", { dateStyle: "medium", timeStyle: "short" }).format(new Date(when));
 export const moment = when => new Date(when).toDateString() === new Date().toDateString() ? clock(when) : day(when);

@@ -6,7 +6,7 @@ import { band, chart, probability } from "./chart.js";
 let chosen = "";
 
 export async function mount(root, _, signal) {
-  const filters = h("div", { class: "filters" }), about = h("section", { "aria-labelledby": "test-h" }), classes = h("div");
+  const filters = h("div", { class: "filters" }), about = h("section", { hidden: true, "aria-labelledby": "test-h" }), classes = h("div");
   root.append(filters, classes, about);
   let asked = 0, timer = null;
 
@@ -70,6 +70,7 @@ const table = (c, id) => h("div", { class: "scroll", role: "region", tabIndex: 0
     h("td", {}, probability(w.p)), h("td", { class: "text" }, w.drift ? h("strong", {}, t("drift.state.drift")) : t("drift.state.fits")))))));
 
 function drawTest(at, test) {
+  at.hidden = !test;
   put(at, h("h2", { id: "test-h" }, t("drift.test")), test && [h("p", {}, t("drift.test.about", { window: test.window, rate: percent(test.false_alarm, 3), n: Math.round(1 / test.false_alarm) })),
     h("p", { class: "caption" }, t("drift.test.do")),
     h("details", {}, h("summary", {}, t("drift.test.exact")), h("p", { lang: "en" }, h("b", {}, test.name), ". ", test.statement))]);

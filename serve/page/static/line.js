@@ -1,5 +1,5 @@
 // Line: the newest object large, those before it, counts.
-import { announce, get, h, moment, number, on, percent, put, query, t } from "./core.js";
+import { announce, get, h, moment, number, on, percent, put, query, rate, t } from "./core.js";
 import { badge, bar, evidence, heading, mapSlider, thumbnail, word } from "./object.js";
 import { choice, classNames, loadModels, modelChoice } from "./models.js";
 
@@ -26,7 +26,7 @@ export async function mount(root, parameter, signal) {
   const filters = h("form", { class: "filters", on: { submit: e => e.preventDefault() } });
   const first = h("div"), slider = mapSlider("line-map"), second = h("div");
   const newest = h("section", { class: "newest", ariaLabel: t("line.newest") }, first, slider, second);
-  const counts = h("section", { class: "counts", "aria-labelledby": "counts-h" });
+  const counts = h("section", { class: "counts", hidden: true, "aria-labelledby": "counts-h" });
   const list = h("ol", { class: "objects", id: "objects" }), more = h("button", { type: "button", on: { click: older } }, t("line.older"));
   const note = h("p", { class: "caption" });
   root.append(h("div", { class: "columns" }, newest, h("div", { class: "side" }, h("section", { "aria-labelledby": "filter-h" }, h("h2", { id: "filter-h" }, t("filter.label")), filters), counts,
@@ -142,7 +142,8 @@ function drawCounts(at, summary) {
   const table = h("table", { "aria-labelledby": "alarms-h" }, h("caption", { id: "alarms-h" }, t("alarms.caption")),
     h("thead", {}, h("tr", {}, ["class", "judged", "defective", "promised", "expected"].map((k, i) => h("th", { scope: "col", class: i ? "" : "text" }, t("alarms." + k))))),
     h("tbody", {}, rows.map(r => h("tr", {}, h("th", { scope: "row" }, r.class || r.model), h("td", {}, number((r.good ?? 0) + (r.defective ?? 0))), h("td", {}, number(r.defective ?? 0)),
-      h("td", {}, r.rate ? percent(r.rate) : "–"), h("td", {}, r.alarms ? t("alarms.range", { low: r.alarms[0], high: r.alarms[1] }) : "–")))));
+      h("td", {}, r.rate ? rate(r.rate) : "–"), h("td", {}, r.alarms ? t("alarms.range", { low: r.alarms[0], high: r.alarms[1] }) : "–")))));
+  at.hidden = false;
   put(at, h("h2", { id: "counts-h" }, t("count.title", { n: summary.hours ?? 24 })),
     h("ul", { class: "tiles" }, tile("yield", judged ? percent(good / judged) : "–", "main", t("count.of", { n: judged })),
       tile("good", number(good), "good"), tile("defective", number(defective), "defective"), tile("failed", number(failed), "failed")),

@@ -20,6 +20,12 @@ export function cameraName(model, camera) {
   return known.find(m => m.name === model)?.cameras?.[camera - 1] ?? "C" + camera;
 }
 
+// cameraNumber is the number of a camera that a model calls so; those that it does not know are last.
+export function cameraNumber(model, name) {
+  const i = known.find(m => m.name === model)?.cameras?.indexOf(name) ?? -1;
+  return i < 0 ? Infinity : i + 1;
+}
+
 // classNames are the names of the classes that a model tells apart; none where it has one calibration for all.
 export const classNames = m => (m?.classes ?? []).map(c => c.name).filter(Boolean);
 

@@ -1,6 +1,6 @@
 // How a judged object looks: its decision, its scores on one scale, its images with the map over them.
 import { h, moment, number, remembered, significant, svg, t } from "./core.js";
-import { cameraName } from "./models.js";
+import { cameraName, cameraNumber } from "./models.js";
 
 const shapes = { // one for each decision, so that colour is not all that tells them apart
   good: [["circle", { cx: 12, cy: 12, r: 10 }], ["path", { d: "M7 12.4l3.4 3.4L17 8.6", class: "mark" }]],
@@ -34,7 +34,7 @@ export function why(record) {
   if (!judged.length) return "";
   const top = judged.reduce((a, b) => b.calibrated > a.calibrated ? b : a);
   const values = { camera: cameraName(record.model.name, top.camera), value: number(top.calibrated, 2), n: top.regions?.length ?? 0 };
-  return (top.camera ? t("object.highest", values) + " " : "") + t("object.regions", values);
+  return (top.camera ? t("object.highest", values) + " " : "") + t(values.n ? "object.regions" : "object.noregions", values);
 }
 
 // facts are what is known of an object besides its decision.
@@ -114,18 +114,20 @@ function picture(record, image, local) {
   return stack;
 }
 
-// images are the views of an object side by side; each opens large. local: addresses of images by camera.
-export function images(record, { local = {}, large = true } = {}) {
-  const of = record.images.map(i => [i, h("figure", { class: "view " + (i.decision ?? "failed") })]);
-  of.forEach(([i, figure], at) => {
-    const name = cameraName(record.model.name, i.camera), shown = picture(record, i, local[i.camera ?? 0]);
-    const open = large && !shown.classList.contains("empty");
-    figure.append(open ? h("button", { type: "button", class: "zoom", on: { click: () => zoom(record, at, local) } }, shown) : shown,
-      h("figcaption", {}, h("b", {}, name), " ", i.calibrated === undefined ? h("span", { class: "error" }, i.error ?? "") :
-        [sign(i.decision), " ", number(i.calibrated, 2)]));
+// images are the views of an object side by side in the order of cameras; each opens large. local: addresses of images
+// by camera.
+export function images(record, { local = {} } = {}) {
+  const figures = record.images.map((i, at) => {
+    const shown = picture(record, i, local[i.camera ?? 0]);
+    return [i.camera ?? 0, h("figure", { class: "view " + (i.decision ?? "failed") },
+      shown.classList.contains("empty") ? shown : h("button", { type: "button", class: "zoom", on: { click: () => zoom(record, at, local) } }, shown),
+      h("figcaption", {}, h("b", {}, cameraName(record.model.name, i.camera)), " ", i.calibrated === undefined ? h("span", { class: "error" }, i.error ?? "") :
+        [sign(i.decision), " ", number(i.calibrated, 2)]))];
   });
-  const absent = (record.absent ?? []).map(name => h("figure", { class: "view absent" }, h("span", { class: "empty" }, t("object.absent")), h("figcaption", {}, h("b", {}, name))));
-  return h("div", { class: "views", vars: { n: Math.max(1, of.length + absent.length) } }, of.map(([, f]) => f), absent);
+  for (const name of record.absent ?? []) {
+    figures.push([cameraNumber(record.model.name, name), h("figure", { class: "view absent" }, h("span", { class: "empty" }, t("object.absent")), h("figcaption", {}, h("b", {}, name)))]);
+  }
+  return h("div", { class: "views" }, figures.sort((a, b) => a[0] - b[0]).map(([, f]) => f));
 }
 
 // zoom opens an image large; arrow keys go to the other cameras.

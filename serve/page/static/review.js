@@ -1,5 +1,5 @@
 // Review: a person decides what the model is not sure of; what was good after all widens the calibration.
-import { announce, get, h, moment, number, on, percent, post, put, query, remembered, significant, t } from "./core.js";
+import { announce, get, h, moment, number, on, post, put, query, rate, remembered, significant, t } from "./core.js";
 import { heading, images, mapSlider, scores } from "./object.js";
 import { loadModels, modelChoice } from "./models.js";
 
@@ -8,7 +8,7 @@ let chosen = "";
 export async function mount(root, _, signal) {
   let objects = [], at = 0, busy = false, changed = null, history = [], failed = "";
   let shortcuts = remembered("shortcuts") !== "off";
-  const filters = h("div", { class: "filters" }), panel = h("section", { "aria-labelledby": "review-at" }), past = h("section", { "aria-labelledby": "history-h" });
+  const filters = h("div", { class: "filters" }), panel = h("section", { hidden: true, "aria-labelledby": "review-at" }), past = h("section", { hidden: true, "aria-labelledby": "history-h" });
   const outcome = h("div", { class: "outcome", role: "status" }), slip = h("p", { class: "error", role: "alert" });
   root.append(filters, h("div", { class: "columns" }, h("div", {}, outcome, slip, panel), past));
 
@@ -25,6 +25,7 @@ export async function mount(root, _, signal) {
       if (signal.aborted) return;
       failed = e.message;
     }
+    panel.hidden = past.hidden = false;
     draw();
     drawHistory();
   }
@@ -86,7 +87,7 @@ export async function mount(root, _, signal) {
   }
 
   const change = c => h("dl", { class: "facts change" }, ["threshold", "rate", "objects"].filter(k => c.before[k] !== undefined).map(k => {
-    const write = k === "rate" ? percent : k === "objects" ? number : significant;
+    const write = k === "rate" ? rate : k === "objects" ? number : significant;
     return h("div", {}, h("dt", {}, t("change." + k)), h("dd", {}, t("change.to", { before: write(c.before[k]), after: write(c.after[k]) })));
   }));
 

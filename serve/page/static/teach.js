@@ -1,5 +1,5 @@
 // Teach: a new class from good parts, step by step.
-import { announce, bytes, get, h, on, percent, post, put, remembered, request, significant, t } from "./core.js";
+import { announce, bytes, get, h, on, post, put, rate, remembered, request, significant, t } from "./core.js";
 import { detail, word } from "./object.js";
 import { choice, classNames, loadModels, modelChoice } from "./models.js";
 import { addresses, camerasOf, dropZone, formOf, group, small } from "./upload.js";
@@ -86,9 +86,9 @@ export async function mount(root, parameter, signal) {
       dropZone("teach-files", { title: t("teach.drop"), about: many ? t("teach.drop.many", { cameras: names().join(", ") }) : t("teach.drop.one"), take: upload }),
       h("p", { role: "status" }, sending ? t("teach.sending", { done: sending[0], total: sending[1] }) : ""),
       left.length > 0 && h("details", { open: true }, h("summary", {}, t("teach.left", { n: left.length })), h("ul", {}, left.map(([f, reason]) => h("li", {}, f.name, ": ", reason)))),
-      session.objects.length > 0 && objects(),
       h("p", { class: "buttons" }, h("button", { type: "button", id: "teach-build", class: "primary", disabled: !enough || !!sending, "aria-describedby": "parts-about",
-        on: { click: () => act(async () => { await post(path(session.id, "/build")); take(await get(path(session.id))); }) } }, t("teach.build")), discard())];
+        on: { click: () => act(async () => { await post(path(session.id, "/build")); take(await get(path(session.id))); }) } }, t("teach.build")), discard()),
+      session.objects.length > 0 && objects()];
   }
 
   const objects = () => h("ul", { class: "files", ariaLabel: t("teach.objects") }, session.objects.map(o => h("li", { class: o.accepted ? "" : "refused" },
@@ -141,17 +141,17 @@ export async function mount(root, parameter, signal) {
   function attempt() {
     const r = session.result ?? {}, of = (key, value) => h("div", {}, h("dt", {}, t("teach.result." + key)), h("dd", {}, value));
     const many = names().length > 1;
-    return [h("p", {}, t("teach.try.about")), h("dl", { class: "facts big" }, of("objects", String(r.objects ?? "–")), of("rate", r.rate ? percent(r.rate) : "–"),
+    return [h("p", {}, t("teach.try.about")), h("dl", { class: "facts big" }, of("objects", String(r.objects ?? "–")), of("rate", r.rate ? rate(r.rate) : "–"),
       of("threshold", r.threshold ? significant(r.threshold) : "–"), of("memory", r.memory_bytes ? bytes(r.memory_bytes) : "–")),
-    r.rate && h("p", { class: "caption" }, t("teach.result.about", { rate: percent(r.rate) })),
+    r.rate && h("p", { class: "caption" }, t("teach.result.about", { rate: rate(r.rate) })),
     dropZone("try-files", { title: t("teach.try"), about: many ? t("teach.drop.many", { cameras: names().join(", ") }) : t("teach.drop.one"), take: tryOut }),
     h("p", { role: "status" }, sending ? t("teach.sending", { done: sending[0], total: sending[1] }) : ""),
-    left.length > 0 && h("ul", {}, left.map(([f, reason]) => h("li", { class: "error" }, f.name, ": ", reason))), tried,
+    left.length > 0 && h("ul", {}, left.map(([f, reason]) => h("li", { class: "error" }, f.name, ": ", reason))),
     h("p", { class: "buttons" }, h("button", { type: "button", id: "teach-live", class: "primary", on: { click: () => act(async () => {
       await post(path(session.id, "/live"));
       take({ ...session, state: "live" });
       loadModels(true);
-    }) } }, t("teach.live")), discard())];
+    }) } }, t("teach.live")), discard()), tried];
   }
 
   async function tryOut(files) {
