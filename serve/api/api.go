@@ -7,6 +7,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -17,6 +18,7 @@ import (
 	"mvag-torch/serve/journal"
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/metrics"
+	"mvag-torch/serve/page"
 )
 
 // Line is what the handlers need of a [line.Line].
@@ -86,6 +88,8 @@ func New(l Line, m *metrics.Metrics, opt Options) (*API, error) {
 		{pattern: "POST /v2/models/{model}/infer", handle: a.infer},
 		{pattern: "GET /openapi.json", handle: a.static("application/json", document)},
 		{pattern: "GET /metrics", handle: served(m.Handler()), free: opt.MetricsOpen},
+		{pattern: "GET /{$}", handle: served(page.Handler()), free: true}, // the page asks for the token
+		{pattern: "GET /static/", handle: served(page.Handler()), free: true},
 	}
 	for _, r := range a.routes {
 		a.mux.HandleFunc(r.pattern, a.answer(r))
@@ -114,10 +118,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route := ""
 	defer func() {
 		if cause := recover(); cause != nil {
-			a.opt.Log.Error("a request failed", "route", route, "cause", cause, "stack", string(debug.Stack()))
-			a.fail(out, r, internal)
+			err := fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+			if out.status == 0 {
+				a.fail(out, r, err)
+			} else {
+				a.opt.Log.Error("an answer broke off", "route", route, "error", err)
+			}
 		}
-		a.metrics.Request(route, out.code(), time.Since(began))
+		a.metrics.Request(route, max(out.status, http.StatusOK), time.Since(began))
 	}()
 	setHeaders(out.Header())
 	handler, pattern := a.mux.Handler(r)
@@ -215,11 +223,3 @@ func (w *writer) Write(b []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// code is the status for the metrics: that of nginx, 499, where the client went away before there was any.
-func (w *writer) code() int {
-	if w.status == 0 {
-		return 499
-	}
-	return w.status
-}

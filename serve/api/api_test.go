@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image"
 	"io"
@@ -137,11 +136,11 @@ func (s *rig) check(r *http.Request, w *httptest.ResponseRecorder) {
 	if w.Code == http.StatusInternalServerError {
 		s.t.Errorf("%s %s: have status 500; the log says %s", r.Method, r.URL, s.log)
 	}
-	route, parameters, err := s.at.FindRoute(r)
-	var unknown *routers.RouteError
-	if errors.As(err, &unknown) && (w.Code == http.StatusNotFound || w.Code == http.StatusMethodNotAllowed) {
+	// the router of the document knows neither escaped slashes nor HEAD
+	if _, pattern := s.mux.Handler(r); pattern == "" || undescribed[pattern] || clean(r.URL.EscapedPath()) != r.URL.EscapedPath() || r.URL.RawPath != "" || r.Method == http.MethodHead {
 		return
 	}
+	route, parameters, err := s.at.FindRoute(r)
 	if err == nil {
 		asked := &openapi3filter.RequestValidationInput{Request: r, PathParams: parameters, Route: route}
 		err = openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{

@@ -31,6 +31,9 @@ func (f *fault) Error() string { return f.message }
 // errTime is the cause of a context whose time is over.
 var errTime = errors.New("time: the request took longer than the service allows")
 
+// gone is a client that went away, or closed its end of the connection, before the answer. The status is that of nginx.
+var gone = &fault{status: 499, message: "the client closed the connection"}
+
 var internal = &fault{status: http.StatusInternalServerError, reason: metrics.Internal,
 	message: "the service failed; its log says more"}
 
@@ -56,7 +59,7 @@ func tooLarge(most int64) error {
 }
 
 // faultOf turns the error of a handler into what is answered. The line has counted its own.
-func (a *API) faultOf(ctx context.Context, err error) *fault {
+func (a *API) faultOf(err error) *fault {
 	var (
 		known   *fault
 		busy    *line.BusyError
@@ -83,17 +86,21 @@ func (a *API) faultOf(ctx context.Context, err error) *fault {
 		return &fault{status: http.StatusServiceUnavailable, message: err.Error(), retry: 5 * time.Second}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return wrong("body: it ends too early").(*fault)
+	case errors.Is(err, context.Canceled):
+		return gone
 	}
-	a.opt.Log.Error("a request failed", "error", err)
 	return internal
 }
 
-// fail answers a request that failed. Nobody reads the answer where the client went away.
+// fail answers a request that failed.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if context.Cause(r.Context()) == context.Canceled {
-		return
+	f := a.faultOf(err)
+	if f == internal && context.Cause(r.Context()) == context.Canceled {
+		f = gone
 	}
-	f := a.faultOf(r.Context(), err)
+	if f == internal {
+		a.opt.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
 	if f.reason != "" {
 		a.metrics.Error(f.reason)
 	}

@@ -38,7 +38,7 @@ func (a *API) reload(w http.ResponseWriter, r *http.Request) error {
 	}
 	received(w)
 	if err := a.line.Reload(r.Context(), m.Name); err != nil {
-		if f := a.faultOf(r.Context(), err); f != internal {
+		if f := a.faultOf(err); f != internal {
 			return f
 		}
 		return &fault{status: http.StatusConflict, message: err.Error()} // the line has counted it
