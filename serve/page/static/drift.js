@@ -1,5 +1,5 @@
 // Drift: do the scores of good objects still fit the calibration?
-import { get, h, number, on, percent, put, query, significant, t, moment } from "./core.js";
+import { get, h, number, on, put, query, rate, significant, t, moment } from "./core.js";
 import { loadModels, modelChoice } from "./models.js";
 import { band, chart, probability } from "./chart.js";
 
@@ -71,7 +71,7 @@ const table = (c, id) => h("div", { class: "scroll", role: "region", tabIndex: 0
 
 function drawTest(at, test) {
   at.hidden = !test;
-  put(at, h("h2", { id: "test-h" }, t("drift.test")), test && [h("p", {}, t("drift.test.about", { window: test.window, rate: percent(test.false_alarm, 3), n: Math.round(1 / test.false_alarm) })),
+  put(at, h("h2", { id: "test-h" }, t("drift.test")), test && [h("p", {}, t("drift.test.about", { window: test.window, rate: rate(test.false_alarm), n: Math.round(1 / test.false_alarm) })),
     h("p", { class: "caption" }, t("drift.test.do")),
     h("details", {}, h("summary", {}, t("drift.test.exact")), h("p", { lang: "en" }, h("b", {}, test.name), ". ", test.statement))]);
 }

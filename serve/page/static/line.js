@@ -29,7 +29,8 @@ export async function mount(root, parameter, signal) {
   const counts = h("section", { class: "counts", hidden: true, "aria-labelledby": "counts-h" });
   const list = h("ol", { class: "objects", id: "objects" }), more = h("button", { type: "button", on: { click: older } }, t("line.older"));
   const note = h("p", { class: "caption" });
-  root.append(h("div", { class: "columns" }, newest, h("div", { class: "side" }, h("section", { "aria-labelledby": "filter-h" }, h("h2", { id: "filter-h" }, t("filter.label")), filters), counts,
+  root.append(h("div", { class: "columns" }, h("div", {}, newest, counts), h("div", { class: "side" },
+    h("section", { "aria-labelledby": "filter-h" }, h("h2", { id: "filter-h" }, t("filter.label")), filters),
     h("section", { "aria-labelledby": "objects-h" }, h("h2", { id: "objects-h" }, t("line.before")), list, note, more))));
 
   const controls = models => {
@@ -140,13 +141,13 @@ function drawCounts(at, summary) {
   const tile = (key, value, kind, about) => h("li", { class: kind }, h("span", { class: "name" }, t("count." + key)), " ",
     h("span", { class: "value" }, value), about && [" ", h("span", { class: "about" }, about)]);
   const table = h("table", { "aria-labelledby": "alarms-h" }, h("caption", { id: "alarms-h" }, t("alarms.caption")),
-    h("thead", {}, h("tr", {}, ["class", "judged", "defective", "promised", "expected"].map((k, i) => h("th", { scope: "col", class: i ? "" : "text" }, t("alarms." + k))))),
-    h("tbody", {}, rows.map(r => h("tr", {}, h("th", { scope: "row" }, r.class || r.model), h("td", {}, number((r.good ?? 0) + (r.defective ?? 0))), h("td", {}, number(r.defective ?? 0)),
+    h("thead", {}, h("tr", {}, ["class", "judged", "promised", "expected"].map((k, i) => h("th", { scope: "col", class: i ? "" : "text" }, t("alarms." + k))))),
+    h("tbody", {}, rows.map(r => h("tr", {}, h("th", { scope: "row" }, r.class || r.model), h("td", {}, number((r.good ?? 0) + (r.defective ?? 0))),
       h("td", {}, r.rate ? rate(r.rate) : "–"), h("td", {}, r.alarms ? t("alarms.range", { low: r.alarms[0], high: r.alarms[1] }) : "–")))));
   at.hidden = false;
   put(at, h("h2", { id: "counts-h" }, t("count.title", { n: summary.hours ?? 24 })),
     h("ul", { class: "tiles" }, tile("yield", judged ? percent(good / judged) : "–", "main", t("count.of", { n: judged })),
       tile("good", number(good), "good"), tile("defective", number(defective), "defective"), tile("failed", number(failed), "failed")),
-    rows.length > 0 && h("details", { open: at.querySelector("details")?.open }, h("summary", {}, t("alarms.title")),
+    rows.length > 0 && h("details", { open: at.querySelector("details")?.open ?? true }, h("summary", {}, t("alarms.title")),
       h("p", {}, t("alarms.about")), h("div", { class: "scroll", role: "region", tabIndex: 0, "aria-labelledby": "alarms-h" }, table)));
 }
