@@ -18,13 +18,14 @@ LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -1
 REFERENCE := $(addprefix third_party/,export_requirements.txt metrics_requirements.txt wheels-cuda.txt)
 PACKAGES := $(MVAG_CACHE)/python-$(shell { cat $(REFERENCE); python3 --version; } | sha256sum | cut -c -12)
 RUNTIMES := $(MVAG_CACHE)/onnx-$(shell { cat third_party/onnx_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
+CLIENT := $(MVAG_CACHE)/infer-$(shell { cat third_party/infer_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
 BENCH_IMAGES ?= 3800
 BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 
-.PHONY: build quickstart test parity dry-cuda reference runtimes lint bench bench-compare bench-export bench-metrics release clean help libtorch
+.PHONY: build quickstart test parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -44,8 +45,8 @@ test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
-parity: libtorch reference runtimes ## compare encoder, metrics and exported files with timm, scikit-learn, ONNX Runtime and OpenVINO, which are downloaded (4 GB)
-	@export MVAG_PYTHON=python3 PYTHONPATH="$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./cmd/mvag-torch
+parity: libtorch reference runtimes client ## compare encoder, metrics, exported files and the service with timm, scikit-learn, ONNX Runtime, OpenVINO and Triton's client, which are downloaded (4 GB)
+	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./serve/api ./cmd/mvag-torch
 
 dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and predict with LibTorch's CUDA libraries on a stub runtime that needs none
 	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./model ./train
@@ -96,6 +97,10 @@ reference:
 # Those that run ONNX files, for parity alone. They use numpy and others of the packages above.
 runtimes:
 	@$(call packages,$(RUNTIMES),third_party/onnx_requirements.txt)
+
+# That which asks the service, for parity alone. It uses numpy and others of the packages above.
+client:
+	@$(call packages,$(CLIENT),third_party/infer_requirements.txt)
 
 # packages installs requirements into a folder, which appears when it is complete.
 packages = [ -d "$(1)" ] || { \

@@ -222,6 +222,13 @@ func TestBadInference(t *testing.T) {
 			t.Errorf("header length %q: have status %d, want %d", length, w.Code, want)
 		}
 	}
+	for kind, want := range map[string]int{"": 400, "application/json": 400, "application/JSON; charset=utf-8": 400, "text/plain": 415, "multipart/form-data": 415, ";": 415} {
+		r := infer("parts", "{}", nil)
+		r.Header.Set("Content-Type", kind)
+		if w := s.do(r); w.Code != want {
+			t.Errorf("type %q: have status %d, want %d", kind, w.Code, want)
+		}
+	}
 	if n := f.count.Load(); n != 0 {
 		t.Errorf("the line was asked %d times", n)
 	}

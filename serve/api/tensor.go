@@ -54,7 +54,8 @@ type input struct {
 func (a *API) readInference(w http.ResponseWriter, r *http.Request) (*inference, error) {
 	kind, _ := contentType(r)
 	length := r.Header.Get(headerLength)
-	if kind != "application/json" && (kind != "application/octet-stream" || length == "") {
+	named := r.Header.Get("Content-Type") != "" // Triton's client for Python does not say
+	if named && kind != "application/json" && (kind != "application/octet-stream" || length == "") {
 		return nil, foreign(r.Header.Get("Content-Type"), "application/json, or application/octet-stream with "+headerLength)
 	}
 	data, err := io.ReadAll(r.Body)
