@@ -21,18 +21,18 @@ func TestViewsInABrowser(t *testing.T) {
 		t.Run(language, func(t *testing.T) {
 			b := openPage(t, newFake(t), language, "")
 			for _, view := range shown {
-				b.open(view.hash, view.ready)
+				b.View(view.hash, view.ready)
 				b.isNamed(view.hash)
-				b.do(chromedp.EmulateViewport(1280, 900))
+				b.Do(chromedp.EmulateViewport(1280, 900))
 				b.reaches(view.hash)
 				for _, theme := range []string{"light", "dark"} {
-					b.theme(theme)
+					b.Theme(theme)
 					b.contrasts(view.hash + " in " + theme)
 					for _, width := range []int64{320, 390, 768, 1280, 1920} {
-						b.do(chromedp.EmulateViewport(width, 900))
+						b.Do(chromedp.EmulateViewport(width, 900))
 						b.fits(view.hash, width)
 						if language == "de" == (theme == "dark") && (width == 390 || width == 1280 || width == 1920) {
-							b.shoot(fmt.Sprintf("%s-%s-%d", view.hash, theme, width))
+							b.Shoot(fmt.Sprintf("%s-%s-%d", view.hash, theme, width))
 						}
 					}
 				}

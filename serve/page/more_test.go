@@ -170,7 +170,7 @@ func (f *fake) reviews(handle handler) {
 		result := object{"review": o["review"]}
 		if body.Verdict == "good" {
 			n := 120 + len(f.history)
-			change := object{"before": scale(n), "after": scale(n + 1)}
+			change := object{"class": o["class"], "before": scale(n), "after": scale(n + 1), "changed": 1, "searched": 47}
 			result["calibration"] = change
 			f.history = slices.Insert(f.history, 0, object{"time": time.Now(), "id": o["id"], "object": o["object"], "class": o["class"], "verdict": "good",
 				"note": body.Note, "before": change["before"], "after": change["after"], "undone": false})

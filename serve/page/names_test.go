@@ -86,7 +86,7 @@ func (b *browser) reaches(view string) {
 	})()`)
 	unseen := map[string]bool{}
 	for range want + 3 {
-		b.do(chromedp.KeyEvent(kb.Tab))
+		b.Do(chromedp.KeyEvent(kb.Tab))
 		at := eval[string](b, `(() => {
 			const e = document.activeElement, beside = e.matches(".choose input") ? e.nextElementSibling : e, style = getComputedStyle(beside);
 			missed.delete(e);
@@ -109,17 +109,17 @@ func (b *browser) whole(view string) {
 	b.Helper()
 	b.isNamed(view)
 	for _, theme := range []string{"light", "dark"} {
-		b.theme(theme)
+		b.Theme(theme)
 		b.contrasts(view + " in " + theme)
 	}
 }
 
 func TestThemesDiffer(t *testing.T) {
 	b := openPage(t, newFake(t), "en", "")
-	b.open("line", ".newest .banner")
+	b.View("line", ".newest .banner")
 	colours := map[string][]string{}
 	for _, theme := range []string{"light", "dark"} {
-		b.theme(theme)
+		b.Theme(theme)
 		colours[theme] = eval[[]string](b, `["body", "section", ".banner", ".badge", "nav a[aria-current]"].flatMap(s => { const c = getComputedStyle(document.querySelector(s)); return [c.color, c.backgroundColor]; })`)
 	}
 	for i, light := range colours["light"] {

@@ -83,7 +83,7 @@ export async function mount(root, _, signal) {
 
   function drawOutcome() {
     put(outcome, changed && [h("p", {}, h("strong", {}, t("review.done." + changed.verdict, { object: changed.object }))),
-      changed.before && changed.after ? change(changed) : h("p", {}, t("review.unchanged"))]);
+      changed.before && changed.after ? [change(changed), changed.searched > 0 && h("p", { class: "caption" }, t("review.changed", { n: changed.changed, searched: changed.searched }))] : h("p", {}, t("review.unchanged"))]);
   }
 
   const change = c => h("dl", { class: "facts change" }, ["threshold", "rate", "objects"].filter(k => c.before[k] !== undefined).map(k => {
