@@ -54,8 +54,8 @@ def paths_of(folder, size):
     return {n: os.path.join(folder, f"{size}-{n}") for n in ("float32.onnx", "half.onnx", "int8.xml", "backbone.safetensors")}
 
 
-def make(folder, size):
-    """Makes what is missing of the models of a size."""
+def make(folder, size, files=("float32.onnx", "half.onnx", "int8.xml")):
+    """Makes what is missing of the models of a size: the checkpoint, and these files of it."""
     backbone, channels, registers, side = SIZES[size]
     paths = paths_of(folder, size)
     demo, run = os.path.join(folder, "demo"), os.path.join(folder, size, "checkpoint.safetensors")
@@ -70,9 +70,9 @@ def make(folder, size):
                   "train.cache_features": "off", "memory.codes": 0, "device": "cpu"}
         say(PROGRAM, "train", "-c", "quickstart", *(word for k, v in values.items() for word in ("--set", f"{k}={v}")))
     for name, flags in (("float32.onnx", []), ("half.onnx", ["--half"])):
-        if not os.path.exists(paths[name]):
+        if name in files and not os.path.exists(paths[name]):
             say(PROGRAM, "export", "-m", run, "--format", "onnx", "--head", "reconstruction", "-o", paths[name], *flags)
-    if not os.path.exists(paths["int8.xml"]):
+    if "int8.xml" in files and not os.path.exists(paths["int8.xml"]):
         quantise(paths["float32.onnx"], paths["int8.xml"])
 
 

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 		// A comma in --set is part of the value.
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {},
-		Commands: []*cli.Command{trainCommand(), enrollCommand(), evalCommand(), metricsCommand(), predictCommand(), calibrateCommand(), exportCommand(), infoCommand(), reportCommand(), datasetCommand(), backboneCommand(), configCommand(), benchCommand(), doctorCommand(),
+		Commands: []*cli.Command{trainCommand(), enrollCommand(), evalCommand(), metricsCommand(), predictCommand(), calibrateCommand(), exportCommand(), infoCommand(), reportCommand(), serveCommand(), datasetCommand(), backboneCommand(), configCommand(), benchCommand(), doctorCommand(),
 			probeCommand(), completionCommand(), manCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -12,35 +12,36 @@ import (
 // Options are of New. Those that are zero in what a caller makes are not replaced: begin with [Defaults].
 type Options struct {
 	// Address is where the service listens, "127.0.0.1:8080". Any but a loopback address needs a token, or Open.
-	Address string
+	Address string `yaml:"address"`
 	// Token is what clients have to know; "" asks for none.
-	Token string
+	Token string `yaml:"-"`
 	// Open accepts requests from anywhere without a token.
-	Open bool
+	Open bool `yaml:"open"`
 	// MetricsOpen answers GET /metrics without the token.
-	MetricsOpen bool
+	MetricsOpen bool `yaml:"metrics_open"`
 	// Hosts are names of the service besides localhost, as a proxy before it may send. They are compared with the header
 	// Host where there is no token.
-	Hosts []string
+	Hosts []string `yaml:"hosts"`
 	// Certificate and Key are PEM files for TLS; without, HTTP is spoken.
-	Certificate, Key string
-	Version          string // of the program
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	Version     string `yaml:"-"` // of the program
 
-	Body    int64 // most bytes of the body of a request
-	Bodies  int64 // most bytes of all bodies that are in memory at a time
-	Parts   int   // most parts of a form
-	Name    int   // most bytes of a name: object, class, model, key
-	Objects int   // most objects of an inference request
-	Streams int   // most streams of events at a time
+	Body    int64 `yaml:"body"`    // most bytes of the body of a request
+	Bodies  int64 `yaml:"bodies"`  // most bytes of all bodies that are in memory at a time
+	Parts   int   `yaml:"parts"`   // most parts of a form
+	Name    int   `yaml:"name"`    // most bytes of a name: object, class, model, key
+	Objects int   `yaml:"objects"` // most objects of an inference request
+	Streams int   `yaml:"streams"` // most streams of events at a time
 
-	Connections int           // most connections at a time; others wait
-	Header      time.Duration // in which the header of a request has to come
-	Read        time.Duration // in which all of a request has to come
-	Timeout     time.Duration // in which a request has to be answered, from its header
-	Idle        time.Duration // after which a connection without a request is closed
-	Grace       time.Duration // in which requests on their way may end when the service stops
+	Connections int           `yaml:"connections"` // most connections at a time; others wait
+	Header      time.Duration `yaml:"header"`      // in which the header of a request has to come
+	Read        time.Duration `yaml:"read"`        // in which all of a request has to come
+	Timeout     time.Duration `yaml:"timeout"`     // in which a request has to be answered, from its header
+	Idle        time.Duration `yaml:"idle"`        // after which a connection without a request is closed
+	Grace       time.Duration `yaml:"grace"`       // in which requests on their way may end when the service stops
 
-	Log *slog.Logger // gets what the answer to a client does not say
+	Log *slog.Logger `yaml:"-"` // gets what the answer to a client does not say
 }
 
 // Defaults are options that suit a line with a few clients.

@@ -1,0 +1,205 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mvag-torch/serve/api"
+	"mvag-torch/serve/journal"
+	"mvag-torch/serve/line"
+	"mvag-torch/serve/metrics"
+	"mvag-torch/serve/publish"
+)
+
+// The destinations of records, as the journal calls them.
+const (
+	toLines   = "lines"
+	toMQTT    = "mqtt"
+	toWebhook = "webhook"
+)
+
+// Service is a service that is about to run. Make it with Start.
+type Service struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	journal *journal.Journal
+	line    *line.Line
+	server  *api.Server
+	runners []*publish.Runner
+
+	requests *publish.Requests // nil where the broker is not asked for objects
+}
+
+// Start checks cfg, takes the address, opens the journal and loads the models. The caller calls Run, which frees all.
+func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Service, error) {
+	cfg.HTTP.Log = log
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, log: log, metrics: metrics.New()}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *Service) start(ctx context.Context) error {
+	cfg := s.cfg
+	if err := os.MkdirAll(cfg.Out, 0o755); err != nil {
+		return fmt.Errorf("out: %w", err)
+	}
+	var err error
+	if s.journal, err = journal.Open(filepath.Join(cfg.Out, "journal.db"), journal.Options{To: cfg.to(), Spool: cfg.Spool}); err != nil {
+		return err
+	}
+	for to, n := range s.journal.Retired() {
+		s.log.Warn("records wait for a destination that is not configured", "to", to, "records", n)
+	}
+	if err := s.publishers(); err != nil {
+		return err
+	}
+	if s.requests, err = s.newRequests(); err != nil {
+		return err
+	}
+	opt := line.Options{Folder: cfg.Out, Journal: s.journal, Queue: cfg.Queue, Wait: cfg.Wait, Pictures: cfg.Pictures,
+		Pixels: cfg.Pixels, Log: s.log, Metrics: s.metrics}
+	for _, m := range cfg.Models {
+		opt.Models = append(opt.Models, line.ModelOptions{Name: m.Name, Path: m.Path, Set: append(cfg.Set[:len(cfg.Set):len(cfg.Set)], m.Set...)})
+	}
+	if s.line, err = line.Open(ctx, opt); err != nil {
+		return err
+	}
+	handler, err := api.New(s.line, s.metrics, cfg.HTTP.Options)
+	if err == nil {
+		s.server, err = api.NewServer(handler)
+	}
+	return err
+}
+
+// to names the destinations.
+func (c Config) to() []string {
+	to := []string{toLines}
+	if c.MQTT != nil {
+		to = append(to, toMQTT)
+	}
+	if c.Webhook != nil {
+		to = append(to, toWebhook)
+	}
+	return to
+}
+
+// publishers makes what brings records to their destinations.
+func (s *Service) publishers() error {
+	add := func(to string, d publish.Destination) {
+		s.runners = append(s.runners, &publish.Runner{Journal: s.journal, To: to, Destination: d, Log: s.log,
+			Counts: publish.Counts{Failed: func(string) { s.metrics.Error(metrics.Publish) }}})
+		s.metrics.Spool(to, func() int { return s.journal.Spooled(to) })
+	}
+	add(toLines, publish.NewLines(filepath.Join(s.cfg.Out, "results.jsonl"), s.journal.Name(), s.log))
+	if s.cfg.MQTT != nil {
+		d, err := publish.NewMQTT(*s.cfg.MQTT, s.journal.Name())
+		if err != nil {
+			return fmt.Errorf("mqtt: %w", err)
+		}
+		add(toMQTT, d)
+	}
+	if s.cfg.Webhook != nil {
+		d, err := publish.NewWebhook(*s.cfg.Webhook)
+		if err != nil {
+			return fmt.Errorf("webhook: %w", err)
+		}
+		add(toWebhook, d)
+	}
+	return nil
+}
+
+// URL is where the page is.
+func (s *Service) URL() string {
+	scheme := "http"
+	if s.cfg.HTTP.Certificate != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + s.server.Addr().String()
+}
+
+// Reload loads all models and the certificate again. What cannot be loaded stays as it is.
+func (s *Service) Reload(ctx context.Context) error {
+	return errors.Join(s.line.Reload(ctx, ""), s.server.ReloadCertificate())
+}
+
+// Run works until ctx ends. Then no object is taken any more, those taken are answered, what they gave is published as far
+// as it can be at once, and all is freed.
+func (s *Service) Run(ctx context.Context) error {
+	publishing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var publishers errgroup.Group
+	for _, r := range s.runners {
+		publishers.Go(func() error { r.Run(publishing); return nil })
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return s.server.Serve(ctx) })
+	work.Go(func() error { return s.prune(ctx) })
+	if s.requests != nil {
+		work.Go(func() error { s.requests.Run(ctx, s.cfg.Parallel); return nil })
+	}
+	err := work.Wait()
+	err = errors.Join(err, s.line.Close())
+	s.flush()
+	stop()
+	_ = publishers.Wait() // they return no errors
+	return errors.Join(err, s.journal.Close())
+}
+
+// flush waits a moment for what is pending. What then is still there waits for the next start, which is said.
+func (s *Service) flush() {
+	const patience = 5 * time.Second
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		pending := 0
+		for _, r := range s.runners {
+			pending += s.journal.Spooled(r.To)
+		}
+		if pending == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			s.log.Warn("records wait for the next start to be published", "records", pending)
+			return
+		}
+	}
+}
+
+// prune removes what is older than may be kept, now and every hour.
+func (s *Service) prune(ctx context.Context) error {
+	for {
+		n, err := s.line.Prune(s.cfg.Keep)
+		if err != nil {
+			s.log.Error("old records could not be removed", "error", err)
+		} else if n > 0 {
+			s.log.Info("old records are removed", "records", n)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Hour):
+		}
+	}
+}
+
+// close frees what start has made.
+func (s *Service) close() error {
+	var all []error
+	if s.line != nil {
+		all = append(all, s.line.Close())
+	}
+	if s.journal != nil {
+		all = append(all, s.journal.Close())
+	}
+	return errors.Join(all...)
+}

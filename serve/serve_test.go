@@ -1,0 +1,179 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mvag-torch/dataset"
+	"mvag-torch/inspect/inspecttest"
+	"mvag-torch/internal/tensor"
+	"mvag-torch/serve/line"
+)
+
+func TestMain(m *testing.M) {
+	tensor.SetThreads(1) // small tensors
+	os.Exit(m.Run())
+}
+
+func TestLoad(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"unknown key":   {"model: x", "line 1: field model not found in type serve.Config"},
+		"wrong type":    {"queue: many", "line 1: cannot unmarshal !!str `many` into int"},
+		"duration":      {"wait: 5", "line 1: cannot unmarshal !!int `5` into time.Duration"},
+		"two documents": {"queue: 1\n---\nqueue: 2", "have more than one document, want one"},
+		"no YAML":       {"queue: [", "yaml: line 1: did not find expected node content"},
+		"empty":         {"", ""},
+		"all of a kind": {"queue: 3\nwait: 2ms\nhttp: {address: '127.0.0.1:1', token: {env: X}}\nmodels: [{path: a}]", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "serve.yaml")
+			if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Load(path)
+			if (err == nil) != (test.want == "") || err != nil && err.Error() != path+": "+test.want {
+				t.Errorf("have %v, want %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"nothing":       {func(c *Config) { c.Models = nil }, "models: have none, want at least one"},
+		"no path":       {func(c *Config) { c.Models[0].Path = "" }, "models[0].path: have none, want a checkpoint or bundle"},
+		"same names":    {func(c *Config) { c.Models = append(c.Models, c.Models[0]) }, `models[1].name: have "a" twice, want names of their own`},
+		"queue":         {func(c *Config) { c.Queue = 0 }, "queue: have 0, want 1 to 100000"},
+		"wait":          {func(c *Config) { c.Wait = -1 }, "wait: have -1ns, want 0s to 1s"},
+		"open to all":   {func(c *Config) { c.HTTP.Address = ":80" }, `http.address: have ":80" and no token, want a loopback address, http.token or http.open`},
+		"token missing": {func(c *Config) { c.HTTP.Token.File = "/nowhere" }, "http.token: /nowhere: no such file or directory"},
+		"as it is":      {func(*Config) {}, ""},
+	} {
+		cfg := Defaults()
+		cfg.Models = []Model{{Path: "a.mvag"}}
+		test.change(&cfg)
+		err := cfg.Check()
+		if (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
+			t.Errorf("%s: have %v, want %s", name, err, test.want)
+		}
+	}
+}
+
+// TestExampleConfig reads the file that the documentation gives.
+func TestExampleConfig(t *testing.T) {
+	t.Setenv("MVAG_TOKEN", strings.Repeat("t", 16))
+	cfg, err := Load("../docs/serve/serve.yaml")
+	if err == nil {
+		err = cfg.Check()
+	}
+	if err != nil || cfg.Models[0].Name != "parts" || cfg.HTTP.Options.Token == "" {
+		t.Errorf("have %+v, %v", cfg, err)
+	}
+}
+
+// run starts a service and returns its address and what stops it.
+func run(t *testing.T, change func(*Config)) (url string, stop func()) {
+	t.Helper()
+	cfg := Defaults()
+	cfg.HTTP.Address = "127.0.0.1:0"
+	change(&cfg)
+	s, err := Start(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return s.URL(), stop
+}
+
+// post sends an object and returns the record.
+func post(t *testing.T, url string, o dataset.Object) line.Record {
+	t.Helper()
+	var body bytes.Buffer
+	w := multipart.NewWriter(&body)
+	for _, v := range o.Views {
+		p, err := w.CreateFormFile(fmt.Sprint(v.Camera+1), "image.png")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = p.Write(v.Data) // a buffer takes all
+	}
+	_ = w.WriteField("object", o.ID)
+	_ = w.Close()
+	answer, err := http.Post(url+"/v1/inspect", w.FormDataContentType(), &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var r line.Record
+	text, err := io.ReadAll(answer.Body)
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("have %s: %s, %v", answer.Status, text, err)
+	}
+	return r
+}
+
+// TestService judges objects, stops, and starts again: what was said is in the file of results once, and in the journal.
+func TestService(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	configure := func(c *Config) { c.Out, c.Models = out, []Model{{Name: "parts", Path: inspecttest.Checkpoint(t)}} }
+	url, stop := run(t, configure)
+	var ids []string
+	for _, o := range inspecttest.Objects(t, inspecttest.Trained, 3) {
+		ids = append(ids, post(t, url, o).ID)
+	}
+	cfg := Defaults()
+	configure(&cfg)
+	cfg.HTTP.Address = "127.0.0.1:0"
+	if _, err := Start(t.Context(), cfg, slog.Default()); err == nil || !strings.Contains(err.Error(), "another service uses it") {
+		t.Errorf("a second service: have %v", err)
+	}
+	stop()
+	url, stop = run(t, configure)
+	ids = append(ids, post(t, url, inspecttest.Objects(t, inspecttest.Trained, 1)[0]).ID)
+	stop()
+	text, err := os.ReadFile(filepath.Join(out, "results.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, row := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		var r line.Record
+		if err := json.Unmarshal([]byte(row), &r); err != nil {
+			t.Fatal(err)
+		}
+		have = append(have, r.ID)
+	}
+	if !slices.Equal(have, ids) {
+		t.Errorf("have results of %q, want %q", have, ids)
+	}
+}
