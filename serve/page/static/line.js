@@ -22,7 +22,7 @@ function say(record) {
 }
 
 export async function mount(root, parameter, signal) {
-  let objects = [], next = "", chosen = parameter, summary = null, listed = 0;
+  let objects = [], next = "", chosen = parameter, summary = null, listed = 0, limit = kept;
   const filters = h("form", { class: "filters", on: { submit: e => e.preventDefault() } });
   const first = h("div"), slider = mapSlider("line-map"), second = h("div");
   const newest = h("section", { class: "newest", ariaLabel: t("line.newest") }, first, slider, second);
@@ -42,15 +42,22 @@ export async function mount(root, parameter, signal) {
   };
 
   // item is an object of the list; it leads to #/line/ID.
-  const item = r => h("li", {}, h("a", { href: "#/line/" + r.id, "aria-current": r.id === chosen || undefined },
+  const item = r => h("li", {}, h("a", { href: "#/line/" + r.id },
     thumbnail(r), h("span", { class: "name" }, r.object || r.id), badge(r.decision),
     r.verdict ? bar(r.verdict.calibrated, r.decision) : h("span"),
     h("span", { class: "about" }, [r.class, r.verdict && number(r.verdict.calibrated, 2), moment(r.time)].filter(Boolean).join(" · "))));
 
+  // drawList keeps the items that are there: their images are not asked for again, and the focus stays.
+  const items = new Map();
   const drawList = () => {
-    const focused = document.activeElement?.closest?.("#objects a")?.getAttribute("href");
-    list.replaceChildren(...objects.map(item));
-    if (focused) list.querySelector(`a[href="${focused}"]`)?.focus({ preventScroll: true });
+    for (const [id, li] of items) if (!objects.some(o => o.id === id)) { li.remove(); items.delete(id); }
+    objects.forEach((o, i) => {
+      const li = items.get(o.id) ?? item(o);
+      items.set(o.id, li);
+      if (list.children[i] !== li) list.insertBefore(li, list.children[i] ?? null);
+      if (o.id === chosen) li.firstChild.setAttribute("aria-current", "true");
+      else li.firstChild.removeAttribute("aria-current");
+    });
     more.hidden = !next;
     note.textContent = objects.length ? "" : t("line.none.filter");
   };
@@ -97,6 +104,7 @@ export async function mount(root, parameter, signal) {
       const first = objects.length;
       objects = [...objects, ...(answer.objects ?? [])];
       next = answer.next;
+      limit = Math.max(limit, objects.length);
       drawList();
       list.children[first]?.firstChild.focus();
     } catch (e) {
@@ -105,15 +113,25 @@ export async function mount(root, parameter, signal) {
     more.disabled = false;
   }
 
+  // Of many objects in short time only some are shown large: five a second.
+  let drawing = null;
+  const redraw = () => {
+    drawing ??= setTimeout(() => {
+      drawing = null;
+      if (signal.aborted) return;
+      drawList();
+      if (!chosen) drawNewest();
+      drawCounts(counts, summary);
+    }, 200);
+  };
+
   on("object", r => {
     if (!fits(r) || objects.some(o => o.id === r.id)) return;
     objects = [r, ...objects];
-    if (objects.length > kept) { objects.length = kept; next = objects.at(-1).id; }
+    if (objects.length > limit) { objects.length = limit; next = objects.at(-1).id; }
     say(r);
-    drawList();
-    if (!chosen) drawNewest();
     count(summary, r);
-    drawCounts(counts, summary);
+    redraw();
   }, signal);
   for (const kind of ["refresh", "review", "token"]) on(kind, () => load(), signal);
   on("known", controls, signal);
