@@ -218,7 +218,7 @@ func drift(model string) object {
 		}
 		points = append(points, p)
 		if i%25 == 24 {
-			windows = append(windows, object{"from": when.Add(-48 * time.Minute), "to": when, "objects": 25, "p": []float64{0.41, 0.72, 0.18, 0.093, 0.00002, 0.000004}[i/25], "drift": i >= 100})
+			windows = append(windows, object{"from": when.Add(-48 * time.Minute), "to": when, "objects": 25, "p": []float64{0.41, 0.72, 0.18, 0.093, 0.00002, 0.000004}[i/25], "drift": i >= 100, "higher": i >= 100})
 		}
 	}
 	few := []object{}
@@ -226,7 +226,7 @@ func drift(model string) object {
 		few = append(few, object{"id": fmt.Sprint("3f2a9c1e-", i), "time": start.Add(time.Duration(i) * 9 * time.Minute), "score": 0.012 + 0.001*float64(i%4), "decision": "good"})
 	}
 	return object{"test": test, "classes": []object{
-		{"class": "gear", "calibration": calibration, "threshold": 0.0213, "windows": windows, "points": points},
-		{"class": "housing", "calibration": calibration[:15], "threshold": 0.0304, "windows": []object{}, "points": few},
+		{"class": "gear", "calibration": calibration, "threshold": 0.0213, "windows": windows, "points": points, "waiting": 0},
+		{"class": "housing", "calibration": calibration[:15], "threshold": 0.0304, "windows": []object{}, "points": few, "waiting": 9},
 	}}
 }

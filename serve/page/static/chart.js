@@ -35,7 +35,8 @@ function drawing(c, width) {
   const floor = v => Math.max(v, 1e-12), when = v => new Date(v).getTime();
   const limits = band(c.calibration), values = [...c.points.map(p => p.score), c.threshold, ...(limits ?? [])].filter(v => v > 0);
   const lo = Math.min(...values) / 1.15, hi = Math.max(...values) * 1.15;
-  const times = [...c.points.map(p => when(p.time)), ...c.windows.flatMap(w => [when(w.from), when(w.to)])];
+  const first = Math.min(...c.points.map(p => when(p.time))), windows = c.windows.filter(w => when(w.to) > first); // earlier ones are in the table
+  const times = [...c.points.map(p => when(p.time)), ...windows.map(w => when(w.to))];
   const start = Math.min(...times), end = Math.max(...times, start + 1000), bottom = height - foot;
   const x = v => left + (v - start) / (end - start) * (width - left - right);
   const y = v => top + (Math.log(hi) - Math.log(floor(v))) / (Math.log(hi) - Math.log(lo)) * (bottom - top);
@@ -43,8 +44,8 @@ function drawing(c, width) {
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" });
   root.append(svg("defs", {}, svg("pattern", { id: "hatch-" + c.class, width: 8, height: 8, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     svg("rect", { width: 8, height: 8, class: "hatch-back" }), svg("path", { d: "M0 0v8", class: "hatch" }))));
-  for (const w of c.windows.filter(w => w.drift)) {
-    root.append(svg("rect", { class: "drifting", x: x(when(w.from)), y: top, width: Math.max(3, x(when(w.to)) - x(when(w.from))), height: bottom - top }));
+  for (const w of windows.filter(w => w.drift)) {
+    root.append(svg("rect", { class: "drifting", x: x(Math.max(start, when(w.from))), y: top, width: Math.max(3, x(when(w.to)) - x(Math.max(start, when(w.from)))), height: bottom - top }));
   }
   if (limits) root.append(svg("rect", { class: "band", x: left, y: y(limits[1]), width: width - left - right, height: Math.max(2, y(limits[0]) - y(limits[1])) }));
   for (const v of ticks(lo, hi)) root.append(svg("path", { class: "grid", d: `M${left} ${y(v)}H${width - right}` }), text(left - 6, y(v) + 4, "end", significant(v)));
@@ -53,8 +54,8 @@ function drawing(c, width) {
     const [px, py] = [x(when(p.time)), y(p.score)];
     root.append(p.decision === "defective" ? svg("path", { class: "point defective", d: `M${px} ${py - 5}l5 5l-5 5l-5-5z` }) : svg("circle", { class: "point good", cx: px, cy: py, r: 3.5 }));
   }
-  for (const w of c.windows) {
-    const from = x(when(w.from)), wide = Math.max(4, x(when(w.to)) - from - 2);
+  for (const w of windows) {
+    const from = x(Math.max(start, when(w.from))), wide = Math.max(4, x(when(w.to)) - from - 2);
     root.append(svg("rect", { class: w.drift ? "window drift" : "window", x: from, y: bottom + 7, width: wide, height: 12, rx: 3, fill: w.drift ? `url(#hatch-${CSS.escape(c.class)})` : undefined }));
     if (wide > 60) root.append(text(from + wide / 2, bottom + 33, "middle", "p " + probability(w.p), w.drift ? "strong" : ""));
   }

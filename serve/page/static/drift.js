@@ -39,20 +39,22 @@ export async function mount(root, _, signal) {
 }
 
 // status says in words how a class stands.
-function status(c) {
+function status(c, test) {
   const last = c.windows.at(-1);
-  if (!last) return ["unknown", t("drift.few", { n: c.points.length })];
-  if (last.drift) return ["drift", t("drift.yes", { time: moment(c.windows[c.windows.findLastIndex(w => !w.drift) + 1].from) })];
+  if (c.untested) return ["unknown", t("drift.untested", { reason: c.untested })];
+  if (!last) return ["unknown", t("drift.few", { n: c.waiting ?? c.points.length, window: test.window })];
+  if (last.drift) return ["drift", t(last.higher === false ? "drift.lower" : "drift.yes", { time: moment(c.windows[c.windows.findLastIndex(w => !w.drift) + 1].from) })];
   return ["fits", c.windows.some(w => w.drift) ? t("drift.again") : t("drift.no")];
 }
 
 function section(c, i, test, open) {
-  const [kind, words] = status(c), id = "drift-" + i, limits = band(c.calibration), name = c.class || t("drift.anyclass");
+  const [kind, words] = status(c, test), id = "drift-" + i, limits = band(c.calibration), name = c.class || t("drift.anyclass");
   const defective = c.points.filter(p => p.decision === "defective").length;
   const label = t("drift.alt", { class: name, n: c.points.length, defective: number(defective), threshold: significant(c.threshold), status: words });
   return h("section", { "aria-labelledby": id, class: "class" }, h("h2", { id }, name),
     h("p", { class: "verdict " + kind }, h("strong", {}, t("drift.state." + kind)), " ", words),
     c.points.length > 0 && [chart({ ...c, class: "c" + i }, label), legend(c, limits)],
+    c.windows.length > 0 && c.waiting !== undefined && h("p", { class: "caption" }, t("drift.waiting", { n: c.waiting, window: test.window })),
     c.windows.length > 0 && h("details", { open, data: { class: c.class } }, h("summary", {}, t("drift.windows")), table(c, id + "-table")));
 }
 

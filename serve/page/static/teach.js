@@ -14,7 +14,7 @@ let turn = () => {};
 export const go = id => turn(id);
 
 export async function mount(root, parameter, signal) {
-  let session = null, models = [], previews = {}, each = false, sending = null, left = [], failed = "";
+  let session = null, back = false, models = [], previews = {}, each = false, sending = null, left = [], failed = "";
   const list = h("ol", { class: "steps" }), body = h("section", { class: "step", "aria-labelledby": "step-h" }), tried = h("div", { class: "tried" });
   root.append(list, body);
   let drawn = "";
@@ -30,6 +30,7 @@ export async function mount(root, parameter, signal) {
   };
 
   function take(next) {
+    if (session && next.state !== session.state) back = false;
     session = next;
     if (next.state === "live") remembered("teach", null);
     draw();
@@ -42,7 +43,7 @@ export async function mount(root, parameter, signal) {
 
   // draw shows the step of the session. On a new step its heading gets the focus.
   function draw() {
-    const at = session ? stepOf[session.state] ?? 1 : 0, key = session ? session.id + session.state : "";
+    const at = session ? back ? 1 : stepOf[session.state] ?? 1 : 0, key = session ? session.id + at : "";
     const focused = document.activeElement?.id;
     drawSteps(at);
     const title = h("h2", { id: "step-h", tabIndex: -1 }, t(titles[at], { class: session?.class ?? "" }));
@@ -82,19 +83,19 @@ export async function mount(root, parameter, signal) {
     const n = accepted(), need = session.need ?? 10, enough = n >= need, many = names().length > 1;
     return [h("p", { id: "parts-about" }, enough ? t("teach.parts.enough", { n }) : t("teach.parts.about", { n: need - n })),
       h("div", { class: "progress" }, h("label", { htmlFor: "parts-count" }, t("teach.parts.count", { n, need })), h("progress", { id: "parts-count", max: need, value: Math.min(n, need) })),
-      many && choice("teach-each", t("teach.each"), [["", t("teach.each.name")], ["1", t("teach.each.one")]], each ? "1" : "", v => { each = v === "1"; }),
+      many && choice("teach-each", t("teach.each"), [["", t("teach.each.name")], ["1", t("teach.each.one", { camera: names()[0] })]], each ? "1" : "", v => { each = v === "1"; }),
       dropZone("teach-files", { title: t("teach.drop"), about: many ? t("teach.drop.many", { cameras: names().join(", ") }) : t("teach.drop.one"), take: upload }),
       h("p", { role: "status" }, sending ? t("teach.sending", { done: sending[0], total: sending[1] }) : ""),
       left.length > 0 && h("details", { open: true }, h("summary", {}, t("teach.left", { n: left.length })), h("ul", {}, left.map(([f, reason]) => h("li", {}, f.name, ": ", reason)))),
       h("p", { class: "buttons" }, h("button", { type: "button", id: "teach-build", class: "primary", disabled: !enough || !!sending, "aria-describedby": "parts-about",
-        on: { click: () => act(async () => { await post(path(session.id, "/build")); take(await get(path(session.id))); }) } }, t("teach.build")), discard()),
+        on: { click: rebuild } }, t("teach.build")), discard()),
       session.objects.length > 0 && objects()];
   }
 
   const objects = () => h("ul", { class: "files", ariaLabel: t("teach.objects") }, session.objects.map(o => h("li", { class: o.accepted ? "" : "refused" },
     previews[o.object] ? small(previews[o.object]) : h("span", { class: "thumb none", "aria-hidden": "true" }),
     h("span", { class: "name" }, o.object, h("span", { class: "about" }, (o.cameras ?? []).join(", "))),
-    h("span", { class: o.accepted ? "yes" : "no" }, o.accepted ? t("teach.accepted") : t("teach.refused", { reason: o.reason })),
+    h("span", { class: o.accepted ? "yes" : "no" }, o.accepted ? t("teach.accepted") : t("teach.refused", { reason: o.reason }), o.accepted && o.reason && h("span", { class: "about" }, o.reason)),
     h("button", { type: "button", ariaLabel: t("teach.remove", { object: o.object }), on: { click: () => act(async () => {
       await request("DELETE", path(session.id, "/objects/" + encodeURIComponent(o.object)));
       take(await get(path(session.id)));
@@ -125,11 +126,17 @@ export async function mount(root, parameter, signal) {
     announce(t("teach.parts.count", { n: accepted(), need: session.need ?? 10 }));
   }
 
+  const rebuild = () => act(async () => {
+    await post(path(session.id, "/build"));
+    back = false;
+    take(await get(path(session.id)));
+  });
+
   // build shows how far the memory is, or why there is none.
   function build() {
     if (session.state === "failed") {
       return [h("p", { class: "error", role: "alert" }, session.error), h("p", {}, t("teach.failed")), h("p", { class: "buttons" },
-        h("button", { type: "button", class: "primary", on: { click: () => act(async () => { await post(path(session.id, "/build")); take(await get(path(session.id))); }) } }, t("teach.again")), discard())];
+        h("button", { type: "button", class: "primary", on: { click: rebuild } }, t("teach.again")), more(), discard())];
     }
     const total = session.total || 0;
     return [h("p", {}, t("teach.build.about")), h("div", { class: "progress" },
@@ -151,8 +158,11 @@ export async function mount(root, parameter, signal) {
       await post(path(session.id, "/live"));
       take({ ...session, state: "live" });
       loadModels(true);
-    }) } }, t("teach.live")), discard()), tried];
+    }) } }, t("teach.live")), more(), discard()), tried];
   }
+
+  // more goes back to the parts. What was built is forgotten once a part is added or removed.
+  const more = () => h("button", { type: "button", on: { click: () => { back = true; draw(); } } }, t("teach.more"));
 
   async function tryOut(files) {
     const found = group(files, names(), each);
@@ -195,6 +205,7 @@ export async function mount(root, parameter, signal) {
   async function load(id) {
     failed = "";
     session = null;
+    back = false;
     left = [];
     previews = {};
     tried.replaceChildren();

@@ -26,9 +26,9 @@ const rest = (stem, found) => trim(stem.slice(0, found.index)) || trim(stem.slic
 const folderOf = file => (file.folder ?? file.webkitRelativePath ?? "").split("/").slice(-2, -1)[0] ?? "";
 
 // group makes parts of files: {name, files: [[camera, file]]} in the order of names, and the files without a part. With
-// one camera, or where each image is wanted to be a part, camera is -1.
+// one camera, camera is -1. Where each image is wanted to be a part, all are of the first camera.
 export function group(files, cameras, each) {
-  if (each || cameras.length < 2) return { parts: files.map(f => ({ name: f.name.replace(/\.[^.]*$/, ""), files: [[-1, f]] })), left: [] };
+  if (each || cameras.length < 2) return { parts: files.map(f => ({ name: f.name.replace(/\.[^.]*$/, ""), files: [[cameras.length < 2 ? -1 : 0, f]] })), left: [] };
   const parts = new Map(), left = [];
   for (const file of files) {
     const [camera, stem] = cameraOf(file.name, cameras), name = stem || folderOf(file);
