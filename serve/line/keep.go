@@ -29,5 +29,10 @@ func (l *Line) Prune(k Keep) (int, error) {
 	if gone := l.forget(ids); err == nil {
 		err = gone
 	}
+	for _, id := range ids {
+		if gone := l.opt.Journal.Remove(reviewNote, id); err == nil {
+			err = gone
+		}
+	}
 	return len(ids), err
 }

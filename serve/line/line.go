@@ -51,6 +51,10 @@ type Line struct {
 	pace   atomic.Int64  // nanoseconds from one answer to the next while objects wait, smoothed
 	events events
 
+	changing sync.Mutex // of files of models, by a person
+	drifts   drifts
+	teaching teaching
+
 	mu      sync.Mutex
 	closing bool
 	busy    sync.WaitGroup           // calls of Judge
@@ -74,6 +78,9 @@ func Open(ctx context.Context, opt Options) (*Line, error) {
 	}
 	if opt.Metrics != nil {
 		opt.Metrics.Queue(func() (int, int) { return len(l.places), cap(l.places) })
+	}
+	if err := errors.Join(l.restoreDrift(), l.restoreTeaching()); err != nil {
+		return nil, errors.Join(err, l.closeModels())
 	}
 	l.tellModels()
 	return l, nil
@@ -214,6 +221,7 @@ func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, er
 	}
 	l.count(j)
 	l.events.send("object", j.Record)
+	l.observe(j.Record, e.Seq, live)
 	return j, nil
 }
 
@@ -345,8 +353,9 @@ func (l *Line) Close() error {
 	l.closing = true
 	l.mu.Unlock()
 	l.busy.Wait()
+	err := l.stopTeaching()
 	l.events.close()
-	return l.closeModels()
+	return errors.Join(err, l.closeModels())
 }
 
 func (l *Line) closeModels() error {

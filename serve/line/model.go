@@ -75,6 +75,7 @@ type live struct {
 	inspector *inspect.Inspector
 	model     Model
 	judge     Judge
+	setup     *inspect.Setup // what the file says; it is closed
 	any       bool           // it can judge an object of no class
 	use       sync.WaitGroup // objects that it judges
 }
@@ -100,7 +101,7 @@ func (l *Line) load(ctx context.Context, m ModelOptions) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &live{model: model, judge: Judge{m.Name, model.Checkpoint, model.Calibration}, any: u.Judges([]dataset.Object{{}}) == nil}
+	v := &live{model: model, judge: Judge{m.Name, model.Checkpoint, model.Calibration}, setup: u, any: u.Judges([]dataset.Object{{}}) == nil}
 	if v.inspector, err = u.Start(); err != nil {
 		return nil, err
 	}

@@ -84,6 +84,15 @@ type UnknownError struct{ Message string }
 
 func (e *UnknownError) Error() string { return e.Message }
 
+// ConflictError says why something cannot be done as things are.
+type ConflictError struct{ Message string }
+
+func (e *ConflictError) Error() string { return e.Message }
+
+func conflict(format string, args ...any) error { return &ConflictError{fmt.Sprintf(format, args...)} }
+
+func unknown(format string, args ...any) error { return &UnknownError{fmt.Sprintf(format, args...)} }
+
 // StoreError says why a judged object could not be stored. It then counts as not judged.
 type StoreError struct{ Err error }
 

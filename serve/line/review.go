@@ -1,0 +1,262 @@
+package line
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"mvag-torch/inspect"
+	"mvag-torch/model/calibration"
+	"mvag-torch/serve/journal"
+)
+
+// reviewNote is the kind of the notes of the journal that hold a [Review], by the id of the object.
+const reviewNote = "review"
+
+// Borderline objects have a calibrated value from lowest to highest.
+const (
+	lowestBorderline  = 0.35
+	highestBorderline = 0.65
+	// searched is how many of the newest objects are looked at for review.
+	searched = 1000
+	// noteBytes bounds the note of a review.
+	noteBytes = 1000
+)
+
+// Review is what a person said of an object.
+type Review struct {
+	Verdict string    `json:"verdict"` // inspect.Good or inspect.Defective
+	Note    string    `json:"note,omitempty"`
+	Time    time.Time `json:"time"`
+}
+
+// Candidate is an object that a person should look at.
+type Candidate struct {
+	Record
+	Why string `json:"why"` // Borderline or Contested
+}
+
+// Why an object is a Candidate.
+const (
+	Borderline = "borderline" // its value is close to the threshold
+	Contested  = "contested"  // the heads of the model decide differently
+)
+
+// Reviewed is what a review did.
+type Reviewed struct {
+	Review      Review  `json:"review"`
+	Calibration *Change `json:"calibration,omitempty"` // nil where it stays
+}
+
+// Change is what was done to the threshold of objects of a class, by the head that judges them.
+type Change struct {
+	Class  string            `json:"class"`
+	Before calibration.Limit `json:"before"`
+	After  calibration.Limit `json:"after"`
+	// Changed are those of the Searched newest objects of the class whose decision would be another one now.
+	Changed  int `json:"changed"`
+	Searched int `json:"searched"`
+}
+
+// Candidates are the objects among the newest 1,000 of a model, or of all for "", that nobody has reviewed and that are
+// borderline or contested; the newest first.
+func (l *Line) Candidates(model string) ([]Candidate, error) {
+	if model != "" && l.slot(model) == nil {
+		return nil, unknown("model: have %.100q, want one of %q", model, l.names())
+	}
+	found := []Candidate{}
+	err := l.newest(searched, func(e journal.Entry, s Stored) error {
+		why := l.doubt(s)
+		if why == "" || model != "" && s.Record.Model.Name != model {
+			return nil
+		}
+		_, reviewed, err := l.opt.Journal.GetValue(reviewNote, e.ID)
+		if err == nil && !reviewed {
+			found = append(found, Candidate{s.Record, why})
+		}
+		return err
+	})
+	return found, err
+}
+
+// newest visits the newest records of the journal, up to n, until visit fails.
+func (l *Line) newest(n int, visit func(journal.Entry, Stored) error) error {
+	var failed error
+	err := l.opt.Journal.Newest(0, func(e journal.Entry) bool {
+		var s Stored
+		if failed = json.Unmarshal(e.Data, &s); failed != nil {
+			failed = fmt.Errorf("journal: entry %s: %w", e.ID, failed)
+		} else {
+			failed = visit(e, s)
+		}
+		n--
+		return failed == nil && n > 0
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return &StoreError{err}
+	}
+	return nil
+}
+
+// doubt says why a person should look at an object, "" for no reason.
+func (l *Line) doubt(s Stored) string {
+	v := s.Record.Verdict
+	if v == nil {
+		return ""
+	}
+	if v.Calibrated >= lowestBorderline && v.Calibrated <= highestBorderline {
+		return Borderline
+	}
+	slot := l.slot(s.Record.Model.Name)
+	if slot == nil {
+		return ""
+	}
+	live := slot.now()
+	if live == nil || live.judge.Checkpoint != s.Record.Model.Checkpoint {
+		return ""
+	}
+	decided := map[bool]bool{}
+	for head, sample := range s.Samples {
+		if c := live.setup.Heads.Of(head); c != nil {
+			decided[c.Object.For(s.Record.Class).Defective(sample.Object)] = true
+		}
+	}
+	if len(decided) == 2 {
+		return Contested
+	}
+	return ""
+}
+
+// Review stores what a person says of an object: inspect.Good or inspect.Defective. A good one joins the calibration of
+// its model, which is loaded again. Errors are *UnknownError and *ConflictError, where the model is another one now, say.
+func (l *Line) Review(ctx context.Context, id, verdict, note string) (*Reviewed, error) {
+	if verdict != inspect.Good && verdict != inspect.Defective {
+		return nil, conflict("verdict: have %.100q, want %s or %s", verdict, inspect.Good, inspect.Defective)
+	}
+	if len(note) > noteBytes {
+		return nil, conflict("note: have %d bytes, want at most %d", len(note), noteBytes)
+	}
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	s, err := l.record(id)
+	if err != nil {
+		return nil, err
+	}
+	earlier, reviewed, err := l.reviewOf(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.Record.Verdict == nil:
+		return nil, conflict("object %s: could not be judged: there is nothing to review", id)
+	case reviewed && earlier.Verdict == inspect.Good && verdict == inspect.Defective:
+		return nil, conflict("object %s: counts as good in the calibration, want that undone first", id)
+	}
+	if reviewed && earlier.Verdict == verdict { // again
+		note = cmp.Or(note, earlier.Note)
+	}
+	out := &Reviewed{Review: Review{verdict, note, time.Now().UTC()}}
+	if verdict == inspect.Good && (!reviewed || earlier.Verdict != inspect.Good) {
+		if out.Calibration, err = l.addGood(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	text, err := json.Marshal(out.Review)
+	if err == nil {
+		err = l.opt.Journal.Put(reviewNote, id, text)
+	}
+	if err != nil {
+		return nil, &StoreError{err}
+	}
+	if verdict == inspect.Defective {
+		l.disregard(s.Record)
+	}
+	l.events.send("review", map[string]any{"id": id, "review": out.Review})
+	return out, nil
+}
+
+// record reads an entry of the journal.
+func (l *Line) record(id string) (s Stored, err error) {
+	e, ok, err := l.opt.Journal.Get(id)
+	if err == nil && !ok {
+		return s, unknown("object: have %.100q, want the id of one that is kept", id)
+	}
+	if err == nil {
+		err = json.Unmarshal(e.Data, &s)
+	}
+	if err != nil {
+		return s, &StoreError{err}
+	}
+	return s, nil
+}
+
+// reviewOf reads the review of an object.
+func (l *Line) reviewOf(id string) (r Review, ok bool, err error) {
+	text, ok, err := l.opt.Journal.GetValue(reviewNote, id)
+	if err == nil && ok {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		return r, false, &StoreError{err}
+	}
+	return r, ok, nil
+}
+
+// addGood adds an object to the calibration of its model. If that was done before a crash could be noted, it is found.
+func (l *Line) addGood(ctx context.Context, s Stored) (*Change, error) {
+	r := s.Record
+	slot := l.slot(r.Model.Name)
+	if slot == nil {
+		return nil, conflict("object %s: was judged by model %.100q, which there is no longer", r.ID, r.Model.Name)
+	}
+	live := slot.now()
+	if live == nil {
+		return nil, ErrClosed
+	}
+	if live.judge.Checkpoint != r.Model.Checkpoint {
+		return nil, conflict("object %s: model %q is another one than that which judged it", r.ID, r.Model.Name)
+	}
+	var added calibration.Addition
+	err := l.recalibrate(ctx, slot, func(u *inspect.Setup) (err error) {
+		good := calibration.NewGood(r.ID, r.Class, s.Samples)
+		added, err = u.AddGood([]calibration.Good{good}, fmt.Sprintf("object %q, reviewed", r.Object))
+		return err
+	}, func(u *inspect.Setup) error {
+		_, err := u.Undo()
+		return err
+	})
+	if errors.Is(err, calibration.ErrKnown) {
+		for _, a := range slot.now().setup.Samples.Additions {
+			if len(a.Objects) == 1 && a.Objects[0].Key == r.ID {
+				added, err = a, nil
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.changeOf(added, r.Verdict.Head, r.Class, r.Model)
+}
+
+// changeOf is what an addition did to the decisions of a head on a class.
+func (l *Line) changeOf(a calibration.Addition, head, class string, by Judge) (*Change, error) {
+	out := &Change{Class: class}
+	for _, c := range a.Changes {
+		if c.Class == class && c.Head == head {
+			out.Before, out.After = c.Before, c.After
+		}
+	}
+	err := l.newest(searched, func(_ journal.Entry, s Stored) error {
+		r := s.Record
+		if r.Model.Name != by.Name || r.Model.Checkpoint != by.Checkpoint || r.Class != class || r.Verdict == nil || r.Verdict.Head != head {
+			return nil
+		}
+		if out.Searched++; (r.Verdict.Score > out.Before.Threshold) != (r.Verdict.Score > out.After.Threshold) {
+			out.Changed++
+		}
+		return nil
+	})
+	return out, err
+}

@@ -1,0 +1,396 @@
+package line
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"mvag-torch/dataset"
+	"mvag-torch/inspect"
+)
+
+// Bounds of what is taught at a time.
+const (
+	MostSessions      = 4 // that are not live
+	MostTaughtObjects = 500
+	MostTaughtBytes   = 2 << 30 // of the images of a session
+)
+
+// The states of a Session.
+const (
+	Collecting = "collecting"
+	Building   = "building"
+	Ready      = "ready" // it can be tried and go live
+	Live       = "live"
+	// FailedSession may be built again.
+	FailedSession = "failed"
+)
+
+// Session is a class that is being taught.
+type Session struct {
+	ID      string        `json:"id"`
+	Model   string        `json:"model"`
+	Class   string        `json:"class"`
+	Replace bool          `json:"replace"`
+	State   string        `json:"state"`
+	Objects []TaughtPart  `json:"objects"`
+	Need    int           `json:"need"` // accepted objects, at least
+	Step    string        `json:"step,omitempty"`
+	Done    int           `json:"done"` // images, of Total, in this step
+	Total   int           `json:"total"`
+	Result  *TaughtResult `json:"result,omitempty"` // once it is ready
+	Error   string        `json:"error,omitempty"`
+	Time    time.Time     `json:"time"` // of its beginning
+}
+
+// TaughtPart is an object of a session.
+type TaughtPart struct {
+	Object   string   `json:"object"`
+	Cameras  []string `json:"cameras"`
+	Accepted bool     `json:"accepted"`
+	Reason   string   `json:"reason"` // why it is refused, or what is odd about it
+}
+
+// TaughtResult is what a session has built.
+type TaughtResult struct {
+	Objects     int     `json:"objects"`
+	Threshold   float64 `json:"threshold"`
+	Rate        float64 `json:"rate"`
+	Basis       string  `json:"basis"`
+	MemoryBytes int64   `json:"memory_bytes"` // of all classes
+}
+
+// teaching are the sessions.
+type teaching struct {
+	mu       sync.Mutex
+	sessions map[string]*session
+	stopped  bool
+	building sync.WaitGroup
+}
+
+// session is a Session and what only this package knows of it. It is stored in its folder.
+type session struct {
+	Session Session      `json:"session"`
+	Parts   []taughtPart `json:"parts"` // of Session.Objects
+	Base    [2]string    `json:"base"`  // identity of the checkpoint that it was built from
+
+	folder string
+	set    []string           // settings of the model
+	stop   context.CancelFunc // of what is being built
+	told   time.Time
+	trying sync.Mutex
+	tried  *live // of the staged checkpoint
+}
+
+// taughtPart is what is stored of an object.
+type taughtPart struct {
+	Files  []taughtFile `json:"files"`
+	Number int          `json:"number"`
+}
+
+// taughtFile is an image of an object.
+type taughtFile struct {
+	Camera int    `json:"camera"` // from 0
+	Name   string `json:"name"`   // as the client calls it
+	SHA256 string `json:"sha256"`
+	Bytes  int64  `json:"bytes"`
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+}
+
+// Teach begins a session: a class for a model, which replaces an earlier one of that name where replace is set. Errors are
+// *UnknownError and *ConflictError.
+func (l *Line) Teach(model, class string, replace bool) (Session, error) {
+	s, err := l.pick(model, "")
+	if err != nil {
+		return Session{}, err
+	}
+	class = dataset.Canonical(class)
+	u, err := inspect.Read(s.Path, inspect.Options{Set: s.Set})
+	if err != nil {
+		return Session{}, err
+	}
+	defer u.Close()
+	if err := u.MayEnroll(class, replace); err != nil {
+		return Session{}, conflict("%v", err)
+	}
+	l.teaching.mu.Lock()
+	defer l.teaching.mu.Unlock()
+	open := 0
+	for _, other := range l.teaching.sessions {
+		if other.Session.State != Live {
+			open++
+		}
+	}
+	switch {
+	case l.teaching.stopped:
+		return Session{}, ErrClosed
+	case open >= MostSessions:
+		return Session{}, conflict("teach: have %d sessions, which is as many as may be: want one discarded", open)
+	}
+	id := rand.Text()[:12]
+	n := &session{folder: filepath.Join(l.teachFolder(), id), set: s.Set, Session: Session{
+		ID: id, Model: s.name, Class: class, Replace: replace, State: Collecting, Objects: []TaughtPart{}, Need: inspect.MinEnroll, Time: time.Now().UTC()}}
+	if err := os.MkdirAll(n.folder, 0o755); err != nil {
+		return Session{}, &StoreError{err}
+	}
+	l.teaching.sessions[id] = n
+	return n.Session, l.saveTaught(n)
+}
+
+// session finds one. The caller holds the lock.
+func (l *Line) session(id string) (*session, error) {
+	if s := l.teaching.sessions[id]; s != nil {
+		return s, nil
+	}
+	return nil, unknown("teach: have no session %.100q", id)
+}
+
+// collecting finds a session whose objects may change.
+func (l *Line) collecting(id string) (*session, error) {
+	s, err := l.session(id)
+	if err != nil {
+		return nil, err
+	}
+	if s.Session.State == Building || s.Session.State == Live {
+		return nil, conflict("teach: the session is %s: its objects stay", s.Session.State)
+	}
+	return s, nil
+}
+
+// Taught returns a session.
+func (l *Line) Taught(id string) (Session, error) {
+	l.teaching.mu.Lock()
+	defer l.teaching.mu.Unlock()
+	s, err := l.session(id)
+	if err != nil {
+		return Session{}, err
+	}
+	return s.copy(), nil
+}
+
+// AllTaught returns the sessions, the oldest first.
+func (l *Line) AllTaught() []Session {
+	l.teaching.mu.Lock()
+	defer l.teaching.mu.Unlock()
+	list := []Session{}
+	for _, s := range l.teaching.sessions {
+		list = append(list, s.copy())
+	}
+	slices.SortFunc(list, func(a, b Session) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
+	return list
+}
+
+func (s *session) copy() Session {
+	out := s.Session
+	out.Objects = slices.Clone(out.Objects)
+	return out
+}
+
+// TeachObject adds a good object with its encoded images to a session. It is accepted or refused with the reason, both of
+// which are kept. An error says why neither is.
+func (l *Line) TeachObject(id string, o dataset.Object) (TaughtPart, error) {
+	l.teaching.mu.Lock()
+	s, err := l.collecting(id)
+	var v *live
+	if err == nil {
+		if v = l.slot(s.Session.Model).now(); v == nil {
+			err = ErrClosed
+		}
+	}
+	l.teaching.mu.Unlock()
+	if err != nil {
+		return TaughtPart{}, err
+	}
+	part, files, why := look(v, o, l.opt.Pixels) // decodes, without the lock
+	l.teaching.mu.Lock()
+	defer l.teaching.mu.Unlock()
+	if s, err = l.collecting(id); err != nil {
+		return TaughtPart{}, err
+	}
+	part.Object = cmp.Or(o.ID, fmt.Sprint("part ", len(s.Session.Objects)+1))
+	kept := taughtPart{Files: files, Number: 1}
+	if n := len(s.Parts); n > 0 {
+		kept.Number = s.Parts[n-1].Number + 1
+	}
+	if err := s.room(part.Object, files); err != nil {
+		return TaughtPart{}, err
+	}
+	if why == "" {
+		why = s.refuses(files)
+	}
+	if why == "" {
+		why = l.trainedOn(v, s, files)
+	}
+	if part.Accepted = why == ""; part.Accepted {
+		why = s.odd(files)
+		if err := s.write(kept, o); err != nil {
+			return TaughtPart{}, &StoreError{err}
+		}
+	}
+	part.Reason = why
+	s.Session.Objects, s.Parts = append(s.Session.Objects, part), append(s.Parts, kept)
+	s.changed()
+	return part, l.saveTaught(s)
+}
+
+// changed says that what was built, if anything was, is no longer of these objects.
+func (s *session) changed() {
+	s.Session.State, s.Session.Result, s.Session.Error = Collecting, nil, ""
+	s.forget()
+}
+
+// forget frees the model that was tried. Its objects are answered first.
+func (s *session) forget() {
+	if v := s.tried; v != nil {
+		s.tried = nil
+		v.use.Wait()
+		_ = v.inspector.Close()
+	}
+}
+
+// ForgetObject removes an object of a session.
+func (l *Line) ForgetObject(id, object string) error {
+	l.teaching.mu.Lock()
+	defer l.teaching.mu.Unlock()
+	s, err := l.collecting(id)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(s.Session.Objects, func(p TaughtPart) bool { return p.Object == object })
+	if i < 0 {
+		return unknown("teach: the session has no object %.100q", object)
+	}
+	for _, f := range s.Parts[i].Files {
+		_ = os.Remove(s.file(s.Parts[i], f)) // it may have been refused; Discard removes the rest
+	}
+	s.Session.Objects, s.Parts = slices.Delete(s.Session.Objects, i, i+1), slices.Delete(s.Parts, i, i+1)
+	s.changed()
+	return l.saveTaught(s)
+}
+
+// room returns why no object of this name and size fits the session.
+func (s *session) room(name string, files []taughtFile) error {
+	bytes := int64(0)
+	for i, p := range s.Parts {
+		if s.Session.Objects[i].Object == name {
+			return conflict("teach: have an object %.100q already, want another name", name)
+		}
+		if s.Session.Objects[i].Accepted {
+			bytes += size(p.Files)
+		}
+	}
+	if n := len(s.Parts); n >= MostTaughtObjects {
+		return conflict("teach: have %d objects, want at most %d", n+1, MostTaughtObjects)
+	}
+	if bytes += size(files); bytes > MostTaughtBytes {
+		return conflict("teach: have images of %d bytes, want at most %d", bytes, MostTaughtBytes)
+	}
+	return nil
+}
+
+func size(files []taughtFile) (n int64) {
+	for _, f := range files {
+		n += f.Bytes
+	}
+	return n
+}
+
+// look decodes the images of an object, and says what is wrong with them.
+func look(v *live, o dataset.Object, pixels int) (part TaughtPart, files []taughtFile, why string) {
+	part.Cameras = []string{}
+	source := dataset.NewSource(v.setup.Config.Data)
+	source.Depths, source.Fit.Pixels = v.setup.Trained.Depths, pixels
+	room := make([]uint8, len(source.Fit.Tiles())*3*v.setup.Config.Data.Crop.Area())
+	seen := map[string]string{}
+	for _, view := range o.Views {
+		if !view.Present() {
+			continue
+		}
+		camera := v.model.Cameras[view.Camera]
+		part.Cameras = append(part.Cameras, camera)
+		sum := sha256.Sum256(view.Data)
+		f := taughtFile{Camera: view.Camera, Name: view.Path, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(view.Data))}
+		w, h, err := source.Image(source.At(view, o.Class), room)
+		if f.Width, f.Height = w, h; err != nil {
+			why = cmp.Or(why, fmt.Sprintf("%s: cannot be read: %v", camera, err))
+		}
+		if other := seen[f.SHA256]; other != "" {
+			why = cmp.Or(why, fmt.Sprintf("%s: is the same file as the image of %s", camera, other))
+		}
+		seen[f.SHA256] = camera
+		files = append(files, f)
+	}
+	if len(o.Views) != v.model.Views {
+		part.Cameras = []string{SinglePart}
+		why = cmp.Or(why, fmt.Sprintf("have a single image of no camera, want one of each of %q", v.model.Cameras))
+	}
+	return part, files, why
+}
+
+// refuses says why files do not go with those that were accepted, "" where they do.
+func (s *session) refuses(files []taughtFile) string {
+	content := contentOf(files)
+	for i, p := range s.Parts {
+		if !s.Session.Objects[i].Accepted {
+			continue
+		}
+		if len(content) > 0 && maps.Equal(contentOf(p.Files), content) {
+			return fmt.Sprintf("has the same files as %.100q", s.Session.Objects[i].Object)
+		}
+		same := slices.EqualFunc(p.Files, files, func(a, b taughtFile) bool { return a.Camera == b.Camera })
+		if !same {
+			return fmt.Sprintf("has other cameras than %.100q, which has %q", s.Session.Objects[i].Object, s.Session.Objects[i].Cameras)
+		}
+	}
+	return ""
+}
+
+func contentOf(files []taughtFile) map[string]bool {
+	set := map[string]bool{}
+	for _, f := range files {
+		set[f.SHA256] = true
+	}
+	return set
+}
+
+// trainedOn says which file is a training image of the model, "" for none. A class that is remembered anew may have been
+// remembered from the same files before.
+func (l *Line) trainedOn(v *live, s *session, files []taughtFile) string {
+	u, class := v.setup, s.Session.Class
+	if _, trained := u.Trained.TrainLists[class]; !trained || u.Memory.Alone(class) || u.Memory.Untrained() {
+		return ""
+	}
+	for _, f := range files {
+		sum, err := hex.DecodeString(f.SHA256)
+		if err == nil && u.Trained.TrainImages.Has(dataset.FileHash(sum[:8])) {
+			return fmt.Sprintf("%s: is a training image of the model", v.model.Cameras[f.Camera])
+		}
+	}
+	return ""
+}
+
+// odd says what is odd about files that are accepted, "" for nothing.
+func (s *session) odd(files []taughtFile) string {
+	for i, p := range s.Parts {
+		if !s.Session.Objects[i].Accepted {
+			continue
+		}
+		for j, f := range files {
+			if o := p.Files[j]; f.Width != o.Width || f.Height != o.Height {
+				return fmt.Sprintf("warning: C%d has %d x %d pixels, that of %.100q has %d x %d", f.Camera+1, f.Width, f.Height, s.Session.Objects[i].Object, o.Width, o.Height)
+			}
+		}
+		return ""
+	}
+	return ""
+}
