@@ -33,6 +33,9 @@ func extensionIn(list []string, name string) bool {
 // isImage reports whether a file has the extension of a readable image format.
 func isImage(name string) bool { return extensionIn(extensions, name) }
 
+// IsImage reports whether a file has the extension of an image format that can be read.
+func IsImage(name string) bool { return isImage(name) }
+
 // trimExt removes the extension of a name.
 func trimExt(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
 

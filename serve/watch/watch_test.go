@@ -1,0 +1,638 @@
+package watch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mvag-torch/dataset"
+	"mvag-torch/serve/journal"
+	"mvag-torch/serve/line"
+)
+
+// bench is a watched folder with a line that judges by content: "bad" fails, all else is good.
+type bench struct {
+	*testing.T
+	dir     string
+	j       *journal.Journal
+	model   line.Model
+	cfg     Folder
+	stop    func()
+	mu      sync.Mutex
+	log     strings.Builder
+	counts  map[string]int
+	records []line.Record // new ones
+	before  func(r line.Request, call int) error
+	calls   map[string]int // by object
+}
+
+func (b *bench) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.Write(p)
+}
+
+func newBench(t *testing.T, views int, pattern string) *bench {
+	t.Helper()
+	j, err := journal.Open(filepath.Join(t.TempDir(), "journal.db"), journal.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	naming := dataset.Naming{Pattern: pattern}
+	b := &bench{T: t, dir: filepath.Join(t.TempDir(), "in [1]*"), j: j, stop: func() {}, counts: map[string]int{}, calls: map[string]int{},
+		model: line.Model{Name: "parts", Views: views, Cameras: naming.CameraNames(views), Naming: naming}}
+	b.cfg = Folder{Path: b.dir, Settle: 30 * time.Millisecond, Timeout: 400 * time.Millisecond, Poll: 50 * time.Millisecond}
+	if err := os.Mkdir(b.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.stop() })
+	return b
+}
+
+// judge stands for line.Line.Judge.
+func (b *bench) judge(ctx context.Context, r line.Request) (*line.Judged, error) {
+	b.mu.Lock()
+	b.calls[r.Object.ID]++
+	call, before := b.calls[r.Object.ID], b.before
+	b.mu.Unlock()
+	if before != nil {
+		if err := before(r, call); err != nil {
+			return nil, err
+		}
+	}
+	record := line.Record{Source: r.Source, Object: r.Object.ID, Class: r.Object.Class, Decision: "good", Model: line.Judge{Name: r.Model}}
+	failed := 0
+	for i, v := range r.Object.Views {
+		switch {
+		case !v.Present():
+			record.Absent = append(record.Absent, b.model.Cameras[i])
+		case len(v.Data) == 0 || string(v.Data) == "bad":
+			failed++
+		case !strings.HasPrefix(string(v.Data), v.Path+" "):
+			b.Errorf("%s: have %q of %q", r.Object.ID, v.Data, v.Path)
+		}
+	}
+	if failed+len(record.Absent) == len(r.Object.Views) {
+		record.Decision, record.Error = line.Failed, "no image"
+	}
+	e, exists, err := b.j.Append(r.Key, func(id string) ([]byte, error) {
+		record.ID = id
+		return json.Marshal(line.Stored{Record: record})
+	})
+	if err != nil {
+		return nil, &line.StoreError{Err: err}
+	}
+	if exists {
+		var s line.Stored
+		return &line.Judged{Record: s.Record, Again: true}, json.Unmarshal(e.Data, &s)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.records = append(b.records, record)
+	return &line.Judged{Record: record}, nil
+}
+
+// start watches until b.stop is called.
+func (b *bench) start() {
+	b.Helper()
+	w, err := New(b.cfg, Options{Judge: b.judge, Model: func() (line.Model, error) { return b.model, nil }, Journal: b.j,
+		Log: slog.New(slog.NewTextHandler(b, nil)), Count: func(what string, n int) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.counts[what] += n
+		}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	b.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// put writes an image at once, under the name it is to have.
+func (b *bench) put(names ...string) {
+	b.Helper()
+	for _, name := range names {
+		b.write(name, name+" content")
+	}
+}
+
+func (b *bench) write(name, text string) {
+	b.Helper()
+	path := filepath.Join(b.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) eventually(what string, is func() bool) {
+	b.Helper()
+	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(3 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatalf("%s: not within 15 s; log: %s", what, b.said())
+		}
+	}
+}
+
+func (b *bench) said() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.String()
+}
+
+func (b *bench) counted(what string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.counts[what]
+}
+
+// judged are the objects in the order of their records, with what is absent.
+func (b *bench) judged() (list []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.records {
+		text := r.Object
+		if len(r.Absent) > 0 {
+			text += fmt.Sprint(" without ", r.Absent)
+		}
+		if r.Decision != "good" {
+			text += " " + r.Decision
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// expect waits until these objects and no others are judged, in any order.
+func (b *bench) expect(want ...string) {
+	b.Helper()
+	slices.Sort(want)
+	b.eventually(fmt.Sprintf("judged %q", want), func() bool { return len(b.judged()) >= len(want) })
+	if have := slices.Sorted(slices.Values(b.judged())); !slices.Equal(have, want) {
+		b.Errorf("have %q, want %q", have, want)
+	}
+}
+
+// tree is all files of the folder; the date is written DATE.
+func (b *bench) tree() []string {
+	b.Helper()
+	var list []string
+	date := time.Now().Format(time.DateOnly)
+	err := filepath.WalkDir(b.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && d.Name() != ".mvag-torch-results" {
+			rel, _ := filepath.Rel(b.dir, path)
+			list = append(list, strings.ReplaceAll(rel, date, "DATE"))
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return list
+}
+
+func (b *bench) expectTree(want ...string) {
+	b.Helper()
+	slices.Sort(want)
+	b.eventually(fmt.Sprintf("files %q", want), func() bool { return slices.Equal(slices.Sorted(slices.Values(b.tree())), want) })
+}
+
+func cameras(object string, numbers ...int) (names []string) {
+	for _, n := range numbers {
+		names = append(names, fmt.Sprintf("%s_C%d.png", object, n))
+	}
+	return names
+}
+
+func in(folder string, names ...string) (list []string) {
+	for _, name := range names {
+		list = append(list, folder+"/DATE/"+name)
+	}
+	return list
+}
+
+const flat = "{object}_{camera}"
+
+func TestComplete(t *testing.T) {
+	for name, notices := range map[string]bool{"with notices": true, "by polling": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 4, flat)
+			b.cfg.Timeout = time.Minute // not needed
+			if notices {
+				b.cfg.Poll = time.Minute
+			}
+			b.start()
+			time.Sleep(30 * time.Millisecond)
+			b.put(cameras("S1", 1, 2)...)
+			b.put(cameras("S2", 1, 2, 3, 4)...)
+			b.expect("S2")
+			b.put(cameras("S1", 3, 4)...)
+			b.expect("S1", "S2")
+			b.expectTree(in("done", append(cameras("S1", 1, 2, 3, 4), cameras("S2", 1, 2, 3, 4)...)...)...)
+			b.stop()
+			notes := 0
+			if err := b.j.Values("watch", func(string, []byte) bool { notes++; return true }); err != nil || notes != 0 {
+				t.Errorf("have %d notes left, %v", notes, err)
+			}
+		})
+	}
+}
+
+// TestDoneIsNotReadAgain: the folders of what is done are marked for all commands.
+func TestDoneIsNotReadAgain(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.start()
+	b.put("a.png")
+	b.expectTree("done/DATE/a.png")
+	c, err := dataset.Collect([]string{filepath.Join(b.dir, "done")}, dataset.CollectOptions{Views: 1})
+	if err == nil {
+		t.Errorf("have %d objects in what is done", len(c.Objects))
+	}
+	b.put("a.png") // the next part of that name
+	b.expect("a.png", "a.png")
+	b.expectTree("done/DATE/a.png", "done/DATE/a_2.png")
+}
+
+func TestTimeoutAndLateViews(t *testing.T) {
+	b := newBench(t, 4, flat)
+	b.start()
+	b.put(cameras("S1", 1, 3)...)
+	b.expect("S1 without [C2 C4]")
+	b.put(cameras("S1", 4)...)
+	b.expect("S1 without [C2 C4]", "S1 without [C1 C2 C3]")
+	b.put(cameras("S1", 1, 2, 3, 4)...) // another part of that name
+	b.expect("S1 without [C2 C4]", "S1 without [C1 C2 C3]", "S1")
+	if late, incomplete := b.counted(CountLate), b.counted(CountIncomplete); late != 1 || incomplete != 1 {
+		t.Errorf("have %d late and %d incomplete, want 1 and 1", late, incomplete)
+	}
+	if !strings.Contains(b.said(), "late views of an object that was judged without them") || !strings.Contains(b.said(), "without all its views") {
+		t.Errorf("have %s", b.said())
+	}
+}
+
+// TestGrowing writes an image slowly, as a camera over a network does.
+func TestGrowing(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.cfg.Settle = 150 * time.Millisecond
+	b.start()
+	f, err := os.Create(filepath.Join(b.dir, "a.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "a.png", " ", "slow", "ly"} { // created empty
+		if _, err := io.WriteString(f, text); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(60 * time.Millisecond)
+		if n := len(b.judged()); n != 0 {
+			t.Fatal("judged while it grew")
+		}
+	}
+	_ = f.Close()
+	b.expect("a.png")
+}
+
+// TestTemporaryNames: what programs write under another name is taken when it has its own.
+func TestTemporaryNames(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.start()
+	temporary := []string{".a.png", "a.png.part", "a.png.tmp", "a.png~", "~a.png"}
+	for _, name := range temporary {
+		b.write(name, "b.png half")
+	}
+	b.put("notes.txt", "more.txt")
+	b.eventually("counted", func() bool { return b.counted(CountPassedOver) == len(temporary)+2 })
+	time.Sleep(100 * time.Millisecond)
+	b.expect()
+	if err := os.Rename(filepath.Join(b.dir, "a.png.part"), filepath.Join(b.dir, "b.png")); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("b.png")
+	if n := strings.Count(b.said(), "passed over"); n != 1 || b.counted(CountPassedOver) != len(temporary)+2 {
+		t.Errorf("have it said %d times: %s", n, b.said())
+	}
+}
+
+// TestFaultyFiles: what cannot be judged is failed, and the others go on.
+func TestFaultyFiles(t *testing.T) {
+	b := newBench(t, 2, flat)
+	b.start()
+	b.write("S1_C1.png", "bad")
+	b.write("S1_C2.png", "")
+	b.write("S2_C1.png", "bad")
+	b.put("S2_C2.png", "S3_C1.png", "S3_C2.png")
+	b.put("strange.png", "S4_C9.png", "S5 \x01_C1.png", "S5_C1 .png")
+	if err := os.Mkdir(filepath.Join(b.dir, "folder.png"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.expectTree(slices.Concat(in("failed", "S1_C1.png", "S1_C2.png", "strange.png", "S4_C9.png", "S5 \x01_C1.png", "S5_C1 .png"),
+		in("done", "S2_C1.png", "S2_C2.png", "S3_C1.png", "S3_C2.png"))...)
+	b.expect("S1 failed", "S2", "S3")
+	if n := b.counted(CountUnassigned); n != 4 {
+		t.Errorf("have %d of no object, want 4: %s", n, b.said())
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root reads all")
+	}
+	b := newBench(t, 1, "")
+	b.put("a.png")
+	if err := os.Chmod(filepath.Join(b.dir, "a.png"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.expect("a.png failed")
+	if !strings.Contains(b.said(), "permission denied") {
+		t.Errorf("have %s", b.said())
+	}
+}
+
+// TestLinks: links are not followed, wherever they lead.
+func TestLinks(t *testing.T) {
+	b := newBench(t, 1, "")
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "secret.png"), []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for to, name := range map[string]string{filepath.Join(outside, "secret.png"): "a.png", outside: "folder", "nowhere": "b.png", ".": "loop"} {
+		if err := os.Symlink(to, filepath.Join(b.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.start()
+	b.put("c.png")
+	b.expectTree("a.png", "b.png", "folder", "loop", "done/DATE/c.png")
+	b.expect("c.png")
+	if n := b.counted(CountPassedOver); n != 4 {
+		t.Errorf("have %d passed over, want 4", n)
+	}
+}
+
+func TestSubfolders(t *testing.T) {
+	b := newBench(t, 2, "{class}/{object}/{camera}")
+	b.start()
+	b.put("gear/S1/C1.png", "gear/S1/C2.png", "nut/S1/C1.png", "nut/S1/C2.png", "gear/S2/C1.png")
+	b.eventually("three", func() bool { return len(b.judged()) == 3 })
+	b.expectTree(in("done", "gear/S1/C1.png", "gear/S1/C2.png", "gear/S2/C1.png", "nut/S1/C1.png", "nut/S1/C2.png")...)
+	b.stop()
+	var left []string
+	for _, name := range []string{"gear/S1", "gear/S2", "nut/S1"} {
+		if _, err := os.Stat(filepath.Join(b.dir, name)); err == nil {
+			left = append(left, name)
+		}
+	}
+	if !slices.Equal(left, []string{"gear/S2"}) {
+		t.Errorf("have the folders %q, want that of the incomplete object alone", left)
+	}
+	for _, r := range b.records {
+		if r.Class != "gear" && r.Class != "nut" {
+			t.Errorf("have class %q of %q", r.Class, r.Object)
+		}
+	}
+}
+
+// TestSecondImageOfACamera: two parts of one name, the second before the first is judged.
+func TestSecondImageOfACamera(t *testing.T) {
+	b := newBench(t, 2, "{object}_{camera}_*")
+	b.start()
+	b.put("S1_C1_100.png", "S1_C1_200.png")
+	time.Sleep(60 * time.Millisecond)
+	b.put("S1_C2_100.png")
+	b.expectTree(in("done", "S1_C1_100.png", "S1_C1_200.png", "S1_C2_100.png")...)
+	b.expect("S1", "S1 without [C2]")
+}
+
+func TestBackpressure(t *testing.T) {
+	b := newBench(t, 1, "")
+	var most, now int
+	var mu sync.Mutex
+	b.before = func(r line.Request, call int) error {
+		mu.Lock()
+		now++
+		most = max(most, now)
+		mu.Unlock()
+		time.Sleep(5 * time.Millisecond)
+		mu.Lock()
+		now--
+		mu.Unlock()
+		switch {
+		case r.Object.ID == "unknown.png":
+			return &line.UnknownError{Message: "class: not known"}
+		case r.Object.ID == "broken.png":
+			return errors.New("device lost")
+		case call == 1:
+			return &line.BusyError{RetryAfter: time.Millisecond}
+		case call == 2:
+			return &line.StoreError{Err: errors.New("no space left on device")}
+		}
+		return nil
+	}
+	b.start()
+	var want, names []string
+	for i := range 20 {
+		names = append(names, fmt.Sprintf("%02d.png", i))
+	}
+	want = append(want, names...)
+	b.put(names...)
+	b.put("unknown.png", "broken.png")
+	b.expect(want...)
+	b.expectTree(append(in("done", names...), in("failed", "unknown.png", "broken.png")...)...)
+	b.stop()
+	if most < 2 || most > 4 {
+		t.Errorf("have %d at once, want 2 to 4", most)
+	}
+	for _, what := range []string{"class: not known", "device lost", "no space left on device"} {
+		if !strings.Contains(b.said(), what) {
+			t.Errorf("%q was not said", what)
+		}
+	}
+}
+
+// TestFolderVanishes: a share that goes and comes back.
+func TestFolderVanishes(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.start()
+	b.put("a.png")
+	b.expectTree("done/DATE/a.png")
+	away := b.dir + " away"
+	if err := os.Rename(b.dir, away); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("said", func() bool { return strings.Contains(b.said(), "folder cannot be read") })
+	time.Sleep(200 * time.Millisecond)
+	if n := strings.Count(b.said(), "folder cannot be read"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	if err := os.Rename(away, b.dir); err != nil {
+		t.Fatal(err)
+	}
+	b.put("b.png")
+	b.expectTree(in("done", "a.png", "b.png")...)
+	b.expect("a.png", "b.png")
+	if !strings.Contains(b.said(), "folder is there again") {
+		t.Error("its return was not said")
+	}
+}
+
+// TestCannotMove: a place that is taken by something else does not stop the line, nor is anything judged twice.
+func TestCannotMove(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.write("done", "not a folder")
+	b.start()
+	b.put("a.png", "b.png")
+	b.expect("a.png", "b.png")
+	b.eventually("said", func() bool { return strings.Contains(b.said(), "cannot be moved, will try again") })
+	time.Sleep(200 * time.Millisecond)
+	b.stop()
+	b.start() // knows them from the journal
+	time.Sleep(200 * time.Millisecond)
+	b.expect("a.png", "b.png")
+	if err := os.Remove(filepath.Join(b.dir, "done")); err != nil {
+		t.Fatal(err)
+	}
+	b.expectTree(in("done", "a.png", "b.png")...)
+	b.expect("a.png", "b.png")
+	if calls := slices.Sorted(maps.Values(b.calls)); !slices.Equal(calls, []int{1, 1}) {
+		t.Errorf("have calls %v, want one each", calls)
+	}
+}
+
+func TestLeave(t *testing.T) {
+	b := newBench(t, 2, flat)
+	b.cfg.Done = Leave
+	b.start()
+	b.put("S1_C1.png", "S1_C2.png", "S2_C1.png")
+	b.expect("S1", "S2 without [C2]")
+	b.stop()
+	b.put("S2_C2.png") // while no one is there
+	b.start()
+	b.expect("S1", "S2 without [C2]", "S2 without [C1]")
+	b.write("S1_C1.png", "S1_C1.png of the next part")
+	b.write("S1_C2.png", "S1_C2.png of the next part")
+	b.expect("S1", "S2 without [C2]", "S2 without [C1]", "S1")
+	b.stop()
+	if _, err := b.j.Prune(func(uint64, int, []byte) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	b.start() // knows them although their records are gone
+	time.Sleep(300 * time.Millisecond)
+	b.expect("S1", "S2 without [C2]", "S2 without [C1]", "S1")
+	b.expectTree("S1_C1.png", "S1_C2.png", "S2_C1.png", "S2_C2.png")
+	b.stop()
+	b.cfg.Done = Move
+	b.start()
+	b.expectTree(in("done", "S1_C1.png", "S1_C2.png", "S2_C1.png", "S2_C2.png")...)
+	b.expect("S1", "S2 without [C2]", "S2 without [C1]", "S1")
+}
+
+// TestStoppedHalfway: a service that ended while it moved the files of an object does not judge the others again.
+func TestStoppedHalfway(t *testing.T) {
+	b := newBench(t, 4, flat)
+	names := cameras("S1", 1, 2, 3, 4)
+	b.put(names...)
+	w, err := New(b.cfg, Options{Judge: b.judge, Journal: b.j, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &work{model: "parts"}
+	x.object = dataset.Object{ID: "S1", Views: make([]dataset.View, 4)}
+	for i, name := range names {
+		info, err := os.Stat(filepath.Join(b.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, inode := identOf(info)
+		x.files = append(x.files, &file{rel: name, ident: id, inode: inode})
+		x.idents = append(x.idents, id)
+		x.object.Views[i] = dataset.View{Camera: i, Path: name}
+	}
+	x.key = w.key(x.files)
+	if w.judge(t.Context(), x); x.err != nil || x.again {
+		t.Fatal(x.err)
+	}
+	b.expect("S1")
+	for _, name := range names[:2] {
+		if err := os.MkdirAll(filepath.Join(b.dir, "done/old"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(b.dir, name), filepath.Join(b.dir, "done/old", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.put(cameras("S2", 1, 2, 3, 4)...)
+	b.start()
+	b.expectTree(slices.Concat([]string{"done/old/S1_C1.png", "done/old/S1_C2.png"}, in("done", names[2:]...), in("done", cameras("S2", 1, 2, 3, 4)...))...)
+	b.expect("S1", "S2")
+}
+
+// TestChangedWhileJudged: a file that is written again while it is judged is judged again.
+func TestChangedWhileJudged(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.before = func(r line.Request, call int) error {
+		if call == 1 {
+			b.write("a.png", "a.png of another part")
+		}
+		return nil
+	}
+	b.start()
+	b.put("a.png")
+	b.expectTree("done/DATE/a.png")
+	b.eventually("both", func() bool { return len(b.judged()) == 2 })
+}
+
+// TestStopsGracefully: what was begun is finished, the rest waits.
+func TestStopsGracefully(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.cfg.Parallel = 2
+	begun, held := make(chan struct{}, 9), make(chan struct{})
+	b.before = func(line.Request, int) error { begun <- struct{}{}; <-held; return nil }
+	b.start()
+	b.put("a.png", "b.png", "c.png")
+	<-begun
+	<-begun
+	go func() { time.Sleep(50 * time.Millisecond); close(held) }()
+	b.stop()
+	if n := len(b.judged()); n != 2 || len(b.tree()) != 3 {
+		t.Errorf("have %d judged", n)
+	}
+	b.start()
+	b.expect("a.png", "b.png", "c.png")
+	b.expectTree(in("done", "a.png", "b.png", "c.png")...)
+}
+
+func TestCheck(t *testing.T) {
+	for name, f := range map[string]Folder{
+		"no path":  {},
+		"negative": {Path: "x", Settle: -1},
+		"done":     {Path: "x", Done: "delete"},
+		"pattern":  {Path: "x", Pattern: "{serial}"},
+	} {
+		if _, err := New(f, Options{}); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: have %v", name, err)
+		}
+	}
+}
