@@ -41,6 +41,7 @@ type API struct {
 	routes  []route
 	cross   *http.CrossOriginProtection
 	counts  counts
+	scan    int // entries of the journal that a filter may pass over in one request
 
 	held     atomic.Int64    // bytes of bodies that are in memory
 	streams  chan struct{}   // one token for each stream of events
@@ -64,7 +65,7 @@ func New(l Line, m *metrics.Metrics, opt Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{line: l, metrics: m, opt: opt, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
-		streams: make(chan struct{}, opt.Streams)}
+		streams: make(chan struct{}, opt.Streams), counts: counts{most: mostCounted}, scan: mostScanned}
 	a.draining, a.drain = context.WithCancel(context.Background())
 	document, err := document()
 	if err != nil {

@@ -20,7 +20,6 @@ import (
 const (
 	fewObjects  = 50  // of a list, where the client does not say
 	mostObjects = 500 // of a list
-	// mostScanned is how many entries of the journal a filter may pass over in one request.
 	mostScanned = 20_000
 )
 
@@ -107,7 +106,7 @@ func (a *API) objects(w http.ResponseWriter, r *http.Request) error {
 	scanned, last, more := 0, "", false
 	var failed error
 	err = a.line.Journal().Newest(before, func(e journal.Entry) bool {
-		if more = len(out.Objects) == limit || scanned == mostScanned; more || r.Context().Err() != nil {
+		if more = len(out.Objects) == limit || scanned == a.scan; more || r.Context().Err() != nil {
 			return false
 		}
 		o, err := a.stored(e)

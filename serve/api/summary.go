@@ -16,12 +16,13 @@ import (
 
 const (
 	mostHours = 7 * 24
-	// mostCounted is how many of the newest entries are counted when the service starts.
+	// mostCounted is how many of the newest entries are counted at first.
 	mostCounted = 200_000
 )
 
 // counts are numbers of objects by minute. They follow the journal: each request reads what is new since the last one.
 type counts struct {
+	most    int // entries that are counted at first
 	mu      sync.Mutex
 	last    uint64    // entry that has been counted
 	since   time.Time // from when on all are counted; zero where all are
@@ -73,7 +74,7 @@ func (c *counts) follow(j *journal.Journal, now time.Time) error {
 		if first && r.Time.Before(oldest) {
 			return false
 		}
-		if seen++; first && seen > mostCounted {
+		if seen++; first && seen > c.most {
 			c.since = r.Time
 			return false
 		}
