@@ -79,6 +79,7 @@ func TestLineFilters(t *testing.T) {
 	b.Press(kb.ArrowRight)
 	b.Until("the next camera", says("#zoom-h", "C2"))
 	b.whole("an image large")
+	b.Shoot("zoom")
 	b.Press(kb.Escape)
 	b.Until("the focus back", "document.activeElement.matches('.newest .zoom')")
 }
@@ -98,6 +99,7 @@ func TestConnection(t *testing.T) {
 	f.Server.CloseClientConnections()
 	b.Until("lost", says("#connection", "Connection lost"))
 	b.contrasts("lost")
+	b.Shoot("lost")
 }
 
 func TestToken(t *testing.T) {
@@ -107,6 +109,7 @@ func TestToken(t *testing.T) {
 	b.Expect("401", "EventSource")
 	b.Until("the dialog", "document.getElementById('token').open")
 	b.isNamed("token")
+	b.Shoot("token")
 	b.Type("#token-value", "wrong")
 	b.Press(kb.Enter)
 	b.Until("the reason", says("#token-error", "not the token"))

@@ -89,7 +89,7 @@ export const significant = n => n === 0 ? number(0) : form("n", { maximumSignifi
 export const percent = (n, digits = 1) => form("n", { style: "percent", maximumFractionDigits: digits }).format(n);
 export const rate = n => form("n", { style: "percent", maximumSignificantDigits: 2 }).format(n); // of false alarms
 export const clock = when => form("d", { timeStyle: "medium" }).format(new Date(when));
-export const day = when => form("d", { dateStyle: "medium", timeStyle: "short" }).format(new Date(when));
+export const day = when => form("d", { dateStyle: "short", timeStyle: "short" }).format(new Date(when));
 export const moment = when => new Date(when).toDateString() === new Date().toDateString() ? clock(when) : day(when);
 
 export function bytes(n) {

@@ -25,9 +25,11 @@ export async function mount(root, parameter, signal) {
   let objects = [], next = "", chosen = parameter, summary = null, listed = 0, limit = kept;
   const filters = h("form", { class: "filters", on: { submit: e => e.preventDefault() } });
   const first = h("div"), slider = mapSlider("line-map"), second = h("div");
+  slider.hidden = true;
   const newest = h("section", { class: "newest", ariaLabel: t("line.newest") }, first, slider, second);
   const counts = h("section", { class: "counts", hidden: true, "aria-labelledby": "counts-h" });
   const list = h("ol", { class: "objects", id: "objects" }), more = h("button", { type: "button", on: { click: older } }, t("line.older"));
+  more.hidden = true;
   const note = h("p", { class: "caption" });
   root.append(h("div", { class: "columns" }, h("div", {}, newest, counts), h("div", { class: "side" },
     h("section", { "aria-labelledby": "filter-h" }, h("h2", { id: "filter-h" }, t("filter.label")), filters),

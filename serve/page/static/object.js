@@ -88,8 +88,8 @@ const address = (record, camera, layer) => `v1/objects/${encodeURIComponent(reco
 // thumbnail is the first image of an object with its map, for lists.
 export function thumbnail(record) {
   const worst = record.images.filter(i => i.calibrated !== undefined).reduce((a, b) => !a || b.calibrated > a.calibrated ? b : a, null);
-  if (!record.pictures || !worst) return h("span", { class: "thumb none", "aria-hidden": "true" });
-  return h("img", { class: "thumb", src: address(record, worst.camera ?? 0, "overlay"), alt: "", width: 48, height: 48, loading: "lazy", decoding: "async" });
+  const none = () => h("span", { class: "thumb none", "aria-hidden": "true" });
+  return !record.pictures || !worst ? none() : h("img", { class: "thumb", src: address(record, worst.camera ?? 0, "overlay"), alt: "", width: 48, height: 48, loading: "lazy", decoding: "async", on: { error: e => e.target.replaceWith(none()) } });
 }
 
 // picture is an image of a record, its map over it. local is the address of the image where the service keeps none:
@@ -102,7 +102,7 @@ function picture(record, image, local) {
   if (record.pictures && image.calibrated !== undefined) {
     const gone = e => e.target.parentElement.replaceWith(empty(t("object.gone")));
     return h("span", { class: "stack" }, h("img", { src: address(record, camera, "seen"), alt, decoding: "async", on: { error: gone } }),
-      h("img", { class: "over", src: address(record, camera, "overlay"), alt: "", decoding: "async" }));
+      h("img", { class: "over", src: address(record, camera, "overlay"), alt: "", decoding: "async", on: { error: e => e.target.remove() } }));
   }
   if (!local) return empty(image.error ? t("object.unreadable") : t("object.notkept"));
   const stack = h("span", { class: "stack" });
