@@ -17,6 +17,7 @@ import (
 	"mvag-torch/serve/api"
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/publish"
+	"mvag-torch/serve/watch"
 )
 
 // Config is what serve.yaml says (docs/serve.md).
@@ -32,6 +33,7 @@ type Config struct {
 	Keep     line.Keep              `yaml:"keep"`     // how long records and pictures are kept
 	Spool    int                    `yaml:"spool"`    // most records that wait for a destination
 	HTTP     HTTP                   `yaml:"http"`
+	Watch    []watch.Folder         `yaml:"watch"`
 	MQTT     *publish.MQTTConfig    `yaml:"mqtt"`
 	Webhook  *publish.WebhookConfig `yaml:"webhook"`
 }
@@ -116,6 +118,9 @@ func (c *Config) Check() error {
 	}
 	if c.Wait < 0 || c.Wait > time.Second {
 		fault("wait: have %v, want 0s to 1s", c.Wait)
+	}
+	if err := checkFolders(c.Watch, c.Out); err != nil {
+		faults = append(faults, err)
 	}
 	if c.MQTT != nil {
 		if err := c.MQTT.Check(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/metrics"
 	"mvag-torch/serve/publish"
+	"mvag-torch/serve/watch"
 )
 
 // The destinations of records, as the journal calls them.
@@ -35,6 +36,7 @@ type Service struct {
 	server  *api.Server
 	runners []*publish.Runner
 
+	watchers []*watch.Watcher
 	requests *publish.Requests // nil where the broker is not asked for objects
 }
 
@@ -75,6 +77,9 @@ func (s *Service) start(ctx context.Context) error {
 		opt.Models = append(opt.Models, line.ModelOptions{Name: m.Name, Path: m.Path, Set: append(cfg.Set[:len(cfg.Set):len(cfg.Set)], m.Set...)})
 	}
 	if s.line, err = line.Open(ctx, opt); err != nil {
+		return err
+	}
+	if err := s.newWatchers(); err != nil {
 		return err
 	}
 	handler, err := api.New(s.line, s.metrics, cfg.HTTP.Options)
@@ -146,6 +151,7 @@ func (s *Service) Run(ctx context.Context) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return s.server.Serve(ctx) })
 	work.Go(func() error { return s.prune(ctx) })
+	s.watch(ctx, work.Go)
 	if s.requests != nil {
 		work.Go(func() error { s.requests.Run(ctx, s.cfg.Parallel); return nil })
 	}

@@ -19,6 +19,7 @@ import (
 	"mvag-torch/inspect/inspecttest"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/serve/line"
+	"mvag-torch/serve/watch"
 )
 
 func TestMain(m *testing.M) {
@@ -61,7 +62,13 @@ func TestCheck(t *testing.T) {
 		"wait":          {func(c *Config) { c.Wait = -1 }, "wait: have -1ns, want 0s to 1s"},
 		"open to all":   {func(c *Config) { c.HTTP.Address = ":80" }, `http.address: have ":80" and no token, want a loopback address, http.token or http.open`},
 		"token missing": {func(c *Config) { c.HTTP.Token.File = "/nowhere" }, "http.token: /nowhere: no such file or directory"},
-		"as it is":      {func(*Config) {}, ""},
+		"watch nothing": {func(c *Config) { c.Watch = []watch.Folder{{}} }, "watch[0]: path: have none, want a folder"},
+		"watch twice": {func(c *Config) { c.Watch = []watch.Folder{{Path: "/a/b"}, {Path: "/a/b/../b/c"}} },
+			"watch[1]: /a/b/../b/c: is watched as watch[0] too, or lies in that, want folders apart"},
+		"watch results": {func(c *Config) { c.Out, c.Watch = "/a/out", []watch.Folder{{Path: "/a"}} },
+			"watch[0]: /a: has the folder of results /a/out in it, want it elsewhere"},
+		"watch two": {func(c *Config) { c.Watch = []watch.Folder{{Path: "/a/b"}, {Path: "/a/bc"}} }, ""},
+		"as it is":  {func(*Config) {}, ""},
 	} {
 		cfg := Defaults()
 		cfg.Models = []Model{{Path: "a.mvag"}}

@@ -13,6 +13,7 @@ import (
 
 	"mvag-torch/serve"
 	"mvag-torch/serve/publish"
+	"mvag-torch/serve/watch"
 )
 
 func serveCommand() *cli.Command {
@@ -26,6 +27,7 @@ func serveCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint or bundle (`FILE` or NAME=FILE); may be given several times"},
 			&cli.StringFlag{Name: "addr", Usage: "`ADDRESS` to listen at", DefaultText: "127.0.0.1:8080"},
 			&cli.StringFlag{Name: "out", Usage: "`FOLDER` for the journal, results and pictures", DefaultText: "runs/serve"},
+			&cli.StringSliceFlag{Name: "watch", Aliases: []string{"w"}, Usage: "`FOLDER` whose images are judged; may be given several times"},
 			&cli.StringFlag{Name: "mqtt", Usage: "broker to publish to (`URL`, tcp://HOST:1883)"},
 			&cli.StringFlag{Name: "webhook", Usage: "`URL` to post results to"},
 			&cli.StringFlag{Name: "log", Value: "text", Usage: "`FORMAT` of log lines on standard error: text or json"},
@@ -96,6 +98,12 @@ func serveConfig(c *cli.Context) (serve.Config, error) {
 			name, path = "", given
 		}
 		cfg.Models = append(cfg.Models, serve.Model{Name: name, Path: path})
+	}
+	for i, path := range c.StringSlice("watch") {
+		if i == 0 {
+			cfg.Watch = nil
+		}
+		cfg.Watch = append(cfg.Watch, watch.Folder{Path: path})
 	}
 	cfg.Set = append(cfg.Set, c.StringSlice("set")...)
 	for flag, to := range map[string]*string{"addr": &cfg.HTTP.Address, "out": &cfg.Out} {
