@@ -79,6 +79,13 @@ func (f *fake) teaches(handle handler) {
 			return do(r)
 		}
 	}
+	handle("GET /v1/teach", func(http.ResponseWriter, *http.Request) (int, any) {
+		sessions := []object{}
+		if f.teach != nil {
+			sessions = append(sessions, f.teach)
+		}
+		return 200, object{"sessions": sessions}
+	})
 	handle("POST /v1/teach", func(_ http.ResponseWriter, r *http.Request) (int, any) {
 		var body struct {
 			Model, Class string

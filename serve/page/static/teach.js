@@ -1,5 +1,5 @@
 // Teach: a new class from good parts, step by step.
-import { announce, bytes, get, h, on, post, put, rate, remembered, request, significant, t } from "./core.js";
+import { announce, bytes, get, h, on, post, put, rate, request, significant, t } from "./core.js";
 import { detail, word } from "./object.js";
 import { choice, classNames, loadModels, modelChoice } from "./models.js";
 import { addresses, camerasOf, dropZone, formOf, group, small } from "./upload.js";
@@ -14,7 +14,7 @@ let turn = () => {};
 export const go = id => turn(id);
 
 export async function mount(root, parameter, signal) {
-  let session = null, back = false, models = [], previews = {}, each = false, sending = null, left = [], failed = "";
+  let session = null, open = [], back = false, models = [], previews = {}, each = false, sending = null, left = [], failed = "";
   const list = h("ol", { class: "steps" }), body = h("section", { class: "step", "aria-labelledby": "step-h" }), tried = h("div", { class: "tried" });
   root.append(list, body);
   let drawn = "";
@@ -32,7 +32,6 @@ export async function mount(root, parameter, signal) {
   function take(next) {
     if (session && next.state !== session.state) back = false;
     session = next;
-    if (next.state === "live") remembered("teach", null);
     draw();
   }
 
@@ -55,17 +54,16 @@ export async function mount(root, parameter, signal) {
 
   // start asks for the name of the class.
   function start() {
-    const usable = models.filter(m => m.name), kept = remembered("teach");
+    const usable = models.filter(m => m.name);
     const name = h("input", { id: "teach-class", type: "text", required: true, maxLength: 100, autocomplete: "off", "aria-describedby": "teach-class-about" });
     const replace = h("input", { id: "teach-replace", type: "checkbox" });
     let chosen = usable[0]?.name;
-    return [h("p", {}, t("teach.name.about")), kept && h("p", { class: "held" }, t("teach.kept"), " ", h("a", { href: "#/teach/" + kept }, t("teach.resume"))),
+    return [h("p", {}, t("teach.name.about")), open.length > 0 && h("div", { class: "held" }, t("teach.open"), h("ul", {}, open.map(s => h("li", {}, h("a", { href: "#/teach/" + s.id }, t("teach.resume", { class: s.class, model: s.model })))))),
       h("form", { on: { submit: e => {
         e.preventDefault();
         const wanted = { model: chosen, class: name.value.trim(), replace: replace.checked };
         act(async () => {
           const { id } = await post("v1/teach", wanted);
-          remembered("teach", id);
           location.hash = "#/teach/" + id;
         });
       } } }, h("div", { class: "filters" },
@@ -196,7 +194,6 @@ export async function mount(root, parameter, signal) {
     const sure = h("span", { class: "sure", hidden: true }, t("teach.sure"), " ",
       h("button", { type: "button", on: { click: () => act(async () => {
         await request("DELETE", path(session.id));
-        remembered("teach", null);
         location.hash = "#/teach";
       }) } }, t("teach.yes")), " ", h("button", { type: "button", on: { click: () => { sure.hidden = true; ask.hidden = false; ask.focus(); } } }, t("teach.no")));
     return [ask, sure];
@@ -212,10 +209,9 @@ export async function mount(root, parameter, signal) {
     try {
       models = await loadModels();
       if (id) session = await get(path(id));
-      if (session && session.state !== "live") remembered("teach", id);
+      else open = (await get("v1/teach")).sessions.filter(s => s.state !== "live");
     } catch (e) {
       failed = e.message;
-      if (e.status === 404) remembered("teach", null);
     }
     if (!signal.aborted) draw();
   }
