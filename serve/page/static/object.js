@@ -41,7 +41,7 @@ export function why(record) {
 export function facts(record) {
   const of = (key, value) => value && h("div", {}, h("dt", {}, t("object." + key)), h("dd", {}, value));
   return h("dl", { class: "facts" }, of("class", record.class), of("model", record.model.name),
-    of("time", record.time && h("time", { dateTime: record.time }, moment(record.time))),
+    of("time", record.id && h("time", { dateTime: record.time }, moment(record.time))),
     of("source", record.source && t("source." + record.source)),
     of("basis", record.verdict && t("basis." + record.verdict.basis)), of("head", record.verdict && t("head." + record.verdict.head)));
 }
