@@ -30,6 +30,7 @@ type Line interface {
 	Watch(ctx context.Context) <-chan line.Event
 	Journal() *journal.Journal
 	Kept(r line.Record) ([]line.Picture, error)
+	Changes
 }
 
 // API is the handler of all requests. It is safe for concurrent use.
@@ -92,6 +93,7 @@ func New(l Line, m *metrics.Metrics, opt Options) (*API, error) {
 		{pattern: "GET /{$}", handle: served(page.Handler()), free: true}, // the page asks for the token
 		{pattern: "GET /static/", handle: served(page.Handler()), free: true},
 	}
+	a.routes = append(a.routes, a.changes()...)
 	for _, r := range a.routes {
 		a.mux.HandleFunc(r.pattern, a.answer(r))
 	}

@@ -13,6 +13,7 @@ import (
 
 // fake is a line of one model of three cameras. judge, if set, says what becomes of an object.
 type fake struct {
+	Changes // nil: tests of these have a real line
 	judge   func(ctx context.Context, r line.Request) (*line.Judged, error)
 	reload  func() error
 	journal *journal.Journal

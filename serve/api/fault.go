@@ -61,11 +61,12 @@ func tooLarge(most int64) error {
 // faultOf turns the error of a handler into what is answered. The line has counted its own.
 func (a *API) faultOf(err error) *fault {
 	var (
-		known   *fault
-		busy    *line.BusyError
-		unknown *line.UnknownError
-		store   *line.StoreError
-		size    *http.MaxBytesError
+		known    *fault
+		conflict *line.ConflictError
+		busy     *line.BusyError
+		unknown  *line.UnknownError
+		store    *line.StoreError
+		size     *http.MaxBytesError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -74,6 +75,8 @@ func (a *API) faultOf(err error) *fault {
 		return &fault{status: http.StatusTooManyRequests, message: err.Error(), retry: max(busy.RetryAfter, time.Second)}
 	case errors.As(err, &unknown):
 		return &fault{status: http.StatusNotFound, message: err.Error()}
+	case errors.As(err, &conflict):
+		return &fault{status: http.StatusConflict, message: err.Error()}
 	case errors.As(err, &store):
 		return &fault{status: http.StatusServiceUnavailable, message: err.Error(), retry: 5 * time.Second}
 	case errors.Is(err, line.ErrClosed):

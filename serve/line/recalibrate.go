@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"syscall"
 	"time"
 
 	"mvag-torch/inspect"
@@ -77,10 +78,15 @@ func (s *slot) changeFile(change func(*inspect.Setup) error) error {
 	if err := u.MayAdd(); err != nil {
 		return conflict("model %q: %v", s.name, err)
 	}
-	if err = change(u); errors.Is(err, calibration.ErrNoHistory) || errors.Is(err, inspect.ErrChanged) {
-		return conflict("model %q: %v", s.name, err)
+	err = change(u)
+	var disk syscall.Errno
+	switch {
+	case err == nil || errors.Is(err, calibration.ErrKnown):
+		return err
+	case errors.As(err, &disk):
+		return &StoreError{err}
 	}
-	return err
+	return conflict("model %q: %v", s.name, err)
 }
 
 // Undo takes the last addition to the calibration of a model back, "" for the only model. An object that a person

@@ -22,9 +22,10 @@ const (
 	highestBorderline = 0.65
 	// searched is how many of the newest objects are looked at for review.
 	searched = 1000
-	// noteBytes bounds the note of a review.
-	noteBytes = 1000
 )
+
+// NoteBytes bounds the note of a review.
+const NoteBytes = 1000
 
 // Review is what a person said of an object.
 type Review struct {
@@ -136,8 +137,8 @@ func (l *Line) Review(ctx context.Context, id, verdict, note string) (*Reviewed,
 	if verdict != inspect.Good && verdict != inspect.Defective {
 		return nil, conflict("verdict: have %.100q, want %s or %s", verdict, inspect.Good, inspect.Defective)
 	}
-	if len(note) > noteBytes {
-		return nil, conflict("note: have %d bytes, want at most %d", len(note), noteBytes)
+	if len(note) > NoteBytes {
+		return nil, conflict("note: have %d bytes, want at most %d", len(note), NoteBytes)
 	}
 	l.changing.Lock()
 	defer l.changing.Unlock()
