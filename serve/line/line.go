@@ -211,7 +211,7 @@ func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, er
 				return nil, err
 			}
 		}
-		return json.Marshal(Stored{j.Record, samples})
+		return json.Marshal(Stored{j.Record, samples, live.levels})
 	})
 	if err != nil {
 		return nil, l.failed(metrics.Store, &StoreError{err})

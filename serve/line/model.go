@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"image"
 	"image/png"
@@ -76,6 +79,7 @@ type live struct {
 	model     Model
 	judge     Judge
 	setup     *inspect.Setup // what the file says; it is closed
+	levels    string         // as in Stored
 	any       bool           // it can judge an object of no class
 	use       sync.WaitGroup // objects that it judges
 }
@@ -102,6 +106,10 @@ func (l *Line) load(ctx context.Context, m ModelOptions) (*live, error) {
 		return nil, err
 	}
 	v := &live{model: model, judge: Judge{m.Name, model.Checkpoint, model.Calibration}, setup: u, any: u.Judges([]dataset.Object{{}}) == nil}
+	if len(u.Heads.Levels) > 0 {
+		text, _ := json.Marshal(u.Heads.Levels) // finite numbers
+		v.levels = hex.EncodeToString(hashOf(text))
+	}
 	if v.inspector, err = u.Start(); err != nil {
 		return nil, err
 	}
@@ -113,6 +121,12 @@ func (l *Line) load(ctx context.Context, m ModelOptions) (*live, error) {
 	l.opt.Log.Info("model is ready", "model", m.Name, "file", m.Path, "views", model.Views, "classes", model.ClassNames(),
 		"grown_by", machine.Size(v.model.Bytes), "memory_of_parts", machine.Size(model.MemoryBytes), "checkpoint", model.Checkpoint[:12])
 	return v, nil
+}
+
+// hashOf is 8 bytes of a SHA-256.
+func hashOf(text []byte) []byte {
+	sum := sha256.Sum256(text)
+	return sum[:8]
 }
 
 // describe tells what the model of a checkpoint can do.

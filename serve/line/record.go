@@ -62,6 +62,8 @@ type Samples map[string]calibration.Sample
 type Stored struct {
 	Record  Record  `json:"record"`
 	Samples Samples `json:"samples,omitempty"`
+	// Levels identifies those by which the head of both mixed its maps, "" without.
+	Levels string `json:"levels,omitempty"`
 }
 
 // Judged is the answer to a Request.

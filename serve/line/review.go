@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"mvag-torch/inspect"
@@ -219,9 +220,13 @@ func (l *Line) addGood(ctx context.Context, s Stored) (*Change, error) {
 	if live.judge.Checkpoint != r.Model.Checkpoint {
 		return nil, conflict("object %s: model %q is another one than that which judged it", r.ID, r.Model.Name)
 	}
+	samples := maps.Clone(s.Samples)
+	if s.Levels != live.levels { // then both judged on another scale
+		delete(samples, calibration.Both)
+	}
 	var added calibration.Addition
 	err := l.recalibrate(ctx, slot, func(u *inspect.Setup) (err error) {
-		good := calibration.NewGood(r.ID, r.Class, s.Samples)
+		good := calibration.NewGood(r.ID, r.Class, samples)
 		added, err = u.AddGood([]calibration.Good{good}, fmt.Sprintf("object %q, reviewed", r.Object))
 		return err
 	}, func(u *inspect.Setup) error {

@@ -12,6 +12,7 @@ import (
 	"mvag-torch/inspect"
 	"mvag-torch/inspect/inspecttest"
 	"mvag-torch/model/calibration"
+	"mvag-torch/model/checkpoint"
 	"mvag-torch/serve/journal"
 )
 
@@ -159,6 +160,70 @@ func TestContested(t *testing.T) {
 	s.Samples[calibration.Memory] = calibration.Sample{Object: limit / 2}
 	if have := l.doubt(s); have != "" {
 		t.Errorf("have %q, want no doubt", have)
+	}
+}
+
+// TestReviewOfOtherLevels does not add the scores by both of an object that was judged with other levels.
+func TestReviewOfOtherLevels(t *testing.T) {
+	path := inspecttest.Checkpoint(t)
+	l := open(t, nil, ModelOptions{Name: "parts", Path: path})
+	live := l.slots[0].now()
+	scores := func(s Samples, levels string) []calibration.Good {
+		r := Record{Class: inspecttest.Trained, Model: live.judge, Verdict: &inspect.Verdict{Score: 0.1, Head: calibration.Reconstruction}}
+		e, _, err := l.Journal().Append("", func(id string) ([]byte, error) {
+			r.ID = id
+			return json.Marshal(Stored{r, s, levels})
+		})
+		if err == nil {
+			_, err = l.Review(t.Context(), e.ID, inspect.Good, "")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		additions := reading(t, path).Samples.Additions
+		return additions[len(additions)-1].Objects
+	}
+	sample := calibration.Sample{Class: inspecttest.Trained, Images: []float64{0.1}, Object: 0.1, Pixel: 0.2}
+	both := Samples{calibration.Reconstruction: sample, calibration.Both: sample}
+	// The checkpoint has no calibration of both, so one is put beside that of the reconstruction.
+	u := reading(t, path)
+	heads := u.Heads
+	heads.Memory, heads.Both = heads.Reconstruction, heads.Reconstruction
+	heads.Levels = map[string]calibration.Levels{"": {Reconstruction: 1, Memory: 1}}
+	group := u.Samples.Groups[0]
+	group.Heads = map[string][]string{calibration.Reconstruction: nil, calibration.Memory: nil, calibration.Both: nil}
+	for _, o := range group.Objects {
+		o.Scores[calibration.Memory], o.Scores[calibration.Both] = o.Scores[calibration.Reconstruction], o.Scores[calibration.Reconstruction]
+	}
+	meta, err := heads.Marshal()
+	if err == nil {
+		meta[checkpoint.SamplesKey], err = (&calibration.Samples{Groups: []calibration.Group{group}}).Marshal()
+	}
+	f, err2 := checkpoint.Open(path)
+	if err == nil && err2 == nil {
+		err = errors.Join(f.Rewrite(meta, "", nil), f.Close(), l.Reload(t.Context(), "parts"))
+	}
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	live = l.slots[0].now()
+	if have := scores(both, live.levels); len(have) != 1 || len(have[0].Scores) != 2 || live.levels == "" {
+		t.Errorf("have %v, want scores by reconstruction and both", have)
+	}
+	live = l.slots[0].now()
+	if have := scores(both, "0123"); len(have) != 1 || len(have[0].Scores) != 1 {
+		t.Errorf("have %v, want scores by reconstruction alone", have)
+	}
+	pending, err := l.Journal().Pending("lines", 10)
+	for _, e := range pending {
+		err = errors.Join(err, l.Journal().Published("lines", e.Seq))
+	}
+	if n, err2 := l.Prune(Keep{Objects: 1}); err != nil || err2 != nil || n != 1 {
+		t.Fatalf("have %d pruned, %v, %v, want 1", n, err, err2)
+	}
+	reviews := 0
+	if err := l.Journal().Values(reviewNote, func(string, []byte) bool { reviews++; return true }); err != nil || reviews != 1 {
+		t.Errorf("have %d reviews of 1 object, %v", reviews, err)
 	}
 }
 

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,6 +83,7 @@ type session struct {
 	folder string
 	set    []string           // settings of the model
 	stop   context.CancelFunc // of what is being built
+	going  bool               // live
 	told   time.Time
 	trying sync.Mutex
 	tried  *live // of the staged checkpoint
@@ -161,10 +159,18 @@ func (l *Line) collecting(id string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Session.State == Building || s.Session.State == Live {
-		return nil, conflict("teach: the session is %s: its objects stay", s.Session.State)
+	if state := s.Session.State; state == Building || state == Live {
+		return nil, conflict("teach: the session is %s: its objects stay", state)
 	}
-	return s, nil
+	return s, s.settled()
+}
+
+// settled returns an error while the session is on its way to be live.
+func (s *session) settled() error {
+	if s.going {
+		return conflict("teach: the session is about to go live, want to wait for that")
+	}
+	return nil
 }
 
 // Taught returns a session.
@@ -229,7 +235,7 @@ func (l *Line) TeachObject(id string, o dataset.Object) (TaughtPart, error) {
 		why = s.refuses(files)
 	}
 	if why == "" {
-		why = l.trainedOn(v, s, files)
+		why = s.trainedOn(v, files)
 	}
 	if part.Accepted = why == ""; part.Accepted {
 		why = s.odd(files)
@@ -303,94 +309,4 @@ func size(files []taughtFile) (n int64) {
 		n += f.Bytes
 	}
 	return n
-}
-
-// look decodes the images of an object, and says what is wrong with them.
-func look(v *live, o dataset.Object, pixels int) (part TaughtPart, files []taughtFile, why string) {
-	part.Cameras = []string{}
-	source := dataset.NewSource(v.setup.Config.Data)
-	source.Depths, source.Fit.Pixels = v.setup.Trained.Depths, pixels
-	room := make([]uint8, len(source.Fit.Tiles())*3*v.setup.Config.Data.Crop.Area())
-	seen := map[string]string{}
-	for _, view := range o.Views {
-		if !view.Present() {
-			continue
-		}
-		camera := v.model.Cameras[view.Camera]
-		part.Cameras = append(part.Cameras, camera)
-		sum := sha256.Sum256(view.Data)
-		f := taughtFile{Camera: view.Camera, Name: view.Path, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(view.Data))}
-		w, h, err := source.Image(source.At(view, o.Class), room)
-		if f.Width, f.Height = w, h; err != nil {
-			why = cmp.Or(why, fmt.Sprintf("%s: cannot be read: %v", camera, err))
-		}
-		if other := seen[f.SHA256]; other != "" {
-			why = cmp.Or(why, fmt.Sprintf("%s: is the same file as the image of %s", camera, other))
-		}
-		seen[f.SHA256] = camera
-		files = append(files, f)
-	}
-	if len(o.Views) != v.model.Views {
-		part.Cameras = []string{SinglePart}
-		why = cmp.Or(why, fmt.Sprintf("have a single image of no camera, want one of each of %q", v.model.Cameras))
-	}
-	return part, files, why
-}
-
-// refuses says why files do not go with those that were accepted, "" where they do.
-func (s *session) refuses(files []taughtFile) string {
-	content := contentOf(files)
-	for i, p := range s.Parts {
-		if !s.Session.Objects[i].Accepted {
-			continue
-		}
-		if len(content) > 0 && maps.Equal(contentOf(p.Files), content) {
-			return fmt.Sprintf("has the same files as %.100q", s.Session.Objects[i].Object)
-		}
-		same := slices.EqualFunc(p.Files, files, func(a, b taughtFile) bool { return a.Camera == b.Camera })
-		if !same {
-			return fmt.Sprintf("has other cameras than %.100q, which has %q", s.Session.Objects[i].Object, s.Session.Objects[i].Cameras)
-		}
-	}
-	return ""
-}
-
-func contentOf(files []taughtFile) map[string]bool {
-	set := map[string]bool{}
-	for _, f := range files {
-		set[f.SHA256] = true
-	}
-	return set
-}
-
-// trainedOn says which file is a training image of the model, "" for none. A class that is remembered anew may have been
-// remembered from the same files before.
-func (l *Line) trainedOn(v *live, s *session, files []taughtFile) string {
-	u, class := v.setup, s.Session.Class
-	if _, trained := u.Trained.TrainLists[class]; !trained || u.Memory.Alone(class) || u.Memory.Untrained() {
-		return ""
-	}
-	for _, f := range files {
-		sum, err := hex.DecodeString(f.SHA256)
-		if err == nil && u.Trained.TrainImages.Has(dataset.FileHash(sum[:8])) {
-			return fmt.Sprintf("%s: is a training image of the model", v.model.Cameras[f.Camera])
-		}
-	}
-	return ""
-}
-
-// odd says what is odd about files that are accepted, "" for nothing.
-func (s *session) odd(files []taughtFile) string {
-	for i, p := range s.Parts {
-		if !s.Session.Objects[i].Accepted {
-			continue
-		}
-		for j, f := range files {
-			if o := p.Files[j]; f.Width != o.Width || f.Height != o.Height {
-				return fmt.Sprintf("warning: C%d has %d x %d pixels, that of %.100q has %d x %d", f.Camera+1, f.Width, f.Height, s.Session.Objects[i].Object, o.Width, o.Height)
-			}
-		}
-		return ""
-	}
-	return ""
 }

@@ -222,26 +222,19 @@ func (l *Line) GoLive(ctx context.Context, id string) (Session, error) {
 	if err == nil && s.Session.State != Ready {
 		err = conflict("teach: the session is %s, want it ready before it goes live", s.Session.State)
 	}
+	if err == nil {
+		s.going = true
+	}
 	l.teaching.mu.Unlock()
 	if err != nil {
 		return Session{}, err
 	}
-	slot := l.slot(s.Session.Model)
-	if err := slot.unchanged(s.Base); err != nil {
-		return Session{}, err
-	}
-	former := filepath.Join(s.folder, "former.safetensors")
-	if err := copyFile(former, slot.Path); err != nil {
-		return Session{}, &StoreError{err}
-	}
-	if err := copyFile(slot.Path, s.staged()); err != nil {
-		return Session{}, &StoreError{err}
-	}
-	if err := l.Reload(context.WithoutCancel(ctx), slot.name); err != nil {
-		return Session{}, errors.Join(conflict("teach: %v", err), copyFile(slot.Path, former))
-	}
+	err = l.replace(ctx, s)
 	l.teaching.mu.Lock()
 	defer l.teaching.mu.Unlock()
+	if s.going = false; err != nil {
+		return Session{}, err
+	}
 	s.Session.State = Live
 	s.forget()
 	if err := os.RemoveAll(s.folder); err != nil {
@@ -249,6 +242,26 @@ func (l *Line) GoLive(ctx context.Context, id string) (Session, error) {
 	}
 	l.events.send("teach", s.Session)
 	return s.copy(), nil
+}
+
+// replace puts the staged checkpoint in the place of that of the model, and loads it. Where it cannot, the former one is
+// put back.
+func (l *Line) replace(ctx context.Context, s *session) error {
+	slot := l.slot(s.Session.Model)
+	if err := slot.unchanged(s.Base); err != nil {
+		return err
+	}
+	former := filepath.Join(s.folder, "former.safetensors")
+	if err := copyFile(former, slot.Path); err != nil {
+		return &StoreError{err}
+	}
+	if err := copyFile(slot.Path, s.staged()); err != nil {
+		return &StoreError{err}
+	}
+	if err := l.Reload(context.WithoutCancel(ctx), slot.name); err != nil {
+		return errors.Join(conflict("teach: %v", err), copyFile(slot.Path, former))
+	}
+	return nil
 }
 
 // unchanged returns an error where the file of a model is no longer that of an identity.
@@ -277,6 +290,9 @@ func (l *Line) Discard(id string) error {
 	l.teaching.mu.Lock()
 	defer l.teaching.mu.Unlock()
 	s, err := l.session(id)
+	if err == nil {
+		err = s.settled()
+	}
 	if err != nil {
 		return err
 	}

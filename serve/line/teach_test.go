@@ -228,6 +228,36 @@ func TestTeachChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestTeachPutsBack puts the checkpoint back where what was built cannot be loaded, and the running model goes on.
+func TestTeachPutsBack(t *testing.T) {
+	l, path := teachable(t, nil)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := taught(t, l, "bolt", 10)
+	if s = built(t, l, s.ID); s.State != Ready {
+		t.Fatalf("have %+v", s)
+	}
+	if err := os.WriteFile(filepath.Join(l.teachFolder(), s.ID, "checkpoint.safetensors"), before[:len(before)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var no *ConflictError
+	if _, err := l.GoLive(t.Context(), s.ID); !errors.As(err, &no) || !strings.Contains(err.Error(), "stays as it is") {
+		t.Errorf("have %v", err)
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != string(before) {
+		t.Error("the checkpoint is not the former one")
+	}
+	judge(t, l, Request{Object: inspecttest.Objects(t, inspecttest.Trained, 1)[0]})
+	if s = state(t, l, s.ID); s.State != Ready {
+		t.Errorf("have %+v, want it ready still", s)
+	}
+	if err := l.Discard(s.ID); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTeachRestart takes sessions up again: what was collected and what was built.
 func TestTeachRestart(t *testing.T) {
 	l, _ := teachable(t, nil)
