@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"mvag-torch/inspect/inspecttest"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/serve/line"
+	"mvag-torch/serve/publish"
 	"mvag-torch/serve/watch"
 )
 
@@ -182,5 +185,58 @@ func TestService(t *testing.T) {
 	}
 	if !slices.Equal(have, ids) {
 		t.Errorf("have results of %q, want %q", have, ids)
+	}
+}
+
+// TestDocumentedKeys compares docs/serve.md with the configuration: each key has a row with its default, and no other does.
+func TestDocumentedKeys(t *testing.T) {
+	text, err := os.ReadFile("../docs/serve.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "\n## serve.yaml\n")
+	if !ok {
+		t.Fatal("docs/serve.md: have no section serve.yaml")
+	}
+	documented := map[string]string{}
+	for _, row := range strings.Split(table, "\n") {
+		if cells := strings.Split(row, "|"); len(cells) > 3 && strings.HasPrefix(cells[1], " `") {
+			for _, key := range strings.Split(cells[1], ",") {
+				documented[strings.Trim(key, " `")] = strings.TrimSpace(cells[2])
+			}
+		}
+	}
+	known := map[string]string{}
+	keys(reflect.ValueOf(Defaults()), "", known)
+	if !maps.Equal(documented, known) {
+		for key := range known {
+			if have, ok := documented[key]; !ok || have != known[key] {
+				t.Errorf("%s: have the default %q (%v), want %q", key, have, ok, known[key])
+			}
+		}
+		for key := range documented {
+			if _, ok := known[key]; !ok {
+				t.Errorf("%s: have a row, want none: there is no such key", key)
+			}
+		}
+	}
+}
+
+// keys enters the YAML keys of a struct with their values.
+func keys(v reflect.Value, prefix string, into map[string]string) {
+	for i := range v.NumField() {
+		tag, f := v.Type().Field(i).Tag.Get("yaml"), v.Field(i)
+		_, secret := f.Interface().(publish.Secret)
+		switch {
+		case tag == ",inline":
+			keys(f, prefix, into)
+		case tag == "-":
+		case f.Kind() == reflect.Struct && !secret:
+			keys(f, prefix+tag+".", into)
+		case secret || f.IsZero() && f.Kind() != reflect.Bool:
+			into[prefix+tag] = ""
+		default:
+			into[prefix+tag] = fmt.Sprint(f.Interface())
+		}
 	}
 }
