@@ -197,10 +197,10 @@ func (b *Browser) Press(keys ...string) {
 	}
 }
 
-// Focus puts the focus somewhere.
+// Focus puts the focus somewhere, as soon as there is such an element.
 func (b *Browser) Focus(selector string) {
 	b.Helper()
-	b.Do(chromedp.Focus(chromedp.CSS(selector)))
+	b.Until("focus on "+selector, fmt.Sprintf("(e => !!e && (e.focus(), document.activeElement === e))(document.querySelector(%q))", selector))
 }
 
 // Choose gives a field files, as the dialog of the browser does.
