@@ -136,6 +136,7 @@ type MQTT struct {
 	opt    *mqtt.ClientOptions
 	client mqtt.Client // nil or lost: to be connected
 	lost   chan struct{}
+	losses int // connections in a row on which nothing was confirmed
 }
 
 // NewMQTT reads the password and the certificates that cfg names. journal is the name of the journal.
@@ -242,11 +243,23 @@ func (m *MQTT) Send(ctx context.Context, list []Message) (s Sent, err error) {
 			s.Done = append(s.Done, list[i].Seq)
 		}
 	}
+	if m.losses++; err == nil || len(s.Done) > 0 {
+		m.losses = 0
+	}
 	if err != nil {
 		m.drop()
-		return s, fmt.Errorf("%s: %w", m.cfg.Broker, err)
+		return s, fmt.Errorf("%s: %w%s", m.cfg.Broker, err, m.hint(list[0]))
 	}
 	return s, nil
+}
+
+// hint says what may be wrong with a broker that takes connections and ends them again.
+func (m *MQTT) hint(first Message) string {
+	if m.losses < 3 {
+		return ""
+	}
+	return fmt.Sprintf(", again and again: is %q the client id of another one too, or message %s of %d bytes too long for the broker?",
+		m.cfg.Client, first.ID, len(first.Body))
 }
 
 func isDone(t mqtt.Token) bool {

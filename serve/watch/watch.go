@@ -108,7 +108,9 @@ type Watcher struct {
 	scans   int
 	said    map[string]string // what was logged about a path or a matter, so that it is said once
 	late    lateViews
-	gone    bool // the folder cannot be read
+	gone    bool       // the folder cannot be read
+	ready   []group    // objects of the last scan that are still to be begun
+	model   line.Model // of then
 
 	results chan *work
 	workers sync.WaitGroup
@@ -173,7 +175,8 @@ func (w *Watcher) wait(ctx context.Context, notify *fsnotify.Watcher, most, leas
 			rested = true
 		case x := <-w.results:
 			w.finish(x)
-			happened = true
+			w.beginReady(ctx)
+			happened = happened || len(w.ready) == 0
 		case <-notify.Events:
 			happened = true
 		case err := <-notify.Errors:
@@ -187,24 +190,29 @@ func (w *Watcher) wait(ctx context.Context, notify *fsnotify.Watcher, most, leas
 
 // round reads the folder, begins with the objects that are ready, and returns when to do so again at the latest.
 func (w *Watcher) round(ctx context.Context, notify *fsnotify.Watcher) (next time.Duration) {
+	w.ready = nil
 	if !w.scan(notify) {
 		return w.cfg.Poll
 	}
 	w.moveAgain()
-	model, err := w.opt.Model()
-	if err != nil {
+	var err error
+	if w.model, err = w.opt.Model(); err != nil {
 		w.say("model", err.Error(), func() { w.log.Error("no model for the folder, will try again", "error", err) })
 		return w.cfg.Poll
 	}
 	delete(w.said, "model")
-	groups, next := w.group(model, time.Now())
-	for _, g := range groups {
-		if w.busy == w.cfg.Parallel {
-			break // the next round, after one of them
-		}
-		w.begin(ctx, model, g)
-	}
+	w.ready, next = w.group(w.model, time.Now())
+	w.beginReady(ctx)
 	return min(next, w.cfg.Poll)
+}
+
+// beginReady begins as many objects as may be on their way.
+func (w *Watcher) beginReady(ctx context.Context) {
+	for len(w.ready) > 0 && w.busy < w.cfg.Parallel && ctx.Err() == nil {
+		g := w.ready[0]
+		w.ready = w.ready[1:]
+		w.begin(ctx, w.model, g)
+	}
 }
 
 // say logs something once for a matter, until it changes or is forgotten.
