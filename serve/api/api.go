@@ -191,7 +191,9 @@ func (a *API) answer(to route) http.HandlerFunc {
 		body := &body{from: http.MaxBytesReader(w, r.Body, a.opt.Body), held: &a.held, most: a.opt.Bodies}
 		defer body.release()
 		r.Body = body
-		if !to.long {
+		if to.long {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // not of a connection, in tests
+		} else {
 			ctx, cancel := context.WithTimeoutCause(r.Context(), a.opt.Timeout, errTime)
 			defer cancel()
 			r = r.WithContext(ctx)

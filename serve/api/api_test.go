@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 // rig is a service for tests.
 type rig struct {
 	*API
-	t   *testing.T
+	t   testing.TB
 	log *bytes.Buffer
 	doc *openapi3.T
 	at  routers.Router
@@ -52,7 +52,7 @@ type rig struct {
 func quietLog(to io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
 
 // serve makes the service of a line.
-func serve(t *testing.T, l Line, m *metrics.Metrics, change func(*Options)) *rig {
+func serve(t testing.TB, l Line, m *metrics.Metrics, change func(*Options)) *rig {
 	t.Helper()
 	s := &rig{t: t, log: &bytes.Buffer{}}
 	opt := Defaults()

@@ -2,22 +2,13 @@ package api
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -123,6 +114,23 @@ func TestLongAnswer(t *testing.T) {
 	s := listen(t, f, func(o *Options) { o.Header, o.Read = 100*time.Millisecond, 100*time.Millisecond })
 	body, kind := formOf(field{"1", "a", "x"})
 	answer, err := http.Post("http://"+s.address+"/v1/inspect", kind, body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("have %v, %v", answer, err)
+	}
+	answer.Body.Close()
+}
+
+// TestLongReload: a model may take longer to load than requests may take.
+func TestLongReload(t *testing.T) {
+	f := newFake(t)
+	f.reload = func() error {
+		time.Sleep(400 * time.Millisecond)
+		return nil
+	}
+	s := listen(t, f, func(o *Options) {
+		o.Header, o.Read, o.Timeout = 100*time.Millisecond, 100*time.Millisecond, 50*time.Millisecond
+	})
+	answer, err := http.Post("http://"+s.address+"/v1/models/parts/reload", "", nil)
 	if err != nil || answer.StatusCode != http.StatusOK {
 		t.Fatalf("have %v, %v", answer, err)
 	}
@@ -293,77 +301,6 @@ func TestEvents(t *testing.T) {
 	text, err := io.ReadAll(stream.Body)
 	if want := ": hello\n\nevent: object\ndata: {\"id\":1}\n\nevent: lost\ndata: 3\n\n"; err != nil || string(text) != want {
 		t.Errorf("have %q, %v, want %q", text, err, want)
-	}
-}
-
-// certify writes a certificate of a name and its key.
-func certify(t *testing.T, dir, name string) (certificate, key string, pool *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for path, data := range map[string][]byte{certificate: text, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})} {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool = x509.NewCertPool()
-	pool.AppendCertsFromPEM(text)
-	return certificate, key, pool
-}
-
-// TestTLS reads the certificate again while the service runs.
-func TestTLS(t *testing.T) {
-	dir := t.TempDir()
-	certificate, key, pool := certify(t, dir, "one.example")
-	s := listen(t, newFake(t), func(o *Options) { o.Certificate, o.Key, o.Token = certificate, key, secret })
-	ask := func(name string, pool *x509.CertPool) error {
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: name}, ForceAttemptHTTP2: true}}
-		defer client.CloseIdleConnections()
-		answer, err := client.Post("https://"+s.address+"/v1/session", "application/json", bytes.NewReader([]byte(`{"token":"`+secret+`"}`)))
-		if err != nil {
-			return err
-		}
-		answer.Body.Close()
-		if answer.ProtoMajor != 2 || answer.StatusCode != http.StatusNoContent || !answer.Cookies()[0].Secure {
-			return fmt.Errorf("have %s, status %d, cookies %v", answer.Proto, answer.StatusCode, answer.Cookies())
-		}
-		return nil
-	}
-	if err := ask("one.example", pool); err != nil {
-		t.Error(err)
-	}
-	if err := os.WriteFile(certificate, []byte("none"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.server.ReloadCertificate(); err == nil || !strings.Contains(err.Error(), certificate) {
-		t.Errorf("have %v, want an error that names the file", err)
-	}
-	if err := ask("one.example", pool); err != nil {
-		t.Errorf("the running certificate is gone: %v", err)
-	}
-	_, _, pool = certify(t, dir, "two.example")
-	if err := s.server.ReloadCertificate(); err != nil {
-		t.Fatal(err)
-	}
-	if err := ask("two.example", pool); err != nil {
-		t.Error(err)
-	}
-	if _, err := NewServer(serve(t, newFake(t), metrics.New(), func(o *Options) { o.Certificate, o.Key = "none.pem", "none.key" }).API); err == nil {
-		t.Error("a server without its certificate was made")
 	}
 }
 
