@@ -154,6 +154,21 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestTooLarge: an image that is not read for its size is one that cannot be judged, as one without permission.
+func TestTooLarge(t *testing.T) {
+	b := newBench(t, 1, "")
+	path := filepath.Join(b.dir, "a.png")
+	if err := errors.Join(os.WriteFile(path, nil, 0o644), os.Truncate(path, maxFile+1)); err != nil { // no bytes on the disk
+		t.Fatal(err)
+	}
+	b.start()
+	b.expectTree("failed/DATE/a.png")
+	b.expect("a.png failed")
+	if !strings.Contains(b.said(), "have 1073741825 bytes, want at most 1073741824") {
+		t.Errorf("have %s", b.said())
+	}
+}
+
 // TestLinks: links are not followed, wherever they lead.
 func TestLinks(t *testing.T) {
 	b := newBench(t, 1, "")
