@@ -26,6 +26,7 @@ type Line interface {
 	Judge(ctx context.Context, r line.Request) (*line.Judged, error)
 	Models() []line.Model
 	Model(name string) (line.Model, bool)
+	Pick(name, class string) (line.Model, error)
 	Reload(ctx context.Context, name string) error
 	Watch(ctx context.Context) <-chan line.Event
 	Journal() *journal.Journal

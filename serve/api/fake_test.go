@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -63,6 +64,16 @@ func (f *fake) Model(name string) (line.Model, bool) {
 		return line.Model{}, false
 	}
 	return m[0], true
+}
+
+func (f *fake) Pick(name, _ string) (line.Model, error) {
+	if f.closed {
+		return line.Model{}, line.ErrClosed
+	}
+	if m := f.Models()[0]; name == "" || name == m.Name {
+		return m, nil
+	}
+	return line.Model{}, &line.UnknownError{Message: fmt.Sprintf("model: have %q", name)}
 }
 
 func (f *fake) Reload(context.Context, string) error {

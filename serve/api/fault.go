@@ -66,6 +66,7 @@ func (a *API) faultOf(err error) *fault {
 		busy     *line.BusyError
 		unknown  *line.UnknownError
 		store    *line.StoreError
+		part     *line.PartError
 		size     *http.MaxBytesError
 	)
 	switch {
@@ -77,6 +78,8 @@ func (a *API) faultOf(err error) *fault {
 		return &fault{status: http.StatusNotFound, message: err.Error()}
 	case errors.As(err, &conflict):
 		return &fault{status: http.StatusConflict, message: err.Error()}
+	case errors.As(err, &part):
+		return wrong("%s", err).(*fault)
 	case errors.As(err, &store):
 		return &fault{status: http.StatusServiceUnavailable, message: err.Error(), retry: 5 * time.Second}
 	case errors.Is(err, line.ErrClosed):

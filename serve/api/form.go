@@ -13,20 +13,10 @@ import (
 	"mvag-torch/serve/metrics"
 )
 
-// singlePart is the name of the part with the only image of an object.
-const singlePart = "image"
-
 // form is a multipart form of an object.
 type form struct {
 	object, class, model string
-	images               []part
-}
-
-// part is an image of a form.
-type part struct {
-	name string // "camera=1", "C1" or the name of a camera, or singlePart
-	file string // as the client calls it, for messages
-	data []byte
+	images               []line.Part
 }
 
 // readForm reads the form of an object. It bounds parts and names, and opens nothing.
@@ -53,7 +43,9 @@ func (a *API) readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 		case err != nil:
 			return nil, err
 		case name == "":
-			return nil, wrong("part: have one without a name, want camera=1 and so on, image, object, class or model")
+			return nil, wrong("part: have one without a name, want C1 and so on, image, object, class or model")
+		case name == "camera": // curl -F camera=1=@FILE
+			return nil, wrong("part \"camera\": have no camera in the name, want camera=1, 1 or C1; with curl -F C1=@FILE")
 		case seen[name]:
 			return nil, wrong("%s: have two parts of that name, want one", quote(name))
 		case len(seen) == a.opt.Parts:
@@ -67,7 +59,7 @@ func (a *API) readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 	}
 	received(w)
 	if len(f.images) == 0 {
-		return nil, wrong("body: have no image, want a part for each camera, named camera=1 and so on or by its name, or image")
+		return nil, wrong("body: have no image, want a part for each camera, named C1 and so on or by its name, or image")
 	}
 	return f, nil
 }
@@ -90,7 +82,7 @@ func (a *API) readPart(f *form, name string, p *multipart.Part) error {
 		if err != nil {
 			return formError(err)
 		}
-		f.images = append(f.images, part{name, fileName(p.FileName()), data})
+		f.images = append(f.images, line.Part{Camera: name, File: fileName(p.FileName()), Data: data})
 		return nil
 	}
 	data, err := io.ReadAll(io.LimitReader(p, int64(a.opt.Name)+1))
@@ -103,87 +95,5 @@ func (a *API) readPart(f *form, name string, p *multipart.Part) error {
 
 // judgeable returns the object of a form, with the views as the model numbers its cameras.
 func (f *form) judgeable(m line.Model) (dataset.Object, error) {
-	o := dataset.Object{ID: f.object, Class: f.class}
-	if len(f.images) == 1 && (f.images[0].name == singlePart || m.Views == 1) {
-		p := f.images[0]
-		if p.name != singlePart {
-			if _, err := camera(m, p.name); err != nil {
-				return o, err
-			}
-		}
-		o.Views = []dataset.View{p.view(0, singlePart)}
-		return o, nil
-	}
-	o.Views = make([]dataset.View, m.Views)
-	for i := range o.Views {
-		o.Views[i].Camera = i
-	}
-	for _, p := range f.images {
-		if p.name == singlePart {
-			return o, wrong("part %q: have %d more, want it alone", singlePart, len(f.images)-1)
-		}
-		i, err := camera(m, p.name)
-		if err != nil {
-			return o, err
-		}
-		if o.Views[i].Present() {
-			return o, wrong("part %s: have a second image of camera %q, want one", quote(p.name), m.Cameras[i])
-		}
-		o.Views[i] = p.view(i, m.Cameras[i])
-	}
-	return o, nil
-}
-
-// view is a part as a view. Without a file name, messages name the camera. An empty part is an image that cannot be
-// read, not one that is absent.
-func (p part) view(camera int, called string) dataset.View {
-	if p.file == "" {
-		p.file = called
-	}
-	if p.data == nil {
-		p.data = []byte{}
-	}
-	return dataset.View{Camera: camera, Path: p.file, Data: p.data}
-}
-
-// camera returns the index of a camera that a part names: camera=1, 1, C1, or as the model calls it.
-func camera(m line.Model, part string) (int, error) {
-	name := strings.TrimPrefix(part, "camera=")
-	if name == "" {
-		return 0, wrong("part %s: have no camera, want one of %q", quote(part), m.Cameras)
-	}
-	i, err := m.Naming.Index(name)
-	if err != nil || i >= m.Views {
-		return 0, wrong("part %s: have no such camera, want one of %q, image, object, class or model", quote(part), m.Cameras)
-	}
-	return i, nil
-}
-
-// pick returns the model that judges an object of a class: that of the name, the only one, or the one that knows the
-// class.
-func (a *API) pick(name, class string) (line.Model, error) {
-	models := a.line.Models()
-	var names []string
-	var known []line.Model
-	for _, m := range models {
-		if names = append(names, m.Name); m.Name == name {
-			return m, nil
-		}
-		for _, c := range m.ClassNames() {
-			if class != "" && c == class {
-				known = append(known, m)
-			}
-		}
-	}
-	switch {
-	case name != "":
-		return line.Model{}, missing("model: have %s, want one of %q", quote(name), names)
-	case len(models) == 0:
-		return line.Model{}, line.ErrClosed
-	case len(models) == 1:
-		return models[0], nil
-	case len(known) != 1:
-		return line.Model{}, missing("model: have none, want one of %q: %d of them know the class %s", names, len(known), quote(class))
-	}
-	return known[0], nil
+	return m.Object(f.object, f.class, f.images)
 }

@@ -25,7 +25,7 @@ func (a *API) inspect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	model, err := a.pick(f.model, f.class)
+	model, err := a.line.Pick(f.model, f.class)
 	if err != nil {
 		return err
 	}
