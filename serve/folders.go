@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"mvag-torch/serve/line"
-	"mvag-torch/serve/metrics"
 	"mvag-torch/serve/watch"
 )
 
@@ -18,11 +17,7 @@ func (s *Service) newWatchers() error {
 			Judge:   s.line.Judge,
 			Model:   func() (line.Model, error) { return s.line.Pick(f.Model, f.Class) },
 			Journal: s.journal, Log: s.log,
-			Count: func(what string, n int) {
-				for ; what == watch.CountUnassigned && n > 0; n-- {
-					s.metrics.Error(metrics.Form)
-				}
-			},
+			Count: s.metrics.Watched,
 		})
 		if err != nil {
 			return fmt.Errorf("watch[%d]: %w", i, err)

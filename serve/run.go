@@ -105,7 +105,11 @@ func (c Config) to() []string {
 func (s *Service) publishers() error {
 	add := func(to string, d publish.Destination) {
 		s.runners = append(s.runners, &publish.Runner{Journal: s.journal, To: to, Destination: d, Log: s.log,
-			Counts: publish.Counts{Failed: func(string) { s.metrics.Error(metrics.Publish) }}})
+			Counts: publish.Counts{
+				Sent:    func(to string, n int) { s.metrics.Published(to, n, false) },
+				Refused: func(to string) { s.metrics.Published(to, 1, true) },
+				Failed:  func(string) { s.metrics.Error(metrics.Publish) },
+			}})
 		s.metrics.Spool(to, func() int { return s.journal.Spooled(to) })
 	}
 	add(toLines, publish.NewLines(filepath.Join(s.cfg.Out, "results.jsonl"), s.journal.Name(), s.log))

@@ -50,6 +50,8 @@ type Metrics struct {
 	batches  prometheus.Histogram
 	scores   *prometheus.HistogramVec // class
 	errors   *prometheus.CounterVec   // reason
+	sent     *prometheus.CounterVec   // destination, outcome
+	watched  *prometheus.CounterVec   // what
 	live     *live
 }
 
@@ -77,9 +79,13 @@ func New() *Metrics {
 			"Calibrated scores of objects, 0 to 1; above 0.5 is defective.",
 			[]float64{.05, .1, .2, .3, .35, .4, .45, .5, .55, .6, .65, .7, .8, .9, .95}), []string{"class"}),
 		errors: counter("mvag_errors_total", "What failed, by reason.", "reason"),
-		live:   newLive(),
+		sent: counter("mvag_published_total", "Records that a destination confirmed (sent) or will never take (refused).",
+			"destination", "outcome"),
+		watched: counter("mvag_watched_total", "What was odd in watched folders: objects judged incomplete or late, "+
+			"files passed over, images unassigned to an object.", "what"),
+		live: newLive(),
 	}
-	m.registry.MustRegister(m.images, m.objects, m.requests, m.queued, m.batches, m.scores, m.errors, m.live,
+	m.registry.MustRegister(m.images, m.objects, m.requests, m.queued, m.batches, m.scores, m.errors, m.sent, m.watched, m.live,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range reasons { // so that the first one is an increase
 		m.errors.WithLabelValues(string(r))
@@ -124,6 +130,18 @@ func (m *Metrics) Batch(objects int) { m.batches.Observe(float64(objects)) }
 
 // Error counts a failure.
 func (m *Metrics) Error(r Reason) { m.errors.WithLabelValues(string(r)).Inc() }
+
+// Published counts records that a destination confirmed, or refused for ever.
+func (m *Metrics) Published(to string, n int, refused bool) {
+	outcome := "sent"
+	if refused {
+		outcome = "refused"
+	}
+	m.sent.WithLabelValues(to, outcome).Add(float64(n))
+}
+
+// Watched counts what is odd in a watched folder.
+func (m *Metrics) Watched(what string, n int) { m.watched.WithLabelValues(what).Add(float64(n)) }
 
 // Request notes an answered HTTP request. The route is a pattern of the service, "POST /v1/inspect", or "" for none.
 func (m *Metrics) Request(route string, code int, took time.Duration) {
