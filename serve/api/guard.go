@@ -139,5 +139,14 @@ func strict(data []byte, to any) error {
 	if _, err := d.Token(); err != io.EOF {
 		return wrong("body: have more than one JSON value, want one")
 	}
+	var values map[string]json.RawMessage // a null would have been passed over
+	if err := json.Unmarshal(data, &values); err != nil {
+		return wrong("body: %s", jsonError(err))
+	}
+	for key, value := range values {
+		if string(value) == "null" {
+			return wrong("%s: have null, want a value or nothing", quote(key))
+		}
+	}
 	return nil
 }

@@ -72,6 +72,8 @@ func TestSession(t *testing.T) {
 		{"application/json", `{"token": ""}`, 401},
 		{"application/json", `{}`, 400},
 		{"application/json", `null`, 400},
+		{"application/json", `{"token": null}`, 400},
+		{"application/json", `[{"token": "a"}]`, 400},
 		{"application/json", `{"token": 1}`, 400},
 		{"application/json", `{"token": "a", "more": 1}`, 400},
 		{"application/json", `{"token": "a"} {}`, 400},
