@@ -55,7 +55,7 @@ func (f *fake) Models() []line.Model {
 	if f.closed {
 		return nil
 	}
-	return []line.Model{{Name: "parts", Views: 3, Cameras: []string{"C1", "C2", "C3"}, Classes: []line.Class{{Name: "gear", Head: "memory", Basis: "class", Rate: 1. / 13, Objects: 12}}}}
+	return []line.Model{{Name: "parts", Views: 3, Width: 512, Height: 512, Cameras: []string{"C1", "C2", "C3"}, Classes: []line.Class{{Name: "gear", Head: "memory", Basis: "class", Rate: 1. / 13, Objects: 12}}}}
 }
 
 func (f *fake) Model(name string) (line.Model, bool) {

@@ -11,6 +11,7 @@ import (
 
 	"mvag-torch/dataset"
 	"mvag-torch/serve/line"
+	"mvag-torch/serve/metrics"
 )
 
 // The Open Inference Protocol, version 2, with the binary tensor data extension:
@@ -103,6 +104,9 @@ func (a *API) infer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.fits(wanted, m, len(objects), asked.source().shape[1]); err != nil {
+		return err
+	}
 	requests := make([]line.Request, len(objects))
 	for i, o := range objects {
 		requests[i] = line.Request{Model: m.Name, Source: line.FromInfer, Object: o}
@@ -115,6 +119,22 @@ func (a *API) infer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return respond(w, asked, m, judged, wanted)
+}
+
+// fits refuses maps that would take more memory than a quarter of what all bodies may, before anything is judged. A map has
+// at most as many pixels as the model sees.
+func (a *API) fits(wanted []wish, m line.Model, n, views int) error {
+	for _, x := range wanted {
+		size := int64(4) // of a value
+		if !x.binary {
+			size = 12
+		}
+		if have, most := size*int64(n)*int64(views)*int64(m.Width)*int64(m.Height), a.opt.Bodies/4; x.Name == mapOutput && have > most {
+			return &fault{status: http.StatusRequestEntityTooLarge, reason: metrics.Limit,
+				message: fmt.Sprintf("map: have %d objects, whose maps may take %d bytes, want fewer for at most %d", n, have, most)}
+		}
+	}
+	return nil
 }
 
 // judgeAll judges objects at the same time. Where the queue is full, it waits and tries those again that found no

@@ -9,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/png"
 	"math"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -21,8 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/image/bmp"
-
+	"mvag-torch/inspect"
 	"mvag-torch/inspect/inspecttest"
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/metrics"
@@ -327,56 +324,26 @@ func TestInferWaits(t *testing.T) {
 	}
 }
 
-// TestBitmap decodes what bitmap makes, with golang.org/x/image/bmp, for widths with and without padding.
-func TestBitmap(t *testing.T) {
-	for _, width := range []int{1, 2, 3, 4, 61} {
-		height := 7
-		pixels := make([]byte, 3*width*height)
-		for i := range pixels {
-			pixels[i] = byte(rand.Uint32())
+// TestMapsAreBounded: maps that would take too much memory are refused before anything is judged.
+func TestMapsAreBounded(t *testing.T) {
+	f := newFake(t)
+	s := serve(t, f, metrics.New(), func(o *Options) { o.Body, o.Bodies = 1<<20, 16<<20 }) // 4 MiB of maps of 512 x 512
+	for _, tt := range []struct {
+		objects int
+		binary  bool
+		status  int
+	}{{4, true, 200}, {5, true, 413}, {1, false, 200}, {2, false, 413}} {
+		head := fmt.Sprintf(`{"inputs": [{"name": "files", "datatype": "BYTES", "shape": [%d, 1], "data": ["AA=="%s]}], "outputs": [{"name": "map", "parameters": {"binary_data": %t}}]}`,
+			tt.objects, strings.Repeat(`,"AA=="`, tt.objects-1), tt.binary)
+		f.judge = func(_ context.Context, r line.Request) (*line.Judged, error) {
+			j := judgedOf(r)
+			j.Result = &inspect.Result{}
+			return j, nil
 		}
-		img, err := bmp.Decode(bytes.NewReader(bitmap(pixels, width, height)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b bytes.Buffer
-		if err := png.Encode(&b, img); err != nil {
-			t.Fatal(err)
-		}
-		if have := pixelsOf(t, b.String()); !slices.Equal(have, pixels) {
-			t.Errorf("width %d: have other pixels", width)
+		f.count.Store(0)
+		w := s.do(infer("parts", head, nil))
+		if w.Code != tt.status || (f.count.Load() > 0) != (tt.status == 200) {
+			t.Errorf("%d objects, binary %t: have status %d %s after %d were judged", tt.objects, tt.binary, w.Code, w.Body, f.count.Load())
 		}
 	}
-}
-
-// BenchmarkPixels compares ways to hand decoded pixels to package dataset, which takes files.
-func BenchmarkPixels(b *testing.B) {
-	const width, height = 2448, 2048
-	pixels := make([]byte, 3*width*height)
-	for i := range pixels {
-		pixels[i] = byte(rand.Uint32())
-	}
-	b.Run("BMP", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := bmp.Decode(bytes.NewReader(bitmap(pixels, width, height))); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("PNG", func(b *testing.B) {
-		img := image.NewRGBA(image.Rect(0, 0, width, height))
-		for i := range width * height {
-			copy(img.Pix[4*i:], pixels[3*i:][:3])
-			img.Pix[4*i+3] = 255
-		}
-		for b.Loop() {
-			var out bytes.Buffer
-			if err := (&png.Encoder{CompressionLevel: png.NoCompression}).Encode(&out, img); err != nil {
-				b.Fatal(err)
-			}
-			if _, err := png.Decode(&out); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }
