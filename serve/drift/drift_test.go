@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 )
 
@@ -66,12 +68,15 @@ func deviation(calibration, recent []float64) float64 {
 	return (u - n*m/2) / math.Sqrt(n*m*(n+m+1)/12)
 }
 
-// TestFalseAlarms measures the rate of false alarms of 20,000 windows each.
+// TestFalseAlarms measures the rate of false alarms of 20,000 windows each, or as many as MVAG_TEST_WINDOWS says.
 func TestFalseAlarms(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
-	const windows = 20000
+	windows := 20000
+	if n, err := strconv.Atoi(os.Getenv("MVAG_TEST_WINDOWS")); err == nil {
+		windows = n
+	}
 	for _, c := range []struct {
 		name       string
 		calibrated int
@@ -86,7 +91,7 @@ func TestFalseAlarms(t *testing.T) {
 			have := rate(t, rand.New(rand.NewPCG(7, uint64(c.calibrated))), windows, c.calibrated, Window, 0, c.steps, c.side, nil)
 			t.Logf("calibrated with %s: %.5f of windows drift", c.name, have)
 			// Three standard deviations of a count at the stated rate.
-			if most := FalseAlarm + 3*math.Sqrt(FalseAlarm/windows); have > most {
+			if most := FalseAlarm + 3*math.Sqrt(FalseAlarm/float64(windows)); have > most {
 				t.Errorf("have a rate of %.5f, want at most %.5f", have, most)
 			}
 		})

@@ -46,12 +46,8 @@ const (
 	over                 // judged, or told to be of no object; it stays where it is
 )
 
-// settled says whether the content has been the same for long enough. A file of no bytes is one that a program has only
-// just created, unless it stays so.
-func (f *file) settled(cfg Folder, now time.Time) bool {
-	return now.Sub(f.since) >= f.patience(cfg)
-}
-
+// patience is how long the content has to stay the same. A file of no bytes is one that a program has only just created,
+// unless it stays so.
 func (f *file) patience(cfg Folder) time.Duration {
 	if f.ident.Size == 0 {
 		return max(cfg.Settle, cfg.Timeout)
