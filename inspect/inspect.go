@@ -20,6 +20,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/internal/tensor"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/memory"
@@ -203,8 +204,9 @@ var errClosed = errors.New("inspect: the inspector is closed")
 
 // Object judges one object. It has a view for each camera of the model, some of which may be absent, or one view in
 // all. An image that cannot be read counts as absent and is an error in its [Image] alone. Objects that wait at the
-// same time go through the model together, up to eval.objects of them. None waits for others to come, except for those
-// that are being decoded, and for them no longer than Options.Wait. When ctx ends, Object returns its cause at once.
+// same time go through the model together, up to eval.objects of them, or on a CPU as many as have five images. None
+// waits for others to come, except for those that are being decoded, and for them no longer than Options.Wait. When ctx
+// ends, Object returns its cause at once.
 func (i *Inspector) Object(ctx context.Context, object dataset.Object) (*Result, error) {
 	i.coming.Add(1)
 	it, err := i.engine.decode(ctx, 0, &object)
@@ -267,7 +269,7 @@ func (i *Inspector) serve() {
 			}
 		}
 		var batch []*item
-		batch, next = i.gather(first, i.engine.batch(len(first.views)))
+		batch, next = i.gather(first, i.most(len(first.views)))
 		if i.batch != nil {
 			i.batch(len(batch))
 		}
@@ -277,6 +279,20 @@ func (i *Inspector) serve() {
 			close(it.done)
 		}
 	}
+}
+
+// cpuImages is the number of images from which on a CPU takes as long for each, however many go through the model
+// together (docs/performance.md).
+const cpuImages = 5
+
+// most is the number of objects of a batch. On a CPU more images than cpuImages would only make the first ones wait for
+// the last.
+func (i *Inspector) most(views int) int {
+	full := i.engine.batch(views)
+	if i.engine.model.Device == tensor.CPU {
+		return min(full, (cpuImages+views-1)/max(1, views))
+	}
+	return full
 }
 
 // gather returns first and what waits behind it, at most n items of the same number of views, and the item that did not
