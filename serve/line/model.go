@@ -11,6 +11,7 @@ import (
 	"image"
 	"image/png"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,6 +118,7 @@ func (l *Line) load(ctx context.Context, m ModelOptions) (*live, error) {
 		_ = v.inspector.Close() // the first error tells more
 		return nil, fmt.Errorf("%s: first object: %w", m.Path, err)
 	}
+	debug.FreeOSMemory() // of what was only needed to load it
 	v.model.Bytes = max(0, resident()-before)
 	l.opt.Log.Info("model is ready", "model", m.Name, "file", m.Path, "views", model.Views, "classes", model.ClassNames(),
 		"grown_by", machine.Size(v.model.Bytes), "memory_of_parts", machine.Size(model.MemoryBytes), "checkpoint", model.Checkpoint[:12])
@@ -221,6 +223,7 @@ func (s *slot) reload(ctx context.Context) error {
 	s.mu.Lock()
 	old := s.live
 	if old != nil {
+		fresh.model.Bytes = max(fresh.model.Bytes, old.model.Bytes) // memory of earlier ones is used again
 		s.live = fresh
 	}
 	s.mu.Unlock()
@@ -228,6 +231,7 @@ func (s *slot) reload(ctx context.Context) error {
 		return cmp.Or(fresh.inspector.Close(), ErrClosed)
 	}
 	old.use.Wait()
+	defer debug.FreeOSMemory()
 	return old.inspector.Close()
 }
 
