@@ -73,7 +73,11 @@ func Load(path string) (Config, error) {
 	case errors.Is(err, io.EOF): // empty
 		return cfg, nil
 	case errors.As(err, &wrong):
-		return cfg, fmt.Errorf("%s: %s", path, strings.Join(wrong.Errors, "; "))
+		faults := make([]string, len(wrong.Errors))
+		for i, fault := range wrong.Errors {
+			faults[i] = plain(fault)
+		}
+		return cfg, fmt.Errorf("%s: %s", path, strings.Join(faults, "; "))
 	case err != nil:
 		return cfg, fmt.Errorf("%s: %w", path, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,6 +35,7 @@ type Service struct {
 	journal *journal.Journal
 	line    *line.Line
 	server  *api.Server
+	api     *api.API
 	runners []*publish.Runner
 
 	watchers []*watch.Watcher
@@ -59,6 +61,9 @@ func (s *Service) start(ctx context.Context) error {
 		return fmt.Errorf("out: %w", err)
 	}
 	var err error
+	if s.server, err = api.NewServer(cfg.HTTP.Options); err != nil {
+		return err
+	}
 	if s.journal, err = journal.Open(filepath.Join(cfg.Out, "journal.db"), journal.Options{To: cfg.to(), Spool: cfg.Spool}); err != nil {
 		return err
 	}
@@ -82,10 +87,7 @@ func (s *Service) start(ctx context.Context) error {
 	if err := s.newWatchers(); err != nil {
 		return err
 	}
-	handler, err := api.New(s.line, s.metrics, cfg.HTTP.Options)
-	if err == nil {
-		s.server, err = api.NewServer(handler)
-	}
+	s.api, err = api.New(s.line, s.metrics, cfg.HTTP.Options)
 	return err
 }
 
@@ -136,12 +138,21 @@ func (s *Service) URL() string {
 	if s.cfg.HTTP.Certificate != "" {
 		scheme = "https"
 	}
-	return scheme + "://" + s.server.Addr().String()
+	host, port, err := net.SplitHostPort(s.server.Addr().String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// Reload loads all models and the certificate again. What cannot be loaded stays as it is.
-func (s *Service) Reload(ctx context.Context) error {
-	return errors.Join(s.line.Reload(ctx, ""), s.server.ReloadCertificate())
+// Reload loads all models and the certificate again and logs what came of it. What cannot be loaded stays as it is.
+func (s *Service) Reload(ctx context.Context) {
+	if err := s.line.Reload(ctx, ""); err == nil { // the line has said what failed
+		s.log.Info("models are loaded again")
+	}
+	if err := s.server.ReloadCertificate(); err != nil {
+		s.log.Error("the certificate could not be loaded again; the present one stays", "error", err)
+	}
 }
 
 // Run works until ctx ends. Then no object is taken any more, those taken are answered, what they gave is published as far
@@ -153,7 +164,7 @@ func (s *Service) Run(ctx context.Context) error {
 		publishers.Go(func() error { r.Run(publishing); return nil })
 	}
 	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return s.server.Serve(ctx) })
+	work.Go(func() error { return s.server.Serve(ctx, s.api) })
 	work.Go(func() error { return s.prune(ctx) })
 	s.watch(ctx, work.Go)
 	if s.requests != nil {
@@ -205,6 +216,9 @@ func (s *Service) prune(ctx context.Context) error {
 // close frees what start has made.
 func (s *Service) close() error {
 	var all []error
+	if s.server != nil {
+		all = append(all, s.server.Close())
+	}
 	if s.line != nil {
 		all = append(all, s.line.Close())
 	}

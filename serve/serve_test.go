@@ -32,9 +32,15 @@ func TestMain(m *testing.M) {
 
 func TestLoad(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
-		"unknown key":   {"model: x", "line 1: field model not found in type serve.Config"},
-		"wrong type":    {"queue: many", "line 1: cannot unmarshal !!str `many` into int"},
-		"duration":      {"wait: 5", "line 1: cannot unmarshal !!int `5` into time.Duration"},
+		"unknown key":   {"modles: x", `line 1: modles: have an unknown key, did you mean "models"?`},
+		"a key below":   {"mqtt:\n  brokr: x", `line 2: brokr: have an unknown key, did you mean "broker"?`},
+		"like no other": {"something: x", "line 1: something: have an unknown key"},
+		"wrong type":    {"queue: many", "line 1: have a text, want a whole number"},
+		"duration":      {"wait: 5", "line 1: have a number, want a time, as 500ms, 5s or 2m"},
+		"list":          {"watch: inbox", "line 1: have a text, want a list"},
+		"secret":        {"mqtt: {broker: b, password: hunter2}", "line 1: have a text, want {file: PATH} or {env: NAME}: a secret does not stand in the file"},
+		"secret of two": {"http:\n  token: |\n    `a` into\n    b", "line 2: have a text, want {file: PATH} or {env: NAME}: a secret does not stand in the file"},
+		"twice":         {"queue: 1\nqueue: 2", `line 2: mapping key "queue" already defined at line 1`},
 		"two documents": {"queue: 1\n---\nqueue: 2", "have more than one document, want one"},
 		"no YAML":       {"queue: [", "yaml: line 1: did not find expected node content"},
 		"empty":         {"", ""},

@@ -139,6 +139,9 @@ func strict(commands []*cli.Command) {
 		}
 		command.Action = func(c *cli.Context) error {
 			if n := arguments(want); c.Args().Len() != n && !(strings.Contains(want, "…") && (c.Args().Len() >= n || want[0] == '[')) {
+				if n == 0 {
+					return usageError{fmt.Errorf("%s: have %q, want no arguments but flags; see --help", c.Command.HelpName, c.Args().Slice())}
+				}
 				return usageError{fmt.Errorf("%s: have %d arguments %q, want %d (%s)", c.Command.HelpName, c.Args().Len(), c.Args().Slice(), n, want)}
 			}
 			return action(c)

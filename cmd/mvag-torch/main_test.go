@@ -61,7 +61,7 @@ func TestUsageErrors(t *testing.T) {
 		"unknown command":            {[]string{"trian"}, `no command "trian"`},
 		"unknown subcommand":         {[]string{"dataset", "dmeo"}, `no command "dmeo"`},
 		"unknown flag":               {[]string{"train", "--confg", "x"}, "confg"},
-		"stray argument":             {[]string{"train", "-c", "quickstart", "now"}, `have 1 arguments ["now"], want 0`},
+		"stray argument":             {[]string{"train", "-c", "quickstart", "now"}, `have ["now"], want no arguments but flags`},
 		"missing argument":           {[]string{"backbone", "convert", "in"}, "want 2 (IN OUT.safetensors)"},
 		"no configuration":           {[]string{"train"}, "have no configuration"},
 		"unknown configuration":      {[]string{"train", "-c", "realaid"}, "realaid"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -53,28 +54,31 @@ func runServe(c *cli.Context) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	service, err := serve.Start(c.Context, cfg, log)
+	if c.Context.Err() != nil && (err == nil || errors.Is(err, context.Cause(c.Context))) {
+		log.Info("stopped before it was ready")
+		if err == nil {
+			return service.Run(c.Context)
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	log.Info("ready", "page", service.URL(), "out", cfg.Out)
-	go reloads(c.Context, hangups, service, log)
+	go reloads(c.Context, hangups, service)
 	err = service.Run(c.Context)
 	log.Info("stopped")
 	return err
 }
 
 // reloads loads the models again for each SIGHUP.
-func reloads(ctx context.Context, hangups <-chan os.Signal, service *serve.Service, log *slog.Logger) {
+func reloads(ctx context.Context, hangups <-chan os.Signal, service *serve.Service) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			if err := service.Reload(ctx); err != nil {
-				log.Error("reload", "error", err)
-			} else {
-				log.Info("models are loaded again")
-			}
+			service.Reload(ctx)
 		}
 	}
 }

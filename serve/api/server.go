@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 
 	"golang.org/x/net/netutil"
@@ -15,38 +17,61 @@ import (
 
 // Server listens and answers. Make it with [NewServer].
 type Server struct {
-	api         *API
+	opt         Options
 	server      *http.Server
 	listener    net.Listener
 	certificate atomic.Pointer[tls.Certificate]
 }
 
-// NewServer listens at Options.Address, so that a taken address is known before anything else is done.
-func NewServer(a *API) (*Server, error) {
-	s := &Server{api: a}
+// NewServer checks opt, reads the certificate and listens at Options.Address, so that what is wrong with them is known
+// before models are loaded. Clients wait until Serve, or Close.
+func NewServer(opt Options) (*Server, error) {
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{opt: opt}
 	if err := s.ReloadCertificate(); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", a.opt.Address)
+	l, err := net.Listen("tcp", opt.Address)
 	if err != nil {
-		return nil, fmt.Errorf("http.address: %w", err)
+		return nil, fmt.Errorf("http.address: %s: %w", opt.Address, cause(err))
 	}
-	s.listener = netutil.LimitListener(l, a.opt.Connections)
+	s.listener = netutil.LimitListener(l, opt.Connections)
 	s.server = &http.Server{
-		Handler:           a,
-		ReadHeaderTimeout: a.opt.Header,
-		ReadTimeout:       a.opt.Read,
-		WriteTimeout:      a.opt.Read + a.opt.Timeout,
-		IdleTimeout:       a.opt.Idle,
+		ReadHeaderTimeout: opt.Header,
+		ReadTimeout:       opt.Read,
+		WriteTimeout:      opt.Read + opt.Timeout,
+		IdleTimeout:       opt.Idle,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(a.opt.Log.Handler(), slog.LevelDebug), // of clients that break off
+		ErrorLog:          slog.NewLogLogger(opt.Log.Handler(), slog.LevelDebug), // of clients that break off
 	}
-	if a.opt.Certificate != "" {
+	if opt.Certificate != "" {
 		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12,
 			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil }}
 	}
 	return s, nil
 }
+
+// cause strips an error of the network, or of a file, of what package net or os put around it.
+func cause(err error) error {
+	var onNet *net.OpError
+	var onCall *os.SyscallError
+	var onPath *fs.PathError
+	if errors.As(err, &onNet) {
+		err = onNet.Err
+	}
+	switch {
+	case errors.As(err, &onCall):
+		return onCall.Err
+	case errors.As(err, &onPath):
+		return onPath.Err
+	}
+	return err
+}
+
+// Close stops to listen, where Serve was not called.
+func (s *Server) Close() error { return s.listener.Close() }
 
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
@@ -54,20 +79,26 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // ReloadCertificate reads the files of the certificate again, for new connections. Where that fails, the present one
 // stays. Without TLS it does nothing.
 func (s *Server) ReloadCertificate() error {
-	if s.api.opt.Certificate == "" {
+	if s.opt.Certificate == "" {
 		return nil
 	}
-	c, err := tls.LoadX509KeyPair(s.api.opt.Certificate, s.api.opt.Key)
+	for key, path := range map[string]string{"certificate": s.opt.Certificate, "key": s.opt.Key} {
+		if _, err := os.ReadFile(path); err != nil {
+			return fmt.Errorf("http.%s: %s: %w", key, path, cause(err))
+		}
+	}
+	c, err := tls.LoadX509KeyPair(s.opt.Certificate, s.opt.Key)
 	if err != nil {
-		return fmt.Errorf("http.tls: %s, %s: %w", s.api.opt.Certificate, s.api.opt.Key, err)
+		return fmt.Errorf("http.certificate, http.key: %s, %s: %w", s.opt.Certificate, s.opt.Key, err)
 	}
 	s.certificate.Store(&c)
 	return nil
 }
 
-// Serve answers requests until ctx ends. Then no connection is taken, streams of events end, and requests on their way
+// Serve answers requests by a until ctx ends. Then no connection is taken, streams of events end, and requests on their way
 // get Options.Grace to be answered. The error is nil where all were.
-func (s *Server) Serve(ctx context.Context) error {
+func (s *Server) Serve(ctx context.Context, a *API) error {
+	s.server.Handler = a
 	done := make(chan error, 1)
 	go func() {
 		if s.server.TLSConfig != nil {
@@ -81,13 +112,13 @@ func (s *Server) Serve(ctx context.Context) error {
 		return fmt.Errorf("http: %w", err)
 	case <-ctx.Done():
 	}
-	s.api.drain()
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.api.opt.Grace)
+	a.drain()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Grace)
 	defer cancel()
 	err := s.server.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {
 		_ = s.server.Close()
-		err = fmt.Errorf("http: requests were not answered within %v of stopping (http.grace)", s.api.opt.Grace)
+		err = fmt.Errorf("http: requests were not answered within %v of stopping (http.grace)", s.opt.Grace)
 	}
 	<-done // http.ErrServerClosed
 	return err

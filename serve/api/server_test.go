@@ -39,14 +39,14 @@ func listen(t *testing.T, l Line, change func(*Options)) *running {
 		}
 	})
 	var err error
-	if s.server, err = NewServer(s.API); err != nil {
+	if s.server, err = NewServer(s.API.opt); err != nil {
 		t.Fatal(err)
 	}
 	s.address = s.server.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go func() {
-		s.stopped <- s.server.Serve(ctx)
+		s.stopped <- s.server.Serve(ctx, s.API)
 		close(s.stopped)
 	}()
 	t.Cleanup(func() {

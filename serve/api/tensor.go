@@ -267,7 +267,7 @@ func (t *input) check(datatype string) error {
 func (q *inference) checkInputs() error {
 	images, files := q.tensors["images"], q.tensors["files"]
 	if (images == nil) == (files == nil) {
-		return wrong("inputs: have images %t and files %t, want one of them", images != nil, files != nil)
+		return wrong("inputs: have %s, want one of them", map[bool]string{true: "both images and files", false: "neither images nor files"}[images != nil])
 	}
 	if images == nil {
 		return nil

@@ -16,8 +16,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"mvag-torch/serve/metrics"
 )
 
 // certify writes a certificate of a name and its key.
@@ -86,7 +84,14 @@ func TestTLS(t *testing.T) {
 	if err := ask("two.example", pool); err != nil {
 		t.Error(err)
 	}
-	if _, err := NewServer(serve(t, newFake(t), metrics.New(), func(o *Options) { o.Certificate, o.Key = "none.pem", "none.key" }).API); err == nil {
-		t.Error("a server without its certificate was made")
+	without := Defaults()
+	without.Address, without.Certificate, without.Key = "127.0.0.1:0", certificate, "none.key"
+	if _, err := NewServer(without); err == nil || err.Error() != "http.key: none.key: no such file or directory" {
+		t.Errorf("without its key: have %v", err)
+	}
+	taken := Defaults()
+	taken.Address = s.address
+	if _, err := NewServer(taken); err == nil || err.Error() != "http.address: "+s.address+": address already in use" {
+		t.Errorf("a taken address: have %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/png"
@@ -178,10 +179,10 @@ func (v *live) first(ctx context.Context) error {
 	return err
 }
 
-// object judges an object. One of no class is of the only class, where the model cannot do without.
+// object judges an object. One of no class is of the class of the model, where that knows only one.
 func (v *live) object(ctx context.Context, o dataset.Object) (*inspect.Result, error) {
-	if o.Class == "" && !v.any {
-		o.Class = v.model.Classes[0].Name
+	if known := v.model.ClassNames(); o.Class == "" && len(known) == 1 {
+		o.Class = known[0]
 	}
 	return v.inspector.Object(ctx, o)
 }
@@ -248,23 +249,24 @@ func (s *slot) close() error {
 	return live.inspector.Close()
 }
 
-// Reload reads the file of a model again, or of all for "", while the running ones go on. Where that fails, the running
-// model stays.
+// Reload reads the file of a model again, or of all for "", while the running ones go on. A model that cannot be loaded
+// stays as it is, which is logged.
 func (l *Line) Reload(ctx context.Context, name string) error {
+	if name != "" && l.slot(name) == nil {
+		return &UnknownError{fmt.Sprintf("model: have %.100q, want one of %q", name, l.names())}
+	}
+	var all []error
 	for _, s := range l.slots {
 		if name != "" && s.name != name {
 			continue
 		}
 		if err := s.reload(ctx); err != nil {
 			l.opt.Log.Error("a model could not be loaded again; the running one stays", "model", s.name, "error", err)
-			return l.failed(metrics.Reload, fmt.Errorf("model %q stays as it is: %w", s.name, err))
+			all = append(all, l.failed(metrics.Reload, fmt.Errorf("model %q stays as it is: %w", s.name, err)))
 		}
 	}
-	if name != "" && l.slot(name) == nil {
-		return &UnknownError{fmt.Sprintf("model: have %q, want one of %q", name, l.names())}
-	}
 	l.tellModels()
-	return nil
+	return errors.Join(all...)
 }
 
 // Models are those that are loaded, in the order of the options.
