@@ -21,6 +21,9 @@ var otherKinds = []struct{ magic, name string }{
 // foreignKind is the error for data that is in no format that is read.
 func foreignKind(data []byte) error {
 	const want = "want JPEG, PNG, BMP, classic TIFF or WebP"
+	if len(data) == 0 {
+		return errors.New("the file is empty")
+	}
 	for _, f := range otherKinds {
 		if startsWith(data, f.magic) {
 			return fmt.Errorf("%s, %s", f.name, want)

@@ -22,20 +22,22 @@ import (
 
 // Config is what serve.yaml says (docs/serve.md).
 type Config struct {
-	Out      string                 `yaml:"out"` // folder for the journal, results, pictures, and what is taught
-	Models   []Model                `yaml:"models"`
-	Set      []string               `yaml:"set"`      // settings for all models, as "device=cuda"
-	Queue    int                    `yaml:"queue"`    // most objects that are decoded, wait or are judged; further ones are refused
-	Wait     time.Duration          `yaml:"wait"`     // bound on waiting for a fuller batch
-	Parallel int                    `yaml:"parallel"` // objects of MQTT messages that are judged at a time
-	Pixels   int                    `yaml:"pixels"`   // most pixels of an image
-	Pictures bool                   `yaml:"pictures"` // keep drawings of the images, which the page shows
-	Keep     line.Keep              `yaml:"keep"`     // how long records and pictures are kept
-	Spool    int                    `yaml:"spool"`    // most records that wait for a destination
-	HTTP     HTTP                   `yaml:"http"`
-	Watch    []watch.Folder         `yaml:"watch"`
-	MQTT     *publish.MQTTConfig    `yaml:"mqtt"`
-	Webhook  *publish.WebhookConfig `yaml:"webhook"`
+	Out      string        `yaml:"out"` // folder for the journal, results, pictures, and what is taught
+	Models   []Model       `yaml:"models"`
+	Set      []string      `yaml:"set"`      // settings for all models, as "device=cuda"
+	Queue    int           `yaml:"queue"`    // most objects that are decoded, wait or are judged; further ones are refused
+	Wait     time.Duration `yaml:"wait"`     // bound on waiting for a fuller batch
+	Parallel int           `yaml:"parallel"` // objects of MQTT messages that are judged at a time
+	Pixels   int           `yaml:"pixels"`   // most pixels of an image
+	Pictures bool          `yaml:"pictures"` // keep drawings of the images, which the page shows
+	// Incomplete is line.IncompleteJudge or line.IncompleteFail.
+	Incomplete string                 `yaml:"incomplete"`
+	Keep       line.Keep              `yaml:"keep"`  // how long records and pictures are kept
+	Spool      int                    `yaml:"spool"` // most records that wait for a destination
+	HTTP       HTTP                   `yaml:"http"`
+	Watch      []watch.Folder         `yaml:"watch"`
+	MQTT       *publish.MQTTConfig    `yaml:"mqtt"`
+	Webhook    *publish.WebhookConfig `yaml:"webhook"`
 }
 
 // HTTP are the options of the API, with where its token is.
@@ -54,7 +56,7 @@ type Model struct {
 // Defaults are those of a configuration without models.
 func Defaults() Config {
 	return Config{
-		Out: "runs/serve", Queue: 64, Wait: 5 * time.Millisecond, Parallel: 4, Pixels: 100_000_000, Pictures: true,
+		Out: "runs/serve", Queue: 64, Wait: 5 * time.Millisecond, Parallel: 4, Pixels: 100_000_000, Pictures: true, Incomplete: line.IncompleteJudge,
 		Keep: line.Keep{Days: 30, Objects: 100_000}, Spool: 100_000, HTTP: HTTP{Options: api.Defaults()},
 	}
 }
@@ -122,6 +124,9 @@ func (c *Config) Check() error {
 	}
 	if c.Wait < 0 || c.Wait > time.Second {
 		fault("wait: have %v, want 0s to 1s", c.Wait)
+	}
+	if c.Incomplete != line.IncompleteJudge && c.Incomplete != line.IncompleteFail {
+		fault("incomplete: have %q, want %s or %s", c.Incomplete, line.IncompleteJudge, line.IncompleteFail)
 	}
 	if err := checkFolders(c.Watch, c.Out); err != nil {
 		faults = append(faults, err)

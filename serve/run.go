@@ -77,7 +77,7 @@ func (s *Service) start(ctx context.Context) error {
 		return err
 	}
 	opt := line.Options{Folder: cfg.Out, Journal: s.journal, Queue: cfg.Queue, Wait: cfg.Wait, Pictures: cfg.Pictures,
-		Pixels: cfg.Pixels, Log: s.log, Metrics: s.metrics}
+		Pixels: cfg.Pixels, Incomplete: cfg.Incomplete, Log: s.log, Metrics: s.metrics}
 	for _, m := range cfg.Models {
 		opt.Models = append(opt.Models, line.ModelOptions{Name: m.Name, Path: m.Path, Set: append(cfg.Set[:len(cfg.Set):len(cfg.Set)], m.Set...)})
 	}

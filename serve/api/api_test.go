@@ -269,12 +269,17 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// TestAbsentCameras: cameras that are left out are said, and an image that cannot be read is an error of its own.
+// TestAbsentCameras: cameras that are left out are said, and an image that cannot be read is an error of its own, which
+// leaves no good object.
 func TestAbsentCameras(t *testing.T) {
 	s, p := real(t, nil), pngs(t, 3)
-	record := read[line.Record](t, s.do(posted(field{"camera=2", "b.png", p[1]}, field{"camera=3", "c.png", "no image"})), http.StatusOK)
-	if !slices.Equal(record.Absent, []string{"C1"}) || len(record.Images) != 2 || record.Images[1].Verdict != nil ||
+	record := read[line.Record](t, s.do(posted(field{"camera=2", "b.png", p[1]}, field{"camera=3", "c.png", "no image"})), http.StatusUnprocessableEntity)
+	if record.Decision != line.Failed || record.Verdict == nil || record.Error != `camera "C3": `+record.Images[1].Error || !slices.Equal(record.Absent, []string{"C1"}) || len(record.Images) != 2 || record.Images[1].Verdict != nil ||
 		!strings.HasPrefix(record.Images[1].Error, "c.png: ") {
+		t.Errorf("have %+v", record)
+	}
+	record = read[line.Record](t, s.do(posted(field{"camera=2", "b.png", p[1]})), http.StatusOK)
+	if record.Decision != "good" || !slices.Equal(record.Absent, []string{"C1", "C3"}) {
 		t.Errorf("have %+v", record)
 	}
 	record = read[line.Record](t, s.do(posted(field{"image", "only.png", p[0]})), http.StatusOK)

@@ -37,7 +37,7 @@ func inputs(views int) []described {
 }
 
 // outputs are what a model gives. -1 in score, calibrated, object_score, object_calibrated and map says that there is
-// none: an absent image, or one that could not be judged.
+// none: an absent image or one that could not be judged, and an object whose decision is failed.
 func outputs(views int) []described {
 	return []described{
 		{"object_score", "FP32", []int{-1}},

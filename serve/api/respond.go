@@ -65,7 +65,10 @@ func output(name string, judged []*line.Judged, views int) (any, []int, error) {
 	case "object_score", "object_calibrated":
 		values := make([]float32, n)
 		for i, j := range judged {
-			values[i] = valueOf(j.Verdict, name == "object_calibrated")
+			values[i] = none
+			if j.Decision != line.Failed {
+				values[i] = valueOf(j.Verdict, name == "object_calibrated")
+			}
 		}
 		return values, []int{n}, nil
 	case "object_defective":

@@ -147,7 +147,7 @@ func (l *Line) track(v *live, class string) *track {
 
 // point is the score of a record that tells of drift; ok is false of any other.
 func (t *track) point(r Record) (p DriftPoint, ok bool) {
-	ok = r.Verdict != nil && r.Verdict.Head == t.head && !math.IsNaN(r.Verdict.Score)
+	ok = r.Decision != Failed && r.Verdict != nil && r.Verdict.Head == t.head && !math.IsNaN(r.Verdict.Score)
 	if ok {
 		p = DriftPoint{r.ID, r.Time, r.Verdict.Score, r.Decision}
 	}

@@ -3,7 +3,6 @@
 package line
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,8 +31,11 @@ type Options struct {
 	Wait     time.Duration // bound on waiting for a fuller batch
 	Pictures bool          // keep drawings of the images
 	Pixels   int           // most pixels of an image; 0 is what package dataset allows
-	Log      *slog.Logger
-	Metrics  *metrics.Metrics
+	// Incomplete says what becomes of an object without an image of every camera: IncompleteJudge, also as "", or
+	// IncompleteFail.
+	Incomplete string
+	Log        *slog.Logger
+	Metrics    *metrics.Metrics
 }
 
 // ModelOptions name a model and its file.
@@ -90,8 +92,8 @@ func Open(ctx context.Context, opt Options) (*Line, error) {
 var ErrClosed = errors.New("the service stops")
 
 // Judge judges an object and stores the record. When it returns, the record is on the disk. A request whose key is known
-// gets the record that there is; if the first of that key is on its way, it waits for that. An object without an image
-// that can be judged has a record that says so, and no error.
+// gets the record that there is; if the first of that key is on its way, it waits for that. An object that could not be
+// judged, or not all of it, has a record that says so, and no error.
 //
 // Errors are *BusyError, *UnknownError, *StoreError, ErrClosed, the cause of ctx, or that of the model.
 func (l *Line) Judge(ctx context.Context, r Request) (*Judged, error) {
@@ -194,11 +196,11 @@ func (l *Line) retryAfter() time.Duration {
 
 // store writes the record of a result to the journal and tells those who watch.
 func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, error) {
-	j := &Judged{Record: record(r, live, result), Result: result}
+	j := &Judged{Record: l.recordOf(r, live, result), Result: result}
 	var drawings encoded
-	if l.opt.Pictures && j.Decision != Failed {
+	if pictures := Pictures(result); l.opt.Pictures && len(pictures) > 0 {
 		var err error
-		if drawings, err = encode(Pictures(result)); err != nil {
+		if drawings, err = encode(pictures); err != nil {
 			return nil, l.failed(metrics.Store, &StoreError{fmt.Errorf("pictures: %w", err)})
 		}
 		j.Pictures = true
@@ -219,35 +221,11 @@ func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, er
 	if exists { // another service wrote it; nothing is said twice
 		return again(e)
 	}
+	l.warn(j.Record, live.model.Cameras)
 	l.count(j)
 	l.events.send("object", j.Record)
 	l.observe(j.Record, e.Seq, live)
 	return j, nil
-}
-
-// record is what the service says of a result.
-func record(r Request, live *live, result *inspect.Result) Record {
-	o := result.Object
-	out := Record{
-		Time: time.Now().UTC(), Source: r.Source, Object: o.ID, Class: o.Class, Verdict: result.Verdict,
-		Images: result.Lines(), Model: live.judge, Decision: Failed,
-	}
-	if len(o.Views) > 1 {
-		for j, v := range o.Views {
-			if !v.Present() {
-				out.Absent = append(out.Absent, live.model.Cameras[j])
-			}
-		}
-	}
-	if result.Verdict != nil {
-		out.Decision = result.Verdict.Decision
-		return out
-	}
-	for _, line := range out.Images {
-		out.Error = cmp.Or(out.Error, line.Error)
-	}
-	out.Error = cmp.Or(out.Error, "have no image")
-	return out
 }
 
 // count enters a judged object in the metrics.
@@ -256,7 +234,7 @@ func (l *Line) count(j *Judged) {
 		return
 	}
 	o := metrics.Object{Class: j.Class, Decision: j.Decision, Source: j.Source, Score: math.NaN()}
-	if j.Verdict != nil {
+	if j.Decision != Failed {
 		o.Score = j.Verdict.Calibrated
 	}
 	for _, line := range j.Images {
@@ -266,6 +244,8 @@ func (l *Line) count(j *Judged) {
 		}
 		if line.Verdict != nil {
 			image.Decision = line.Decision
+		} else {
+			l.opt.Metrics.Error(metrics.Unread)
 		}
 		o.Images = append(o.Images, image)
 	}

@@ -18,7 +18,8 @@ const (
 	FromPage   = "page"
 )
 
-// Failed is the decision of an object without an image that could be judged. The others are those of package inspect.
+// Failed is the decision of an object of which an image could not be judged and no other one shows a defect, or that has
+// no image. The others are those of package inspect.
 const Failed = "failed"
 
 // Request is an object to be judged.
@@ -40,7 +41,7 @@ type Record struct {
 	Object   string           `json:"object"`
 	Class    string           `json:"class,omitempty"`
 	Decision string           `json:"decision"`          // inspect.Good, inspect.Defective or Failed
-	Verdict  *inspect.Verdict `json:"verdict,omitempty"` // of the object; nil where it failed
+	Verdict  *inspect.Verdict `json:"verdict,omitempty"` // of the images that could be judged; nil where there is none
 	Absent   []string         `json:"absent,omitempty"`  // cameras without an image
 	Images   []inspect.Line   `json:"images"`
 	Model    Judge            `json:"model"`

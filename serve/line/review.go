@@ -106,7 +106,7 @@ func (l *Line) newest(n int, visit func(journal.Entry, Stored) error) error {
 // doubt says why a person should look at an object, "" for no reason.
 func (l *Line) doubt(s Stored) string {
 	v := s.Record.Verdict
-	if v == nil {
+	if v == nil || s.Record.Decision == Failed {
 		return ""
 	}
 	if v.Calibrated >= lowestBorderline && v.Calibrated <= highestBorderline {
@@ -151,8 +151,8 @@ func (l *Line) Review(ctx context.Context, id, verdict, note string) (*Reviewed,
 	switch {
 	case err != nil:
 		return nil, err
-	case s.Record.Verdict == nil:
-		return nil, conflict("object %s: could not be judged: there is nothing to review", id)
+	case s.Record.Verdict == nil || s.Record.Decision == Failed:
+		return nil, conflict("object %s: could not be judged, or not all of it: there is nothing to review", id)
 	case reviewed && earlier.Verdict == inspect.Good && verdict == inspect.Defective:
 		return nil, conflict("object %s: counts as good in the calibration, want that undone first", id)
 	}
@@ -256,7 +256,8 @@ func (l *Line) changeOf(a calibration.Addition, head, class string, by Judge) (*
 	}
 	err := l.newest(searched, func(_ journal.Entry, s Stored) error {
 		r := s.Record
-		if r.Model.Name != by.Name || r.Model.Checkpoint != by.Checkpoint || r.Class != class || r.Verdict == nil || r.Verdict.Head != head {
+		if r.Model.Name != by.Name || r.Model.Checkpoint != by.Checkpoint || r.Class != class || r.Decision == Failed ||
+			r.Verdict == nil || r.Verdict.Head != head {
 			return nil
 		}
 		if out.Searched++; (r.Verdict.Score > out.Before.Threshold) != (r.Verdict.Score > out.After.Threshold) {

@@ -182,7 +182,7 @@ func (l *Line) Try(ctx context.Context, id string, o dataset.Object) (*Judged, e
 	if err != nil {
 		return nil, err
 	}
-	return &Judged{Record: record(Request{Source: FromPage}, v, result), Result: result}, nil
+	return &Judged{Record: l.recordOf(Request{Source: FromPage}, v, result), Result: result}, nil
 }
 
 // loadStaged returns the model that a session has built; the caller calls use.Done.

@@ -43,7 +43,7 @@ func (w *Watcher) begin(ctx context.Context, model line.Model, g group) {
 		w.late.came(g.object)
 	case present < len(g.object.Views):
 		w.count(CountIncomplete, 1)
-		w.log.Warn("object is judged without all its views", "object", g.object.ID, "views", present, "of", len(g.object.Views), "after", w.cfg.Timeout)
+		w.log.Info("object is judged without all its views", "object", g.object.ID, "views", present, "of", len(g.object.Views), "after", w.cfg.Timeout)
 		w.late.note(g.object)
 	}
 	for _, f := range x.files {
