@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"mvag-torch/inspect"
@@ -38,14 +39,25 @@ type Review struct {
 // Candidate is an object that a person should look at.
 type Candidate struct {
 	Record
-	Why string `json:"why"` // Borderline or Contested
+	Why string `json:"why"` // Borderline, Contested or Alarm
+	// Heads are what the heads of the model say; none where another model judged the object.
+	Heads []HeadSays `json:"heads,omitempty"`
 }
 
 // Why an object is a Candidate.
 const (
 	Borderline = "borderline" // its value is close to the threshold
 	Contested  = "contested"  // the heads of the model decide differently
+	Alarm      = "defective"  // it was called defective, clearly and by all heads
 )
+
+// HeadSays is what a head of the model that is loaded says of an object, by the threshold of now.
+type HeadSays struct {
+	Head      string  `json:"head"`
+	Score     float64 `json:"score"`
+	Threshold float64 `json:"threshold"`
+	Decision  string  `json:"decision"` // inspect.Good or inspect.Defective
+}
 
 // Reviewed is what a review did.
 type Reviewed struct {
@@ -64,24 +76,33 @@ type Change struct {
 }
 
 // Candidates are the objects among the newest 1,000 of a model, or of all for "", that nobody has reviewed and that are
-// borderline or contested; the newest first.
+// borderline or contested, then those that were called defective; of both the newest first.
 func (l *Line) Candidates(model string) ([]Candidate, error) {
 	if model != "" && l.slot(model) == nil {
 		return nil, unknown("model: have %.100q, want one of %q", model, l.names())
 	}
-	found := []Candidate{}
+	found, alarms := []Candidate{}, []Candidate{}
 	err := l.newest(searched, func(e journal.Entry, s Stored) error {
-		why := l.doubt(s)
-		if why == "" || model != "" && s.Record.Model.Name != model {
+		if model != "" && s.Record.Model.Name != model {
+			return nil
+		}
+		heads := l.heads(s)
+		why := doubt(s.Record, heads)
+		if why == "" {
 			return nil
 		}
 		_, reviewed, err := l.opt.Journal.GetValue(reviewNote, e.ID)
-		if err == nil && !reviewed {
-			found = append(found, Candidate{s.Record, why})
+		if err != nil || reviewed {
+			return err
 		}
-		return err
+		if c := (Candidate{s.Record, why, heads}); why == Alarm {
+			alarms = append(alarms, c)
+		} else {
+			found = append(found, c)
+		}
+		return nil
 	})
-	return found, err
+	return append(found, alarms...), err
 }
 
 // newest visits the newest records of the journal, up to n, until visit fails.
@@ -104,32 +125,45 @@ func (l *Line) newest(n int, visit func(journal.Entry, Stored) error) error {
 }
 
 // doubt says why a person should look at an object, "" for no reason.
-func (l *Line) doubt(s Stored) string {
-	v := s.Record.Verdict
-	if v == nil || s.Record.Decision == Failed {
+func doubt(r Record, heads []HeadSays) string {
+	if r.Verdict == nil || r.Decision == Failed {
 		return ""
 	}
-	if v.Calibrated >= lowestBorderline && v.Calibrated <= highestBorderline {
+	if v := r.Verdict.Calibrated; v >= lowestBorderline && v <= highestBorderline {
 		return Borderline
 	}
+	if slices.ContainsFunc(heads, func(h HeadSays) bool { return h.Decision != heads[0].Decision }) {
+		return Contested
+	}
+	if r.Decision == inspect.Defective {
+		return Alarm
+	}
+	return ""
+}
+
+// heads are what the heads of a model say of an object that it has judged; nil where the model is another one now.
+func (l *Line) heads(s Stored) (list []HeadSays) {
 	slot := l.slot(s.Record.Model.Name)
 	if slot == nil {
-		return ""
+		return nil
 	}
 	live := slot.now()
 	if live == nil || live.judge.Checkpoint != s.Record.Model.Checkpoint {
-		return ""
+		return nil
 	}
-	decided := map[bool]bool{}
-	for head, sample := range s.Samples {
-		if c := live.setup.Heads.Of(head); c != nil {
-			decided[c.Object.For(s.Record.Class).Defective(sample.Object)] = true
+	for _, head := range []string{calibration.Reconstruction, calibration.Memory, calibration.Both} {
+		sample, judged := s.Samples[head]
+		c := live.setup.Heads.Of(head)
+		if c == nil || !judged || head == calibration.Both && s.Levels != live.levels { // then both judged on another scale
+			continue
 		}
+		scale, decision := c.Object.For(s.Record.Class), inspect.Good
+		if scale.Defective(sample.Object) {
+			decision = inspect.Defective
+		}
+		list = append(list, HeadSays{head, sample.Object, scale.Threshold, decision})
 	}
-	if len(decided) == 2 {
-		return Contested
-	}
-	return ""
+	return list
 }
 
 // Review stores what a person says of an object: inspect.Good or inspect.Defective. A good one joins the calibration of

@@ -24,14 +24,15 @@ type object = map[string]any
 type fake struct {
 	*httptest.Server
 
-	mu      sync.Mutex
-	records []object // oldest first
-	history []object // newest first
-	teach   object   // the session, nil for none
-	token   string   // "" for none
-	streams map[chan string]bool
-	seen    []string // METHOD path of everything asked for that is not the page's own
-	down    bool     // every answer but the page is 503, and streams end
+	mu       sync.Mutex
+	records  []object // oldest first
+	history  []object // newest first
+	teach    object   // the session, nil for none
+	token    string   // "" for none
+	streams  map[chan string]bool
+	seen     []string // METHOD path of everything asked for that is not the page's own
+	nameless bool     // the first class of the counts has no name
+	down     bool     // every answer but the page is 503, and streams end
 }
 
 // at is the time of the newest object that a fake starts with.
@@ -263,7 +264,11 @@ func (f *fake) summary(http.ResponseWriter, *http.Request) (int, any) {
 				n[o["decision"]]++
 			}
 		}
-		rows = append(rows, object{"model": "parts", "class": class, "good": n["good"], "defective": n["defective"], "failed": n["failed"],
+		name := class
+		if f.nameless && i == 0 {
+			name = ""
+		}
+		rows = append(rows, object{"model": "parts", "class": name, "good": n["good"], "defective": n["defective"], "failed": n["failed"],
 			"yield": float64(n["good"]) / float64(n["good"]+n["defective"]), "rate": []float64{0.01, 0.0625}[i], "alarms": [][]int{{0, 3}, {0, 5}}[i]})
 	}
 	return 200, object{"hours": 24, "rows": rows}

@@ -3,6 +3,7 @@ package page
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -154,20 +155,29 @@ func (f *fake) taught(change object) {
 // ready is what a session has once its memory is built.
 var ready = object{"state": "ready", "result": object{"objects": 12, "threshold": 0.0247, "rate": 1. / 13, "basis": "class", "memory_bytes": 1_230_000}}
 
-// reviews lets objects between 0.35 and 0.65 be decided. What was good after all raises a threshold by 4 %.
+// reviews lets objects between 0.35 and 0.65 be decided, those whose heads are told, and defective ones. What was good after all raises a threshold by 4 %.
 func (f *fake) reviews(handle handler) {
 	handle("GET /v1/review", func(_ http.ResponseWriter, r *http.Request) (int, any) {
-		found := []object{}
+		found, alarms := []object{}, []object{}
 		for _, o := range slices.Backward(f.records) {
 			v, judged := o["verdict"].(object)
 			if model := r.URL.Query().Get("model"); model != "" && model != "parts" || !judged || o["review"] != nil {
 				continue
 			}
-			if c := v["calibrated"].(float64); c > 0.35 && c < 0.65 {
-				found = append(found, o)
+			c := maps.Clone(o)
+			switch value := v["calibrated"].(float64); {
+			case value > 0.35 && value < 0.65:
+				c["why"] = "borderline"
+				found = append(found, c)
+			case o["heads"] != nil:
+				c["why"] = "contested"
+				found = append(found, c)
+			case o["decision"] == "defective":
+				c["why"] = "defective"
+				alarms = append(alarms, c)
 			}
 		}
-		return 200, object{"objects": found}
+		return 200, object{"objects": append(found, alarms...)}
 	})
 	handle("POST /v1/objects/{id}/review", func(_ http.ResponseWriter, r *http.Request) (int, any) {
 		var body struct{ Verdict, Note string }

@@ -1,6 +1,6 @@
 // Line: the newest object large, those before it, counts.
 import { announce, get, h, moment, number, on, percent, put, query, rate, t } from "./core.js";
-import { badge, bar, evidence, heading, mapSlider, thumbnail, word } from "./object.js";
+import { badge, bar, evidence, heading, mapSlider, partly, thumbnail, word } from "./object.js";
 import { choice, classNames, loadModels, modelChoice } from "./models.js";
 
 const page = 12, kept = 300;
@@ -45,7 +45,7 @@ export async function mount(root, parameter, signal) {
 
   // item is an object of the list; it leads to #/line/ID.
   const item = r => h("li", {}, h("a", { href: "#/line/" + r.id },
-    thumbnail(r), h("span", { class: "name" }, r.object || r.id), badge(r.decision),
+    thumbnail(r), h("span", { class: "name" }, r.object || r.id), badge(r.decision, partly(r)),
     r.verdict ? bar(r.verdict.calibrated, r.decision) : h("span"),
     h("span", { class: "about" }, [r.class, r.verdict && number(r.verdict.calibrated, 2), moment(r.time)].filter(Boolean).join(" · "))));
 
@@ -74,7 +74,7 @@ export async function mount(root, parameter, signal) {
     slider.hidden = !r?.pictures;
     if (r instanceof Error) put(first, held, h("p", { class: "error", role: "alert" }, r.message));
     else if (!r) put(first, filtered, h("h2", { tabIndex: -1 }, t(filtered ? "line.none.filter" : "line.none")), !filtered && h("p", {}, t("line.none.about")));
-    else put(first, held, filtered, heading(r, "newest"));
+    else put(first, held, filtered, heading(r, "newest"), toReview(r));
     put(second, r?.images && evidence(r, "newest"));
     if (focus) newest.querySelector("h2")?.focus();
     else if (at >= 0) newest.querySelectorAll("button")[at]?.focus({ preventScroll: true });
@@ -146,6 +146,12 @@ export async function mount(root, parameter, signal) {
   signal.addEventListener("abort", () => clearInterval(again));
 }
 
+// toReview leads to the review of an object, where there is one.
+const toReview = r => r.verdict && r.decision !== "failed" && !r.review && h("p", { class: "buttons" }, h("a", { href: "#/review/" + r.id }, t("line.review")));
+
+// nameOf is what a row of the counts is called.
+const nameOf = (r, models) => [r.class || t("inspect.anyclass"), models > 1 && r.model].filter(Boolean).join(" · ");
+
 // count enters an object in the summary until the service is asked again.
 function count(summary, r) {
   const row = summary?.rows?.find(x => x.model === r.model.name && x.class === (r.class ?? ""));
@@ -162,7 +168,7 @@ function drawCounts(at, summary) {
     h("span", { class: "value" }, value), about && [" ", h("span", { class: "about" }, about)]);
   const table = h("table", { "aria-labelledby": "alarms-h" }, h("caption", { id: "alarms-h" }, t("alarms.caption")),
     h("thead", {}, h("tr", {}, ["class", "judged", "promised", "expected"].map((k, i) => h("th", { scope: "col", class: i ? "" : "text" }, t("alarms." + k))))),
-    h("tbody", {}, rows.map(r => h("tr", {}, h("th", { scope: "row" }, r.class || r.model), h("td", {}, number((r.good ?? 0) + (r.defective ?? 0))),
+    h("tbody", {}, rows.map(r => h("tr", {}, h("th", { scope: "row" }, nameOf(r, new Set(rows.map(r => r.model)).size)), h("td", {}, number((r.good ?? 0) + (r.defective ?? 0))),
       h("td", {}, r.rate ? rate(r.rate) : "–"), h("td", {}, r.alarms ? t("alarms.range", { low: r.alarms[0], high: r.alarms[1] }) : "–")))));
   at.hidden = false;
   put(at, h("h2", { id: "counts-h" }, t("count.title", { n: summary.hours ?? 24 })),

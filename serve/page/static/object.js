@@ -8,30 +8,45 @@ const shapes = { // one for each decision, so that colour is not all that tells 
   failed: [["path", { d: "M12 2.2L23 21.5H1z" }], ["path", { d: "M12 9v6m0 2.6v.4", class: "mark" }]],
 };
 
-// sign is the mark of a decision; the word stands beside it.
-export function sign(decision) {
+// sign is the mark of a decision; the word stands beside it. part: not all images were judged.
+export function sign(decision, part = false) {
   const parts = shapes[decision] ?? shapes.failed;
-  return svg("svg", { class: "sign " + decision, viewBox: "0 0 24 24", "aria-hidden": "true" }, parts.map(([tag, a]) => svg(tag, a)));
+  return svg("svg", { class: "sign " + decision + (part ? " part" : ""), viewBox: "0 0 24 24", "aria-hidden": "true" }, parts.map(([tag, a]) => svg(tag, a)));
 }
 
 export const word = decision => t("decision." + decision);
 
 // badge is a decision in a line of text.
-export const badge = decision => h("span", { class: "badge " + decision }, sign(decision), " ", h("span", { class: "word" }, word(decision)));
+export const badge = (decision, part = false) => h("span", { class: "badge " + decision }, sign(decision, part), " ", h("span", { class: "word" }, word(decision)));
 
-// banner is the decision of an object, to be read from afar.
+// unread are the images of an object that could not be judged.
+const unread = record => record.images.filter(i => i.calibrated === undefined);
+
+// partly is whether an object is good as far as it was seen: cameras are absent, or images could not be read.
+export const partly = record => record.decision === "good" && ((record.absent ?? []).length > 0 || unread(record).length > 0);
+
+// banner is the decision of an object, to be read from afar. One that was not seen in full looks like an outline.
 export function banner(record) {
-  const v = record.verdict;
-  return h("p", { class: "banner " + record.decision }, sign(record.decision),
-    h("strong", {}, word(record.decision)),
+  const v = record.verdict, part = partly(record);
+  return h("p", { class: "banner " + record.decision + (part ? " part" : "") }, sign(record.decision, part),
+    h("strong", {}, word(record.decision)), part && h("span", { class: "partly" }, t("object.partly")),
     v && h("span", { class: "against" }, t("object.against", { value: number(v.calibrated, 2) })));
 }
 
-// why says in a sentence what decided.
-export function why(record) {
-  if (record.error) return record.error;
+// why says in a few sentences what decided, and what was not seen.
+export const why = record => [unseen(record), decided(record)].filter(Boolean).join(" ");
+
+function unseen(record) {
+  const failed = unread(record), absent = record.absent ?? [];
+  if (!record.verdict) return "";
+  return [failed.length && t("object.unread", { cameras: failed.map(i => cameraName(record.model.name, i.camera)).join(", ") }),
+    absent.length && t("object.without", { cameras: absent.join(", ") })].filter(Boolean).join(" ");
+}
+
+function decided(record) {
+  if (record.error && !(record.verdict && unread(record).length)) return record.error;
   const judged = record.images.filter(i => i.calibrated !== undefined);
-  if (!judged.length) return "";
+  if (!judged.length) return record.error ?? "";
   const top = judged.reduce((a, b) => b.calibrated > a.calibrated ? b : a);
   const values = { camera: cameraName(record.model.name, top.camera), value: number(top.calibrated, 2), n: top.regions?.length ?? 0 };
   return (top.camera ? t("object.highest", values) + " " : "") + t(values.n ? "object.regions" : "object.noregions", values);

@@ -1,11 +1,16 @@
 // Review: a person decides what the model is not sure of; what was good after all widens the calibration.
-import { announce, get, h, moment, number, on, post, put, query, rate, remembered, significant, t } from "./core.js";
-import { heading, images, mapSlider, scores } from "./object.js";
+import { announce, get, h, moment, number, on, percent, post, put, query, rate, remembered, significant, t } from "./core.js";
+import { badge, heading, images, mapSlider, scores } from "./object.js";
 import { loadModels, modelChoice } from "./models.js";
 
 let chosen = "";
+let show = () => {};
 
-export async function mount(root, _, signal) {
+// go is told of #/review/ID.
+export const go = id => show(id);
+
+export async function mount(root, parameter, signal) {
+  let opened = null; // an object that was asked for, whether or not it is one of those to look at
   let objects = [], at = 0, busy = false, changed = null, history = [], failed = "";
   let shortcuts = remembered("shortcuts") !== "off";
   const filters = h("div", { class: "filters" }), panel = h("section", { hidden: true, "aria-labelledby": "review-at" }), past = h("section", { hidden: true, "aria-labelledby": "history-h" });
@@ -18,6 +23,7 @@ export async function mount(root, _, signal) {
       if (signal.aborted) return;
       const id = objects[at]?.id;
       objects = r.objects ?? [];
+      if (opened && !objects.some(o => o.id === opened.id)) objects.unshift(opened);
       history = c.history ?? [];
       at = Math.max(0, objects.findIndex(o => o.id === id));
       failed = "";
@@ -39,8 +45,8 @@ export async function mount(root, _, signal) {
     } else {
       const button = (id, kind, key, does, extra = {}) => h("button", { type: "button", id, class: kind, disabled: busy, on: { click: does }, ...extra }, t("review." + id.split("-")[1]), shortcuts && key && h("kbd", { "aria-hidden": "true" }, key));
       const keys = k => shortcuts ? { ariaKeyShortcuts: k } : {};
-      put(panel, h("p", { class: "counter", id: "review-at" }, t("review.at", { at: at + 1, n: objects.length }), " · ", h("span", {}, t("review.why." + (r.why ?? "borderline")))),
-        heading(r, "review"), r.pictures && mapSlider("review-map"), images(r),
+      put(panel, h("p", { class: "counter", id: "review-at" }, t("review.at", { at: at + 1, n: objects.length }), " · ", h("span", {}, t("review.why." + (r.why ?? "opened")))),
+        heading(r, "review"), r.why === "contested" && says(r), r.pictures && mapSlider("review-map"), images(r),
         h("div", { class: "verdicts" }, button("review-good", "good", "G", () => decide("good"), keys("g")), button("review-defective", "defective", "D", () => decide("defective"), keys("d")),
           h("div", { class: "field note" }, h("label", { htmlFor: "review-note" }, t("review.note")), h("input", { id: "review-note", type: "text", maxLength: 200, autocomplete: "off" }))),
         h("p", { class: "buttons turn" }, button("review-previous", "", "←", () => turn(-1), { disabled: objects.length < 2, ...keys("ArrowLeft") }), button("review-next", "", "→", () => turn(1), { disabled: objects.length < 2, ...keys("ArrowRight") }),
@@ -69,6 +75,10 @@ export async function mount(root, _, signal) {
       const answer = await post(`v1/objects/${encodeURIComponent(r.id)}/review`, { verdict, note });
       changed = { object: r.object, verdict, ...answer.calibration };
       objects = objects.filter(o => o.id !== r.id);
+      if (opened?.id === r.id) {
+        opened = null;
+        window.history.replaceState(null, "", "#/review");
+      }
       at = Math.min(at, Math.max(0, objects.length - 1));
     } catch (e) {
       failed = e.message;
@@ -90,6 +100,12 @@ export async function mount(root, _, signal) {
     const write = k === "rate" ? rate : k === "objects" ? number : significant;
     return h("div", {}, h("dt", {}, t("change." + k)), h("dd", {}, t("change.to", { before: write(c.before[k]), after: write(c.after[k]) })));
   }));
+
+  // says is what each head says of an object.
+  const says = r => (r.heads ?? []).length > 0 && h("div", { class: "scores heads" }, h("table", { "aria-labelledby": "heads-h" }, h("caption", { id: "heads-h" }, t("heads.caption")),
+    h("thead", {}, h("tr", {}, [["head", "text"], ["over"], ["score", "raw"], ["limit", "raw"], ["decision", "text"]].map(([k, c]) => h("th", { scope: "col", class: c }, t("heads." + k))))),
+    h("tbody", {}, r.heads.map(x => h("tr", {}, h("th", { scope: "row" }, t("head." + x.head)), h("td", {}, percent(x.score / x.threshold, 0)),
+      h("td", { class: "raw" }, significant(x.score)), h("td", { class: "raw" }, significant(x.threshold)), h("td", { class: "text" }, badge(x.decision)))))));
 
   function drawHistory() {
     const last = history.findIndex(e => !e.undone);
@@ -120,11 +136,37 @@ export async function mount(root, _, signal) {
     if (does) { e.preventDefault(); does(); }
   }, { signal });
   for (const kind of ["review", "models", "refresh"]) on(kind, () => { if (!busy) load(); }, signal);
-  try {
-    const models = await loadModels();
+  // choose draws the choice of the model.
+  async function choose() {
+    try {
+      const models = await loadModels();
+      if (signal.aborted) return;
+      if (!models.some(m => m.name === chosen)) chosen = models[0]?.name ?? "";
+      if (models.length > 1) put(filters, modelChoice("review-model", models, chosen, v => { chosen = v; opened = changed = null; drawOutcome(); load(); }));
+    } catch { /* load says why */ }
+  }
+
+  // open shows an object, or the first of those to look at for "".
+  async function open(id) {
+    opened = null;
+    let gone = "";
+    if (id) {
+      try {
+        opened = await get("v1/objects/" + encodeURIComponent(id));
+        chosen = opened.model.name;
+      } catch (e) {
+        gone = e.message;
+      }
+    }
+    await choose();
+    await load();
     if (signal.aborted) return;
-    if (!models.some(m => m.name === chosen)) chosen = models[0]?.name ?? "";
-    if (models.length > 1) put(filters, modelChoice("review-model", models, chosen, v => { chosen = v; changed = null; drawOutcome(); load(); }));
-  } catch { /* load says why */ }
-  load();
+    at = Math.max(0, objects.findIndex(o => o.id === opened?.id));
+    failed ||= gone;
+    draw();
+  }
+
+  show = open;
+  signal.addEventListener("abort", () => { show = () => {}; });
+  await open(parameter);
 }

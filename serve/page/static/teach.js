@@ -70,7 +70,7 @@ export async function mount(root, parameter, signal) {
         h("div", { class: "field" }, h("label", { htmlFor: "teach-class" }, t("teach.class")), name),
         usable.length > 1 && modelChoice("teach-model", usable, chosen, v => { chosen = v; })),
       h("p", { class: "caption", id: "teach-class-about" }, t("teach.class.about", { classes: usable.flatMap(classNames).join(", ") || "–" })),
-      h("p", {}, replace, " ", h("label", { htmlFor: "teach-replace" }, t("teach.replace"))),
+      h("p", { class: "check" }, replace, h("label", { htmlFor: "teach-replace" }, t("teach.replace"))),
       h("p", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, t("teach.begin"))))];
   }
 

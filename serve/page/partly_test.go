@@ -1,0 +1,104 @@
+package page
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// everywhere looks at what is shown in both themes and at the width of a telephone and of a desk, and saves images of it.
+func (b *browser) everywhere(name string) {
+	b.Helper()
+	b.isNamed(name)
+	for _, theme := range []string{"light", "dark"} {
+		b.Theme(theme)
+		b.contrasts(name + " in " + theme)
+		for _, width := range []int64{390, 1280} {
+			b.Do(chromedp.EmulateViewport(width, 900))
+			b.fits(name, width)
+			b.Shoot(fmt.Sprintf("%s-%s-%d", name, theme, width))
+		}
+	}
+}
+
+// TestGoodInPart has good objects that were not seen in full: the banner is another one, and a sentence says what was not seen.
+func TestGoodInPart(t *testing.T) {
+	for _, c := range []struct{ name, language, id, says, word string }{
+		{"a camera is absent", "en", "3f2a9c1e-69", "Judged without C5.", "as far as it was seen"},
+		{"a camera is absent, in German", "de", "3f2a9c1e-69", "Ohne C5 geprüft.", "soweit gesehen"},
+		{"an image cannot be read", "en", "3f2a9c1e-67", "Could not be read: C2.", "as far as it was seen"},
+		{"an image cannot be read, in German", "de", "3f2a9c1e-67", "Nicht lesbar: C2.", "soweit gesehen"},
+		{"seen in full", "en", "3f2a9c1e-66", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t)
+			images := f.find("3f2a9c1e-67")["images"].([]object)
+			images[1] = object{"object": "S0067", "camera": 2, "path": "S0067_C2.png", "error": "S0067_C2.png: have a file of no image"}
+			b := openPage(t, f, c.language, "#/line/"+c.id)
+			b.Until("the object", "document.querySelector('.newest .banner')?.classList.contains('good')")
+			banner := eval[[]string](b, `(() => { const e = document.querySelector(".newest .banner"), s = getComputedStyle(e); return [e.innerText, s.borderTopStyle, document.querySelector(".newest .why").innerText]; })()`)
+			if part := c.says != ""; part != (banner[1] == "dashed") || !strings.Contains(banner[0], c.word) || !strings.HasPrefix(banner[2], c.says) || strings.Contains(banner[2], "ithout") != strings.Contains(c.says, "ithout") {
+				b.Errorf("have %q, want %q", banner, c.says)
+			}
+			b.everywhere("line-" + strings.ReplaceAll(c.name, " ", "-"))
+		})
+	}
+}
+
+// TestToReview goes from an object of the line to its review, whether or not it is one of those to look at.
+func TestToReview(t *testing.T) {
+	f := newFake(t)
+	b := openPage(t, f, "en", "#/line/3f2a9c1e-6")
+	b.Until("the old one", says(".newest h2", "S0006"))
+	b.Focus(".newest .buttons a")
+	b.Press(kb.Enter)
+	b.Until("its review", says("#review-h", "S0006")+"&&"+says("#review-at", "1 of 5 · Chosen by you"))
+	b.Press("d")
+	b.Until("it noted", says(".outcome", "S0006 is noted as defective")+"&&"+says("#review-h", "S0065")+"&& location.hash === '#/review'")
+	b.View("line/3f2a9c1e-6", ".newest .reviewed")
+	if n := eval[int](b, "document.querySelectorAll('.newest .buttons a').length"); n != 0 {
+		b.Errorf("reviewed: have %d ways to the review, want none", n)
+	}
+	b.View("line/3f2a9c1e-68", ".newest .banner.failed")
+	if n := eval[int](b, "document.querySelectorAll('.newest .buttons a').length"); n != 0 {
+		b.Errorf("not judged: have %d ways to the review, want none", n)
+	}
+	b.View("review/3f2a9c1e-41", "#review-h")
+	b.Until("an alarm", says("#review-h", "S0041")+"&&"+says("#review-at", "4 of 4"))
+	b.Expect("404")
+	b.View("review/none", "#review-h")
+	b.Until("what is not there", says(".error", `object: have "none"`))
+}
+
+// TestContested tells what each head says.
+func TestContested(t *testing.T) {
+	for _, language := range []string{"en", "de"} {
+		f := newFake(t)
+		f.records[66]["heads"] = []object{{"head": "reconstruction", "score": 0.011, "threshold": 0.02, "decision": "good"},
+			{"head": "memory", "score": 0.06, "threshold": 0.03, "decision": "defective"}, {"head": "both", "score": 0.015, "threshold": 0.0213, "decision": "good"}}
+		b := openPage(t, f, language, "#/review")
+		b.Until("the first", says("#review-h", "S0067")+"&& document.querySelectorAll('.heads tbody tr').length === 3")
+		row := eval[string](b, "document.querySelector('.heads tbody tr:nth-child(2)').innerText.replace(/\\s+/g, ' ')")
+		if want := map[string]string{"en": "memory 200% 0.06 0.03 Defective", "de": "Gedächtnis 200 % 0,06 0,03 Fehlerhaft"}[language]; row != want {
+			b.Errorf("have %q, want %q", row, want)
+		}
+		b.everywhere("contested-" + language)
+	}
+}
+
+// TestWithoutAClass: objects of no class are not called by the name of their model.
+func TestWithoutAClass(t *testing.T) {
+	for language, want := range map[string]string{"en": "Not stated", "de": "Ohne Angabe"} {
+		f := newFake(t)
+		f.nameless = true
+		b := openPage(t, f, language, "")
+		b.Until("the counts", "document.querySelectorAll('.counts tbody th').length === 2")
+		if have := eval[string](b, "document.querySelector('.counts tbody th').innerText"); have != want {
+			b.Errorf("have %q, want %q", have, want)
+		}
+		b.everywhere("counts-" + language)
+	}
+}
