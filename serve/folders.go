@@ -17,7 +17,7 @@ func (s *Service) newWatchers() error {
 			Judge:   s.line.Judge,
 			Model:   func() (line.Model, error) { return s.line.Pick(f.Model, f.Class) },
 			Journal: s.journal, Log: s.log,
-			Count: s.metrics.Watched,
+			Count: s.metrics.Watched, Refused: s.line.Refused,
 		})
 		if err != nil {
 			return fmt.Errorf("watch[%d]: %w", i, err)

@@ -27,6 +27,7 @@ type Line interface {
 	Models() []line.Model
 	Model(name string) (line.Model, bool)
 	Pick(name, class string) (line.Model, error)
+	Ready() error
 	Reload(ctx context.Context, name string) error
 	Watch(ctx context.Context) <-chan line.Event
 	Journal() *journal.Journal

@@ -322,7 +322,7 @@ func TestPrefersPNG(t *testing.T) {
 	}
 }
 
-// TestKeys: the same key gives the same record, whatever comes with it.
+// TestKeys: the same key gives the same record, and none to other content.
 func TestKeys(t *testing.T) {
 	s := real(t, nil)
 	var ids []string
@@ -333,5 +333,10 @@ func TestKeys(t *testing.T) {
 	}
 	if ids[0] != ids[1] || ids[0] == ids[2] || ids[3] == ids[0] {
 		t.Errorf("have ids %q", ids)
+	}
+	r := posted(threeViews(t, field{"object", "", "S18"})...)
+	r.Header.Set("Idempotency-Key", "a")
+	if w := s.do(r); w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), `{"error":"Idempotency-Key: have other images`) {
+		t.Errorf("other content: have %d %s", w.Code, w.Body)
 	}
 }

@@ -305,6 +305,10 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+	f.full = errors.New("journal.db: no space left")
+	if w := s.do(httptest.NewRequest(http.MethodGet, "/v2/health/ready", nil)); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "no space left") {
+		t.Errorf("ready: have status %d %s", w.Code, w.Body)
+	}
 	f.judge = func(ctx context.Context, _ line.Request) (*line.Judged, error) {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)

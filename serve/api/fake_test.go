@@ -22,6 +22,7 @@ type fake struct {
 	last    line.Request
 	count   atomic.Int64
 	closed  bool
+	full    error // of the disk
 }
 
 // newFake has a journal.
@@ -84,5 +85,6 @@ func (f *fake) Reload(context.Context, string) error {
 }
 
 func (f *fake) Watch(context.Context) <-chan line.Event             { return f.events }
+func (f *fake) Ready() error                                        { return f.full }
 func (f *fake) Journal() *journal.Journal                           { return f.journal }
 func (f *fake) Kept(line.Record) (pictures []line.Picture, _ error) { return nil, nil }

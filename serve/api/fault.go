@@ -76,6 +76,8 @@ func (a *API) faultOf(err error) *fault {
 		return &fault{status: http.StatusTooManyRequests, message: err.Error(), retry: max(busy.RetryAfter, time.Second)}
 	case errors.As(err, &unknown):
 		return &fault{status: http.StatusNotFound, message: err.Error()}
+	case errors.As(err, &conflict) && conflict.Key: // as draft-ietf-httpapi-idempotency-key-header has it
+		return &fault{status: http.StatusUnprocessableEntity, message: err.Error()}
 	case errors.As(err, &conflict):
 		return &fault{status: http.StatusConflict, message: err.Error()}
 	case errors.As(err, &part):

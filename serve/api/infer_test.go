@@ -224,13 +224,19 @@ func TestInferMaps(t *testing.T) {
 			t.Errorf("image %d: have score %v and a map up to %v", j, score, top)
 		}
 	}
-	r = infer("parts", object{"outputs": []object{{"name": "map"}}, "inputs": []object{{"name": "files", "datatype": "BYTES", "shape": []int{1, 1},
-		"data": []string{base64.StdEncoding.EncodeToString([]byte(p[0]))}}}}, nil)
+	single := object{"outputs": []object{{"name": "map"}}, "inputs": []object{{"name": "files", "datatype": "BYTES", "shape": []int{1, 1},
+		"data": []string{base64.StdEncoding.EncodeToString([]byte(p[0]))}}}}
+	r = infer("parts", single, nil)
 	r.Header.Set("Idempotency-Key", "k")
 	if a, _ := decode(t, s.do(r)); !slices.Equal(a.Outputs[0].Shape, []int{1, 1, 32, 32}) {
 		t.Errorf("have shape %v of a single image", a.Outputs[0].Shape)
 	}
 	r = infer("parts", `{"outputs": [{"name": "map"}], "inputs": [{"name": "files", "datatype": "BYTES", "shape": [1, 1], "data": [""]}]}`, nil)
+	r.Header.Set("Idempotency-Key", "k")
+	if w := s.do(r); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("have status %d %s for another object of the same key, want 422", w.Code, w.Body)
+	}
+	r = infer("parts", single, nil)
 	r.Header.Set("Idempotency-Key", "k")
 	if w := s.do(r); w.Code != http.StatusConflict {
 		t.Errorf("have status %d %s for maps of an object that was judged before, want 409", w.Code, w.Body)

@@ -54,10 +54,14 @@ func (a *API) alive(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]bool{"live": true})
 }
 
-// ready answers GET /v2/health/ready. A line has models once each has judged a first object, and none when it closes.
+// ready answers GET /v2/health/ready. A line has models once each has judged a first object, and none when it closes. While
+// results cannot be stored, each request finds out anew: whoever sends objects only to what is ready sends none meanwhile.
 func (a *API) ready(w http.ResponseWriter, _ *http.Request) error {
 	if len(a.line.Models()) == 0 || a.draining.Err() != nil {
 		return writeJSON(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "error": "the service stops or has no model"})
+	}
+	if err := a.line.Ready(); err != nil {
+		return writeJSON(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "error": oneLine(err.Error())})
 	}
 	return writeJSON(w, http.StatusOK, map[string]bool{"ready": true})
 }

@@ -88,12 +88,10 @@ func (j *Journal) Append(key string, make func(id string) ([]byte, error)) (e En
 
 // append does nothing to tx if it fails before its first Put.
 func (j *Journal) append(tx *bolt.Tx, key string, make func(id string) ([]byte, error)) (Entry, error) {
-	pending, entries := tx.Bucket(bucketPending), tx.Bucket(bucketEntries)
-	for to := range j.changed {
-		if n := int(pending.Bucket([]byte(to)).Sequence()); n >= j.spool {
-			return Entry{}, ErrFull{j.path, to, n}
-		}
+	if err := j.room(tx); err != nil {
+		return Entry{}, err
 	}
+	pending, entries := tx.Bucket(bucketPending), tx.Bucket(bucketEntries)
 	seq := entries.Sequence() + 1
 	data, err := make(j.id(seq))
 	if err != nil {
@@ -118,6 +116,18 @@ func (j *Journal) append(tx *bolt.Tx, key string, make func(id string) ([]byte, 
 		}
 	}
 	return Entry{j.id(seq), seq, data}, nil
+}
+
+// Room is an [ErrFull] where Append would be refused with one now.
+func (j *Journal) Room() error { return j.view(j.room) }
+
+func (j *Journal) room(tx *bolt.Tx) error {
+	for to := range j.changed {
+		if n := int(tx.Bucket(bucketPending).Bucket([]byte(to)).Sequence()); n >= j.spool {
+			return ErrFull{j.path, to, n}
+		}
+	}
+	return nil
 }
 
 // count adds n to the number of entries.

@@ -47,11 +47,12 @@ type ModelOptions struct {
 
 // Line judges objects. It is safe for concurrent use.
 type Line struct {
-	opt    Options
-	slots  []*slot
-	places chan struct{} // one token for each object on its way
-	pace   atomic.Int64  // nanoseconds from one answer to the next while objects wait, smoothed
-	events events
+	opt     Options
+	slots   []*slot
+	places  chan struct{} // one token for each object on its way
+	pace    atomic.Int64  // nanoseconds from one answer to the next while objects wait, smoothed
+	events  events
+	storing storing
 
 	changing sync.Mutex // of files of models, by a person
 	drifts   drifts
@@ -92,10 +93,11 @@ func Open(ctx context.Context, opt Options) (*Line, error) {
 var ErrClosed = errors.New("the service stops")
 
 // Judge judges an object and stores the record. When it returns, the record is on the disk. A request whose key is known
-// gets the record that there is; if the first of that key is on its way, it waits for that. An object that could not be
+// gets the record that there is, if its content is the same (Request.Key); if the first of that key is on its way, it waits
+// for that. An object that could not be
 // judged, or not all of it, has a record that says so, and no error.
 //
-// Errors are *BusyError, *UnknownError, *StoreError, ErrClosed, the cause of ctx, or that of the model.
+// Errors are *BusyError, *UnknownError, *ConflictError of a key, *StoreError, ErrClosed, the cause of ctx, or that of the model.
 func (l *Line) Judge(ctx context.Context, r Request) (*Judged, error) {
 	if !l.enter() {
 		return nil, ErrClosed
@@ -106,9 +108,9 @@ func (l *Line) Judge(ctx context.Context, r Request) (*Judged, error) {
 		if first == nil {
 			defer leave()
 			if e, ok, err := l.opt.Journal.ByKey(r.Key); err != nil {
-				return nil, l.failed(metrics.Store, &StoreError{err})
+				return nil, l.refused(err)
 			} else if ok {
-				return again(e)
+				return l.again(e, r)
 			}
 			break
 		}
@@ -146,32 +148,6 @@ func (l *Line) enter() bool {
 	return !l.closing
 }
 
-// take reserves a key until leave is called; if another request has it, first is closed when that is done.
-func (l *Line) take(key string) (first chan struct{}, leave func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if first = l.keys[key]; first != nil {
-		return first, nil
-	}
-	done := make(chan struct{})
-	l.keys[key] = done
-	return nil, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.keys, key)
-		close(done)
-	}
-}
-
-// again is the answer of an entry that the journal had.
-func again(e journal.Entry) (*Judged, error) {
-	var s Stored
-	if err := json.Unmarshal(e.Data, &s); err != nil {
-		return nil, &StoreError{fmt.Errorf("journal: entry %s: %w", e.ID, err)}
-	}
-	return &Judged{Record: s.Record, Again: true}, nil
-}
-
 // reasonOf is why judging failed.
 func reasonOf(ctx context.Context) metrics.Reason {
 	if ctx.Err() != nil {
@@ -201,7 +177,7 @@ func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, er
 	if pictures := Pictures(result); l.opt.Pictures && len(pictures) > 0 {
 		var err error
 		if drawings, err = encode(pictures); err != nil {
-			return nil, l.failed(metrics.Store, &StoreError{fmt.Errorf("pictures: %w", err)})
+			return nil, l.failed(metrics.Store, &StoreError{fmt.Errorf("pictures: %w", err)}) // of no disk
 		}
 		j.Pictures = true
 	}
@@ -213,13 +189,14 @@ func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, er
 				return nil, err
 			}
 		}
-		return json.Marshal(Stored{j.Record, samples, live.levels})
+		return json.Marshal(Stored{j.Record, samples, live.levels, askedFor(r)})
 	})
 	if err != nil {
-		return nil, l.failed(metrics.Store, &StoreError{err})
+		return nil, l.refused(err)
 	}
+	l.storing.works(l.opt.Log)
 	if exists { // another service wrote it; nothing is said twice
-		return again(e)
+		return l.again(e, r)
 	}
 	l.warn(j.Record, live.model.Cameras)
 	l.count(j)

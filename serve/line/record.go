@@ -27,7 +27,8 @@ type Request struct {
 	// Model is the name of a model. "" is the only one, or the one that knows the class of the object.
 	Model  string
 	Source string // FromHTTP and so on
-	// Key names the request, "" for none: a second one of that name gets what the first was told, and is not judged.
+	// Key names the request, "" for none: a second one of that name gets what the first was told, and is not judged. One of
+	// other content is a *ConflictError. Keys of FromFolder and FromMQTT are made of the content.
 	Key    string
 	Object dataset.Object
 }
@@ -65,6 +66,8 @@ type Stored struct {
 	Samples Samples `json:"samples,omitempty"`
 	// Levels identifies those by which the head of both mixed its maps, "" without.
 	Levels string `json:"levels,omitempty"`
+	// Content identifies what was judged, where the request had a key that does not say so; "" in older entries.
+	Content string `json:"content,omitempty"`
 }
 
 // Judged is the answer to a Request.
@@ -88,11 +91,16 @@ type UnknownError struct{ Message string }
 func (e *UnknownError) Error() string { return e.Message }
 
 // ConflictError says why something cannot be done as things are.
-type ConflictError struct{ Message string }
+type ConflictError struct {
+	Message string
+	Key     bool // the key of a request names one of other content
+}
 
 func (e *ConflictError) Error() string { return e.Message }
 
-func conflict(format string, args ...any) error { return &ConflictError{fmt.Sprintf(format, args...)} }
+func conflict(format string, args ...any) error {
+	return &ConflictError{Message: fmt.Sprintf(format, args...)}
+}
 
 func unknown(format string, args ...any) error { return &UnknownError{fmt.Sprintf(format, args...)} }
 

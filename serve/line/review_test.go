@@ -212,7 +212,7 @@ func TestReviewOfOtherLevels(t *testing.T) {
 		r := Record{Class: inspecttest.Trained, Model: live.judge, Verdict: &inspect.Verdict{Score: 0.1, Head: calibration.Reconstruction}}
 		e, _, err := l.Journal().Append("", func(id string) ([]byte, error) {
 			r.ID = id
-			return json.Marshal(Stored{r, s, levels})
+			return json.Marshal(Stored{Record: r, Samples: s, Levels: levels})
 		})
 		if err == nil {
 			_, err = l.Review(t.Context(), e.ID, inspect.Good, "")

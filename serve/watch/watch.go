@@ -92,6 +92,7 @@ type Options struct {
 	Journal *journal.Journal           // where it is noted which files were judged
 	Log     *slog.Logger
 	Count   func(what string, n int) // may be nil
+	Refused func(error)              // is told what the journal does not take; may be nil. It is tried again
 }
 
 // Watcher watches one folder.

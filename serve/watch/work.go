@@ -90,6 +90,9 @@ func (w *Watcher) judge(ctx context.Context, x *work) {
 			// What was begun is finished, also when the service stops.
 			x.judged, err = w.opt.Judge(context.WithoutCancel(ctx), r)
 		} else {
+			if w.opt.Refused != nil {
+				w.opt.Refused(err)
+			}
 			err = &line.StoreError{Err: err}
 		}
 		var busy *line.BusyError
@@ -111,7 +114,7 @@ func (w *Watcher) judge(ctx context.Context, x *work) {
 		case errors.As(err, &store):
 			if text := err.Error(); text != said {
 				said = text
-				w.log.Error("result cannot be stored, will try again", "object", x.object.ID, "error", err)
+				w.log.Debug("result cannot be stored, will try again", "object", x.object.ID, "error", err)
 			}
 		case errors.As(err, &unknown), tries == 2:
 			x.err, x.to = err, failedFolder
