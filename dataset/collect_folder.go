@@ -100,25 +100,41 @@ func (c *collector) search(dir string, via trail, found *[]string) error {
 // stems are the names of the images of a folder without extension.
 type stems struct{ jpeg, all map[string]bool }
 
-// isMask reports whether an image is the mask of one next to it: a PNG of the name of a JPEG, as in Real-IAD, or an image
-// with _mask appended to the name of another.
+func stemsOf(images []string) stems {
+	s := stems{map[string]bool{}, map[string]bool{}}
+	for _, name := range images {
+		s.all[trimExt(name)] = true
+		if extensionIn([]string{".jpg", ".jpeg", ".jpe", ".jfif"}, name) {
+			s.jpeg[trimExt(name)] = true
+		}
+	}
+	return s
+}
+
+// mask reports whether an image of the folder is the mask of another.
+func (s stems) mask(name string) bool {
+	stem := trimExt(name)
+	image, marked := strings.CutSuffix(stem, "_mask")
+	return strings.EqualFold(path.Ext(name), ".png") && s.jpeg[stem] || marked && s.all[image]
+}
+
+// Masks are those of the images of a folder, given by their names in it, that are masks of images next to them: a PNG of the
+// name of a JPEG, as in Real-IAD, or an image with _mask appended to the name of another.
+func Masks(images []string) []string {
+	s := stemsOf(images)
+	return slices.DeleteFunc(slices.Clone(images), func(name string) bool { return !s.mask(name) })
+}
+
+// isMask reports whether an image is the mask of one next to it ([Masks]).
 func (c *collector) isMask(file string) bool {
 	dir := filepath.Dir(file)
 	s, ok := c.stems[dir]
 	if !ok {
-		s = stems{map[string]bool{}, map[string]bool{}}
 		f, _ := c.read(dir) // what cannot be read has no images
-		for _, name := range f.images {
-			s.all[trimExt(name)] = true
-			if extensionIn([]string{".jpg", ".jpeg", ".jpe", ".jfif"}, name) {
-				s.jpeg[trimExt(name)] = true
-			}
-		}
+		s = stemsOf(f.images)
 		c.stems[dir] = s
 	}
-	stem := trimExt(filepath.Base(file))
-	image, marked := strings.CutSuffix(stem, "_mask")
-	return strings.EqualFold(path.Ext(file), ".png") && s.jpeg[stem] || marked && s.all[image]
+	return s.mask(filepath.Base(file))
 }
 
 // isOutput reports whether dir is a folder of images that a command of this program wrote.

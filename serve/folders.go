@@ -2,7 +2,10 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,9 +16,18 @@ import (
 // newWatchers makes what brings objects from the watched folders.
 func (s *Service) newWatchers() error {
 	for i, f := range s.cfg.Watch {
+		if _, err := s.modelOf(f); err != nil {
+			return fmt.Errorf("watch[%d]: %s: %w", i, f.Path, err)
+		}
+		// One whose parent is missing as well may be on a share that is away.
+		if err := os.Mkdir(f.Path, 0o755); err == nil {
+			s.log.Info("the watched folder was not there and is made", "folder", f.Path)
+		} else if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("watch[%d]: %w", i, err)
+		}
 		w, err := watch.New(f, watch.Options{
 			Judge:   s.line.Judge,
-			Model:   func() (line.Model, error) { return s.line.Pick(f.Model, f.Class) },
+			Model:   func() (line.Model, error) { return s.modelOf(f) },
 			Journal: s.journal, Log: s.log,
 			Count: s.metrics.Watched, Refused: s.line.Refused,
 		})
@@ -27,6 +39,18 @@ func (s *Service) newWatchers() error {
 	return nil
 }
 
+// modelOf is the model that judges what is in a folder. Where names of files tell classes, that is the one that is named, or
+// the only one.
+func (s *Service) modelOf(f watch.Folder) (line.Model, error) {
+	if models := s.line.Models(); f.Class == "" && f.Model == "" && len(models) == 1 {
+		return models[0], nil
+	}
+	if m, ok := s.line.Model(f.Model); ok && f.Class == "" {
+		return m, nil
+	}
+	return s.line.Pick(f.Model, f.Class)
+}
+
 // checkFolders returns an error for folders that cannot be watched together, or as their options say.
 func checkFolders(list []watch.Folder, out string) error {
 	within := func(inner, outer string) bool {
@@ -36,6 +60,9 @@ func checkFolders(list []watch.Folder, out string) error {
 	for i, f := range list {
 		if err := f.Check(); err != nil {
 			return fmt.Errorf("watch[%d]: %w", i, err)
+		}
+		if info, err := os.Stat(f.Path); err == nil && !info.IsDir() {
+			return fmt.Errorf("watch[%d]: %s: is a file, want a folder", i, f.Path)
 		}
 		path, err := filepath.Abs(f.Path)
 		if err != nil {

@@ -76,8 +76,9 @@ func TestCheck(t *testing.T) {
 			"watch[1]: /a/b/../b/c: is watched as watch[0] too, or lies in that, want folders apart"},
 		"watch results": {func(c *Config) { c.Out, c.Watch = "/a/out", []watch.Folder{{Path: "/a"}} },
 			"watch[0]: /a: has the folder of results /a/out in it, want it elsewhere"},
-		"watch two": {func(c *Config) { c.Watch = []watch.Folder{{Path: "/a/b"}, {Path: "/a/bc"}} }, ""},
-		"as it is":  {func(*Config) {}, ""},
+		"watch a file": {func(c *Config) { c.Watch = []watch.Folder{{Path: "serve_test.go"}} }, "watch[0]: serve_test.go: is a file, want a folder"},
+		"watch two":    {func(c *Config) { c.Watch = []watch.Folder{{Path: "/a/b"}, {Path: "/a/bc"}} }, ""},
+		"as it is":     {func(*Config) {}, ""},
 	} {
 		cfg := Defaults()
 		cfg.Models = []Model{{Path: "a.mvag"}}
@@ -191,6 +192,55 @@ func TestService(t *testing.T) {
 	}
 	if !slices.Equal(have, ids) {
 		t.Errorf("have results of %q, want %q", have, ids)
+	}
+}
+
+// TestWatchedFolders: what no model can judge is refused at the start, and a folder that is not there is made.
+func TestWatchedFolders(t *testing.T) {
+	dir, path := t.TempDir(), inspecttest.Checkpoint(t, "bolt")
+	for name, test := range map[string]struct {
+		folder watch.Folder
+		want   string
+	}{
+		"class":     {watch.Folder{Path: "in", Class: "gear"}, `class: have "gear", want one that model "parts" knows: ["`},
+		"model":     {watch.Folder{Path: "in", Model: "caps"}, `model: have "caps", want one of ["parts"]`},
+		"made":      {watch.Folder{Path: "in", Class: "bolt"}, ""},
+		"there":     {watch.Folder{Path: "in"}, ""},
+		"no parent": {watch.Folder{Path: "share/in"}, ""},
+	} {
+		cfg := Defaults()
+		cfg.Out, cfg.Models, cfg.HTTP.Address = filepath.Join(dir, "out "+name), []Model{{Name: "parts", Path: path}}, "127.0.0.1:0"
+		test.folder.Path = filepath.Join(dir, name, test.folder.Path)
+		if name != "no parent" {
+			if err := os.Mkdir(filepath.Dir(test.folder.Path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if name == "there" {
+			if err := os.Mkdir(test.folder.Path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg.Watch = []watch.Folder{test.folder}
+		s, err := Start(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		if test.want != "" {
+			if err == nil || !strings.HasPrefix(err.Error(), "watch[0]: "+test.folder.Path+": "+test.want) {
+				t.Errorf("%s: have %v, want %s", name, err, test.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := os.Stat(test.folder.Path); (err == nil) != (name != "no parent") {
+			t.Errorf("%s: have %v", name, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Run(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -102,11 +102,13 @@ func (b *bench) judge(ctx context.Context, r line.Request) (*line.Judged, error)
 	return &line.Judged{Record: record}, nil
 }
 
+func (b *bench) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
 // start watches until b.stop is called.
 func (b *bench) start() {
 	b.Helper()
 	w, err := New(b.cfg, Options{Judge: b.judge, Model: func() (line.Model, error) { return b.model, nil }, Journal: b.j,
-		Log: slog.New(slog.NewTextHandler(b, nil)), Count: func(what string, n int) {
+		Log: b.logger(), Count: func(what string, n int) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.counts[what] += n

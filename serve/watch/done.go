@@ -196,6 +196,7 @@ func (w *Watcher) move(x *work) error {
 		if w.files[f.rel] != nil && w.files[f.rel].state == over {
 			delete(w.files, f.rel)
 		}
+		w.moveMasks(f.rel, filepath.Dir(to))
 		w.tidy(x, path.Dir(f.rel))
 	}
 	return nil

@@ -3,6 +3,7 @@ package watch
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"path"
 	"path/filepath"
@@ -79,11 +80,7 @@ func (w *Watcher) collect(model line.Model, files []*file) (objects []group, rej
 	if len(byPath) == 0 {
 		return nil, rejected
 	}
-	naming := model.Naming
-	if w.cfg.Pattern != "" {
-		naming.Pattern = w.cfg.Pattern
-	}
-	c, err := dataset.Collect([]string{"-"}, dataset.CollectOptions{Naming: naming, Views: model.Views, Class: w.cfg.Class,
+	c, err := dataset.Collect([]string{"-"}, dataset.CollectOptions{Naming: w.naming(model), Views: model.Views, Class: w.cfg.Class,
 		Classes: model.ClassNames(), Stdin: strings.NewReader(list.String())})
 	if err != nil {
 		w.say("collect", err.Error(), func() { w.log.Error("files cannot be put together to objects", "error", err) })
@@ -105,6 +102,12 @@ func (w *Watcher) collect(model line.Model, files []*file) (objects []group, rej
 		for _, v := range o.Views {
 			delete(unseen, v.Path)
 		}
+		if err := unnamed(model, o); err != nil {
+			for _, f := range g.files {
+				rejected[f] = err
+			}
+			continue
+		}
 		g.object.ID = w.name(o.ID)
 		objects = append(objects, g)
 	}
@@ -118,6 +121,24 @@ func (w *Watcher) collect(model line.Model, files []*file) (objects []group, rej
 		rejected[f] = errors.New("name that cannot be used in a list of files")
 	}
 	return objects, rejected
+}
+
+// naming is how files are named.
+func (w *Watcher) naming(model line.Model) dataset.Naming {
+	naming := model.Naming
+	naming.Pattern = cmp.Or(w.cfg.Pattern, naming.Pattern)
+	return naming
+}
+
+// unnamed says what the names of files do not tell and the model has to know.
+func unnamed(model line.Model, o dataset.Object) error {
+	if model.Views > 1 && len(o.Views) == 1 {
+		return fmt.Errorf("name tells no camera, want one of %q, as the pattern of the model or the key pattern of watch has it", model.Cameras)
+	}
+	if known := model.ClassNames(); o.Class == "" && len(known) > 1 {
+		return fmt.Errorf("name tells no class, want one of %q in it, or the key class of watch", known)
+	}
+	return nil
 }
 
 // name is the name of an object without the watched folder, or of that folder where nothing is left.

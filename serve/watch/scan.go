@@ -67,13 +67,14 @@ const maxDepth = 16
 // listing is what a scan finds.
 type listing struct {
 	files  map[string]fs.FileInfo
+	masks  map[string]fs.FileInfo
 	passed map[string]string // why a path is not read
 	dirs   []string          // relative, with slashes
 }
 
 // scan reads the folder and enters what changed; false where it cannot be read.
 func (w *Watcher) scan(notify *fsnotify.Watcher) bool {
-	l := listing{files: map[string]fs.FileInfo{}, passed: map[string]string{}}
+	l := listing{files: map[string]fs.FileInfo{}, masks: map[string]fs.FileInfo{}, passed: map[string]string{}}
 	if err := w.walk(&l, ".", 0); err != nil {
 		w.gone = true
 		w.say("folder", err.Error(), func() { w.log.Error("folder cannot be read, waiting for it", "error", bare(err)) })
@@ -90,6 +91,7 @@ func (w *Watcher) scan(notify *fsnotify.Watcher) bool {
 	}
 	w.scans++
 	w.subscribe(notify, l.dirs)
+	w.passMasks(&l)
 	w.tellPassed(l.passed)
 	for rel, info := range l.files {
 		w.enter(rel, info, now)
@@ -151,6 +153,7 @@ func (w *Watcher) walk(l *listing, rel string, depth int) error {
 		}
 	}
 	l.dirs = append(l.dirs, rel)
+	var images []string
 	for _, e := range entries {
 		name := path.Join(rel, e.Name())
 		switch {
@@ -170,11 +173,16 @@ func (w *Watcher) walk(l *listing, rel string, depth int) error {
 		default:
 			info, err := e.Info()
 			if err == nil {
-				l.files[name] = info
+				l.files[name], images = info, append(images, e.Name())
 			} else if !errors.Is(err, fs.ErrNotExist) { // moved away meanwhile
 				l.passed[name] = bare(err).Error()
 			}
 		}
+	}
+	for _, mask := range dataset.Masks(images) {
+		name := path.Join(rel, mask)
+		l.masks[name] = l.files[name]
+		delete(l.files, name)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ type Judge func(ctx context.Context, r line.Request) (*line.Judged, error)
 const (
 	CountLate       = "late"       // objects of views that came after the others were judged
 	CountIncomplete = "incomplete" // objects judged without all their views
-	CountPassedOver = "passed"     // files that are not read: temporary, hidden, links, no images
+	CountPassedOver = "passed"     // files that are not read: temporary, hidden, links, masks, no images
 	CountUnassigned = "unassigned" // images of no object, by their name
 )
 
@@ -105,6 +105,7 @@ type Watcher struct {
 	// Of the goroutine of Run.
 	files   map[string]*file // by path relative to root, with slashes
 	handled map[handled]bool // files that are judged and stay
+	masks   map[string]ident // that lie beside their images, by path
 	leaving []*work          // files that are judged and still have to be moved
 	scans   int
 	said    map[string]string // what was logged about a path or a matter, so that it is said once
@@ -128,7 +129,7 @@ func New(f Folder, opt Options) (*Watcher, error) {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	f = f.WithDefaults()
-	return &Watcher{cfg: f, opt: opt, root: root, log: opt.Log.With("folder", f.Path), files: map[string]*file{}, handled: map[handled]bool{},
+	return &Watcher{cfg: f, opt: opt, root: root, log: opt.Log.With("folder", f.Path), files: map[string]*file{}, handled: map[handled]bool{}, masks: map[string]ident{},
 		said: map[string]string{}, late: lateViews{absent: map[[2]string]map[int]bool{}}, results: make(chan *work, f.Parallel)}, nil
 }
 
