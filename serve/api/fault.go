@@ -22,6 +22,7 @@ type fault struct {
 	status  int
 	reason  metrics.Reason // "" where the line has counted it
 	message string
+	code    string        // of what the line refuses; "" for none
 	retry   time.Duration // after which it may work; 0 says nothing
 	allow   string        // methods, of 405
 }
@@ -79,7 +80,7 @@ func (a *API) faultOf(err error) *fault {
 	case errors.As(err, &conflict) && conflict.Key: // as draft-ietf-httpapi-idempotency-key-header has it
 		return &fault{status: http.StatusUnprocessableEntity, message: err.Error()}
 	case errors.As(err, &conflict):
-		return &fault{status: http.StatusConflict, message: err.Error()}
+		return &fault{status: http.StatusConflict, message: err.Error(), code: conflict.Code}
 	case errors.As(err, &part):
 		return wrong("%s", err).(*fault)
 	case errors.As(err, &store):
@@ -125,7 +126,10 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if f.status == http.StatusRequestTimeout {
 		h.Set("Connection", "close")
 	}
-	_ = writeJSON(w, f.status, map[string]string{"error": oneLine(f.message)})
+	_ = writeJSON(w, f.status, struct {
+		Error string `json:"error"`
+		Code  string `json:"code,omitempty"`
+	}{oneLine(f.message), f.code})
 }
 
 // writeJSON answers with a value. The error is one of the value; what the network does to an answer is known to nobody.

@@ -101,7 +101,7 @@ func TestTeach(t *testing.T) {
 	if len(all.Sessions) != 0 {
 		t.Errorf("have %+v", all)
 	}
-	if w := s.post("/v1/teach", map[string]any{"class": "bolt"}); w.Code != http.StatusConflict {
+	if w := s.post("/v1/teach", map[string]any{"class": "bolt"}); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), `,"code":"class_known"}`) {
 		t.Errorf("a class that is there: have status %d", w.Code)
 	}
 }

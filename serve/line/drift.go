@@ -55,6 +55,8 @@ type DriftClass struct {
 	// Waiting is the number of objects of the next window so far.
 	Waiting  int    `json:"waiting"`
 	Untested string `json:"untested,omitempty"` // why there are no windows
+	// UntestedCode names that for programs: "samples", the scores are not stored, or "few", there are too few.
+	UntestedCode string `json:"untested_code,omitempty"`
 }
 
 // drifts are the tracks of all classes.
@@ -292,8 +294,10 @@ func (t *track) describe(model string, c Class) DriftClass {
 		Points: append([]DriftPoint{}, t.points[max(0, len(t.points)-keptPoints):]...)}
 	switch {
 	case len(t.scores) == 0:
+		out.UntestedCode = "samples"
 		out.Untested = "the checkpoint does not have the scores that the class was calibrated with"
 	case len(t.scores) < 3:
+		out.UntestedCode = "few"
 		out.Untested = drift.ErrFew.Error()
 	}
 	return out

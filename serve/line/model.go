@@ -40,6 +40,9 @@ type Model struct {
 	Bytes       int64     `json:"bytes"`        // by which the process grew when it was loaded
 	MemoryBytes int64     `json:"memory_bytes"` // of what is remembered of good parts
 	FalseAlarm  float64   `json:"false_alarm"`  // rate that was asked for
+	// Samples is whether the checkpoint has the scores that its thresholds rest on, without which nothing can be added to
+	// the calibration.
+	Samples bool `json:"samples"`
 
 	Naming dataset.Naming `json:"-"`
 }
@@ -142,7 +145,7 @@ func describe(m ModelOptions, u *inspect.Setup) (Model, error) {
 	model := Model{
 		Name: m.Name, Path: m.Path, Views: u.Config.Data.Views, Cameras: u.Trained.Naming.CameraNames(u.Config.Data.Views),
 		Width: viewport.Width(), Height: viewport.Height(), Checkpoint: scoring, Calibration: calibration, Loaded: time.Now().UTC(),
-		MemoryBytes: u.Memory.Bytes(), FalseAlarm: u.Calibration.FalseAlarm, Naming: u.Trained.Naming,
+		MemoryBytes: u.Memory.Bytes(), FalseAlarm: u.Calibration.FalseAlarm, Samples: u.MayAdd() == nil, Naming: u.Trained.Naming,
 	}
 	for _, class := range append(u.Classes(), "") {
 		head, err := u.Heads.Head(u.Config.Inspect.Head, class, u.Memory)

@@ -73,10 +73,10 @@ func (s *slot) changeFile(change func(*inspect.Setup) error) error {
 		return err
 	}
 	if scoring != live.judge.Checkpoint || calibrations != live.judge.Calibration {
-		return conflict("model %q: its file is another one than that which is loaded, want it loaded again first", s.name)
+		return coded("file_changed", "model %q: its file is another one than that which is loaded, want it loaded again first", s.name)
 	}
 	if err := u.MayAdd(); err != nil {
-		return conflict("model %q: %v", s.name, err)
+		return coded("no_samples", "model %q: %v", s.name, err)
 	}
 	err = change(u)
 	var disk syscall.Errno

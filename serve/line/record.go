@@ -93,13 +93,16 @@ func (e *UnknownError) Error() string { return e.Message }
 // ConflictError says why something cannot be done as things are.
 type ConflictError struct {
 	Message string
-	Key     bool // the key of a request names one of other content
+	Key     bool   // the key of a request names one of other content
+	Code    string // names the reason for programs; "" where that would not help
 }
 
 func (e *ConflictError) Error() string { return e.Message }
 
-func conflict(format string, args ...any) error {
-	return &ConflictError{Message: fmt.Sprintf(format, args...)}
+func conflict(format string, args ...any) error { return coded("", format, args...) }
+
+func coded(code, format string, args ...any) error {
+	return &ConflictError{Message: fmt.Sprintf(format, args...), Code: code}
 }
 
 func unknown(format string, args ...any) error { return &UnknownError{fmt.Sprintf(format, args...)} }

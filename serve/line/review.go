@@ -186,9 +186,9 @@ func (l *Line) Review(ctx context.Context, id, verdict, note string) (*Reviewed,
 	case err != nil:
 		return nil, err
 	case s.Record.Verdict == nil || s.Record.Decision == Failed:
-		return nil, conflict("object %s: could not be judged, or not all of it: there is nothing to review", id)
+		return nil, coded("not_judged", "object %s: could not be judged, or not all of it: there is nothing to review", id)
 	case reviewed && earlier.Verdict == inspect.Good && verdict == inspect.Defective:
-		return nil, conflict("object %s: counts as good in the calibration, want that undone first", id)
+		return nil, coded("counted", "object %s: counts as good in the calibration, want that undone first", id)
 	}
 	if reviewed && earlier.Verdict == verdict { // again
 		note = cmp.Or(note, earlier.Note)
@@ -245,14 +245,14 @@ func (l *Line) addGood(ctx context.Context, s Stored) (*Change, error) {
 	r := s.Record
 	slot := l.slot(r.Model.Name)
 	if slot == nil {
-		return nil, conflict("object %s: was judged by model %.100q, which there is no longer", r.ID, r.Model.Name)
+		return nil, coded("model_gone", "object %s: was judged by model %.100q, which there is no longer", r.ID, r.Model.Name)
 	}
 	live := slot.now()
 	if live == nil {
 		return nil, ErrClosed
 	}
 	if live.judge.Checkpoint != r.Model.Checkpoint {
-		return nil, conflict("object %s: model %q is another one than that which judged it", r.ID, r.Model.Name)
+		return nil, coded("model_changed", "object %s: model %q is another one than that which judged it", r.ID, r.Model.Name)
 	}
 	samples := maps.Clone(s.Samples)
 	if s.Levels != live.levels { // then both judged on another scale

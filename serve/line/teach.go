@@ -55,7 +55,26 @@ type TaughtPart struct {
 	Cameras  []string `json:"cameras"`
 	Accepted bool     `json:"accepted"`
 	Reason   string   `json:"reason"` // why it is refused, or what is odd about it
+	Why
 }
+
+// Why says for programs why an object is refused, or what is odd about it.
+type Why struct {
+	Code   string `json:"code,omitempty"`   // WhyUnreadable and so on; "" for nothing
+	Camera string `json:"camera,omitempty"` // of the image that it is about
+	Of     string `json:"of,omitempty"`     // the camera or the object that it is compared with, or what the decoder says
+}
+
+// The codes of Why.
+const (
+	WhyUnreadable = "unreadable" // an image cannot be read
+	WhyTwice      = "twice"      // the image of a camera is the same file as that of another
+	WhySingle     = "single"     // it is an image of no camera
+	WhySame       = "same"       // it has the same files as another object
+	WhyCameras    = "cameras"    // it has other cameras than another object
+	WhyTrained    = "trained"    // the model was trained on an image
+	WhySize       = "size"       // an image has another size than that of another object; accepted all the same
+)
 
 // TaughtResult is what a session has built.
 type TaughtResult struct {
@@ -118,8 +137,8 @@ func (l *Line) Teach(model, class string, replace bool) (Session, error) {
 		return Session{}, err
 	}
 	defer u.Close()
-	if err := u.MayEnroll(class, replace); err != nil {
-		return Session{}, conflict("%v", err)
+	if err := mayTeach(u, s.name, class, replace); err != nil {
+		return Session{}, err
 	}
 	l.teaching.mu.Lock()
 	defer l.teaching.mu.Unlock()
@@ -133,7 +152,7 @@ func (l *Line) Teach(model, class string, replace bool) (Session, error) {
 	case l.teaching.stopped:
 		return Session{}, ErrClosed
 	case open >= MostSessions:
-		return Session{}, conflict("teach: have %d sessions, which is as many as may be: want one discarded", open)
+		return Session{}, coded("sessions", "teach: have %d sessions, which is as many as may be: want one discarded", open)
 	}
 	id := rand.Text()[:12]
 	n := &session{folder: filepath.Join(l.teachFolder(), id), set: s.Set, Session: Session{
@@ -171,6 +190,20 @@ func (s *session) settled() error {
 		return conflict("teach: the session is about to go live, want to wait for that")
 	}
 	return nil
+}
+
+// mayTeach returns why a class cannot be taught to a model, a *ConflictError.
+func mayTeach(u *inspect.Setup, model, class string, replace bool) error {
+	err := u.MayEnroll(class, replace)
+	switch {
+	case err == nil:
+		return nil
+	case u.MayEnroll(class, !replace) != nil: // not for want of replace, or because of it
+		return conflict("%v", err)
+	case replace:
+		return coded("class_unknown", "teach: model %q has no class %q to replace", model, class)
+	}
+	return coded("class_known", "teach: model %q knows a class %q already, want replace to forget its parts", model, class)
 }
 
 // Taught returns a session.
@@ -231,19 +264,16 @@ func (l *Line) TeachObject(id string, o dataset.Object) (TaughtPart, error) {
 	if err := s.room(part.Object, files); err != nil {
 		return TaughtPart{}, err
 	}
-	if why == "" {
-		why = s.refuses(files)
+	if why.text == "" {
+		why = cmp.Or(s.refuses(files), s.trainedOn(v, files))
 	}
-	if why == "" {
-		why = s.trainedOn(v, files)
-	}
-	if part.Accepted = why == ""; part.Accepted {
+	if part.Accepted = why.text == ""; part.Accepted {
 		why = s.odd(files)
 		if err := s.write(kept, o); err != nil {
 			return TaughtPart{}, &StoreError{err}
 		}
 	}
-	part.Reason = why
+	part.Reason, part.Why = why.text, why.Why
 	s.Session.Objects, s.Parts = append(s.Session.Objects, part), append(s.Parts, kept)
 	s.changed()
 	return part, l.saveTaught(s)
@@ -289,17 +319,17 @@ func (s *session) room(name string, files []taughtFile) error {
 	bytes := int64(0)
 	for i, p := range s.Parts {
 		if s.Session.Objects[i].Object == name {
-			return conflict("teach: have an object %.100q already, want another name", name)
+			return coded("object_twice", "teach: have an object %.100q already, want another name", name)
 		}
 		if s.Session.Objects[i].Accepted {
 			bytes += size(p.Files)
 		}
 	}
 	if n := len(s.Parts); n >= MostTaughtObjects {
-		return conflict("teach: have %d objects, want at most %d", n+1, MostTaughtObjects)
+		return coded("objects", "teach: have %d objects, want at most %d", n+1, MostTaughtObjects)
 	}
 	if bytes += size(files); bytes > MostTaughtBytes {
-		return conflict("teach: have images of %d bytes, want at most %d", bytes, MostTaughtBytes)
+		return coded("bytes", "teach: have images of %d bytes, want at most %d", bytes, MostTaughtBytes)
 	}
 	return nil
 }

@@ -69,11 +69,11 @@ func (l *Line) buildable(s *session) (good []dataset.Object, err error) {
 		}
 	}
 	if len(good) < s.Session.Need {
-		return nil, conflict("teach: have %d accepted objects, want at least %d", len(good), s.Session.Need)
+		return nil, coded("few", "teach: have %d accepted objects, want at least %d", len(good), s.Session.Need)
 	}
 	for _, other := range l.teaching.sessions {
 		if other.Session.State == Building {
-			return nil, conflict("teach: %q is being built, want to wait for it: one at a time", other.Session.Class)
+			return nil, coded("building", "teach: %q is being built, want to wait for it: one at a time", other.Session.Class)
 		}
 	}
 	return good, nil
@@ -280,7 +280,7 @@ func (s *slot) unchanged(base [2]string) error {
 		if base[0] != scoring {
 			what = "it is another one"
 		}
-		return conflict("teach: the checkpoint of model %q is not the one that the class was built for, %s: want it built again", s.name, what)
+		return coded("file_changed_since", "teach: the checkpoint of model %q is not the one that the class was built for, %s: want it built again", s.name, what)
 	}
 	return nil
 }

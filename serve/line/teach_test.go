@@ -123,8 +123,11 @@ func TestTeach(t *testing.T) {
 	if len(steps) != 4 || !steps[`"remembering"`] || !steps[`"calibrating"`] || !steps[`"ready"`] || !steps[`"live"`] {
 		t.Errorf("have events of %v", steps)
 	}
-	if _, err := l.Teach("parts", "bolt", false); !errors.As(err, &no) {
-		t.Errorf("a class that is there: have %v", err)
+	if _, err := l.Teach("parts", "bolt", false); !errors.As(err, &no) || no.Code != "class_known" || strings.Contains(no.Message, "--") {
+		t.Errorf("a class that is there: have %+v", no)
+	}
+	if _, err := l.Teach("parts", "nut", true); !errors.As(err, &no) || no.Code != "class_unknown" {
+		t.Errorf("a class that is not there: have %+v", no)
 	}
 }
 
@@ -145,18 +148,25 @@ func TestTeachRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, why string
 		views     []dataset.View
+		code      Why
 	}{
-		{"first", "", first.Views},
-		{"copy", `has the same files as "first"`, first.Views},
-		{"broken", "C2: cannot be read: x.png", []dataset.View{view(0, image()), view(1, []byte("no image")), view(2, image())}},
-		{"empty", "C3: cannot be read: x.png", []dataset.View{view(0, image()), view(1, image()), view(2, []byte{})}},
-		{"frozen", "C3: is the same file as the image of C1", []dataset.View{view(0, same), view(1, image()), view(2, same)}},
-		{"fewer", `has other cameras than "first", which has ["C1" "C2" "C3"]`, []dataset.View{view(0, image()), {Camera: 1}, view(2, image())}},
-		{"single", `have a single image of no camera`, []dataset.View{view(0, image())}},
+		{"first", "", first.Views, Why{}},
+		{"copy", `has the same files as "first"`, first.Views, Why{WhySame, "", "first"}},
+		{"broken", "C2: cannot be read: x.png", []dataset.View{view(0, image()), view(1, []byte("no image")), view(2, image())}, Why{WhyUnreadable, "C2", ""}},
+		{"empty", "C3: cannot be read: x.png", []dataset.View{view(0, image()), view(1, image()), view(2, []byte{})}, Why{WhyUnreadable, "C3", ""}},
+		{"frozen", "C3: is the same file as the image of C1", []dataset.View{view(0, same), view(1, image()), view(2, same)}, Why{WhyTwice, "C3", "C1"}},
+		{"fewer", `has other cameras than "first", which has ["C1" "C2" "C3"]`, []dataset.View{view(0, image()), {Camera: 1}, view(2, image())}, Why{WhyCameras, "", "first"}},
+		{"single", `have a single image of no camera`, []dataset.View{view(0, image())}, Why{WhySingle, "", ""}},
 	} {
 		p, err := l.TeachObject(s.ID, dataset.Object{ID: c.name, Views: c.views})
 		if err != nil || p.Accepted != (c.why == "") || !strings.Contains(p.Reason, c.why) || p.Object != c.name {
 			t.Errorf("%s: have %+v, %v, want %q", c.name, p, err, c.why)
+		}
+		if p.Code == WhyUnreadable && strings.HasPrefix(p.Of, "x.png: ") { // the words of the decoder
+			p.Of = ""
+		}
+		if p.Why != c.code {
+			t.Errorf("%s: have %+v, want %+v", c.name, p.Why, c.code)
 		}
 	}
 	var no *ConflictError

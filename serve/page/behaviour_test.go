@@ -171,7 +171,10 @@ func TestTeach(t *testing.T) {
 	b.Type("#teach-class", "gear")
 	b.Expect("409")
 	b.Press(kb.Enter)
-	b.Until("why not", says(".step .error", `remembers a class "gear" already`))
+	b.Until("why not", says(".step .error", "tick “Replace the class of this name” below"))
+	if have := eval[string](b, "(e => { e.select(); return e.value; })(document.getElementById('teach-class'))"); have != "gear" {
+		b.Errorf("refused: have the name %q, want what was typed", have)
+	}
 	b.Type("#teach-class", "washer")
 	b.Press(kb.Enter)
 	b.Until("the parts", says("#step-h", "washer")+"&& document.activeElement.id === 'step-h'")

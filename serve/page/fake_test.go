@@ -30,9 +30,12 @@ type fake struct {
 	teach    object   // the session, nil for none
 	token    string   // "" for none
 	streams  map[chan string]bool
-	seen     []string // METHOD path of everything asked for that is not the page's own
-	nameless bool     // the first class of the counts has no name
-	down     bool     // every answer but the page is 503, and streams end
+	seen     []string          // METHOD path of everything asked for that is not the page's own
+	why      map[string]object // codes of refused parts by name
+	untested []object          // why classes are not tested, in their order
+	unscored bool              // the first model does not have the scores of its calibration
+	nameless bool              // the first class of the counts has no name
+	down     bool              // every answer but the page is 503, and streams end
 }
 
 // at is the time of the newest object that a fake starts with.
@@ -212,7 +215,12 @@ func (f *fake) routes(mux *http.ServeMux) {
 		http.SetCookie(w, &http.Cookie{Name: "session", Value: f.token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 		return 200, object{}
 	})
-	handle("GET /v1/models", func(http.ResponseWriter, *http.Request) (int, any) { return 200, object{"models": models} })
+	handle("GET /v1/models", func(http.ResponseWriter, *http.Request) (int, any) {
+		list := slices.Clone(models)
+		list[0] = maps.Clone(list[0])
+		list[0]["samples"] = !f.unscored
+		return 200, object{"models": list}
+	})
 	handle("GET /v1/objects", f.objects)
 	handle("GET /v1/objects/{id}", func(_ http.ResponseWriter, r *http.Request) (int, any) {
 		if o := f.find(r.PathValue("id")); o != nil {

@@ -24,7 +24,16 @@ func (f *fake) more(handle handler) {
 		f.tell("object", record)
 		return 200, record
 	})
-	handle("GET /v1/drift", func(_ http.ResponseWriter, r *http.Request) (int, any) { return 200, drift(r.URL.Query().Get("model")) })
+	handle("GET /v1/drift", func(_ http.ResponseWriter, r *http.Request) (int, any) {
+		answer := drift(r.URL.Query().Get("model"))
+		for i, c := range answer["classes"].([]object) {
+			if i < len(f.untested) {
+				c["windows"] = []object{}
+				maps.Copy(c, f.untested[i])
+			}
+		}
+		return 200, answer
+	})
 	f.teaches(handle)
 	f.reviews(handle)
 }
@@ -94,7 +103,7 @@ func (f *fake) teaches(handle handler) {
 		}
 		json.NewDecoder(r.Body).Decode(&body)
 		if body.Class == "gear" && !body.Replace {
-			return 409, object{"error": `parts: remembers a class "gear" already, want replace to forget it`}
+			return 409, object{"error": `teach: model "parts" knows a class "gear" already, want replace to forget its parts`, "code": "class_known"}
 		}
 		f.teach = object{"id": "7c11d0aa", "model": body.Model, "class": body.Class, "replace": body.Replace, "state": "collecting", "objects": []object{}, "need": 10}
 		return 200, object{"id": f.teach["id"]}
@@ -112,6 +121,9 @@ func (f *fake) teaches(handle handler) {
 		o := object{"object": record["object"], "cameras": cameras, "accepted": true, "reason": ""}
 		if strings.Contains(record["object"].(string), "blur") {
 			o["accepted"], o["reason"] = false, "C2: have 40 x 40 pixels, want at least 112 x 112"
+			if c, ok := f.why[record["object"].(string)]; ok {
+				maps.Copy(o, c)
+			}
 		}
 		f.teach["objects"] = append(f.teach["objects"].([]object), o)
 		return 200, o
@@ -183,6 +195,9 @@ func (f *fake) reviews(handle handler) {
 		var body struct{ Verdict, Note string }
 		json.NewDecoder(r.Body).Decode(&body)
 		o := f.find(r.PathValue("id"))
+		if f.unscored && body.Verdict == "good" {
+			return 409, object{"error": "model \"parts\": parts.mvag: does not have the scores", "code": "no_samples"}
+		}
 		o["review"] = object{"verdict": body.Verdict, "note": body.Note, "time": time.Now()}
 		result := object{"review": o["review"]}
 		if body.Verdict == "good" {

@@ -2,6 +2,8 @@ package page
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -100,5 +102,76 @@ func TestWithoutAClass(t *testing.T) {
 			b.Errorf("have %q, want %q", have, want)
 		}
 		b.everywhere("counts-" + language)
+	}
+}
+
+// TestUnscored: what a model without the scores of its calibration cannot do is said first, and refused in the words of the page.
+func TestUnscored(t *testing.T) {
+	for language, want := range map[string][4]string{
+		"en": {"So “Good after all” and “Undo” are refused", "It must be calibrated anew first", "drift cannot be tested", "Not tested: the scores of the calibration are not stored in the model."},
+		"de": {"Deshalb werden „Doch gut“ und „Zurücknehmen“ abgelehnt", "Es muss zuerst neu kalibriert werden", "Drift nicht getestet werden", "Nicht getestet: die Werte der Kalibrierung sind im Modell nicht gespeichert."},
+	} {
+		f := newFake(t)
+		f.unscored = true
+		f.untested = []object{{"untested": "have no scores", "untested_code": "samples"}, {"untested": "for another reason", "untested_code": "another"}}
+		b := openPage(t, f, language, "#/review")
+		b.Until("the notice", says(".notice", want[0])+"&&"+says("#review-h", "S0065"))
+		b.everywhere("unscored-review-" + language)
+		b.Expect("409")
+		b.Press("g")
+		b.Until("what is refused", says(".error", want[1]))
+		b.View("drift", ".notice")
+		b.Until("why", says(".notice", want[2])+"&&"+says(".class .verdict", want[3])+"&&"+says("main", "for another reason"))
+		b.everywhere("unscored-drift-" + language)
+	}
+}
+
+// TestTeachInWords: why a class cannot be taught, and why parts are refused, in the language of the page.
+func TestTeachInWords(t *testing.T) {
+	f := newFake(t)
+	f.why = map[string]object{"blur2": {"code": "same", "of": "W01"}, "blur3": {"code": "unreadable", "camera": "C1", "of": "no image"}, "blur4": {"code": "another"}}
+	b := openPage(t, f, "de", "#/teach")
+	b.Until("the name", "!!document.getElementById('teach-model')")
+	b.Type("#teach-class", "gear")
+	b.Expect("409")
+	b.Press(kb.Enter)
+	b.Until("why not", says(".step .error", "unten „Die Klasse dieses Namens ersetzen“ ankreuzen"))
+	b.everywhere("teach-known-de")
+	eval[bool](b, "document.getElementById('teach-class').select() === undefined")
+	b.Type("#teach-class", "washer")
+	b.Press(kb.Enter)
+	b.Until("the parts", says("#step-h", "washer"))
+	b.Choose("#teach-files", images(t, "blur2_C1.png", "blur3_C1.png", "blur4_C1.png"))
+	b.Until("reasons", says(".files", "Abgelehnt: es hat dieselben Dateien wie W01")+"&&"+says(".files", "Bild von C1 ist nicht lesbar (no image)")+"&&"+says(".files", "Abgelehnt: C2: have 40 x 40 pixels"))
+	b.everywhere("teach-refused-de")
+}
+
+// TestCodes: each reason that the service names has a text.
+func TestCodes(t *testing.T) {
+	api, err := os.ReadFile("../api/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := files.ReadFile("static/texts.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for key, pattern := range map[string]string{
+		"error.": `error: \{type: string, minLength: 1\}\n +code: \{type: string, enum: \[(.*?)\]`, "teach.why.": `code: \{type: string, enum: \[(unreadable.*?)\]`,
+		"drift.untested.": `untested_code: \{type: string, enum: \[(.*?)\]`, "review.why.": `why: \{type: string, enum: \[(.*?)\]`,
+	} {
+		codes := regexp.MustCompile(pattern).FindStringSubmatch(string(api))
+		if codes == nil {
+			t.Fatalf("%s: have no codes in the description of the service", key)
+		}
+		for code := range strings.SplitSeq(codes[1], ", ") {
+			if found++; !strings.Contains(string(text), `"`+key+code+`":`) {
+				t.Errorf("have no text %s%s", key, code)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("have %d codes", found)
 	}
 }

@@ -71,6 +71,9 @@ export function t(key, values = {}) {
     !(name in values) ? whole : typeof values[name] === "number" ? number(values[name]) : values[name]);
 }
 
+// known is whether there is a text of a key.
+export const known = key => key in (table.en ?? {});
+
 // translate enters the texts of elements that stand in the HTML.
 export function translate(root) {
   for (const e of root.querySelectorAll("[data-text]")) e.textContent = t(e.dataset.text);
@@ -108,7 +111,8 @@ let askToken = null;
 export function onUnauthorized(ask) { askToken = ask; }
 
 // request asks the service and returns the JSON of its answer. body is a FormData, or a value to be sent as JSON. An
-// answer that is no success is a Failed with the words of the service. 401 asks for the token and tries again.
+// answer that is no success is a Failed, in words of the page where the service names a reason that it knows, else in
+// those of the service. 401 asks for the token and tries again.
 export async function request(method, path, body, options = {}) {
   const init = { method, headers: { Accept: "application/json" }, signal: options.signal };
   if (body instanceof FormData) init.body = body;
@@ -131,7 +135,7 @@ export async function request(method, path, body, options = {}) {
   const text = await answer.text();
   let value = null;
   try { value = text ? JSON.parse(text) : null; } catch { /* no JSON: an answer of something between */ }
-  if (!answer.ok) throw new Failed(answer.status, value?.error ?? t("page.refused", { status: answer.status }), value);
+  if (!answer.ok) throw new Failed(answer.status, value?.code && known("error." + value.code) ? t("error." + value.code) : value?.error ?? t("page.refused", { status: answer.status }), value);
   return value;
 }
 

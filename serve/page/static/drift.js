@@ -1,13 +1,14 @@
 // Drift: do the scores of good objects still fit the calibration?
-import { get, h, number, on, put, query, rate, significant, t, moment } from "./core.js";
-import { loadModels, modelChoice } from "./models.js";
+import { get, h, known, number, on, put, query, rate, significant, t, moment } from "./core.js";
+import { loadModels, modelChoice, unscored } from "./models.js";
 import { band, chart, probability } from "./chart.js";
 
 let chosen = "";
 
 export async function mount(root, _, signal) {
   const filters = h("div", { class: "filters" }), about = h("section", { hidden: true, "aria-labelledby": "test-h" }), classes = h("div");
-  root.append(filters, classes, about);
+  const notice = h("div"), warn = () => put(notice, unscored(chosen, "samples.drift"));
+  root.append(filters, notice, classes, about);
   let asked = 0, timer = null;
 
   async function load() {
@@ -18,6 +19,7 @@ export async function mount(root, _, signal) {
       const open = new Set([...classes.querySelectorAll("details[open]")].map(d => d.dataset.class));
       put(classes, answer.classes?.length ? answer.classes.map((c, i) => section(c, i, answer.test, open.has(c.class))) :
         h("section", { ariaLabel: t("nav.drift") }, h("p", {}, t("drift.none"))));
+      warn();
       drawTest(about, answer.test);
     } catch (e) {
       if (!signal.aborted) put(classes, h("section", { ariaLabel: t("nav.drift") }, h("p", { class: "error", role: "alert" }, e.message)));
@@ -27,6 +29,7 @@ export async function mount(root, _, signal) {
   const soon = () => { timer ??= setTimeout(() => { timer = null; load(); }, 3000); };
   on("object", soon, signal);
   on("drift", load, signal);
+  on("known", warn, signal);
   for (const kind of ["refresh", "review", "models"]) on(kind, soon, signal);
   signal.addEventListener("abort", () => clearTimeout(timer));
   try {
@@ -41,7 +44,7 @@ export async function mount(root, _, signal) {
 // status says in words how a class stands.
 function status(c, test) {
   const last = c.windows.at(-1);
-  if (c.untested) return ["unknown", t("drift.untested", { reason: c.untested })];
+  if (c.untested) return ["unknown", t("drift.untested", { reason: known("drift.untested." + c.untested_code) ? t("drift.untested." + c.untested_code) : c.untested })];
   if (!last) return ["unknown", t("drift.few", { n: c.waiting ?? c.points.length, window: test.window })];
   if (last.drift) return ["drift", t(last.higher === false ? "drift.lower" : "drift.yes", { time: moment(c.windows[c.windows.findLastIndex(w => !w.drift) + 1].from) })];
   return ["fits", c.windows.some(w => w.drift) ? t("drift.again") : t("drift.no")];

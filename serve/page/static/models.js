@@ -26,6 +26,10 @@ export function cameraNumber(model, name) {
   return i < 0 ? Infinity : i + 1;
 }
 
+// unscored is a notice for a model without the scores that its thresholds rest on: what does not work there.
+export const unscored = (name, key) => known.find(m => m.name === name)?.samples === false &&
+  h("div", { class: "notice", role: "note" }, h("p", {}, t(key, { model: name })), h("p", {}, t("samples.mend"), " ", h("code", {}, "mvag-torch calibrate -m …")));
+
 // classNames are the names of the classes that a model tells apart; none where it has one calibration for all.
 export const classNames = m => (m?.classes ?? []).map(c => c.name).filter(Boolean);
 

@@ -40,11 +40,11 @@ function unseen(record) {
   const failed = unread(record), absent = record.absent ?? [];
   if (!record.verdict) return "";
   return [failed.length && t("object.unread", { cameras: failed.map(i => cameraName(record.model.name, i.camera)).join(", ") }),
-    absent.length && t("object.without", { cameras: absent.join(", ") })].filter(Boolean).join(" ");
+    absent.length && t(record.decision === "failed" ? "object.missing" : "object.without", { cameras: absent.join(", ") })].filter(Boolean).join(" ");
 }
 
 function decided(record) {
-  if (record.error && !(record.verdict && unread(record).length)) return record.error;
+  if (record.error && !(record.verdict && unseen(record))) return record.error;
   const judged = record.images.filter(i => i.calibrated !== undefined);
   if (!judged.length) return record.error ?? "";
   const top = judged.reduce((a, b) => b.calibrated > a.calibrated ? b : a);

@@ -1,7 +1,7 @@
 // Review: a person decides what the model is not sure of; what was good after all widens the calibration.
 import { announce, get, h, moment, number, on, percent, post, put, query, rate, remembered, significant, t } from "./core.js";
 import { badge, heading, images, mapSlider, scores } from "./object.js";
-import { loadModels, modelChoice } from "./models.js";
+import { loadModels, modelChoice, unscored } from "./models.js";
 
 let chosen = "";
 let show = () => {};
@@ -15,9 +15,11 @@ export async function mount(root, parameter, signal) {
   let shortcuts = remembered("shortcuts") !== "off";
   const filters = h("div", { class: "filters" }), panel = h("section", { hidden: true, "aria-labelledby": "review-at" }), past = h("section", { hidden: true, "aria-labelledby": "history-h" });
   const outcome = h("div", { class: "outcome", role: "status" }), slip = h("p", { class: "error", role: "alert" });
-  root.append(filters, h("div", { class: "columns" }, h("div", {}, outcome, slip, panel), past));
+  const notice = h("div"), warn = () => put(notice, unscored(chosen, "samples.review"));
+  root.append(filters, notice, h("div", { class: "columns" }, h("div", {}, outcome, slip, panel), past));
 
-  async function load() {
+  // load asks for everything anew. keep: what was refused is still shown.
+  async function load(keep = false) {
     try {
       const [r, c] = await Promise.all([get(query("v1/review", { model: chosen })), get(query("v1/calibration", { model: chosen }))]);
       if (signal.aborted) return;
@@ -26,11 +28,12 @@ export async function mount(root, parameter, signal) {
       if (opened && !objects.some(o => o.id === opened.id)) objects.unshift(opened);
       history = c.history ?? [];
       at = Math.max(0, objects.findIndex(o => o.id === id));
-      failed = "";
+      if (!keep) failed = "";
     } catch (e) {
       if (signal.aborted) return;
       failed = e.message;
     }
+    warn();
     panel.hidden = past.hidden = false;
     draw();
     drawHistory();
@@ -88,7 +91,7 @@ export async function mount(root, parameter, signal) {
     drawOutcome();
     draw();
     if (!failed) panel.querySelector("h2")?.focus({ preventScroll: true });
-    load();
+    load(failed !== "");
   }
 
   function drawOutcome() {
@@ -126,7 +129,7 @@ export async function mount(root, parameter, signal) {
     } catch (e) {
       failed = e.message;
     }
-    await load();
+    await load(failed !== "");
     past.querySelector("h2").focus({ preventScroll: true });
   }
 
@@ -135,6 +138,7 @@ export async function mount(root, parameter, signal) {
     const does = { g: () => decide("good"), d: () => decide("defective"), ArrowLeft: () => turn(-1), ArrowRight: () => turn(1) }[e.key.length === 1 ? e.key.toLowerCase() : e.key];
     if (does) { e.preventDefault(); does(); }
   }, { signal });
+  on("known", warn, signal);
   for (const kind of ["review", "models", "refresh"]) on(kind, () => { if (!busy) load(); }, signal);
   // choose draws the choice of the model.
   async function choose() {

@@ -1,5 +1,5 @@
 // Teach: a new class from good parts, step by step.
-import { announce, bytes, get, h, on, post, put, rate, request, significant, t } from "./core.js";
+import { announce, bytes, get, h, known, on, post, put, rate, request, significant, t } from "./core.js";
 import { detail, word } from "./object.js";
 import { choice, classNames, loadModels, modelChoice } from "./models.js";
 import { addresses, camerasOf, dropZone, formOf, group, small } from "./upload.js";
@@ -10,11 +10,14 @@ const stepOf = { collecting: 1, building: 2, ready: 3, failed: 2, live: 4 };
 const path = (id, rest = "") => "v1/teach/" + encodeURIComponent(id) + rest;
 let turn = () => {};
 
+// reason says why a part is refused, or what is odd about it.
+const reason = o => o.code && known("teach.why." + o.code) ? t("teach.why." + o.code, { camera: o.camera ?? "", of: o.of ?? "" }) : o.reason;
+
 // go is told of #/teach/ID.
 export const go = id => turn(id);
 
 export async function mount(root, parameter, signal) {
-  let session = null, open = [], back = false, models = [], previews = {}, each = false, sending = null, left = [], failed = "";
+  let session = null, open = [], back = false, models = [], previews = {}, each = false, sending = null, left = [], failed = "", asked = null;
   const list = h("ol", { class: "steps" }), body = h("section", { class: "step", "aria-labelledby": "step-h" }), tried = h("div", { class: "tried" });
   root.append(list, body);
   let drawn = "";
@@ -55,15 +58,16 @@ export async function mount(root, parameter, signal) {
   // start asks for the name of the class.
   function start() {
     const usable = models.filter(m => m.name);
-    const name = h("input", { id: "teach-class", type: "text", required: true, maxLength: 100, autocomplete: "off", "aria-describedby": "teach-class-about" });
-    const replace = h("input", { id: "teach-replace", type: "checkbox" });
-    let chosen = usable[0]?.name;
+    const name = h("input", { id: "teach-class", type: "text", required: true, maxLength: 100, value: asked?.class ?? "", autocomplete: "off", "aria-describedby": "teach-class-about" });
+    const replace = h("input", { id: "teach-replace", type: "checkbox", checked: asked?.replace ?? false });
+    let chosen = usable.find(m => m.name === asked?.model)?.name ?? usable[0]?.name;
     return [h("p", {}, t("teach.name.about")), open.length > 0 && h("div", { class: "held" }, t("teach.open"), h("ul", {}, open.map(s => h("li", {}, h("a", { href: "#/teach/" + s.id }, t("teach.resume", { class: s.class, model: s.model })))))),
       h("form", { on: { submit: e => {
         e.preventDefault();
-        const wanted = { model: chosen, class: name.value.trim(), replace: replace.checked };
+        const wanted = asked = { model: chosen, class: name.value.trim(), replace: replace.checked };
         act(async () => {
           const { id } = await post("v1/teach", wanted);
+          asked = null;
           location.hash = "#/teach/" + id;
         });
       } } }, h("div", { class: "filters" },
@@ -93,7 +97,7 @@ export async function mount(root, parameter, signal) {
   const objects = () => h("ul", { class: "files", ariaLabel: t("teach.objects") }, session.objects.map(o => h("li", { class: o.accepted ? "" : "refused" },
     previews[o.object] ? small(previews[o.object]) : h("span", { class: "thumb none", "aria-hidden": "true" }),
     h("span", { class: "name" }, o.object, h("span", { class: "about" }, (o.cameras ?? []).join(", "))),
-    h("span", { class: o.accepted ? "yes" : "no" }, o.accepted ? t("teach.accepted") : t("teach.refused", { reason: o.reason }), o.accepted && o.reason && h("span", { class: "about" }, o.reason)),
+    h("span", { class: o.accepted ? "yes" : "no" }, o.accepted ? t("teach.accepted") : t("teach.refused", { reason: reason(o) }), o.accepted && o.reason && h("span", { class: "about" }, reason(o))),
     h("button", { type: "button", ariaLabel: t("teach.remove", { object: o.object }), on: { click: () => act(async () => {
       await request("DELETE", path(session.id, "/objects/" + encodeURIComponent(o.object)));
       take(await get(path(session.id)));
