@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -91,13 +92,13 @@ type live struct {
 
 // load reads the file of the model and lets it judge a first object, so that it is ready.
 func (s *slot) load(ctx context.Context) (*live, error) {
-	return s.line.load(ctx, s.ModelOptions)
+	return s.line.load(ctx, s.ModelOptions, s.line.opt.Log)
 }
 
-// load reads the file of a model and lets it judge a first object, so that it is ready.
-func (l *Line) load(ctx context.Context, m ModelOptions) (*live, error) {
+// load reads the file of a model and lets it judge a first object, so that it is ready. The log says so.
+func (l *Line) load(ctx context.Context, m ModelOptions, log *slog.Logger) (*live, error) {
 	before := resident()
-	opt := inspect.Options{Set: m.Set, Wait: l.opt.Wait, Pixels: l.opt.Pixels, Log: func(line string) { l.opt.Log.Info(line, "model", m.Name) }}
+	opt := inspect.Options{Set: m.Set, Wait: l.opt.Wait, Pixels: l.opt.Pixels, Log: func(line string) { log.Info(line, "model", m.Name) }}
 	if l.opt.Metrics != nil {
 		opt.Batch = l.opt.Metrics.Batch
 	}
@@ -124,7 +125,7 @@ func (l *Line) load(ctx context.Context, m ModelOptions) (*live, error) {
 	}
 	debug.FreeOSMemory() // of what was only needed to load it
 	v.model.Bytes = max(0, resident()-before)
-	l.opt.Log.Info("model is ready", "model", m.Name, "file", m.Path, "views", model.Views, "classes", model.ClassNames(),
+	log.Info("model is ready", "model", m.Name, "file", m.Path, "views", model.Views, "classes", model.ClassNames(),
 		"grown_by", machine.Size(v.model.Bytes), "memory_of_parts", machine.Size(model.MemoryBytes), "checkpoint", model.Checkpoint[:12])
 	return v, nil
 }

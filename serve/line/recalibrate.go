@@ -126,6 +126,11 @@ func (l *Line) Undo(ctx context.Context, model string) (*Addition, error) {
 	if err != nil {
 		return nil, &StoreError{err}
 	}
+	log := l.opt.Log.With("object", a.Object, "id", a.ID, "model", a.Model, "class", a.Class)
+	if a.Before != nil && a.After != nil {
+		log = log.With("threshold_before", a.After.Threshold, "threshold_after", a.Before.Threshold)
+	}
+	log.Info("addition to the calibration is undone")
 	l.events.send("review", a)
 	return &a, nil
 }

@@ -209,6 +209,11 @@ func (l *Line) Review(ctx context.Context, id, verdict, note string) (*Reviewed,
 	if verdict == inspect.Defective {
 		l.disregard(s.Record)
 	}
+	log := l.opt.Log.With("object", s.Record.Object, "id", id, "model", s.Record.Model.Name, "class", s.Record.Class, "verdict", verdict)
+	if c := out.Calibration; c != nil {
+		log = log.With("threshold_before", c.Before.Threshold, "threshold_after", c.After.Threshold)
+	}
+	log.Info("object is reviewed")
 	l.events.send("review", map[string]any{"id": id, "review": out.Review})
 	return out, nil
 }

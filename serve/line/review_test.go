@@ -1,11 +1,14 @@
 package line
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +49,8 @@ func someJudged(t *testing.T, l *Line, n int) (list []Record) {
 // TestReview lets the object with the highest score be good after all, which raises the threshold, and takes that back.
 func TestReview(t *testing.T) {
 	path := inspecttest.Checkpoint(t)
-	l := open(t, nil, ModelOptions{Name: "parts", Path: path})
+	var said bytes.Buffer
+	l := open(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&said, nil)) }, ModelOptions{Name: "parts", Path: path})
 	before, watched := reading(t, path), l.Watch(t.Context())
 	list := someJudged(t, l, 30)
 	top := list[len(list)-1]
@@ -63,6 +67,11 @@ func TestReview(t *testing.T) {
 	if c == nil || c.Before.Threshold != old.Threshold || c.After.Threshold != now.Threshold || now.Threshold < top.Verdict.Score ||
 		c.After.Objects != 13 || c.Searched != 30 || c.Changed < 1 {
 		t.Errorf("have %+v, want the threshold raised from %v to %v", c, old.Threshold, now.Threshold)
+	}
+	line := fmt.Sprintf("reviewed\" object=%s id=%s model=parts class=part verdict=good threshold_before=%v threshold_after=%v\n",
+		top.Object, top.ID, old.Threshold, now.Threshold)
+	if !strings.Contains(said.String(), line) {
+		t.Errorf("have %s, want %s", said.String(), line)
 	}
 	model, _ := l.Model("parts")
 	if at := model.Classes[0]; at.Threshold != now.Threshold || model.Checkpoint != top.Model.Checkpoint || model.Calibration == top.Model.Calibration {

@@ -198,7 +198,8 @@ func (l *Line) loadStaged(ctx context.Context, s *session) (*live, error) {
 	if v != nil {
 		return v, nil
 	}
-	v, err := l.load(ctx, ModelOptions{Name: s.Session.Model, Path: s.staged(), Set: s.set})
+	v, err := l.load(ctx, ModelOptions{Name: s.Session.Model, Path: s.staged(), Set: s.set},
+		l.opt.Log.With("for", "a try of what is taught, not live", "teach", s.Session.ID))
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package line
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -66,7 +68,8 @@ func built(t *testing.T, l *Line, id string) Session {
 
 // TestTeach teaches a class: tried with the staged checkpoint, not journaled, then live.
 func TestTeach(t *testing.T) {
-	l, path := teachable(t, nil)
+	var said bytes.Buffer
+	l, path := teachable(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&said, nil)) })
 	original, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +97,9 @@ func TestTeach(t *testing.T) {
 	j, err := l.Try(t.Context(), s.ID, bolt)
 	if err != nil || j.Verdict == nil || j.Verdict.Head != "memory" || j.Class != "bolt" || j.ID != "" || l.Journal().Len() != n {
 		t.Fatalf("have %+v, %v, and %d records, want a verdict by memory and none stored", j, err, l.Journal().Len())
+	}
+	if tries := "\"model is ready\" for=\"a try of what is taught, not live\" teach=" + s.ID; strings.Count(said.String(), tries) != 1 {
+		t.Errorf("have %s, want once %s", said.String(), tries)
 	}
 	var unknown *UnknownError
 	if _, err := l.Judge(t.Context(), Request{Object: bolt}); !errors.As(err, &unknown) {
