@@ -50,6 +50,35 @@ func TestGoodInPart(t *testing.T) {
 	}
 }
 
+// TestFailedInPart has objects that failed though some images were judged: nothing of them says good, and a sentence says why.
+func TestFailedInPart(t *testing.T) {
+	for _, c := range []struct {
+		name, language, says string
+		unread               bool
+	}{
+		{"an image cannot be read", "en", "Could not be read: C2. Camera C4 is highest", true},
+		{"an image cannot be read, in German", "de", "Nicht lesbar: C2. Kamera C4 liegt", true},
+		{"a camera is absent", "de", "Kein Bild von C5. Kamera C1 liegt", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t)
+			id := map[bool]string{true: "3f2a9c1e-67", false: "3f2a9c1e-69"}[c.unread]
+			record := f.find(id)
+			record["decision"], record["error"] = "failed", "the words of the service"
+			if c.unread {
+				record["images"].([]object)[1] = object{"object": "S0067", "camera": 2, "path": "S0067_C2.png", "error": "S0067_C2.png: have a file of no image"}
+			}
+			b := openPage(t, f, c.language, "#/line/"+id)
+			b.Until("the object", "!!document.querySelector('.newest .banner.failed')")
+			have := eval[[]string](b, `[".newest .why", ".newest .scores tbody tr .badge"].map(s => document.querySelector(s).className + " " + document.querySelector(s).innerText)`)
+			if !strings.HasPrefix(have[0], "why "+c.says) || strings.Contains(have[0], "the words") || !strings.HasPrefix(have[1], "badge failed") {
+				b.Errorf("have %q, want %q", have, c.says)
+			}
+			b.everywhere("failed-" + strings.ReplaceAll(c.name, " ", "-"))
+		})
+	}
+}
+
 // TestToReview goes from an object of the line to its review, whether or not it is one of those to look at.
 func TestToReview(t *testing.T) {
 	f := newFake(t)

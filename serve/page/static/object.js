@@ -78,7 +78,7 @@ export function scores(record, id) {
         h("th", { scope: "col", class: "wide" }, h("span", { class: "ticks" }, h("span", {}, "0"), h("span", {}, t("scale.threshold")), h("span", {}, "1"))),
         h("th", { scope: "col" }, t("scale.value")), h("th", { scope: "col", class: "raw" }, t("scale.score")),
         h("th", { scope: "col", class: "raw" }, t("scale.limit")), h("th", { scope: "col", class: "text" }, h("span", { class: "word" }, t("scale.decision"))))),
-      h("tbody", {}, record.verdict && row(t("scale.object"), record.verdict),
+      h("tbody", {}, record.verdict && row(t("scale.object"), { ...record.verdict, decision: record.decision }),
         record.images.map(i => row(cameraName(record.model.name, i.camera), i.calibrated === undefined ? null : i, i.error)))));
 }
 
