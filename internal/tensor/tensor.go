@@ -111,7 +111,7 @@ type Scope struct {
 	chunks [][]Tensor // C memory; all but the last in use are full
 	n      int        // tensors in use
 	dims   [16]int64  // scratch for sizes passed to C
-	child  *Scope     // reused by Local
+	idle   []*Scope   // reused by Local
 
 	owned []interface{ free() } // what is freed after the tensors
 }
@@ -159,23 +159,22 @@ func (s *Scope) Close() {
 		C.free(unsafe.Pointer(&chunk[0]))
 	}
 	s.chunks = nil
-	if s.child != nil {
-		s.child.Close()
-		s.child = nil
+	for _, inner := range s.idle {
+		inner.Close()
 	}
+	s.idle = nil
 }
 
 // Local runs f in a scope of its own, moves f's result into s and frees the rest. A result that f took from s or from
 // another scope stays where it is.
 func (s *Scope) Local(f func(*Scope) *Tensor) *Tensor {
-	inner := s.child
-	if inner == nil {
-		inner = &Scope{}
+	inner := &Scope{}
+	if last := len(s.idle) - 1; last >= 0 { // f may call s.Local, too, which then takes another
+		inner, s.idle = s.idle[last], s.idle[:last]
 	}
-	s.child = nil // f may call s.Local
 	defer func() {
 		inner.reset()
-		s.child = inner
+		s.idle = append(s.idle, inner)
 	}()
 	return s.adopt(inner, f(inner))
 }

@@ -78,6 +78,27 @@ func TestScopesFreeWhatTheyMade(t *testing.T) {
 	}
 }
 
+// TestLocalWithinLocal: where f makes results in the outer scope and calls its Local, too, no scope is lost, and both are
+// used again. Blocks of a lost one would never be freed.
+func TestLocalWithinLocal(t *testing.T) {
+	must(t, func(s *Scope) {
+		made := map[*Scope]bool{}
+		for range 3 {
+			s.Local(func(inner *Scope) *Tensor {
+				made[inner] = true
+				Zeros(inner, CPU, Float, 1)
+				return s.Local(func(other *Scope) *Tensor {
+					made[other] = true
+					return Zeros(other, CPU, Float, 1)
+				})
+			})
+		}
+		if len(made) != 2 || len(s.idle) != 2 || !made[s.idle[0]] || !made[s.idle[1]] {
+			t.Errorf("have %d scopes and %d at hand, want the same two again and again", len(made), len(s.idle))
+		}
+	})
+}
+
 // Local2 fails in a nested scope.
 func (x *Tensor) Local2(s *Scope) *Tensor {
 	return s.Local(func(s *Scope) *Tensor { return x.AddScalar(s, 1).Reshape(s, 7) })
