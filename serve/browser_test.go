@@ -18,9 +18,9 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"mvag-torch/inspect/inspecttest"
+	"mvag-torch/internal/pagetest"
 	"mvag-torch/serve/drift"
 	"mvag-torch/serve/line"
-	"mvag-torch/serve/page/pagetest"
 )
 
 // gear is a PNG file of a gear as a camera sees it, a little elsewhere and otherwise lit each time. A bad one has a dark

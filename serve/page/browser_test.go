@@ -3,7 +3,7 @@ package page
 import (
 	"testing"
 
-	"mvag-torch/serve/page/pagetest"
+	"mvag-torch/internal/pagetest"
 )
 
 // browser shows the page of a fake service.

@@ -1,5 +1,4 @@
-// Package pagetest opens the page of the service in Chromium, for tests. It is pure: whatever serves the page is at an
-// address.
+// Package pagetest opens a page in Chromium, for tests: that of the service, or a file.
 package pagetest
 
 import (
@@ -8,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,10 +21,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Browser is Chromium without a window that shows the page of a service.
+// Browser is Chromium without a window that shows a page.
 type Browser struct {
 	*testing.T
-	URL string // of the service, without a slash at its end
+	URL string // of the service, or of the folder of the file, without a slash at its end
 
 	ctx context.Context
 
@@ -32,11 +32,12 @@ type Browser struct {
 	errors   []string // of the console, exceptions included
 	requests []string
 	expected []string // parts of errors that a test provokes
+	allowed  []string // beginnings of what the page may ask for
 }
 
-// Open starts a browser of a language and opens an address of the service below url. Without Chromium the test is skipped,
-// or fails if CI is set. In the end the test fails where the console said something that was not expected, or the page
-// asked for something elsewhere.
+// Open starts a browser of a language and opens the address path below url. Without Chromium the test is skipped, or
+// fails if CI is set. In the end the test fails where the console said something that was not expected, or the page asked
+// for something that is neither below url nor allowed.
 func Open(t *testing.T, url, language, path string) *Browser {
 	t.Helper()
 	found := ""
@@ -60,7 +61,7 @@ func Open(t *testing.T, url, language, path string) *Browser {
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(cancel)
-	b := &Browser{T: t, URL: url, ctx: ctx}
+	b := &Browser{T: t, URL: url, ctx: ctx, allowed: []string{url + "/", "blob:" + url}}
 	if err := chromedp.Listen(ctx, b.listen); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func (b *Browser) listen(event any) {
 	}
 }
 
-// quiet fails where the console said something that was not expected, or the page asked for something elsewhere.
+// quiet fails where the console said something that was not expected, or the page asked for something not allowed.
 func (b *Browser) quiet() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,16 +106,16 @@ next:
 		b.Errorf("the console says %q", e)
 	}
 	for _, r := range b.requests {
-		if !strings.HasPrefix(r, b.URL+"/") && !strings.HasPrefix(r, "blob:"+b.URL) {
+		if !slices.ContainsFunc(b.allowed, func(own string) bool { return strings.HasPrefix(r, own) }) {
 			b.Errorf("the page asks for %q", r)
 		}
 	}
 }
 
-// Do fails where an action takes more than a minute.
+// Do fails where an action takes more than two minutes.
 func (b *Browser) Do(actions ...chromedp.Action[chromedp.Void]) {
 	b.Helper()
-	ctx, over := context.WithTimeout(b.ctx, time.Minute)
+	ctx, over := context.WithTimeout(b.ctx, 2*time.Minute)
 	defer over()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		b.Fatal(err)
@@ -139,10 +140,10 @@ func Eval[T any](b *Browser, expression string) T {
 	return v
 }
 
-// Until waits for something to become true.
+// Until waits up to a minute for something to become true.
 func (b *Browser) Until(what, expression string) {
 	b.Helper()
-	ctx, over := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, over := context.WithTimeout(b.ctx, time.Minute)
 	defer over()
 	_, err := chromedp.Run(ctx, chromedp.Poll[bool](expression))
 	for err != nil && strings.Contains(err.Error(), "Cannot find context") { // the page was loaded anew meanwhile
@@ -187,6 +188,13 @@ func (b *Browser) Expect(parts ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expected = append(b.expected, parts...)
+}
+
+// Allow names beginnings of addresses that the page may ask for, besides those below URL.
+func (b *Browser) Allow(beginnings ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allowed = append(b.allowed, beginnings...)
 }
 
 // Press presses keys one after the other.
