@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/libtorch"
 )
 
@@ -50,7 +51,8 @@ func find() (core string, env []string, err error) {
 	}
 	core = filepath.Join(filepath.Dir(exe), "mvag-torch-core")
 	if _, err := os.Stat(core); err != nil {
-		return "", nil, fmt.Errorf("%s: %w; it belongs in the folder of mvag-torch: run make, or install both", core, cause(err))
+		return "", nil, fmt.Errorf("%s: %w; it belongs in the folder of mvag-torch: run make, or install both",
+			core, atomicfile.Cause(err))
 	}
 	dir, err := libtorch.Find(libtorch.Folders(exe, built, os.Getenv))
 	if err != nil {
@@ -65,13 +67,4 @@ func find() (core string, env []string, err error) {
 		return "", nil, fmt.Errorf("%w (LibTorch %s in %s); %s", err, libtorch.Version, dir, remedy)
 	}
 	return core, env, nil
-}
-
-// cause returns err without the operation and path of an *fs.PathError.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

@@ -37,7 +37,7 @@ func Fill(f *os.File, path string, write func(w io.Writer) error) error {
 		err = w.Flush()
 	}
 	if err == nil {
-		err = cause(f.Sync())
+		err = Cause(f.Sync())
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -51,7 +51,7 @@ func Create(path string) (*os.File, error) {
 	name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%016x.tmp", rand.Uint64()))
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
+		return nil, fmt.Errorf("%s: %w", path, Cause(err))
 	}
 	return f, nil
 }
@@ -63,19 +63,19 @@ func Commit(f *os.File, path string) error {
 	// The folder is opened first, so that what can fail fails before the rename.
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, cause(err))
+		return fmt.Errorf("%s: %w", path, Cause(err))
 	}
 	defer dir.Close()
 	rename := func() error { return os.Rename(f.Name(), path) }
 	for _, step := range []func() error{f.Sync, f.Close, rename} {
 		if err := step(); err != nil {
-			return fmt.Errorf("%s: %w", path, cause(err))
+			return fmt.Errorf("%s: %w", path, Cause(err))
 		}
 	}
 	// Some network file systems cannot sync a folder and return EINVAL.
 	err = dir.Sync()
 	if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("%s: %w", path, cause(err))
+		return fmt.Errorf("%s: %w", path, Cause(err))
 	}
 	return nil
 }
@@ -91,11 +91,12 @@ type unnamed struct{ f *os.File }
 
 func (u unnamed) Write(p []byte) (int, error) {
 	n, err := u.f.Write(p)
-	return n, cause(err)
+	return n, Cause(err)
 }
 
-// cause strips err of the operation and the names that package os put around it.
-func cause(err error) error {
+// Cause strips err, which may be nil, of the operation and the names that package os put around it, so that an error can
+// begin with the path that its reader knows.
+func Cause(err error) error {
 	var onPath *fs.PathError
 	var onLink *os.LinkError
 	switch {

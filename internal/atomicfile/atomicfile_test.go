@@ -149,3 +149,20 @@ func TestCommitStopsAtTheFirstError(t *testing.T) {
 	Discard(f)
 	checkOnly(t, path, "old")
 }
+
+func TestCause(t *testing.T) {
+	a := filepath.Join(t.TempDir(), "a")
+	_, opening := os.Open(a)
+	other := errors.New("other")
+	for name, test := range map[string]struct{ err, want error }{
+		"of a path": {opening, syscall.ENOENT},
+		"of two":    {os.Rename(a, a+"b"), syscall.ENOENT},
+		"wrapped":   {errors.Join(opening), syscall.ENOENT},
+		"another":   {other, other},
+		"none":      {nil, nil},
+	} {
+		if have := Cause(test.err); have != test.want {
+			t.Errorf("%s: have %v, want %v", name, have, test.want)
+		}
+	}
+}

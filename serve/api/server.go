@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/net/netutil"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // Server listens and answers. Make it with [NewServer].
@@ -57,17 +58,13 @@ func NewServer(opt Options) (*Server, error) {
 func cause(err error) error {
 	var onNet *net.OpError
 	var onCall *os.SyscallError
-	var onPath *fs.PathError
 	if errors.As(err, &onNet) {
 		err = onNet.Err
 	}
-	switch {
-	case errors.As(err, &onCall):
+	if errors.As(err, &onCall) {
 		return onCall.Err
-	case errors.As(err, &onPath):
-		return onPath.Err
 	}
-	return err
+	return atomicfile.Cause(err)
 }
 
 // Close stops to listen, where Serve was not called.

@@ -156,7 +156,7 @@ func create(path string) error {
 		err = syncFolder(filepath.Dir(path))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, cause(err))
+		return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
 	return nil
 }

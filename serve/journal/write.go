@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"io/fs"
 	"os"
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // maxGroup is how many writes share one sync at most.
@@ -146,20 +147,7 @@ func (j *Journal) wrap(err error) error {
 	case errors.As(err, &already), errors.As(err, &full):
 		return err
 	}
-	return named{j.path, cause(err)}
-}
-
-// cause strips err of the operation and the names that package os put around it.
-func cause(err error) error {
-	var onPath *fs.PathError
-	var onLink *os.LinkError
-	switch {
-	case errors.As(err, &onPath):
-		return onPath.Err
-	case errors.As(err, &onLink):
-		return onLink.Err
-	}
-	return err
+	return named{j.path, atomicfile.Cause(err)}
 }
 
 // checkSize checks that the file is as long as its newest intact header says. bbolt maps it into memory, where reading

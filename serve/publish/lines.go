@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // Lines appends messages to a file of JSON Lines, each exactly once: what is in the file but not yet marked in the
@@ -105,11 +107,7 @@ func (l *Lines) named(err error) error {
 	if err == nil {
 		return nil
 	}
-	var onPath *fs.PathError
-	if errors.As(err, &onPath) {
-		err = onPath.Err
-	}
-	return fmt.Errorf("%s: %w", l.path, err)
+	return fmt.Errorf("%s: %w", l.path, atomicfile.Cause(err))
 }
 
 // ready opens the file where it is not open, or is no longer the one of that name.

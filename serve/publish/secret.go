@@ -3,11 +3,11 @@ package publish
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // Secret is a password or token in a file or a variable of the environment, so that no configuration has it.
@@ -43,11 +43,10 @@ func (s Secret) Value() (string, error) {
 
 func readFile(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
-	var onPath *fs.PathError
-	if errors.As(err, &onPath) {
-		err = fmt.Errorf("%s: %w", path, onPath.Err)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
-	return text, err
+	return text, nil
 }
 
 // TLS names the files of a secure connection. Without any, the authorities of the system are trusted.

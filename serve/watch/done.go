@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/serve/line"
 )
 
@@ -177,7 +178,7 @@ func (w *Watcher) move(x *work) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.rel, bare(err))
+			return fmt.Errorf("%s: %w", f.rel, atomicfile.Cause(err))
 		}
 		if have, _ := identOf(info); len(x.idents) > 0 && have != x.idents[i] || !info.Mode().IsRegular() {
 			w.log.Warn("file changed after it was judged; it is judged again", "file", f.rel)
@@ -191,7 +192,7 @@ func (w *Watcher) move(x *work) error {
 			return err
 		}
 		if err := os.Rename(from, to); err != nil {
-			return fmt.Errorf("%s: %w", f.rel, cause(err))
+			return fmt.Errorf("%s: %w", f.rel, atomicfile.Cause(err))
 		}
 		if w.files[f.rel] != nil && w.files[f.rel].state == over {
 			delete(w.files, f.rel)
@@ -220,7 +221,7 @@ func (w *Watcher) tidy(x *work, dir string) {
 // free makes the folder of path and returns path, or with _2 and so on before the extension a name that is not taken.
 func free(path string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", fmt.Errorf("%s: %w", filepath.Dir(path), bare(err))
+		return "", fmt.Errorf("%s: %w", filepath.Dir(path), atomicfile.Cause(err))
 	}
 	ext := filepath.Ext(path)
 	stem := strings.TrimSuffix(path, ext)
@@ -228,17 +229,8 @@ func free(path string) (string, error) {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 			return path, nil
 		} else if err != nil {
-			return "", fmt.Errorf("%s: %w", path, bare(err))
+			return "", fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 		}
 		path = fmt.Sprintf("%s_%d%s", stem, n, ext)
 	}
-}
-
-// cause strips an error of package os of operation and paths.
-func cause(err error) error {
-	var onLink *os.LinkError
-	if errors.As(err, &onLink) {
-		return onLink.Err
-	}
-	return bare(err)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/atomicfile"
 )
 
 // passMasks passes masks beside their images over, as data sets do, also while one is still there and its image is gone.
@@ -42,7 +43,9 @@ func (w *Watcher) moveMasks(image, folder string) {
 			err = os.Rename(filepath.Join(w.root, filepath.FromSlash(rel)), to)
 		}
 		if err != nil && !os.IsNotExist(err) {
-			w.say("mask "+rel, err.Error(), func() { w.log.Error("mask cannot be moved with its image", "file", rel, "error", cause(err)) })
+			w.say("mask "+rel, err.Error(), func() {
+				w.log.Error("mask cannot be moved with its image", "file", rel, "error", atomicfile.Cause(err))
+			})
 			continue
 		}
 		delete(w.masks, rel)

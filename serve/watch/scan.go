@@ -14,6 +14,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/atomicfile"
 )
 
 // ident tells contents of a file apart: another size or time of change is another content.
@@ -77,7 +78,9 @@ func (w *Watcher) scan(notify *fsnotify.Watcher) bool {
 	l := listing{files: map[string]fs.FileInfo{}, masks: map[string]fs.FileInfo{}, passed: map[string]string{}}
 	if err := w.walk(&l, ".", 0); err != nil {
 		w.gone = true
-		w.say("folder", err.Error(), func() { w.log.Error("folder cannot be read, waiting for it", "error", bare(err)) })
+		w.say("folder", err.Error(), func() {
+			w.log.Error("folder cannot be read, waiting for it", "error", atomicfile.Cause(err))
+		})
 		return false
 	}
 	now := time.Now()
@@ -142,7 +145,7 @@ func (w *Watcher) walk(l *listing, rel string, depth int) error {
 			return err
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			l.passed[rel] = "folder cannot be read: " + bare(err).Error()
+			l.passed[rel] = "folder cannot be read: " + atomicfile.Cause(err).Error()
 		}
 		return nil
 	}
@@ -175,7 +178,7 @@ func (w *Watcher) walk(l *listing, rel string, depth int) error {
 			if err == nil {
 				l.files[name], images = info, append(images, e.Name())
 			} else if !errors.Is(err, fs.ErrNotExist) { // moved away meanwhile
-				l.passed[name] = bare(err).Error()
+				l.passed[name] = atomicfile.Cause(err).Error()
 			}
 		}
 	}
@@ -234,7 +237,8 @@ func (w *Watcher) subscribe(notify *fsnotify.Watcher, dirs []string) {
 		}
 		if err := notify.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.say("notices", err.Error(), func() {
-				w.log.Warn("no notices of the system for a folder, it is only read again and again", "path", rel, "error", bare(err))
+				w.log.Warn("no notices of the system for a folder, it is only read again and again",
+					"path", rel, "error", atomicfile.Cause(err))
 			})
 			return
 		}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -229,13 +228,4 @@ func (w *Watcher) count(what string, n int) {
 	if w.opt.Count != nil && n > 0 {
 		w.opt.Count(what, n)
 	}
-}
-
-// bare strips an error of package os of operation and path.
-func bare(err error) error {
-	var onPath *fs.PathError
-	if errors.As(err, &onPath) {
-		return onPath.Err
-	}
-	return err
 }

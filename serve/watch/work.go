@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/serve/line"
 )
 
@@ -161,7 +162,7 @@ func (w *Watcher) read(x *work) bool {
 		case errors.Is(err, errChanged), errors.Is(err, fs.ErrNotExist):
 			return false
 		case err != nil:
-			w.log.Error("image cannot be read", "file", f.rel, "error", bare(err))
+			w.log.Error("image cannot be read", "file", f.rel, "error", atomicfile.Cause(err))
 			data = []byte{}
 		}
 		*v = dataset.View{Camera: v.Camera, Path: f.rel, Data: data}
