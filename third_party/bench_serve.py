@@ -115,6 +115,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--folder", default="data/bench-export")
     parser.add_argument("--vegeta", default="vegeta")
+    parser.add_argument("--also", metavar="FILE", help="another build of mvag-torch, as with TAGS=libjpeg")
     parser.add_argument("--only", help="one of the programs, for a first look")
     parser.add_argument("--set", action="append", default=[], help="further settings of mvag-torch")
     a = parser.parse_args()
@@ -123,8 +124,10 @@ def main():
     ours = [bench_export.PROGRAM, "serve", "-m", checkpoint, "--addr", f"127.0.0.1:{PORT}", "--out", out]
     uvicorn = [sys.executable, "-m", "uvicorn", "--app-dir", "third_party", "bench_serve_app:app", "--port", str(PORT), "--log-level", "warning"]
     environment = {"OMP_NUM_THREADS": str(a.threads), "APP_THREADS": str(a.threads), "APP_MODEL": graph}
+    ours += [w for s in ["device=cpu", *a.set] for w in ("--set", s)]
     programs = {
-        "mvag-torch serve": ([*ours, *(w for s in ["device=cpu", *a.set] for w in ("--set", s))], environment),
+        "mvag-torch serve": (ours, environment),
+        **({f"{a.also} serve": ([a.also, *ours[1:]], environment)} if a.also else {}),
         "FastAPI, ONNX Runtime": (uvicorn, environment),
         "FastAPI, PyTorch": (uvicorn, environment | {"APP_TORCH": a.size}),
     }
