@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -23,6 +25,8 @@ import (
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/publish"
 	"mvag-torch/serve/watch"
+
+	"gopkg.in/yaml.v3"
 )
 
 func TestMain(m *testing.M) {
@@ -293,6 +297,76 @@ func keys(v reflect.Value, prefix string, into map[string]string) {
 			into[prefix+tag] = ""
 		default:
 			into[prefix+tag] = fmt.Sprint(f.Interface())
+		}
+	}
+}
+
+// TestHealthCheck runs the health check of compose.yaml against a service, and where there is none.
+func TestHealthCheck(t *testing.T) {
+	text, err := os.ReadFile("../compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compose struct {
+		Services map[string]struct {
+			Healthcheck struct {
+				Test []string `yaml:"test"`
+			} `yaml:"healthcheck"`
+		} `yaml:"services"`
+	}
+	if err := yaml.Unmarshal(text, &compose); err != nil {
+		t.Fatal(err)
+	}
+	test := compose.Services["serve"].Healthcheck.Test
+	if len(test) != 4 || test[0] != "CMD" || test[1] != "bash" {
+		t.Fatalf("have %q, want a command of bash", test)
+	}
+	url, stop := run(t, func(c *Config) {
+		c.Out, c.Models = t.TempDir(), []Model{{Name: "parts", Path: inspecttest.Checkpoint(t)}}
+	})
+	_, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
+	check := func() error {
+		return exec.Command("bash", test[2], strings.ReplaceAll(test[3], "8080", port)).Run()
+	}
+	if err := check(); err != nil {
+		t.Errorf("a service that is ready: have %v", err)
+	}
+	stop()
+	if check() == nil {
+		t.Error("no service: want an error")
+	}
+}
+
+// TestKubernetesFile reads the manifest and looks for what it says of the service: its probes, and the metric of its queue.
+func TestKubernetesFile(t *testing.T) {
+	f, err := os.Open("../docs/serve/kubernetes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	kinds := map[string]bool{}
+	for d := yaml.NewDecoder(f); ; {
+		var object struct {
+			Kind string `yaml:"kind"`
+		}
+		err := d.Decode(&object)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds[object.Kind] = true
+	}
+	for _, kind := range []string{"StatefulSet", "Service", "HorizontalPodAutoscaler"} {
+		if !kinds[kind] {
+			t.Errorf("have no %s", kind)
+		}
+	}
+	text, _ := os.ReadFile("../docs/serve/kubernetes.yaml")
+	for _, used := range []string{"/v2/health/live", "/v2/health/ready", "mvag_queue_objects"} {
+		if !bytes.Contains(text, []byte(used)) {
+			t.Errorf("have no %s", used)
 		}
 	}
 }
