@@ -140,13 +140,18 @@ func (a *API) entry(id string) (journal.Entry, error) {
 	return e, nil
 }
 
-// object answers GET /v1/objects/{id}.
-func (a *API) object(w http.ResponseWriter, r *http.Request) error {
+// asked reads the object that the path of a request names.
+func (a *API) asked(r *http.Request) (listed, error) {
 	e, err := a.entry(r.PathValue("id"))
 	if err != nil {
-		return err
+		return listed{}, err
 	}
-	o, err := a.stored(e)
+	return a.stored(e)
+}
+
+// object answers GET /v1/objects/{id}.
+func (a *API) object(w http.ResponseWriter, r *http.Request) error {
+	o, err := a.asked(r)
 	if err != nil {
 		return err
 	}
@@ -156,11 +161,7 @@ func (a *API) object(w http.ResponseWriter, r *http.Request) error {
 // picture answers GET /v1/objects/{id}/images/{camera}/{layer}: a layer of the drawing of an image, as PNG. The camera
 // counts from 1; 0 is the image of an object that has only one.
 func (a *API) picture(w http.ResponseWriter, r *http.Request) error {
-	e, err := a.entry(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	o, err := a.stored(e)
+	o, err := a.asked(r)
 	if err != nil {
 		return err
 	}
