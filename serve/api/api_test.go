@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -338,5 +339,30 @@ func TestKeys(t *testing.T) {
 	r.Header.Set("Idempotency-Key", "a")
 	if w := s.do(r); w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), `{"error":"Idempotency-Key: have other images`) {
 		t.Errorf("other content: have %d %s", w.Code, w.Body)
+	}
+}
+
+// TestCandidateIsARecord holds the description of a candidate for review to that of a record, all of which it has.
+func TestCandidateIsARecord(t *testing.T) {
+	data, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]any }
+		}
+	}
+	if err := json.Unmarshal(data, &d); err != nil {
+		t.Fatal(err)
+	}
+	record, candidate := d.Components.Schemas["Record"].Properties, d.Components.Schemas["Candidate"].Properties
+	for name, want := range record {
+		if !reflect.DeepEqual(candidate[name], want) {
+			t.Errorf("%s: have %v, want %v", name, candidate[name], want)
+		}
+	}
+	if len(record) < 10 {
+		t.Errorf("have %d properties of a record", len(record))
 	}
 }
