@@ -73,24 +73,6 @@ func open(t *testing.T, path string, set ...string) *Inspector {
 	return i
 }
 
-// encodeImage draws noise of its own strength.
-func encodeImage(t *testing.T, rng *rand.Rand) []byte {
-	t.Helper()
-	img := image.NewRGBA(image.Rect(0, 0, 60, 50))
-	strength := rng.Float64()
-	for i := range img.Pix {
-		img.Pix[i] = uint8(128 + 127*strength*(2*rng.Float64()-1))
-		if i%4 == 3 {
-			img.Pix[i] = 255
-		}
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // someObjects are n objects of all views; every fourth has no second one.
 func someObjects(t *testing.T, n int) []dataset.Object {
 	t.Helper()
@@ -102,7 +84,7 @@ func someObjects(t *testing.T, n int) []dataset.Object {
 			v := dataset.View{Camera: c}
 			if i%4 != 3 || c != 1 {
 				v.Path = filepath.Join(dir, fmt.Sprintf("p%d_%d.png", i, c))
-				if err := os.WriteFile(v.Path, encodeImage(t, rng), 0o600); err != nil {
+				if err := os.WriteFile(v.Path, modeltest.Noise(t, rng), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

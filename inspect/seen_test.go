@@ -16,7 +16,7 @@ import (
 func TestJoined(t *testing.T) {
 	tiles := dataset.Fit{Mode: dataset.Tiles, Resize: configs.Size{60, 98}, Crop: configs.Square(42), Overlap: 0.25}
 	whole := dataset.Fit{Mode: dataset.Pad, Resize: tiles.Resize, Crop: tiles.Resize}
-	v := dataset.View{Data: encodeImage(t, rand.New(rand.NewPCG(3, 4)))}
+	v := dataset.View{Data: modeltest.Noise(t, rand.New(rand.NewPCG(3, 4)))}
 	cut, want := make([]uint8, len(tiles.Tiles())*3*tiles.Crop.Area()), make([]uint8, 3*whole.Crop.Area())
 	for _, c := range []struct {
 		fit dataset.Fit

@@ -2,10 +2,7 @@
 package inspecttest
 
 import (
-	"bytes"
 	"fmt"
-	"image"
-	"image/png"
 	"math/rand/v2"
 	"testing"
 
@@ -21,24 +18,6 @@ const Views = modeltest.CheckpointViews
 // Trained is the class that the model was calibrated with.
 const Trained = "part"
 
-// Image is a PNG file of 60 x 50 pixels of noise, of a strength of its own from 0 to the given one, at most 1.
-func Image(t *testing.T, rng *rand.Rand, strength float64) []byte {
-	t.Helper()
-	img := image.NewRGBA(image.Rect(0, 0, 60, 50))
-	strength *= rng.Float64()
-	for i := range img.Pix {
-		img.Pix[i] = uint8(128 + 127*strength*(2*rng.Float64()-1))
-		if i%4 == 3 {
-			img.Pix[i] = 255
-		}
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // Objects are n objects of a class with images of all cameras in memory, always the same.
 func Objects(t *testing.T, class string, n int) []dataset.Object {
 	t.Helper()
@@ -47,7 +26,7 @@ func Objects(t *testing.T, class string, n int) []dataset.Object {
 	for i := range objects {
 		objects[i] = dataset.Object{Class: class, ID: fmt.Sprint(class, "/", i)}
 		for c := range Views {
-			objects[i].Views = append(objects[i].Views, dataset.View{Camera: c, Data: Image(t, rng, 1)})
+			objects[i].Views = append(objects[i].Views, dataset.View{Camera: c, Data: modeltest.Noise(t, rng)})
 		}
 	}
 	return objects

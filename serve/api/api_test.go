@@ -27,6 +27,7 @@ import (
 
 	"mvag-torch/inspect/inspecttest"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/model/modeltest"
 	"mvag-torch/serve/journal"
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/metrics"
@@ -193,7 +194,7 @@ func pngs(t *testing.T, seed uint64) (images [inspecttest.Views]string) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for i := range images {
-		images[i] = string(inspecttest.Image(t, rng, 1))
+		images[i] = string(modeltest.Noise(t, rng))
 	}
 	return images
 }

@@ -35,7 +35,7 @@ func (a *API) stored(e journal.Entry) (listed, error) {
 	if err := json.Unmarshal(e.Data, &s); err != nil {
 		return listed{}, fmt.Errorf("journal: entry %s: %w", e.ID, err)
 	}
-	review, ok, err := a.line.Journal().GetValue("review", e.ID)
+	review, ok, err := a.line.Journal().GetValue(line.ReviewNote, e.ID)
 	if err != nil || !ok {
 		review = nil
 	}

@@ -214,13 +214,13 @@ func (l *Line) restoreDrift() error {
 	for _, s := range l.slots {
 		for _, c := range s.live.model.Classes {
 			t := l.track(s.live, c.Name)
-			text, ok, err := l.opt.Journal.GetValue(driftNote, trackKey(s.name, c.Name))
+			text, ok, err := l.opt.Journal.GetValue(driftNote, trackKey(s.Name, c.Name))
 			var n trackNote
 			if err == nil && ok {
 				err = json.Unmarshal(text, &n)
 			}
 			if err != nil {
-				return fmt.Errorf("drift of model %q, class %q: %w", s.name, c.Name, err)
+				return fmt.Errorf("drift of model %q, class %q: %w", s.Name, c.Name, err)
 			}
 			if n.Basis == t.Basis {
 				t.trackNote = n
@@ -267,7 +267,7 @@ func (l *Line) DriftOf(model string, class *string) ([]DriftClass, error) {
 	list := []DriftClass{}
 	for _, s := range l.slots {
 		live := s.now()
-		if live == nil || model != "" && s.name != model {
+		if live == nil || model != "" && s.Name != model {
 			continue
 		}
 		for _, c := range live.model.Classes {
@@ -278,7 +278,7 @@ func (l *Line) DriftOf(model string, class *string) ([]DriftClass, error) {
 			if class == nil && len(t.points) == 0 {
 				continue
 			}
-			list = append(list, t.describe(s.name, c))
+			list = append(list, t.describe(s.Name, c))
 		}
 	}
 	if class != nil && len(list) == 0 {

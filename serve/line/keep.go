@@ -30,7 +30,7 @@ func (l *Line) Prune(k Keep) (int, error) {
 		err = gone
 	}
 	for _, id := range ids {
-		if gone := l.opt.Journal.Remove(reviewNote, id); err == nil {
+		if gone := l.opt.Journal.Remove(ReviewNote, id); err == nil {
 			err = gone
 		}
 	}

@@ -68,8 +68,8 @@ func TestStoring(t *testing.T) {
 		cause       string
 	}{
 		"no folder for drawings": {
-			func(l *Line) error { return os.WriteFile(filepath.Join(l.Folder(), "objects"), nil, 0o600) },
-			func(l *Line) error { return os.Remove(filepath.Join(l.Folder(), "objects")) },
+			func(l *Line) error { return os.WriteFile(filepath.Join(l.opt.Folder, "objects"), nil, 0o600) },
+			func(l *Line) error { return os.Remove(filepath.Join(l.opt.Folder, "objects")) },
 			"objects",
 		},
 		"full spool": {
@@ -110,7 +110,7 @@ func TestStoring(t *testing.T) {
 					t.Errorf("have %q %d times, want %d: %s", text, n, want, said.String())
 				}
 			}
-			if _, err := os.Stat(filepath.Join(l.Folder(), "objects", "probe")); err == nil {
+			if _, err := os.Stat(filepath.Join(l.opt.Folder, "objects", "probe")); err == nil {
 				t.Error("have the probe left")
 			}
 		})

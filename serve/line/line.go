@@ -68,16 +68,14 @@ type Line struct {
 func Open(ctx context.Context, opt Options) (*Line, error) {
 	l := &Line{opt: opt, places: make(chan struct{}, opt.Queue), keys: map[string]chan struct{}{}}
 	for _, m := range opt.Models {
-		if slices.ContainsFunc(l.slots, func(s *slot) bool { return s.name == m.Name }) {
+		if slices.ContainsFunc(l.slots, func(s *slot) bool { return s.Name == m.Name }) {
 			return nil, errors.Join(fmt.Errorf("models: have %q twice, want names of their own", m.Name), l.closeModels())
 		}
-		s := &slot{ModelOptions: m, line: l, name: m.Name}
-		live, err := s.load(ctx)
+		live, err := l.load(ctx, m, opt.Log)
 		if err != nil {
 			return nil, errors.Join(err, l.closeModels())
 		}
-		s.live = live
-		l.slots = append(l.slots, s)
+		l.slots = append(l.slots, &slot{ModelOptions: m, line: l, live: live})
 	}
 	if opt.Metrics != nil {
 		opt.Metrics.Queue(func() (int, int) { return len(l.places), cap(l.places) })
@@ -93,11 +91,11 @@ func Open(ctx context.Context, opt Options) (*Line, error) {
 var ErrClosed = errors.New("the service stops")
 
 // Judge judges an object and stores the record. When it returns, the record is on the disk. A request whose key is known
-// gets the record that there is, if its content is the same (Request.Key); if the first of that key is on its way, it waits
-// for that. An object that could not be
-// judged, or not all of it, has a record that says so, and no error.
+// gets the record that there is, if its content is the same (Request.Key); if the first of that key is on its way, it
+// waits for that. An object that could not be judged, or not all of it, has a record that says so, and no error.
 //
-// Errors are *BusyError, *UnknownError, *ConflictError of a key, *StoreError, ErrClosed, the cause of ctx, or that of the model.
+// Errors are *BusyError, *UnknownError, *ConflictError of a key, *StoreError, ErrClosed, the cause of ctx, or that of
+// the model.
 func (l *Line) Judge(ctx context.Context, r Request) (*Judged, error) {
 	if !l.enter() {
 		return nil, ErrClosed
@@ -174,14 +172,16 @@ func (l *Line) retryAfter() time.Duration {
 func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, error) {
 	j := &Judged{Record: l.recordOf(r, live, result), Result: result}
 	var drawings encoded
-	if pictures := Pictures(result); l.opt.Pictures && len(pictures) > 0 {
-		var err error
-		if drawings, err = encode(pictures); err != nil {
-			return nil, l.failed(metrics.Store, &StoreError{fmt.Errorf("pictures: %w", err)}) // of no disk
+	if l.opt.Pictures {
+		if pictures := Pictures(result); len(pictures) > 0 {
+			var err error
+			if drawings, err = encode(pictures); err != nil {
+				return nil, l.failed(metrics.Store, &StoreError{fmt.Errorf("pictures: %w", err)}) // of no disk
+			}
+			j.Pictures = true
 		}
-		j.Pictures = true
 	}
-	samples := Samples(result.Samples())
+	samples, content := Samples(result.Samples()), askedFor(r) // before Append: one object at a time is in there
 	e, exists, err := l.opt.Journal.Append(r.Key, func(id string) ([]byte, error) {
 		j.ID = id
 		if j.Pictures {
@@ -189,7 +189,7 @@ func (l *Line) store(r Request, live *live, result *inspect.Result) (*Judged, er
 				return nil, err
 			}
 		}
-		return json.Marshal(Stored{j.Record, samples, live.levels, askedFor(r)})
+		return json.Marshal(Stored{j.Record, samples, live.levels, content})
 	})
 	if err != nil {
 		return nil, l.refused(err)
@@ -281,7 +281,7 @@ func (l *Line) pick(name, class string) (*slot, error) {
 
 func (l *Line) slot(name string) *slot {
 	for _, s := range l.slots {
-		if s.name == name {
+		if s.Name == name {
 			return s
 		}
 	}
@@ -290,19 +290,13 @@ func (l *Line) slot(name string) *slot {
 
 func (l *Line) names() (names []string) {
 	for _, s := range l.slots {
-		names = append(names, s.name)
+		names = append(names, s.Name)
 	}
 	return names
 }
 
 // Journal is where records are stored.
 func (l *Line) Journal() *journal.Journal { return l.opt.Journal }
-
-// Folder is where drawings and what is taught are kept.
-func (l *Line) Folder() string { return l.opt.Folder }
-
-// Log is where the line says what it does.
-func (l *Line) Log() *slog.Logger { return l.opt.Log }
 
 // Close refuses further objects, waits until those taken are answered, and frees the models.
 func (l *Line) Close() error {

@@ -72,7 +72,6 @@ func (m Model) ClassNames() (names []string) {
 type slot struct {
 	ModelOptions
 	line *Line
-	name string
 
 	reloading sync.Mutex // one at a time
 	mu        sync.RWMutex
@@ -88,11 +87,6 @@ type live struct {
 	levels    string         // as in Stored
 	any       bool           // it can judge an object of no class
 	use       sync.WaitGroup // objects that it judges
-}
-
-// load reads the file of the model and lets it judge a first object, so that it is ready.
-func (s *slot) load(ctx context.Context) (*live, error) {
-	return s.line.load(ctx, s.ModelOptions, s.line.opt.Log)
 }
 
 // load reads the file of a model and lets it judge a first object, so that it is ready. The log says so.
@@ -221,7 +215,7 @@ func (s *slot) acquire(class string) (*live, error) {
 func (s *slot) reload(ctx context.Context) error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	fresh, err := s.load(ctx)
+	fresh, err := s.line.load(ctx, s.ModelOptions, s.line.opt.Log)
 	if err != nil {
 		return err
 	}
@@ -261,12 +255,12 @@ func (l *Line) Reload(ctx context.Context, name string) error {
 	}
 	var all []error
 	for _, s := range l.slots {
-		if name != "" && s.name != name {
+		if name != "" && s.Name != name {
 			continue
 		}
 		if err := s.reload(ctx); err != nil {
-			l.opt.Log.Error("a model could not be loaded again; the running one stays", "model", s.name, "error", err)
-			all = append(all, l.failed(metrics.Reload, fmt.Errorf("model %q stays as it is: %w", s.name, err)))
+			l.opt.Log.Error("a model could not be loaded again; the running one stays", "model", s.Name, "error", err)
+			all = append(all, l.failed(metrics.Reload, fmt.Errorf("model %q stays as it is: %w", s.Name, err)))
 		}
 	}
 	l.tellModels()

@@ -45,7 +45,7 @@ func (l *Line) recalibrate(ctx context.Context, s *slot, change, revert func(*in
 	if err := s.changeFile(change); err != nil {
 		return err
 	}
-	err := l.Reload(context.WithoutCancel(ctx), s.name)
+	err := l.Reload(context.WithoutCancel(ctx), s.Name)
 	if err == nil {
 		return nil
 	}
@@ -73,10 +73,10 @@ func (s *slot) changeFile(change func(*inspect.Setup) error) error {
 		return err
 	}
 	if scoring != live.judge.Checkpoint || calibrations != live.judge.Calibration {
-		return coded("file_changed", "model %q: its file is another one than that which is loaded, want it loaded again first", s.name)
+		return coded("file_changed", "model %q: its file is another one than that which is loaded, want it loaded again first", s.Name)
 	}
 	if err := u.MayAdd(); err != nil {
-		return coded("no_samples", "model %q: %v", s.name, err)
+		return coded("no_samples", "model %q: %v", s.Name, err)
 	}
 	err = change(u)
 	var disk syscall.Errno
@@ -86,7 +86,7 @@ func (s *slot) changeFile(change func(*inspect.Setup) error) error {
 	case errors.As(err, &disk):
 		return &StoreError{err}
 	}
-	return conflict("model %q: %v", s.name, err)
+	return conflict("model %q: %v", s.Name, err)
 }
 
 // Undo takes the last addition to the calibration of a model back, "" for the only model. An object that a person
@@ -116,11 +116,11 @@ func (l *Line) Undo(ctx context.Context, model string) (*Addition, error) {
 	a.Undone = true
 	text, err := json.Marshal(a)
 	if err == nil {
-		err = l.opt.Journal.Put(undoneNote, time.Now().UTC().Format("20060102T150405.000000000")+" "+s.name, text)
+		err = l.opt.Journal.Put(undoneNote, time.Now().UTC().Format("20060102T150405.000000000")+" "+s.Name, text)
 	}
 	for _, o := range undone.Objects {
 		if err == nil && o.Key != "" {
-			err = l.opt.Journal.Remove(reviewNote, o.Key)
+			err = l.opt.Journal.Remove(ReviewNote, o.Key)
 		}
 	}
 	if err != nil {
@@ -137,7 +137,7 @@ func (l *Line) Undo(ctx context.Context, model string) (*Addition, error) {
 
 // addition describes an addition to the calibration of a model.
 func (l *Line) addition(s *slot, from calibration.Addition) (Addition, error) {
-	a := Addition{Number: from.Number, Time: from.Time, Model: s.name, Object: from.Source, Verdict: inspect.Good, Objects: len(from.Objects)}
+	a := Addition{Number: from.Number, Time: from.Time, Model: s.Name, Object: from.Source, Verdict: inspect.Good, Objects: len(from.Objects)}
 	first := from.Objects[0]
 	a.Class = first.Class
 	head := ""
@@ -190,7 +190,7 @@ func (l *Line) History(model string) ([]Addition, error) {
 	var failed error
 	err = l.opt.Journal.Values(undoneNote, func(_ string, text []byte) bool {
 		var a Addition
-		if failed = json.Unmarshal(text, &a); failed == nil && a.Model == s.name {
+		if failed = json.Unmarshal(text, &a); failed == nil && a.Model == s.Name {
 			list = append(list, a)
 		}
 		return failed == nil

@@ -15,8 +15,8 @@ import (
 	"mvag-torch/serve/journal"
 )
 
-// reviewNote is the kind of the notes of the journal that hold a [Review], by the id of the object.
-const reviewNote = "review"
+// ReviewNote is the kind of the notes of the journal that hold a [Review], by the id of the object.
+const ReviewNote = "review"
 
 // Borderline objects have a calibrated value from lowest to highest.
 const (
@@ -91,7 +91,7 @@ func (l *Line) Candidates(model string) ([]Candidate, error) {
 		if why == "" {
 			return nil
 		}
-		_, reviewed, err := l.opt.Journal.GetValue(reviewNote, e.ID)
+		_, reviewed, err := l.opt.Journal.GetValue(ReviewNote, e.ID)
 		if err != nil || reviewed {
 			return err
 		}
@@ -201,7 +201,7 @@ func (l *Line) Review(ctx context.Context, id, verdict, note string) (*Reviewed,
 	}
 	text, err := json.Marshal(out.Review)
 	if err == nil {
-		err = l.opt.Journal.Put(reviewNote, id, text)
+		err = l.opt.Journal.Put(ReviewNote, id, text)
 	}
 	if err != nil {
 		return nil, &StoreError{err}
@@ -235,7 +235,7 @@ func (l *Line) record(id string) (s Stored, err error) {
 
 // reviewOf reads the review of an object.
 func (l *Line) reviewOf(id string) (r Review, ok bool, err error) {
-	text, ok, err := l.opt.Journal.GetValue(reviewNote, id)
+	text, ok, err := l.opt.Journal.GetValue(ReviewNote, id)
 	if err == nil && ok {
 		err = json.Unmarshal(text, &r)
 	}

@@ -188,7 +188,7 @@ func TestReviewOfOtherLevels(t *testing.T) {
 		t.Fatalf("have %d pruned, %v, %v, want 1", n, err, err2)
 	}
 	reviews := 0
-	if err := l.Journal().Values(reviewNote, func(string, []byte) bool { reviews++; return true }); err != nil || reviews != 1 {
+	if err := l.Journal().Values(ReviewNote, func(string, []byte) bool { reviews++; return true }); err != nil || reviews != 1 {
 		t.Errorf("have %d reviews of 1 object, %v", reviews, err)
 	}
 }

@@ -137,7 +137,7 @@ func (l *Line) Teach(model, class string, replace bool) (Session, error) {
 		return Session{}, err
 	}
 	defer u.Close()
-	if err := mayTeach(u, s.name, class, replace); err != nil {
+	if err := mayTeach(u, s.Name, class, replace); err != nil {
 		return Session{}, err
 	}
 	l.teaching.mu.Lock()
@@ -156,7 +156,7 @@ func (l *Line) Teach(model, class string, replace bool) (Session, error) {
 	}
 	id := rand.Text()[:12]
 	n := &session{folder: filepath.Join(l.teachFolder(), id), set: s.Set, Session: Session{
-		ID: id, Model: s.name, Class: class, Replace: replace, State: Collecting, Objects: []TaughtPart{}, Need: inspect.MinEnroll, Time: time.Now().UTC()}}
+		ID: id, Model: s.Name, Class: class, Replace: replace, State: Collecting, Objects: []TaughtPart{}, Need: inspect.MinEnroll, Time: time.Now().UTC()}}
 	if err := os.MkdirAll(n.folder, 0o755); err != nil {
 		return Session{}, &StoreError{err}
 	}

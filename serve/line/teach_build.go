@@ -259,7 +259,7 @@ func (l *Line) replace(ctx context.Context, s *session) error {
 	if err := copyFile(slot.Path, s.staged()); err != nil {
 		return &StoreError{err}
 	}
-	if err := l.Reload(context.WithoutCancel(ctx), slot.name); err != nil {
+	if err := l.Reload(context.WithoutCancel(ctx), slot.Name); err != nil {
 		return errors.Join(conflict("teach: %v", err), copyFile(slot.Path, former))
 	}
 	return nil
@@ -281,7 +281,7 @@ func (s *slot) unchanged(base [2]string) error {
 		if base[0] != scoring {
 			what = "it is another one"
 		}
-		return coded("file_changed_since", "teach: the checkpoint of model %q is not the one that the class was built for, %s: want it built again", s.name, what)
+		return coded("file_changed_since", "teach: the checkpoint of model %q is not the one that the class was built for, %s: want it built again", s.Name, what)
 	}
 	return nil
 }

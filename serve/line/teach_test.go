@@ -16,6 +16,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
 	"mvag-torch/inspect/inspecttest"
+	"mvag-torch/model/modeltest"
 )
 
 // teachable is a line whose model can be taught.
@@ -115,7 +116,7 @@ func TestTeach(t *testing.T) {
 	if again := judge(t, l, Request{Object: part}); again.Verdict.Score != before.Verdict.Score || again.Verdict.Threshold != before.Verdict.Threshold {
 		t.Errorf("the class that was there: have %+v, want %+v", again.Verdict, before.Verdict)
 	}
-	if _, err := os.Stat(filepath.Join(l.Folder(), "teach", s.ID)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(l.opt.Folder, "teach", s.ID)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("its files: have %v, want none", err)
 	}
 	steps := map[string]bool{}
@@ -145,7 +146,7 @@ func TestTeachRefuses(t *testing.T) {
 	view := func(camera int, data []byte) dataset.View {
 		return dataset.View{Camera: camera, Path: "x.png", Data: data}
 	}
-	image := func() []byte { return inspecttest.Image(t, rng, 1) }
+	image := func() []byte { return modeltest.Noise(t, rng) }
 	same := image()
 	s, err := l.Teach("", "bolt", false)
 	if err != nil {
@@ -292,7 +293,7 @@ func TestTeachRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := open(t, func(o *Options) { o.Folder = l.Folder() }, l.slots[0].ModelOptions)
+	next := open(t, func(o *Options) { o.Folder = l.opt.Folder }, l.slots[0].ModelOptions)
 	if all := next.AllTaught(); len(all) != 2 || all[0].ID != collecting.ID || all[0].State != FailedSession || len(all[0].Objects) != 3 ||
 		!strings.Contains(all[0].Error, "the service stopped meanwhile") || all[1].State != Ready || all[1].Result.Objects != 10 {
 		t.Errorf("have %+v", all)
