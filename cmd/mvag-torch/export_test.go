@@ -5,14 +5,13 @@ import (
 	"errors"
 	"image/png"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"mvag-torch/internal/safetensors"
+	"mvag-torch/internal/testdata"
 	"mvag-torch/model/checkpoint"
 )
 
@@ -237,19 +236,9 @@ func TestExportRefuses(t *testing.T) {
 // fullDisk calls f where no file can grow beyond 5 MB, as on a full disk.
 func fullDisk(t *testing.T, f func()) {
 	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ)
-	var before syscall.Rlimit
-	err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before)
-	if err == nil {
-		err = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 5_000_000, Max: before.Max})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	lift := testdata.FullDisk(t, 5_000_000)
 	f()
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
+	lift()
 }
 
 // damaged changes a bit of the decoder in a bundle: every command refuses it.

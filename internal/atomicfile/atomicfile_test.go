@@ -5,11 +5,12 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"mvag-torch/internal/testdata"
 )
 
 // checkOnly checks that the folder of path holds path alone, and what is in it.
@@ -84,18 +85,9 @@ func TestWriteFailingDisk(t *testing.T) {
 			if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			signal.Ignore(syscall.SIGXFSZ)
-			var before syscall.Rlimit
-			if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-				t.Fatal(err)
-			}
-			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4, Max: before.Max}); err != nil {
-				t.Fatal(err)
-			}
+			lift := testdata.FullDisk(t, 4)
 			err := Write(path, text(content))
-			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-				t.Fatal(err)
-			}
+			lift()
 			if want := path + ": file too large"; err == nil || err.Error() != want {
 				t.Errorf("have %v, want %s", err, want)
 			}

@@ -6,13 +6,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
+
+	"mvag-torch/internal/testdata"
 )
 
 // build makes a model and checks that it is valid.
@@ -228,18 +228,9 @@ func TestWriteFailingDisk(t *testing.T) {
 	if err := WriteFile(path, old, true); err != nil {
 		t.Fatal(err)
 	}
-	signal.Ignore(syscall.SIGXFSZ)
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1000, Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
+	lift := testdata.FullDisk(t, 1000)
 	err := WriteFile(path, everything(t, 18), true)
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
+	lift()
 	if want := path + ": file too large"; err == nil || err.Error() != want {
 		t.Errorf("have %v, want %s", err, want)
 	}

@@ -1,5 +1,5 @@
-// Package testdata finds the large traces, images and weights that are kept beside the checkout, for tests only. The
-// small traces are in the repository (internal/golden).
+// Package testdata is for tests only. It finds the large traces, images and weights that are kept beside the checkout
+// (the small traces are in the repository: internal/golden), and makes disks full.
 package testdata
 
 import (

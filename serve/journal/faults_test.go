@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -14,6 +12,8 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"mvag-torch/internal/testdata"
 )
 
 func TestSecondService(t *testing.T) {
@@ -29,29 +29,13 @@ func TestSecondService(t *testing.T) {
 // TestDiskFull lets the kernel refuse to let the file grow, as it does on a full disk, in a process of its own: the
 // limit would hit what the test writes elsewhere.
 func TestDiskFull(t *testing.T) {
-	if os.Getenv("MVAG_TEST_FULL") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestDiskFull$")
-		cmd.Env = append(os.Environ(), "MVAG_TEST_FULL=1")
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "PASS\n") {
-			t.Errorf("%v: %s", err, out)
-		}
+	if !testdata.InOwnProcess(t) {
 		return
 	}
 	path := filepath.Join(t.TempDir(), "journal.db")
 	j := open(t, path, Options{To: []string{"lines"}})
 	first := add(t, j, "first", "x")
-	signal.Ignore(syscall.SIGXFSZ)
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	limit := func(n uint64) {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: before.Max}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	limit(1 << 16)
-	defer limit(before.Cur)
+	lift := testdata.FullDisk(t, 1<<16)
 	stored, failed := []Entry{first}, 0
 	for i := range 60 {
 		e, _, err := j.Append(fmt.Sprint(i), content(strings.Repeat("x", 3000)))
@@ -64,7 +48,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatalf("have %v", err)
 		}
 	}
-	limit(before.Cur)
+	lift()
 	if failed == 0 || len(stored) < 2 {
 		t.Fatalf("have %d stored, %d failed", len(stored), failed)
 	}

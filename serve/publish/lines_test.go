@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"mvag-torch/internal/testdata"
 	"mvag-torch/serve/journal"
 )
 
@@ -188,12 +186,7 @@ func TestLinesWhereItCannot(t *testing.T) {
 
 // TestLinesDiskFull runs in a process of its own: the limit would hit what the test writes elsewhere.
 func TestLinesDiskFull(t *testing.T) {
-	if os.Getenv("MVAG_TEST_FULL") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestLinesDiskFull$")
-		cmd.Env = append(os.Environ(), "MVAG_TEST_FULL=1")
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "PASS\n") {
-			t.Errorf("%v: %s", err, out)
-		}
+	if !testdata.InOwnProcess(t) {
 		return
 	}
 	path := filepath.Join(t.TempDir(), "results.jsonl")
@@ -201,18 +194,7 @@ func TestLinesDiskFull(t *testing.T) {
 	for range 100 {
 		add(t, j, "gear", "S1")
 	}
-	signal.Ignore(syscall.SIGXFSZ)
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	limit := func(n uint64) {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: before.Max}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	defer limit(before.Cur)
-	limit(3000) // amid a line
+	lift := testdata.FullDisk(t, 3000) // amid a line
 	d := NewLines(path, j.Name(), (&logs{}).logger())
 	r := &Runner{Journal: j, To: "lines", Destination: d, Log: (&logs{}).logger(), Window: 10}
 	failed := 0
@@ -227,7 +209,7 @@ func TestLinesDiskFull(t *testing.T) {
 	if failed == 0 || j.Spooled("lines") == 0 {
 		t.Errorf("have %d failed, %d pending", failed, j.Spooled("lines"))
 	}
-	limit(before.Cur)
+	lift()
 	r.First, r.Most = time.Millisecond, time.Millisecond
 	start(t, r)
 	drained(t, j, "lines")
