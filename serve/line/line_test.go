@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"image/png"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -116,67 +113,6 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestPictures draws what was kept of an object, and compares it with what the inspector draws.
-func TestPictures(t *testing.T) {
-	l := open(t, nil, ModelOptions{Name: "parts", Path: inspecttest.Checkpoint(t)})
-	j := judge(t, l, Request{Object: inspecttest.Objects(t, inspecttest.Trained, 12)[0]})
-	kept, err := l.Kept(j.Record)
-	if err != nil || len(kept) != inspecttest.Views {
-		t.Fatalf("have %d pictures, %v", len(kept), err)
-	}
-	for i, p := range kept {
-		above := 0
-		for y := range p.Map.Rect.Dy() {
-			for x := range p.Map.Rect.Dx() {
-				at := p.Map.GrayAt(p.Map.Rect.Min.X+x, p.Map.Rect.Min.Y+y).Y
-				if at >= 128 {
-					above++
-				}
-			}
-		}
-		area := 0.
-		for _, r := range *j.Images[i].Regions {
-			area += r.Area
-		}
-		if p.Camera != i+1 || (above > 0) != (area > 0) {
-			t.Errorf("camera %d: have %d pixels above, want regions of %v", p.Camera, above, area)
-		}
-		for _, layer := range []string{Seen, Heat, Overlay} {
-			drawn, err := p.Draw(layer)
-			if err != nil || drawn.Bounds().Dx() != 42 || drawn.Bounds().Dy() != 42 {
-				t.Fatalf("%s: have %v, %v", layer, drawn.Bounds(), err)
-			}
-		}
-	}
-	if _, err := kept[0].Draw("../x"); err == nil {
-		t.Error("want no such layer")
-	}
-	sheet, err := Sheet(Pictures(j.Result))
-	if err != nil || sheet.Rect.Dx() != 3*42 {
-		t.Fatalf("have a sheet %v, %v", sheet.Rect, err)
-	}
-	if err := png.Encode(io.Discard, sheet); err != nil {
-		t.Error(err)
-	}
-	if n, err := l.Prune(Keep{Objects: 1}); n != 0 || err != nil {
-		t.Errorf("have %d removed, %v, want what there may be", n, err)
-	}
-	judge(t, l, Request{Object: inspecttest.Objects(t, inspecttest.Trained, 12)[1]})
-	pending, err := l.Journal().Pending("lines", 10)
-	if err != nil || l.Journal().Published("lines", pending[0].Seq, pending[1].Seq) != nil {
-		t.Fatal(err)
-	}
-	if n, err := l.Prune(Keep{Objects: 1}); n != 1 || err != nil {
-		t.Errorf("have %d removed, %v, want 1", n, err)
-	}
-	if _, err := l.Kept(j.Record); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("have %v, want no pictures of a record that is gone", err)
-	}
-	if n, err := l.Prune(Keep{Days: 1}); n != 0 || err != nil {
-		t.Errorf("have %d removed, %v, want those of today to stay", n, err)
-	}
-}
-
 // TestKeys sends a request twice at once and later again: it is judged once.
 func TestKeys(t *testing.T) {
 	l := open(t, nil, ModelOptions{Name: "parts", Path: inspecttest.Checkpoint(t)})
@@ -232,55 +168,6 @@ func TestModels(t *testing.T) {
 			t.Errorf("%s: have model %s, want %s", name, j.Model.Name, test.want)
 		case err != nil && (err.Error() != test.want || !errors.As(err, &unknown)):
 			t.Errorf("%s: have %v, want %s", name, err, test.want)
-		}
-	}
-}
-
-// TestParts puts images together to objects.
-func TestParts(t *testing.T) {
-	numbered := Model{Views: 3, Cameras: []string{"C1", "C2", "C3"}}
-	named := Model{Views: 2, Cameras: []string{"top", "left"}, Naming: dataset.Naming{Cameras: []string{"top", "left"}}}
-	for name, test := range map[string]struct {
-		model Model
-		parts []string
-		want  string // views that are present, or the error
-	}{
-		"numbers":        {numbered, []string{"3", "C1", "camera=2"}, "[0 1 2] of 3"},
-		"some":           {numbered, []string{"2"}, "[1] of 3"},
-		"names":          {named, []string{"left"}, "[1] of 2"},
-		"single":         {numbered, []string{"image"}, "[0] of 1"},
-		"number of name": {named, []string{"2", "top"}, "[0 1] of 2"},
-		"none":           {numbered, nil, `have no image, want a part for each camera, of ["C1" "C2" "C3"], or "image"`},
-		"twice":          {numbered, []string{"1", "C1"}, `part "C1": have a second image of camera "C1", want one`},
-		"beyond":         {numbered, []string{"4"}, `part "4": have no such camera, want one of ["C1" "C2" "C3"], or "image" alone`},
-		"zero":           {numbered, []string{"0"}, `part "0": have no such camera, want one of ["C1" "C2" "C3"], or "image" alone`},
-		"empty":          {numbered, []string{""}, `part "": have no such camera, want one of ["C1" "C2" "C3"], or "image" alone`},
-		"a path":         {numbered, []string{"../../1"}, `part "../../1": have no such camera, want one of ["C1" "C2" "C3"], or "image" alone`},
-		"single of many": {numbered, []string{"image", "1"}, `part "image": have 1 more, want it alone`},
-	} {
-		var parts []Part
-		for _, camera := range test.parts {
-			parts = append(parts, Part{Camera: camera})
-		}
-		o, err := test.model.Object("id", "class", parts)
-		var wrong *PartError
-		if err != nil {
-			if err.Error() != test.want || !errors.As(err, &wrong) {
-				t.Errorf("%s: have %v, want %s", name, err, test.want)
-			}
-			continue
-		}
-		var present []int
-		for i, v := range o.Views {
-			if v.Present() {
-				present = append(present, i)
-			}
-			if v.Camera != i {
-				t.Errorf("%s: view %d has camera %d", name, i, v.Camera)
-			}
-		}
-		if have := fmt.Sprintf("%v of %d", present, len(o.Views)); have != test.want {
-			t.Errorf("%s: have %s, want %s", name, have, test.want)
 		}
 	}
 }

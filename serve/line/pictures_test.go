@@ -1,0 +1,72 @@
+package line
+
+import (
+	"errors"
+	"image/png"
+	"io"
+	"io/fs"
+	"testing"
+
+	"mvag-torch/inspect/inspecttest"
+)
+
+// TestPictures draws what was kept of an object, and compares it with what the inspector draws.
+func TestPictures(t *testing.T) {
+	l := open(t, nil, ModelOptions{Name: "parts", Path: inspecttest.Checkpoint(t)})
+	j := judge(t, l, Request{Object: inspecttest.Objects(t, inspecttest.Trained, 12)[0]})
+	kept, err := l.Kept(j.Record)
+	if err != nil || len(kept) != inspecttest.Views {
+		t.Fatalf("have %d pictures, %v", len(kept), err)
+	}
+	for i, p := range kept {
+		above := 0
+		for y := range p.Map.Rect.Dy() {
+			for x := range p.Map.Rect.Dx() {
+				at := p.Map.GrayAt(p.Map.Rect.Min.X+x, p.Map.Rect.Min.Y+y).Y
+				if at >= 128 {
+					above++
+				}
+			}
+		}
+		area := 0.
+		for _, r := range *j.Images[i].Regions {
+			area += r.Area
+		}
+		if p.Camera != i+1 || (above > 0) != (area > 0) {
+			t.Errorf("camera %d: have %d pixels above, want regions of %v", p.Camera, above, area)
+		}
+		for _, layer := range []string{Seen, Heat, Overlay} {
+			drawn, err := p.Draw(layer)
+			if err != nil || drawn.Bounds().Dx() != 42 || drawn.Bounds().Dy() != 42 {
+				t.Fatalf("%s: have %v, %v", layer, drawn.Bounds(), err)
+			}
+		}
+	}
+	if _, err := kept[0].Draw("../x"); err == nil {
+		t.Error("want no such layer")
+	}
+	sheet, err := Sheet(Pictures(j.Result))
+	if err != nil || sheet.Rect.Dx() != 3*42 {
+		t.Fatalf("have a sheet %v, %v", sheet.Rect, err)
+	}
+	if err := png.Encode(io.Discard, sheet); err != nil {
+		t.Error(err)
+	}
+	if n, err := l.Prune(Keep{Objects: 1}); n != 0 || err != nil {
+		t.Errorf("have %d removed, %v, want what there may be", n, err)
+	}
+	judge(t, l, Request{Object: inspecttest.Objects(t, inspecttest.Trained, 12)[1]})
+	pending, err := l.Journal().Pending("lines", 10)
+	if err != nil || l.Journal().Published("lines", pending[0].Seq, pending[1].Seq) != nil {
+		t.Fatal(err)
+	}
+	if n, err := l.Prune(Keep{Objects: 1}); n != 1 || err != nil {
+		t.Errorf("have %d removed, %v, want 1", n, err)
+	}
+	if _, err := l.Kept(j.Record); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("have %v, want no pictures of a record that is gone", err)
+	}
+	if n, err := l.Prune(Keep{Days: 1}); n != 0 || err != nil {
+		t.Errorf("have %d removed, %v, want those of today to stay", n, err)
+	}
+}
