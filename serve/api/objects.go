@@ -29,17 +29,22 @@ type listed struct {
 	Review json.RawMessage `json:"review,omitempty"`
 }
 
-// stored reads the record of an entry and what belongs to it.
-func (a *API) stored(e journal.Entry) (listed, error) {
+// recordOf reads the record of an entry, without what a person said of it.
+func recordOf(e journal.Entry) (listed, error) {
 	var s line.Stored
 	if err := json.Unmarshal(e.Data, &s); err != nil {
 		return listed{}, fmt.Errorf("journal: entry %s: %w", e.ID, err)
 	}
-	review, ok, err := a.line.Journal().GetValue(line.ReviewNote, e.ID)
-	if err != nil || !ok {
-		review = nil
+	return listed{Record: s.Record}, nil
+}
+
+// reviewed adds what a person said of a record.
+func (a *API) reviewed(o listed) (listed, error) {
+	review, ok, err := a.line.Journal().GetValue(line.ReviewNote, o.ID)
+	if err == nil && ok {
+		o.Review = review
 	}
-	return listed{s.Record, review}, err
+	return o, err
 }
 
 // query reads the parameters of an address: only those named, each at most once.
@@ -109,15 +114,14 @@ func (a *API) objects(w http.ResponseWriter, r *http.Request) error {
 		if more = len(out.Objects) == limit || scanned == a.scan; more || r.Context().Err() != nil {
 			return false
 		}
-		o, err := a.stored(e)
-		if err != nil {
-			failed = err
-			return false
+		o, err := recordOf(e)
+		if scanned, last = scanned+1, e.ID; err == nil && fits(o) {
+			if o, err = a.reviewed(o); err == nil {
+				out.Objects = append(out.Objects, o)
+			}
 		}
-		if scanned, last = scanned+1, e.ID; fits(o) {
-			out.Objects = append(out.Objects, o)
-		}
-		return true
+		failed = err
+		return err == nil
 	})
 	if err != nil || failed != nil {
 		return &line.StoreError{Err: cmp.Or(err, failed)}
@@ -146,7 +150,11 @@ func (a *API) asked(r *http.Request) (listed, error) {
 	if err != nil {
 		return listed{}, err
 	}
-	return a.stored(e)
+	o, err := recordOf(e)
+	if err != nil {
+		return o, err
+	}
+	return a.reviewed(o)
 }
 
 // object answers GET /v1/objects/{id}.
