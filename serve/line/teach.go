@@ -132,12 +132,11 @@ func (l *Line) Teach(model, class string, replace bool) (Session, error) {
 		return Session{}, err
 	}
 	class = dataset.Canonical(class)
-	u, err := inspect.Read(s.Path, inspect.Options{Set: s.Set})
-	if err != nil {
-		return Session{}, err
+	live := s.now()
+	if live == nil {
+		return Session{}, ErrClosed
 	}
-	defer u.Close()
-	if err := mayTeach(u, s.Name, class, replace); err != nil {
+	if err := mayTeach(live.setup, s.Name, class, replace); err != nil {
 		return Session{}, err
 	}
 	l.teaching.mu.Lock()
