@@ -16,6 +16,7 @@ import (
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/team"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/calibration"
@@ -71,6 +72,8 @@ type Options struct {
 	Partial string
 	// Maps is the folder of the maps, a file a class; "" for none.
 	Maps string
+	// Team are the processes that the evaluation is spread over; nil is this one alone.
+	Team *team.Team
 	// Heads are the calibrations of the checkpoint. Their levels mix the maps of reconstruction and memory.
 	Heads calibration.Heads
 }

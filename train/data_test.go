@@ -70,7 +70,7 @@ func TestSkippedImages(t *testing.T) {
 	whole, parted := cfg, cfg
 	data, err := dataset.Open(cfg.Data)
 	if err == nil {
-		err = Run(t.Context(), whole, data, false, &watcher{})
+		err = Run(t.Context(), whole, data, Options{}, &watcher{})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ func TestSkippedImagesAreNotShared(t *testing.T) {
 		cfg.Name = name
 		data, err := dataset.Open(cfg.Data)
 		if err == nil {
-			err = Run(t.Context(), cfg, data, false, &watcher{})
+			err = Run(t.Context(), cfg, data, Options{}, &watcher{})
 		}
 		if err != nil {
 			t.Fatal(err)

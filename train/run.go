@@ -13,6 +13,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/team"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
@@ -26,11 +27,19 @@ const CheckpointName = "checkpoint.safetensors"
 func Folder(cfg configs.Config) string { return filepath.Join(cfg.Output, cfg.Name) }
 
 // Run trains cfg on the training objects of data except the hold-out (train.holdout, [dataset.Set.HoldOut]) and leaves
-// the run folder with config.yaml, train.jsonl and the checkpoint. A run folder that has a checkpoint is an error
-// unless resume is set; then training goes on from it, with the same results as if it had never stopped. When ctx ends,
-// or an image cannot be read, a checkpoint is written first.
-func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, resume bool, sink Sink) error {
-	return start(&run{ctx: ctx, cfg: cfg, data: data, sink: sink}, resume)
+// the run folder with config.yaml, train.jsonl and the checkpoint. When ctx ends, or an image cannot be read, a
+// checkpoint is written first.
+func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, opt Options, sink Sink) error {
+	return start(&run{ctx: ctx, cfg: cfg, data: data, team: opt.Team, sink: sink}, opt.Resume)
+}
+
+// Options of Run.
+type Options struct {
+	// Resume goes on from the checkpoint of the run folder, if it has one, with the same results as if it had never
+	// stopped. Without it, a run folder that has a checkpoint is an error.
+	Resume bool
+	// Team are the processes that the run is spread over; nil is this one alone.
+	Team *team.Team
 }
 
 // Enroll is Run without training: it fits the memory, and leaves a checkpoint of iteration 0 that has nothing else.
@@ -88,6 +97,7 @@ type run struct {
 	data     *dataset.Set      // without the hold-out
 	tiles    []dataset.Object  // the training objects, or their tiles, which are trained on as objects
 	lists    map[string]string // of the training objects with it
+	team     *team.Team        // nil alone
 	sink     Sink
 	device   tensor.Device
 	backbone string           // SHA-256 of the backbone's file

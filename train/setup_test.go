@@ -162,7 +162,7 @@ func runOn(ctx context.Context, cfg configs.Config, resume bool, w *watcher) err
 	if err != nil {
 		return err
 	}
-	return Run(ctx, cfg, data, resume, w)
+	return Run(ctx, cfg, data, Options{Resume: resume}, w)
 }
 
 func journalOf(t *testing.T, cfg configs.Config) string {

@@ -101,7 +101,7 @@ func TestTilesWithoutAnImage(t *testing.T) {
 		cfg.Output, cfg.Train.CacheFeatures = t.TempDir(), keep
 		data, err := dataset.Open(cfg.Data)
 		if err == nil {
-			err = Run(t.Context(), cfg, data, false, &watcher{})
+			err = Run(t.Context(), cfg, data, Options{}, &watcher{})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -39,7 +39,7 @@ func trainCommand() *cli.Command {
 			logLines(data.Survey())
 			defer listSkipped(data.Source.Skipped)
 			sayHoldout(cfg, data)
-			if err := train.Run(c.Context, cfg, data, c.Bool("resume"), &trainSink{every: cfg.Train.LogEvery}); err != nil {
+			if err := train.Run(c.Context, cfg, data, train.Options{Resume: c.Bool("resume")}, &trainSink{every: cfg.Train.LogEvery}); err != nil {
 				return err
 			}
 			if err := calibrateTrained(c.Context, cfg, data); err != nil {

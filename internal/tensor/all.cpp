@@ -6,6 +6,7 @@
 #include "column_sums.hpp"
 #include "cuda.hpp"
 #include "dropout.hpp"
+#include "group.hpp"
 #include "heads.hpp"
 #include "kernels.hpp"
 #include "linear.hpp"

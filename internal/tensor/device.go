@@ -37,8 +37,15 @@ var loadCUDA = sync.OnceValue(func() error {
 	return nil
 })
 
+// local is the number of this process among those on its host, and how many they are.
+var local = struct{ rank, size int }{0, 1}
+
+// SetLocalRank gives this process a CUDA device of its own among the size ones on this host, unless it sees one only:
+// that is what [PickDevice] takes then.
+func SetLocalRank(rank, size int) { local.rank, local.size = rank, size }
+
 // PickDevice turns "auto", "cpu", "cuda" or "cuda:N" into a device. "auto" takes the first CUDA device where there is
-// one; asked for by name, a missing one is an error.
+// one, or that of [SetLocalRank], and so does "cuda"; asked for by name, a missing one is an error.
 func PickDevice(name string) (d Device, err error) {
 	err = Run(func(*Scope) error {
 		d, err = pick(name)
@@ -53,7 +60,7 @@ func pick(name string) (Device, error) {
 		return CPU, nil
 	case "auto":
 		if loadCUDA() == nil && C.mvag_cuda_devices() > 0 {
-			return 0, nil
+			return own(int(C.mvag_cuda_devices()))
 		}
 		return CPU, nil
 	}
@@ -74,7 +81,21 @@ func pick(name string) (Device, error) {
 	if n := int(C.mvag_cuda_devices()); index >= n {
 		return CPU, fmt.Errorf("device %s: have %d CUDA devices; is the NVIDIA driver installed and the GPU visible?", name, n)
 	}
+	if number == "" {
+		return own(int(C.mvag_cuda_devices()))
+	}
 	return Device(index), nil
+}
+
+// own is the CUDA device of this process, of n.
+func own(n int) (Device, error) {
+	switch {
+	case n == 1:
+		return 0, nil
+	case local.rank >= n:
+		return CPU, fmt.Errorf("device: have %d CUDA devices, want one for each of the %d ranks on this host", n, local.size)
+	}
+	return Device(local.rank), nil
 }
 
 // CheckVersion compares the LibTorch that was loaded with the one that the program was built with. Where the

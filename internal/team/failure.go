@@ -1,0 +1,134 @@
+package team
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"mvag-torch/internal/tensor"
+)
+
+// Failure is why a team ends: what has happened to one of its ranks.
+type Failure struct {
+	Rank int    `json:"rank"` // -1 for all of them
+	Host string `json:"host"`
+	Text string `json:"text"`
+
+	// Quiet says that another rank tells people.
+	Quiet bool `json:"-"`
+}
+
+func (f *Failure) Error() string {
+	if f.Rank < 0 {
+		return f.Text
+	}
+	return fmt.Sprintf("rank %d (%s): %s", f.Rank, f.Host, f.Text)
+}
+
+// gone is the failure of a rank that cannot speak for itself: rank 0 does, or rank 1 for that.
+func (t *Team) gone(rank int, text string) *Failure {
+	return &Failure{Rank: rank, Host: t.members[rank].Host, Text: text, Quiet: t.place.Rank != speaker(rank)}
+}
+
+func speaker(gone int) int {
+	if gone == 0 {
+		return 1
+	}
+	return 0
+}
+
+// post tells the others of a failure, unless there was one before.
+func (t *Team) post(f Failure) {
+	text, err := json.Marshal(f)
+	if err != nil {
+		return
+	}
+	if n, err := t.store.Add("failures", 1); err == nil && n == 1 {
+		_ = t.store.Set("failure", text) // who does not learn of it finds a connection closed
+	}
+}
+
+// posted returns the failure that a rank has posted; nil for none.
+func (t *Team) posted(s *tensor.Store) *Failure {
+	text, ok, err := s.Get("failure")
+	if err != nil || !ok {
+		return nil
+	}
+	f := &Failure{}
+	if json.Unmarshal(text, f) != nil {
+		return nil
+	}
+	f.Quiet = f.Rank != t.place.Rank
+	if f.Rank >= 0 && f.Gone() {
+		f.Quiet = t.place.Rank != speaker(f.Rank)
+	}
+	return f
+}
+
+// Gone says that the rank cannot speak for itself.
+func (f *Failure) Gone() bool { return f.Text == silent || f.Text == closed }
+
+// What is said of a rank that is gone.
+const (
+	silent = "gives no sign any more: it is stopped, or its host or network is down"
+	closed = "is gone: it was killed, or its connection is closed"
+)
+
+// Refuse is the error of all ranks that one of them has something else than rank 0.
+func (t *Team) refuse(rank int, what, have, want string) *Failure {
+	return &Failure{Rank: rank, Host: t.members[rank].Host, Quiet: t.place.Rank != 0,
+		Text: fmt.Sprintf("%s: have %s, want %s as rank 0 (%s)", what, have, want, t.members[0].Host)}
+}
+
+// Explain returns why this rank ends, given the error that ended it: where that is only that others are gone, which
+// one. It tells the others of an error of this rank's own.
+func (t *Team) Explain(err error) error {
+	if err != nil && t != nil && t.place.Rank == 0 && !t.place.Agent {
+		defer time.Sleep(2 * interval) // the store ends with this process; the others shall have read why
+	}
+	var met *Failure
+	if t == nil || err == nil || errors.As(err, &met) || errors.As(err, &told{}) {
+		return err
+	}
+	if !t.group.Failed() {
+		f := Failure{Rank: t.place.Rank, Host: t.members[t.place.Rank].Host, Text: err.Error()}
+		t.post(f)
+		return t.own(err)
+	}
+	for deadline := time.Now().Add(silence + 2*time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		t.mu.Lock()
+		f := t.failure
+		t.mu.Unlock()
+		if f != nil {
+			return f
+		}
+	}
+	return fmt.Errorf("rank %d (%s): lost the other ranks, of which all still give signs: %w", t.place.Rank, t.members[t.place.Rank].Host, err)
+}
+
+// told is an error of this rank that the others know.
+type told struct{ error }
+
+func (t told) Unwrap() error { return t.error }
+
+// own is an error of this rank.
+func (t *Team) own(err error) error {
+	return told{fmt.Errorf("rank %d (%s): %w", t.place.Rank, t.members[t.place.Rank].Host, err)}
+}
+
+// fail notes the first failure, and lets what waits for other ranks fail.
+func (t *Team) fail(f *Failure) {
+	t.mu.Lock()
+	first := t.failure == nil
+	if first {
+		t.failure = f
+	}
+	t.mu.Unlock()
+	if first {
+		t.group.Abort()
+	}
+}
+
+func beatOf(rank int) string { return "beat/" + strconv.Itoa(rank) }
