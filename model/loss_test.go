@@ -48,9 +48,9 @@ func lossOn(t *testing.T, d tensor.Device, members, channels, hard int64, both b
 		var l model.GroupLoss
 		if d == tensor.CPU {
 			rec := tensor.Means(s, false, group, all)[0].Slice(s, 1, prefix, patches)
-			l = model.ComposedLoss(s, target, rec, hard, easyScale)
+			l = model.ComposedLoss(s, target, rec, model.NewViews(s, d, images, 1, nil), hard, easyScale)
 		} else {
-			l.Global, l.Regional, l.Tau = tensor.GroupLosses(s, target, group, hard, easyScale)
+			l.Global, l.Regional, l.Tau = tensor.GroupLosses(s, target, group, hard, easyScale, images, nil)
 		}
 		out["global"], out["regional"], out["tau"] = l.Global.Floats(), l.Regional.Floats(), l.Tau.Floats()
 		if both {

@@ -20,6 +20,15 @@ type Views struct {
 	valid   *tensor.Tensor // float32 [1 or S, V, V]: 1 - invalid
 
 	self *tensor.Tensor // 1 [1, 1, 1], the weight of a view for itself
+
+	// Ranks is set where this is one rank's part of a batch.
+	Ranks Ranks
+}
+
+// Ranks says of what batch a rank has a part.
+type Ranks struct {
+	Group   *tensor.Group // nil alone
+	Present int           // images of the whole batch that are present
 }
 
 // NewViews describes a batch of objects·count images; present is nil where none is absent, else one flag an image.
@@ -27,7 +36,7 @@ func NewViews(s *tensor.Scope, d tensor.Device, objects, count int, present []bo
 	v := &Views{Objects: int64(objects), Count: int64(count)}
 	groups := 1
 	if slices.Contains(present, false) {
-		groups = objects
+		groups, v.Rows = objects, []int64{}
 		for i, ok := range present {
 			if ok {
 				v.Rows = append(v.Rows, int64(i))
@@ -76,12 +85,29 @@ func (v *Views) Present(s *tensor.Scope, x *tensor.Tensor) *tensor.Tensor {
 	return x.IndexSelect(s, 0, tensor.FromInts(s, x.Device(), v.Rows, int64(len(v.Rows))))
 }
 
-// PresentCount is the number of present images.
+// PresentCount is the number of present images of the batch, on all ranks.
 func (v *Views) PresentCount() int {
+	if v.Ranks.Group != nil {
+		return v.Ranks.Present
+	}
 	if v.Rows == nil {
 		return int(v.Objects * v.Count)
 	}
 	return len(v.Rows)
+}
+
+// absent is the distance of the patches of absent images, which is below that of any other.
+const absent = -1e30
+
+// gather returns the distances of all ranks, given those of this rank's present images c [b, P]: c itself alone, else
+// [ranks, B, P] with absent images.
+func (v *Views) gather(s *tensor.Scope, c *tensor.Tensor) *tensor.Tensor {
+	if v.Ranks.Group == nil {
+		return c
+	}
+	all := tensor.Full(s, c.Device(), tensor.Float, absent, v.Objects*v.Count, c.Dim(1))
+	all.Slice(s, 0, 0, c.Dim(0)).CopyFrom(c)
+	return v.Ranks.Group.AllGather(s, all)
 }
 
 // weights spreads softmax(logits [V-1]) over the views that are there: entry [s, j, i] is the weight of key view i for

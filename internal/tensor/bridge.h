@@ -104,7 +104,8 @@ char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v, hand
 
 // Means over tensors and the losses of a group, by kernels, see losses.go. Bit i of masks[k]: xs[i] is in mean k.
 char *mvag_means(handle *out, const int64_t *masks, int means, handle *xs, int n);
-char *mvag_group_losses(handle *out, handle *members, int n, handle target, int64_t hard, double easy);
+char *mvag_group_losses(handle *out, handle *members, int n, handle target, int64_t hard, double easy, int64_t all,
+                        void *ranks); // of all images of the batch; ranks is a group (group.h), or NULL
 
 #ifdef __cplusplus
 }

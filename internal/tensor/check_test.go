@@ -52,7 +52,7 @@ func operations() []operation {
 		{"means", true, []operand{x("member", Float, 2, 3, 4), x("member", Float, 2, 3, 4)},
 			func(s *Scope, of []*Tensor) { Means(s, true, of, []int{0, 1}, []int{1}) }},
 		{"group_losses", true, []operand{x("target", Float, 2, 5, 8), x("member", Float, 2, 6, 8), x("member", Float, 2, 6, 8)},
-			func(s *Scope, of []*Tensor) { GroupLosses(s, of[0], of[1:], 3, 0.1) }},
+			func(s *Scope, of []*Tensor) { GroupLosses(s, of[0], of[1:], 3, 0.1, 2, nil) }},
 		{"split_linear_heads", false, []operand{x("qkv", Float, 6, 5, 3*16), x("bias", Float, 3*16)},
 			func(s *Scope, of []*Tensor) { of[0].SplitLinearHeads(s, of[1], 3, 2, true) }},
 		{"merge_linear_heads", false, []operand{free(x("sums", Float, 2, 2, 3, 5, 9))},

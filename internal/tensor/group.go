@@ -113,6 +113,14 @@ func (g *Group) Use(d Device) error {
 	return Run(func(*Scope) error { return failure(C.mvag_group_use(g.c, g.store.c, C.int(d))) })
 }
 
+// handle is NULL of no group.
+func (g *Group) handle() unsafe.Pointer {
+	if g == nil {
+		return nil
+	}
+	return g.c
+}
+
 // Rank is the number of this process among the Size ones, from 0.
 func (g *Group) Rank() int {
 	if g == nil {

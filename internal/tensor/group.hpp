@@ -164,7 +164,6 @@ Ranks *as_group(void *g) { return static_cast<Ranks *>(g); }
 
 } // namespace
 
-// For losses.hpp: [size, …].
 Tensor gather_ranks(void *group, const Tensor &t) { return as_group(group)->all_gather(t); }
 
 char *mvag_store_open(void **out, const char *host, int port, bool server, int listener, int64_t timeout_ms,

@@ -20,6 +20,9 @@ inline torch::Device as_device(int d) {
 // The generator of random numbers of a device.
 at::Generator generator(int device);
 
+// The tensors t of all ranks of a group (group.hpp) [size, …].
+Tensor gather_ranks(void *group, const Tensor &t);
+
 // A new tensor on the CPU with these elements.
 Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype, bool pinned);
 

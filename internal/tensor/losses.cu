@@ -148,8 +148,8 @@ extern "C" __global__ void group_losses(const float *sums, float *global, float 
   patches = warp_sum(patches);
   if (threadIdx.x)
     return;
-  *global = all / g.images;
-  *regional = patches / (g.images * g.patches);
+  *global = all / g.all;
+  *regional = patches / (g.all * g.patches);
 }
 
 // The gradient of g·(1 - cos) with respect to y, as the factors of x and y. As in LibTorch, it passes through the norm
@@ -186,9 +186,9 @@ extern "C" __global__ void group_backward(const float *x, const float *y, const 
   float a = 0;
   float b = 0;
   if (of_regional)
-    distance_backward(*of_regional / rows * focus(c, *tau), of[0], of[rows], of[2 * rows], &a, &b);
+    distance_backward(*of_regional / (g.all * g.patches) * focus(c, *tau), of[0], of[rows], of[2 * rows], &a, &b);
   if (of_global)
-    distance_backward(*of_global / g.images, sums[4 * image], sums[4 * image + 1], sums[4 * image + 2], &a, &b);
+    distance_backward(*of_global / g.all, sums[4 * image], sums[4 * image + 1], sums[4 * image + 2], &a, &b);
   float by = c < *tau ? share * easy : share;
   x += image * g.stride + at * g.c;
   y += row * g.c;

@@ -35,12 +35,16 @@ func Means(s *Scope, fused bool, xs []*Tensor, of ...[]int) []*Tensor {
 // GroupLosses are the losses of a group (docs/model.md section 4) by kernels ([Kernels].Losses), between target [B, P, C]
 // and the mean of members [B, N, C], of which the last P tokens count: the scalars global and regional, and tau, the
 // smallest distance of the hard patches, which are the hard most distant. The gradient of the other patches is
-// multiplied by easy.
-func GroupLosses(s *Scope, target *Tensor, members []*Tensor, hard int64, easy float64) (global, regional, tau *Tensor) {
+// multiplied by easy. Where the batch is divided among the ranks of a group, the losses are this rank's share of those of
+// all its images, and the hard patches are those of all ranks, to which each gives as many images; alone, g is nil and
+// all is B.
+func GroupLosses(
+	s *Scope, target *Tensor, members []*Tensor, hard int64, easy float64, all int64, g *Group,
+) (global, regional, tau *Tensor) {
 	var out [3]C.handle
 	of := append([]*Tensor{target}, members...)
 	check("group_losses", C.mvag_group_losses(&out[0], firstHandle(handles(members)), C.int(len(members)), C.handle(target.c),
-		C.int64_t(hard), C.double(easy)), of...)
+		C.int64_t(hard), C.double(easy), C.int64_t(all), g.handle()), of...)
 	take := func(h C.handle) *Tensor { return s.own("group_losses", h, of...) }
 	return take(out[0]), take(out[1]), take(out[2])
 }

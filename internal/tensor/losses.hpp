@@ -43,16 +43,16 @@ Members members_of(at::TensorList all) {
   return m;
 }
 
-Group group_of(const Tensor &member, const Tensor &target) {
+Group group_of(const Tensor &member, const Tensor &target, int64_t all) {
   auto number = [](int64_t n) { return static_cast<unsigned>(n); };
   return {number(member.size(0)), number(member.size(1)), number(target.size(1)), number(member.size(2)),
-          number(target.stride(0))};
+          number(target.stride(0)), number(all)};
 }
 // A warp for each of count rows.
 Grid warps(unsigned count) { return {(count + 7) / 8}; }
 
 // The target may be a slice of tokens: an image begins any multiple of four elements after the one before.
-void check_group(at::TensorList members, const Tensor &target, int64_t hard) {
+void check_group(at::TensorList members, const Tensor &target, int64_t hard, int64_t all) {
   check_members(members);
   const Tensor &m = members[0];
   TORCH_CHECK(m.dim() == 3 && m.size(2) % 4 == 0, "member: have shape ", m.sizes(),
@@ -65,17 +65,19 @@ void check_group(at::TensorList members, const Tensor &target, int64_t hard) {
   TORCH_CHECK(target.stride(2) == 1 && target.stride(1) == c && target.stride(0) % 4 == 0 &&
                   target.size(0) * target.stride(0) < 1LL << 31,
               "target: have strides ", target.strides(), ", want [4n, ", c, ", 1]");
-  TORCH_CHECK(hard > 0 && hard <= target.size(0) * target.size(1), "hard: have ", hard, " patches, want 1 to ",
-              target.size(0) * target.size(1));
+  TORCH_CHECK(all >= target.size(0), "images of all ranks: have ", all, ", want at least ", target.size(0));
+  TORCH_CHECK(hard > 0 && hard <= all * target.size(1), "hard: have ", hard, " patches, want 1 to ",
+              all * target.size(1));
   want.cuda();
 }
 
-// The losses of one group (docs/model.md section 4): global, regional, and tau.
+// The losses of one group (docs/model.md section 4): global, regional, and tau. With ranks they are this rank's share of
+// those of all images of the batch, and tau is of the distances of all ranks.
 struct GroupLosses : Function<GroupLosses> {
   static tensor_list forward(AutogradContext *ctx, at::TensorList members, const Tensor &target, int64_t hard,
-                             double easy) {
+                             double easy, int64_t all, void *ranks) {
     const Tensor &like = members[0];
-    Group g = group_of(like, target);
+    Group g = group_of(like, target, all);
     unsigned rows = g.images * g.patches;
     float share = static_cast<float>(1.0 / members.size());
     Tensor mean = torch::empty({g.images, g.patches, g.c}, like.options());
@@ -85,14 +87,17 @@ struct GroupLosses : Function<GroupLosses> {
            tau = torch::empty_like(global);
     launch(like, "group_products", warps(rows), members_of(members), address(target), mean.data_ptr(),
            products.data_ptr(), g, share);
-    launch(like, "ranked", Grid{1, 1, 1, std::min(1024u, (rows + 31) / 32 * 32)}, address(products[3]), rows,
-           static_cast<unsigned>(rows - hard), tau.data_ptr());
+    Tensor distances = ranks ? gather_ranks(ranks, products[3]) : products[3];
+    auto n = static_cast<unsigned>(distances.numel());
+    launch(like, "ranked", Grid{1, 1, 1, std::min(1024u, (n + 31) / 32 * 32)}, address(distances), n,
+           static_cast<unsigned>(n - hard), tau.data_ptr());
     launch(like, "group_images", Grid{g.images}, address(products), address(tau), sums.data_ptr(), g);
     launch(like, "group_losses", Grid{1, 1, 1, 32}, address(sums), global.data_ptr(), regional.data_ptr(), g);
     ctx->save_for_backward({target, mean, products, sums, tau});
     ctx->saved_data["members"] = static_cast<int64_t>(members.size());
     ctx->saved_data["tokens"] = like.size(1);
     ctx->saved_data["easy"] = easy;
+    ctx->saved_data["all"] = all;
     ctx->mark_non_differentiable({tau});
     ctx->set_materialize_grads(false);
     return {global, regional, tau};
@@ -103,13 +108,13 @@ struct GroupLosses : Function<GroupLosses> {
     const Tensor &target = saved[0], &mean = saved[1];
     int64_t members = ctx->saved_data["members"].toInt();
     Tensor out = torch::empty({mean.size(0), ctx->saved_data["tokens"].toInt(), mean.size(2)}, mean.options());
-    Group g = group_of(out, target);
+    Group g = group_of(out, target, ctx->saved_data["all"].toInt());
     launch(out, "group_backward", warps(g.images * g.tokens), address(target), address(mean), address(saved[2]),
            address(saved[3]), address(saved[4]), address(grads[0]), address(grads[1]), out.data_ptr(), g,
            static_cast<float>(1.0 / members), static_cast<float>(ctx->saved_data["easy"].toDouble()));
-    tensor_list all(members, out); // a member's gradient is any other's
-    all.resize(members + 3);
-    return all;
+    tensor_list of(members, out); // a member's gradient is any other's
+    of.resize(members + 5);
+    return of;
   }
 };
 
@@ -170,12 +175,13 @@ char *mvag_means(handle *out, const int64_t *masks, int means, handle *xs, int n
   });
 }
 
-char *mvag_group_losses(handle *out, handle *members, int n, handle target, int64_t hard, double easy) {
+char *mvag_group_losses(handle *out, handle *members, int n, handle target, int64_t hard, double easy, int64_t all,
+                        void *ranks) {
   return guarded([&] {
-    auto all = tensors(members, n);
-    check_group(all, as_tensor(target), hard);
-    at::TensorList list = all;
-    auto losses = GroupLosses::apply(list, as_tensor(target), hard, easy);
+    auto of = tensors(members, n);
+    check_group(of, as_tensor(target), hard, all);
+    at::TensorList list = of;
+    auto losses = GroupLosses::apply(list, as_tensor(target), hard, easy, all, ranks);
     for (int i = 0; i < 3; i++)
       out[i] = give(losses[i]);
   });

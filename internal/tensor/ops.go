@@ -112,6 +112,12 @@ func (x *Tensor) MulScalar(s *Scope, v float64) *Tensor {
 	return out.done("mul", x)
 }
 
+func (x *Tensor) DivScalar(s *Scope, v float64) *Tensor {
+	out := s.slot()
+	scalar(v, func(c libtch.Cscalar) { libtch.AtgDivScalar(&out.c, x.c, c) })
+	return out.done("div", x)
+}
+
 func (x *Tensor) Neg(s *Scope) *Tensor {
 	out := s.slot()
 	libtch.AtgNeg(&out.c, x.c)

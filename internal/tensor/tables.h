@@ -37,12 +37,14 @@ struct Means {
   float *to[4];
   float share[4];
 };
-// The sizes of a group (losses.cu). An image of the target begins stride elements after the one before it.
+// The sizes of a group (losses.cu). An image of the target begins stride elements after the one before it; all is the
+// number of images of all ranks, over which the means are taken.
 struct Group {
   unsigned images;
   unsigned tokens;
   unsigned patches;
   unsigned c;
   unsigned stride;
+  unsigned all;
 };
 #endif

@@ -19,11 +19,12 @@ import (
 	"mvag-torch/internal/tensor"
 )
 
-const variable, folder = "MVAG_TEST_TEAM", "MVAG_TEST_TEAM_DIR"
+// What a process is told of: its call, and the folders of the calls of its test so far.
+const variable, folders = "MVAG_TEST_TEAM", "MVAG_TEST_TEAM_DIRS"
 
 var (
 	mu    sync.Mutex
-	calls = map[string]int{} // of Run by a test
+	calls = map[string][]string{} // the folders of those of Run by a test
 )
 
 // Run calls f in each of n processes, which are a team, and in no other: they run the test up to this call, and end
@@ -49,16 +50,21 @@ type Process struct {
 func Start(t *testing.T, n int, f func(tm *team.Team, dir string)) (dir string, all []Process) {
 	t.Helper()
 	mu.Lock()
-	calls[t.Name()]++
-	call := fmt.Sprintf("%s#%d", t.Name(), calls[t.Name()])
-	mu.Unlock()
-	if running := os.Getenv(variable); running == call {
-		be(t, f)
+	defer mu.Unlock()
+	running, earlier := os.Getenv(variable), len(calls[t.Name()])
+	call := fmt.Sprintf("%s#%d", t.Name(), earlier)
+	if running == "" {
+		dir = t.TempDir()
+	} else {
+		dir = filepath.SplitList(os.Getenv(folders))[earlier]
+	}
+	calls[t.Name()] = append(calls[t.Name()], dir)
+	if running == call {
+		be(t, dir, f)
 		t.SkipNow()
 	} else if running != "" {
-		return os.Getenv(folder), nil // an earlier call
+		return dir, nil // an earlier call
 	}
-	dir = t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +80,7 @@ func Start(t *testing.T, n int, f func(tm *team.Team, dir string)) (dir string, 
 	for rank := range n {
 		p := Process{exec.Command(os.Args[0], "-test.run="+pattern), &bytes.Buffer{}}
 		p.Stdout, p.Stderr = p.Output, p.Output
-		p.Env = append(os.Environ(), variable+"="+call, folder+"="+dir,
+		p.Env = append(os.Environ(), variable+"="+call, folders+"="+strings.Join(calls[t.Name()], ":"),
 			fmt.Sprintf("RANK=%d", rank), fmt.Sprintf("WORLD_SIZE=%d", n), fmt.Sprintf("LOCAL_RANK=%d", rank), fmt.Sprintf("LOCAL_WORLD_SIZE=%d", n),
 			fmt.Sprintf("MASTER_PORT=%d", port), "OMP_WAIT_POLICY=passive")
 		if rank == 0 {
@@ -91,7 +97,7 @@ func Start(t *testing.T, n int, f func(tm *team.Team, dir string)) (dir string, 
 }
 
 // be is a rank.
-func be(t *testing.T, f func(tm *team.Team, dir string)) {
+func be(t *testing.T, dir string, f func(tm *team.Team, dir string)) {
 	t.Helper()
 	place, err := ranks.FromEnv(os.Getenv)
 	if err != nil {
@@ -101,7 +107,7 @@ func be(t *testing.T, f func(tm *team.Team, dir string)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f(tm, os.Getenv(folder))
+	f(tm, dir)
 	if t.Failed() {
 		return // the others learn of it as of any death
 	}
