@@ -49,7 +49,7 @@ parity: libtorch reference runtimes client ## compare encoder, metrics, exported
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./serve/api ./cmd/mvag-torch
 
 dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and predict with LibTorch's CUDA libraries on a stub runtime that needs none
-	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./model ./train
+	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./internal/team ./model ./train
 
 lint: libtorch ## check formatting and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }

@@ -2,8 +2,8 @@
 # cuda_stub.sh SITE COMMAND…
 #
 # Runs a command with LibTorch's CUDA libraries in SITE (a folder with torch and
-# nvidia, such as a Python's site-packages) on a stub CUDA runtime, driver and
-# cuBLAS that need no GPU (third_party/cuda_stub). So the calls, their types and
+# nvidia, such as a Python's site-packages) on a stub CUDA runtime, driver, cuBLAS
+# and NCCL that need no GPU (third_party/cuda_stub). So the calls, their types and
 # shapes, and that nothing waits for the device while a graph is captured, can be
 # tested anywhere. Needs g++ and nm.
 set -euo pipefail
@@ -33,19 +33,20 @@ stub() {
 			esac
 		done
 	} >"$made/rest.c"
-	echo "$1 { global: cu*; __cu*; mvag_stub_*; local: *; };" >"$made/version"
+	echo "$1 { global: cu*; __cu*; nccl*; mvag_stub_*; local: *; };" >"$made/version"
 	gcc -w -c -fPIC "$made/rest.c" -o "$made/rest.o"
 	g++ -shared "$made/$2.o" "$made/rest.o" -o "$made/$1" -ldl \
 		-Wl,-soname,"$1" -Wl,--version-script="$made/version"
 }
-exported() { nm -D --defined-only "$site/nvidia/cu13/lib/$1" | awk '$2 ~ /[TW]/ && $3 ~ /^(cu|__cu)/ { sub("@.*", "", $3); print $3 }'; }
+exported() { nm -D --defined-only "$site/nvidia/$1" | awk '$2 ~ /[TW]/ && $3 ~ /^(cu|__cu|nccl)/ { sub("@.*", "", $3); print $3 }'; }
 
-stub libcudart.so.13 cudart.c "$(exported libcudart.so.13)"
-stub libcublasLt.so.13 cublas.c "$(exported libcublasLt.so.13)"
-stub libcublas.so.13 cublas.c "$(exported libcublas.so.13)"
+stub libcudart.so.13 cudart.c "$(exported cu13/lib/libcudart.so.13)"
+stub libcublasLt.so.13 cublas.c "$(exported cu13/lib/libcublasLt.so.13)"
+stub libcublas.so.13 cublas.c "$(exported cu13/lib/libcublas.so.13)"
+stub libnccl.so.2 nccl.c "$(exported nccl/lib/libnccl.so.2)"
 stub libcuda.so.1 driver.cpp "$(nm -D --undefined-only "$site/torch/lib/libcaffe2_nvrtc.so" | awk '$2 ~ /^cu/ { print $2 }')
 cuInit"
 
 export LD_LIBRARY_PATH=$site/torch/lib
-export LD_PRELOAD="$made/libcudart.so.13 $made/libcublasLt.so.13 $made/libcublas.so.13 $made/libcuda.so.1"
+export LD_PRELOAD="$made/libcudart.so.13 $made/libcublasLt.so.13 $made/libcublas.so.13 $made/libnccl.so.2 $made/libcuda.so.1"
 "$@"

@@ -1,6 +1,7 @@
 package team
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,7 +106,10 @@ func (t *Team) Explain(err error) error {
 			return f
 		}
 	}
-	return fmt.Errorf("rank %d (%s): lost the other ranks, of which all still give signs: %w", t.place.Rank, t.members[t.place.Rank].Host, err)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return fmt.Errorf("rank %d (%s): lost the other ranks, of which all still give signs: %w",
+		t.place.Rank, t.members[t.place.Rank].Host, cmp.Or(t.trouble, err))
 }
 
 // told is an error of this rank that the others know.

@@ -36,6 +36,7 @@ type Team struct {
 	watches sync.WaitGroup
 	mu      sync.Mutex
 	failure *Failure // the first that was noticed
+	trouble error    // in NCCL, which nobody waits for
 }
 
 // member is what ranks know of each other.

@@ -98,9 +98,11 @@ func (t *Team) observe(ctx context.Context) {
 			return
 		case <-ticks.C:
 		}
-		if err := t.group.State(); err != nil {
-			t.fail(&Failure{Rank: t.place.Rank, Host: t.members[t.place.Rank].Host, Text: err.Error()})
-			return
+		if err := t.group.State(); err != nil { // a rank may be gone, which shows soon
+			t.mu.Lock()
+			t.trouble = err
+			t.mu.Unlock()
+			t.group.Abort()
 		}
 		if time.Since(time.Unix(0, t.beat.Load())) > silence {
 			t.lostStore()
