@@ -15,6 +15,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/dataset/demo"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/team"
 )
 
 func datasetCommand() *cli.Command {
@@ -50,8 +51,9 @@ func datasetCommand() *cli.Command {
 			Flags: []cli.Flag{
 				configFlag, setFlag,
 				&cli.StringFlag{Name: "cache", Usage: "`FOLDER` to use instead of data.cache"},
+				processesFlag, waitFlag,
 			},
-			Action: prepareDataset,
+			Action: inTeam(hasConfig, prepareDataset),
 		}},
 	}
 }
@@ -135,7 +137,7 @@ func checkDataset(c *cli.Context) error {
 	return err
 }
 
-func prepareDataset(c *cli.Context) error {
+func prepareDataset(c *cli.Context, tm *team.Team) error {
 	cfg, err := loadConfig(c)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"mvag-torch/eval/score"
 	"mvag-torch/internal/heatmap"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/team"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/calibration"
@@ -33,23 +34,31 @@ func evalCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "eval",
 		Usage: "evaluate a model: print the metrics, write results.json, scores, sheets and report.html to the run folder, of a bundle to NAME-eval beside it; resumes an interrupted evaluation",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "checkpoint or bundle (`FILE`), or bare trainable weights together with -c"},
 			configFlag, setFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the results to `FOLDER` instead of the run folder"},
 			&cli.StringFlag{Name: "save-maps", Usage: "also write the anomaly maps of every class to `FOLDER`, for mvag-torch metrics and NumPy"},
 			&cli.StringFlag{Name: "format", Value: "table", Usage: "format of the metrics on stdout: " + report.Formats},
-		},
-		Action: evaluate,
+		}, teamFlags...),
+		Action: inTeam(hasFormat, evaluate),
 	}
 }
 
-func evaluate(c *cli.Context) error {
-	defer debug.SetGCPercent(debug.SetGCPercent(score.GCPercent))
-	format := c.String("format")
-	if err := report.Table(io.Discard, report.Results{}, format); err != nil {
+// hasFormat refuses a format that there is not.
+func hasFormat(c *cli.Context) error {
+	if err := report.Table(io.Discard, report.Results{}, c.String("format")); err != nil {
 		return usageError{err}
 	}
+	return nil
+}
+
+func evaluate(c *cli.Context, tm *team.Team) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(score.GCPercent))
+	if err := hasFormat(c); err != nil {
+		return err
+	}
+	format := c.String("format")
 	f, err := openModel(c)
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/ranks"
+	"mvag-torch/internal/team"
 	"mvag-torch/internal/tensor"
 )
 
@@ -28,19 +30,35 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func main() {
+	stderr := os.Stderr // of a rank that does not speak, too
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args)
 	stop()
 	if err == nil {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "mvag-torch: %v\n", err)
+	code, text := explain(err)
+	if text != "" {
+		fmt.Fprintf(stderr, "mvag-torch: %v\n", text)
+	}
+	os.Exit(code)
+}
+
+// explain returns the exit code for an error and what is said of it; "" where another process does.
+func explain(err error) (code int, text string) {
 	var usage usageError
 	var invalid *configs.Error
-	if errors.As(err, &usage) || errors.As(err, &invalid) {
-		os.Exit(2)
+	var ended *ranks.Ended
+	var met *team.Failure
+	switch {
+	case errors.As(err, &ended):
+		return ended.Code, ended.Text
+	case errors.As(err, &met) && met.Quiet:
+		return 1, ""
+	case errors.As(err, &usage) || errors.As(err, &invalid):
+		return 2, err.Error()
 	}
-	os.Exit(1)
+	return 1, err.Error()
 }
 
 func run(ctx context.Context, args []string) error {

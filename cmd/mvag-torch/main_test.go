@@ -21,8 +21,16 @@ import (
 // commandVariable makes the test binary the program, with these arguments, so that it can be killed.
 const commandVariable = "MVAG_TEST_COMMAND"
 
+// mainVariable makes the test binary the program, with its own arguments, of the version that is its value.
+const mainVariable = "MVAG_TEST_MAIN"
+
 func TestMain(m *testing.M) {
 	tensor.SetThreads(1) // small tensors
+	if v := os.Getenv(mainVariable); v != "" {
+		version = v
+		main()
+		os.Exit(0)
+	}
 	if args := os.Getenv(commandVariable); args != "" {
 		if err := run(context.Background(), strings.Split(args, "\n")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -73,6 +81,12 @@ func TestUsageErrors(t *testing.T) {
 		"demo of no class":           {[]string{"dataset", "demo", "--classes", "bolt", "x"}, "--classes: have \"bolt\", want any of bottle_cap, gear, "},
 		"demo of one class, one not": {[]string{"dataset", "demo", "--classes", "gear,bolt", "x"}, "--classes: have \"bolt\", want any of bottle_cap, gear, "},
 		"demo too small":             {[]string{"dataset", "demo", "--size", "10", "x"}, "--size: have 10, want 64 to 2048"},
+		"processes and GPUs":         {[]string{"train", "-c", "quickstart", "--processes", "2", "--gpus", "2"}, "have --processes and --gpus, want one of them"},
+		"no processes":               {[]string{"eval", "-m", "x", "--processes", "0"}, "--processes: have 0, want at least 1"},
+		"GPUs on the CPU":            {[]string{"train", "-c", "quickstart", "--gpus", "2", "--set", "device=cpu"}, "have --gpus and --set device=cpu, want one of them"},
+		"no wait":                    {[]string{"dataset", "prepare", "-c", "quickstart", "--wait", "0s"}, "--wait: have 0s, want more than 0"},
+		"processes, no format":       {[]string{"eval", "-m", "x", "--processes", "2", "--format", "yaml"}, "markdown"},
+		"processes, no such setting": {[]string{"train", "-c", "quickstart", "--processes", "2", "--set", "train.itertions=3"}, "train.iterations"},
 		"unknown format":             {[]string{"eval", "-m", "x", "--format", "yaml"}, "markdown"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/team"
 	"mvag-torch/model/memory"
 	"mvag-torch/train"
 )
@@ -22,37 +23,45 @@ func trainCommand() *cli.Command {
 		Usage: "train a model; leaves runs/NAME/checkpoint.safetensors and a report of the training",
 		Description: "realiad.yaml is the published setting, except that one training object in eight is held out to calibrate\n" +
 			"thresholds; --set train.holdout=0 trains on all, as the paper does. docs/format/config.md explains every key.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			configFlag, setFlag,
 			&cli.BoolFlag{Name: "resume", Usage: "continue from the checkpoint of the run folder, if it has one"},
-		},
-		Action: func(c *cli.Context) error {
-			cfg, err := loadConfig(c)
-			if err != nil {
-				return err
-			}
-			data, err := dataset.Open(cfg.Data)
-			if err != nil {
-				return err
-			}
-			logLines(data.Remarks())
-			logLines(data.Survey())
-			defer listSkipped(data.Source.Skipped)
-			sayHoldout(cfg, data)
-			if err := train.Run(c.Context, cfg, data, train.Options{Resume: c.Bool("resume")}, &trainSink{every: cfg.Train.LogEvery}); err != nil {
-				return err
-			}
-			if err := calibrateTrained(c.Context, cfg, data); err != nil {
-				return err
-			}
-			written, err := writeReport(train.Folder(cfg), "", "")
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(os.Stderr, "wrote %s\n", written)
-			return nil
-		},
+		}, teamFlags...),
+		Action: inTeam(hasConfig, trainModel),
 	}
+}
+
+// trainModel trains on all ranks of tm; what is around it is rank 0's.
+func trainModel(c *cli.Context, tm *team.Team) error {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	data, err := dataset.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	opt := train.Options{Resume: c.Bool("resume"), Team: tm}
+	sink := &trainSink{every: cfg.Train.LogEvery}
+	if tm.Rank() > 0 {
+		return train.Run(c.Context, cfg, data, opt, sink)
+	}
+	logLines(data.Remarks())
+	logLines(data.Survey())
+	defer listSkipped(data.Source.Skipped)
+	sayHoldout(cfg, data)
+	if err := train.Run(c.Context, cfg, data, opt, sink); err != nil {
+		return err
+	}
+	if err := calibrateTrained(c.Context, cfg, data); err != nil {
+		return err
+	}
+	written, err := writeReport(train.Folder(cfg), "", "")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "wrote %s\n", written)
+	return nil
 }
 
 // sayHoldout says before the training if its hold-out will be too small for thresholds.

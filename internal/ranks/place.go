@@ -40,6 +40,9 @@ func FromEnv(getenv func(string) string) (*Place, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", l.name, err)
 		}
+		if name := getenv(LauncherVariable); name != "" {
+			p.Launcher = name
+		}
 		return p, nil
 	}
 	return nil, nil

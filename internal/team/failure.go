@@ -40,15 +40,17 @@ func speaker(gone int) int {
 	return 0
 }
 
-// post tells the others of a failure, unless there was one before.
-func (t *Team) post(f Failure) {
+// post tells the others of a failure. Where one was told before, it says so.
+func (t *Team) post(f Failure) (earlier bool) {
 	text, err := json.Marshal(f)
 	if err != nil {
-		return
+		return false
 	}
-	if n, err := t.store.Add("failures", 1); err == nil && n == 1 {
+	n, err := t.store.Add("failures", 1)
+	if err == nil && n == 1 {
 		_ = t.store.Set("failure", text) // who does not learn of it finds a connection closed
 	}
+	return err == nil && n > 1
 }
 
 // posted returns the failure that a rank has posted; nil for none.
@@ -84,7 +86,7 @@ func (t *Team) refuse(rank int, what, have, want string) *Failure {
 }
 
 // Explain returns why this rank ends, given the error that ended it: where that is only that others are gone, which
-// one. It tells the others of an error of this rank's own.
+// one. It tells the others of an error of this rank's own; of the same error of several ranks, one speaks.
 func (t *Team) Explain(err error) error {
 	if err != nil && t != nil && t.place.Rank == 0 && !t.place.Agent {
 		defer time.Sleep(2 * interval) // the store ends with this process; the others shall have read why
@@ -95,7 +97,11 @@ func (t *Team) Explain(err error) error {
 	}
 	if !t.group.Failed() {
 		f := Failure{Rank: t.place.Rank, Host: t.members[t.place.Rank].Host, Text: err.Error()}
-		t.post(f)
+		if t.post(f) {
+			if same := t.earlier(f.Text); same != nil {
+				return same
+			}
+		}
 		return t.own(err)
 	}
 	for deadline := time.Now().Add(silence + 2*time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
@@ -110,6 +116,20 @@ func (t *Team) Explain(err error) error {
 	defer t.mu.Unlock()
 	return fmt.Errorf("rank %d (%s): lost the other ranks, of which all still give signs: %w",
 		t.place.Rank, t.members[t.place.Rank].Host, cmp.Or(t.trouble, err))
+}
+
+// earlier returns the failure that another rank has posted if it has the same text, which need not be said twice.
+func (t *Team) earlier(text string) *Failure {
+	for range 20 { // it may be about to say
+		if f := t.posted(t.store); f != nil {
+			if f.Rank != t.place.Rank && f.Text == text {
+				return f
+			}
+			return nil
+		}
+		time.Sleep(interval / 10)
+	}
+	return nil
 }
 
 // told is an error of this rank that the others know.

@@ -310,12 +310,12 @@ func (t *Team) Leave() error {
 		return nil
 	}
 	t.leaving.Store(true)
-	_, err := t.Meet(nil, nil)
-	t.end()
-	if err == nil {
-		t.group.Leave()
-		t.pulse.Close()
-		t.store.Close()
+	if _, err := t.Meet(nil, nil); err != nil {
+		return t.Explain(err)
 	}
-	return err
+	t.end()
+	t.group.Leave()
+	t.pulse.Close()
+	t.store.Close()
+	return nil
 }

@@ -35,7 +35,7 @@ func (t *Team) live(ctx context.Context) {
 	seen := map[int]sign{}
 	for ctx.Err() == nil {
 		if _, err := t.pulse.Add(beatOf(t.place.Rank), 1); err != nil {
-			t.lostStore()
+			t.lostStore(ctx)
 			return
 		}
 		t.beat.Store(time.Now().UnixNano())
@@ -49,7 +49,7 @@ func (t *Team) live(ctx context.Context) {
 			}
 			n, err := t.pulse.Add(beatOf(rank), 0)
 			if err != nil {
-				t.lostStore()
+				t.lostStore(ctx)
 				return
 			}
 			t.look(seen, rank, n)
@@ -105,16 +105,21 @@ func (t *Team) observe(ctx context.Context) {
 			t.group.Abort()
 		}
 		if time.Since(time.Unix(0, t.beat.Load())) > silence {
-			t.lostStore()
+			t.lostStore(ctx)
 			return
 		}
 	}
 }
 
-// lostStore is called where the store gives no answer: its server is gone.
-func (t *Team) lostStore() {
+// lostStore is called where the store gives no answer: its server is gone. That is as it should be where the others have
+// been told that all are done, and so this rank will be, at once.
+func (t *Team) lostStore(ctx context.Context) {
 	if t.leaving.Load() {
-		return
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(suspicion):
+		}
 	}
 	f := t.gone(0, closed)
 	if t.place.Agent {

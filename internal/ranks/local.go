@@ -1,0 +1,219 @@
+package ranks
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// LauncherVariable names the variable that says who has started the ranks, where the others do not tell.
+const LauncherVariable = "MVAG_LAUNCHER"
+
+// Local is a run whose ranks are all on this host, as processes of their own that this one starts. Their environment is
+// that of torchrun; rank 0 also gets a socket to listen on, so that no port can be taken meanwhile.
+type Local struct {
+	Size           int
+	Path           string        // of the program
+	Args           []string      // its arguments, without its name
+	Stdout, Stderr *os.File      // of rank 0; those of others go nowhere, and to Stderr line by line
+	Grace          time.Duration // for the others to end once one has failed
+}
+
+// Ended is the error of a rank that has failed. It has said why itself, and Text is what else is to be said, "" for
+// nothing.
+type Ended struct {
+	Code int // for this process to exit with
+	Text string
+}
+
+func (e *Ended) Error() string { return e.Text }
+
+// Run starts the ranks and waits for all of them. When ctx ends they get a SIGTERM. The error is an *[Ended] with the
+// exit code of the first that failed, which is 1 for a signal. When this process dies, they are killed.
+func (l Local) Run(ctx context.Context) error {
+	runtime.LockOSThread() // the kernel kills them when the thread that started them ends
+	defer runtime.UnlockOSThread()
+	all, err := l.start()
+	defer func() {
+		for _, c := range all {
+			_ = c.Process.Kill() // those that are left where others could not start
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	over := make(chan int)
+	for rank, c := range all {
+		go func() {
+			_ = c.Wait() // ProcessState tells
+			if text, ok := c.Stderr.(*prefixed); ok {
+				text.end()
+			}
+			over <- rank
+		}()
+	}
+	var w watch
+	stop := ctx.Done()
+	var late <-chan time.Time
+	for ended := make(map[int]bool, len(all)); len(ended) < len(all); {
+		select {
+		case rank := <-over:
+			ended[rank] = true
+			if w.end(rank, all[rank].ProcessState) {
+				late = time.After(l.Grace)
+			}
+		case <-stop:
+			stop = nil
+			for rank, c := range all {
+				if !ended[rank] {
+					_ = c.Process.Signal(syscall.SIGTERM)
+				}
+			}
+		case <-late:
+			for rank, c := range all {
+				if !ended[rank] {
+					w.killed = append(w.killed, strconv.Itoa(rank))
+					_ = c.Process.Kill()
+				}
+			}
+		}
+	}
+	return w.err(l.Grace)
+}
+
+// start starts the ranks. With an error it returns those that were.
+func (l Local) start() (all []*exec.Cmd, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer listener.Close()
+	at, tcp := listener.(*net.TCPListener)
+	if !tcp {
+		return nil, fmt.Errorf("%v: have no socket of TCP", listener.Addr())
+	}
+	socket, err := at.File()
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close() // a rank that cannot reach rank 0 has to see that
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	lines := &lines{to: l.Stderr}
+	for rank := range l.Size {
+		c := exec.Command(l.Path, l.Args...)
+		size, number := strconv.Itoa(l.Size), strconv.Itoa(rank)
+		c.Env = append(os.Environ(), LauncherVariable+"=mvag-torch", "RANK="+number, "WORLD_SIZE="+size, "LOCAL_RANK="+number,
+			"LOCAL_WORLD_SIZE="+size, "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, "TORCHELASTIC_USE_AGENT_STORE=")
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // Ctrl-C reaches this process alone
+		c.WaitDelay = time.Second
+		if rank == 0 {
+			c.Stdout, c.Stderr, c.ExtraFiles = l.Stdout, l.Stderr, []*os.File{socket}
+			c.Env = append(c.Env, ListenerVariable+"=3")
+		} else {
+			c.Stderr = &prefixed{rank: rank, to: lines}
+		}
+		if err := c.Start(); err != nil {
+			return all, fmt.Errorf("rank %d: %w", rank, err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// watch is what has become of ranks.
+type watch struct {
+	failed bool
+	first  int // that has failed
+	code   int
+	signal string   // that has ended it, "" for none
+	told   bool     // a rank has exited by itself, and has said why
+	killed []string // numbers of those that this process has killed
+}
+
+// end notes how a rank has ended, and says whether it is the first that has failed.
+func (w *watch) end(rank int, how *os.ProcessState) bool {
+	if how.Success() {
+		return false
+	}
+	w.told = w.told || how.Exited()
+	if w.failed {
+		return false
+	}
+	w.failed, w.first, w.code = true, rank, 1
+	if how.Exited() {
+		w.code = how.ExitCode()
+	} else {
+		w.signal = how.String()
+	}
+	return true
+}
+
+func (w *watch) err(grace time.Duration) error {
+	if !w.failed {
+		return nil
+	}
+	e := &Ended{Code: w.code}
+	if !w.told {
+		e.Text = fmt.Sprintf("rank %d: %s", w.first, w.signal)
+	}
+	if w.killed != nil {
+		if e.Text != "" {
+			e.Text += "; "
+		}
+		e.Text += fmt.Sprintf("rank %s did not end within %v of rank %d and was killed", strings.Join(w.killed, ", "), grace, w.first)
+	}
+	return e
+}
+
+// lines writes whole lines of several processes.
+type lines struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+// prefixed writes the lines of a rank, each after its number unless that is in it.
+type prefixed struct {
+	rank int
+	to   *lines
+	part []byte // of a line
+}
+
+// end completes the last line.
+func (p *prefixed) end() {
+	if len(p.part) > 0 {
+		_, _ = p.Write([]byte{'\n'})
+	}
+}
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	p.part = append(p.part, b...)
+	at := bytes.LastIndexByte(p.part, '\n')
+	if at < 0 {
+		return len(b), nil
+	}
+	var out []byte
+	for line := range bytes.Lines(p.part[:at+1]) {
+		if !bytes.Contains(line, fmt.Appendf(nil, "rank %d (", p.rank)) {
+			out = fmt.Appendf(out, "rank %d: ", p.rank)
+		}
+		out = append(out, line...)
+	}
+	p.part = append(p.part[:0], p.part[at+1:]...)
+	p.to.mu.Lock()
+	defer p.to.mu.Unlock()
+	_, err := p.to.to.Write(out)
+	return len(b), err
+}
