@@ -62,7 +62,7 @@ lint: libtorch ## check formatting and common faults of Go, shell and Python fil
 		mv -T "$$new" "$(LINTERS)"; }
 	@"$(LINTERS)/bin/shellcheck" .ci/run third_party/*.sh
 	@"$(LINTERS)/bin/hadolint" Dockerfile
-	@"$(LINTERS)/bin/clang-format" --dry-run -Werror internal/tensor/*.{cpp,hpp,h,cu} third_party/cuda_stub/*.{c,cpp,h}
+	@PYTHONPATH="$(LINTERS)" "$(LINTERS)/bin/clang-format" --dry-run -Werror internal/tensor/*.{cpp,hpp,h,cu} third_party/cuda_stub/*.{c,cpp,h}
 	@python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' third_party/*.py export/*.py internal/onnx/testdata/*.py
 
 bench: libtorch ## run all benchmarks

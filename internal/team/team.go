@@ -34,6 +34,7 @@ type Team struct {
 	leaving atomic.Bool
 	stop    context.CancelFunc
 	watches sync.WaitGroup
+	lived   chan struct{} // closed when this rank gives no more signs of life
 	mu      sync.Mutex
 	failure *Failure // the first that was noticed
 	trouble error    // in NCCL, which nobody waits for
@@ -314,6 +315,7 @@ func (t *Team) Leave() error {
 		return t.Explain(err)
 	}
 	t.end()
+	<-t.lived
 	t.group.Leave()
 	t.pulse.Close()
 	t.store.Close()

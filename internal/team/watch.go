@@ -19,7 +19,11 @@ func (t *Team) watch() {
 	t.stop = stop
 	t.beat.Store(time.Now().UnixNano())
 	t.watches.Go(func() { t.observe(ctx) })
-	go t.live(ctx) // it may wait for a store that is gone
+	t.lived = make(chan struct{})
+	go func() { // it may wait for a store that is gone
+		defer close(t.lived)
+		t.live(ctx)
+	}()
 }
 
 // end stops the watch.

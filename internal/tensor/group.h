@@ -7,8 +7,8 @@
 extern "C" {
 #endif
 
-// A connection to a store, which is made by its server. listener is a socket that the server listens on, or -1 for one of
-// its own at port. These may be called from any thread.
+// A connection to a store, which is made by its server. listener is a socket that the server listens on, or -1 for one
+// of its own at port. These may be called from any thread.
 char *mvag_store_open(void **out, const char *host, int port, bool server, int listener, int64_t timeout_ms,
                       const char *prefix);
 char *mvag_store_set(void *store, const char *key, const void *value, size_t bytes);

@@ -45,8 +45,8 @@ Members members_of(at::TensorList all) {
 
 Group group_of(const Tensor &member, const Tensor &target, int64_t all) {
   auto number = [](int64_t n) { return static_cast<unsigned>(n); };
-  return {number(member.size(0)), number(member.size(1)), number(target.size(1)), number(member.size(2)),
-          number(target.stride(0)), number(all)};
+  return {number(member.size(0)), number(member.size(1)),   number(target.size(1)),
+          number(member.size(2)), number(target.stride(0)), number(all)};
 }
 // A warp for each of count rows.
 Grid warps(unsigned count) { return {(count + 7) / 8}; }
@@ -71,8 +71,8 @@ void check_group(at::TensorList members, const Tensor &target, int64_t hard, int
   want.cuda();
 }
 
-// The losses of one group (docs/model.md section 4): global, regional, and tau. With ranks they are this rank's share of
-// those of all images of the batch, and tau is of the distances of all ranks.
+// The losses of one group (docs/model.md section 4): global, regional, and tau. With ranks they are this rank's share
+// of those of all images of the batch, and tau is of the distances of all ranks.
 struct GroupLosses : Function<GroupLosses> {
   static tensor_list forward(AutogradContext *ctx, at::TensorList members, const Tensor &target, int64_t hard,
                              double easy, int64_t all, void *ranks) {

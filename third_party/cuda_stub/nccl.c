@@ -60,5 +60,7 @@ int ncclCommDestroy(Comm *c) {
   free(c);
   return OK;
 }
-const char *ncclGetErrorString(int error) { return error == BAD_ARGUMENT ? "invalid argument" : "remote process exited"; }
+const char *ncclGetErrorString(int error) {
+  return error == BAD_ARGUMENT ? "invalid argument" : "remote process exited";
+}
 const char *ncclGetLastError(Comm *c) { return "stub"; }
