@@ -70,6 +70,16 @@ func (s *Skipped) add(path string, err error) error {
 	return nil
 }
 
+// Why returns why an image was left out, "" if it was not. The list may be nil.
+func (s *Skipped) Why(path string) string {
+	if s == nil {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byPath[path]
+}
+
 // Lines returns one line for each image left out, sorted. The list may be nil.
 func (s *Skipped) Lines() []string {
 	if s == nil {

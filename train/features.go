@@ -5,15 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/internal/machine"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
-	"mvag-torch/model/memory"
 	"mvag-torch/train/feature"
 )
 
@@ -22,6 +24,7 @@ import (
 // other objects were missing and a resumed run goes on with the same ones.
 type cache struct {
 	store     *feature.Store
+	keeper    int // the rank that puts what this one reads
 	keys      map[*dataset.Object]feature.Key
 	viewBytes int
 }
@@ -33,41 +36,93 @@ func (r *run) cachedFeed(s *tensor.Scope) (feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.openCache()
-	if err != nil {
-		return nil, err
+	c, missing, err := r.openCache()
+	if err == nil {
+		err = r.fill(s, c, missing)
 	}
-	fitter := r.fitter()
-	if err := r.fill(s, c, fitter); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, c.store.Close())
 	}
-	r.remember(fitter)
 	return newFeatureFeed(r.ctx, c, order, r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
 }
 
-// openCache opens the store of train.cache_features and identifies each training object in it.
-func (r *run) openCache() (*cache, error) {
+// openCache opens the store of train.cache_features and identifies each training object in it. It returns those that it
+// does not have. Over ranks, rank 0 decides both: files may have other times on other hosts. The cache has a store to
+// close, or nil, where there is an error, too.
+func (r *run) openCache() (c *cache, missing []bool, err error) {
+	c = &cache{keys: make(map[*dataset.Object]feature.Key, len(r.tiles)), viewBytes: r.stepper.Model.PackedBytes()}
+	if c.keeper, err = r.keeper(); err != nil {
+		return c, nil, err
+	}
+	const size = len(feature.Key{}) + 1
+	var list []byte
+	err = r.openStore(c)
+	for i := range r.tiles {
+		if err != nil || r.team.Rank() > 0 {
+			break
+		}
+		var key feature.Key
+		key, err = keyOf(r.data.Source, &r.tiles[i])
+		list = append(list, key[:]...)
+		list = append(list, 0)
+		if !c.store.Has(key) {
+			list[len(list)-1] = 1
+		}
+	}
+	said, err := r.team.Meet(list, err)
+	if err != nil {
+		return c, nil, err
+	}
+	if have, want := len(said[0]), len(r.tiles)*size; have != want {
+		return c, nil, fmt.Errorf("train.cache_features: rank 0 has %d training objects or tiles, want %d", have/size, len(r.tiles))
+	}
+	missing = make([]bool, len(r.tiles))
+	for i := range r.tiles {
+		entry := said[0][i*size:][:size]
+		c.keys[&r.tiles[i]], missing[i] = feature.Key(entry[:size-1]), entry[size-1] != 0
+	}
+	return c, missing, nil
+}
+
+// openStore opens the store where this rank keeps it, else a view of it.
+func (r *run) openStore(c *cache) error {
 	cfg, m := r.cfg, r.stepper.Model
 	layers, fuse, err := model.Layers(cfg, m.Encoder.Arch)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	header := feature.Header{Backbone: r.backbone, Layers: layers, Fuse: fuse,
 		Settings: configs.Deciding(cfg, configs.Features),
 		Views:    cfg.Data.Views, ViewBytes: m.PackedBytes()}
-	c := &cache{keys: make(map[*dataset.Object]feature.Key, len(r.tiles)), viewBytes: m.PackedBytes()}
-	for i := range r.tiles {
-		o := &r.tiles[i]
-		if c.keys[o], err = keyOf(r.data.Source, o); err != nil {
-			return nil, err
-		}
+	folder := ""
+	if cfg.Train.CacheFeatures == "disk" {
+		folder = filepath.Join(cfg.Output, "features")
 	}
-	if cfg.Train.CacheFeatures == "ram" {
-		c.store = feature.NewMemory(header)
-		return c, nil
+	switch {
+	case c.keeper != r.team.Rank():
+		c.store, err = feature.NewView(folder, header)
+	case folder == "":
+		c.store, err = feature.NewMemory(header)
+	default:
+		c.store, err = feature.OpenFile(folder, header)
 	}
-	c.store, err = feature.OpenFile(filepath.Join(cfg.Output, "features"), header)
-	return c, err
+	return err
+}
+
+// identity tells machines apart that do not share memory. Tests replace it.
+var identity = machine.Identity
+
+// keeper returns the rank whose store this one reads: rank 0 writes a file, and in memory each machine has one copy.
+func (r *run) keeper() (int, error) {
+	if r.cfg.Train.CacheFeatures == "disk" {
+		return 0, nil
+	}
+	mine := identity()
+	said, err := r.team.Meet([]byte(mine), nil)
+	if err != nil {
+		return 0, err
+	}
+	return slices.IndexFunc(said, func(machine []byte) bool { return string(machine) == mine }), nil
 }
 
 // keyOf identifies an object by its name, its tile and its image files ([dataset.Source.Stamps]), which may exist in
@@ -87,122 +142,140 @@ func keyOf(source dataset.Source, o *dataset.Object) (key feature.Key, err error
 	return key, err
 }
 
-// fill computes the features that the store does not have and hands all of them to fitter, which may be nil.
-func (r *run) fill(s *tensor.Scope, c *cache, fitter *model.Fitter) error {
-	var missing, stored []dataset.Object
+// fill computes the features that the store does not have, fits the memory and lets all ranks see the store.
+func (r *run) fill(s *tensor.Scope, c *cache, missing []bool) error {
+	var lacking []dataset.Object
+	var keys []feature.Key // of lacking
+	whose, err := -1, error(nil)
 	for i := range r.tiles {
 		o := &r.tiles[i]
-		if !c.store.Has(c.keys[o]) {
-			missing = append(missing, *o)
-			continue
+		if o.Tile <= 1 { // the first of an object, whose images one rank notes
+			whose = (whose + 1) % r.team.Size()
 		}
-		stored = append(stored, *o)
-		if err := r.data.Source.NoteUnread(o); err != nil {
-			return err
+		if missing[i] {
+			lacking, keys = append(lacking, *o), append(keys, c.keys[o])
+		} else if whose == r.team.Rank() && err == nil {
+			err = r.data.Source.NoteUnread(o)
 		}
 	}
-	bytes, err := c.store.Room(len(missing))
-	if err != nil {
+	keyOf := make(map[*dataset.Object]feature.Key, len(lacking))
+	for i := range lacking {
+		keyOf[&lacking[i]] = keys[i]
+	}
+	bytes := int64(0)
+	if err == nil && c.keeper == r.team.Rank() {
+		bytes, err = c.store.Room(len(lacking))
+	}
+	if err := r.agree(err); err != nil {
 		return err
 	}
+	fitter := r.fitter()
 	n := len(r.data.Train)
-	progress := Features{Objects: n, Done: n - len(wholes(missing)), Bytes: bytes, Path: c.store.Path()}
-	err = r.encodeAll(s, missing, progress, func(o *dataset.Object, read []bool, features []byte) error {
-		key, err := keyOf(r.data.Source, o)
+	progress := Features{Objects: n, Done: n - len(wholes(lacking)), Bytes: bytes, Path: c.store.Path()}
+	err = r.encodeAll(s, lacking, progress, func(o *dataset.Object, read []bool, features []byte) error {
+		err := r.unchanged(o, keyOf[o])
 		if err == nil {
-			err = c.store.Put(key, read, features, whole(o, read))
+			err = c.store.Put(keyOf[o], read, features, whole(o, read))
 		}
 		return errors.Join(err, fitter.Add(o, read, features))
 	})
 	if err == nil {
-		err = c.store.Seal()
+		err = r.share(c, func() error { return r.refit(c, missing, fitter) })
 	}
-	if err != nil || fitter == nil {
-		return err
+	if err == nil {
+		r.remember(fitter)
 	}
-	views := r.cfg.Data.Views
-	features := make([]byte, views*c.viewBytes)
-	for i := range stored {
-		key, err := keyOf(r.data.Source, &stored[i])
-		read := make([]bool, views)
-		if err == nil {
-			err = c.store.Read(key, read, features)
-		}
-		if err == nil {
-			err = fitter.Add(&stored[i], read, features)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
-// wholes groups the tiles of each object, which follow each other.
-func wholes(objects []dataset.Object) (groups [][]dataset.Object) {
-	from := 0
-	for i := range objects {
-		if i+1 == len(objects) || objects[i].Tile == 0 || objects[i].ID != objects[i+1].ID || objects[i].Class != objects[i+1].Class {
-			groups = append(groups, objects[from:i+1])
-			from = i + 1
-		}
-	}
-	return groups
-}
-
-// encoding is how images are read to encode them: whole objects, one at a time.
-func (r *run) encoding() dataset.LoaderOptions {
-	opt := r.loading()
-	opt.Objects, opt.Start, opt.Count = 1, 0, 0
-	return opt
-}
-
-// encodeAll computes the packed features of objects, one at a time, and calls use for each. Images are decoded once for
-// all tiles of an object.
-func (r *run) encodeAll(s *tensor.Scope, objects []dataset.Object, progress Features,
-	use func(o *dataset.Object, read []bool, features []byte) error) error {
-	r.sink.Features(progress)
-	if len(objects) == 0 {
+// unchanged checks on rank 0 that an object that was just read still has the key that all know.
+func (r *run) unchanged(o *dataset.Object, key feature.Key) error {
+	if r.team.Rank() > 0 {
 		return nil
 	}
-	groups, pixels := wholes(objects), []uint8(nil)
-	list := make([]dataset.Object, len(groups))
-	for i, tiles := range groups {
-		list[i] = tiles[0].Whole()
+	now, err := keyOf(r.data.Source, o)
+	if err == nil && now != key {
+		err = fmt.Errorf("%s: an image of this object has changed since the run began; start again", strings.ToValidUTF8(o.ID, "?"))
 	}
-	loader, err := dataset.NewEvalLoader(r.ctx, list, r.encoding())
-	if err != nil {
-		return err
+	return err
+}
+
+// refit hands what was stored before to fitter, which may be nil.
+func (r *run) refit(c *cache, missing []bool, fitter *model.Fitter) error {
+	if fitter == nil {
+		return nil
 	}
-	defer loader.Close()
-	for {
-		batch, err := loader.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for i := range groups[batch.Index] {
-			o := &groups[batch.Index][i]
-			pixels = batch.TilePixels(max(0, o.Tile-1), pixels)
-			features, err := r.encode(s, o, pixels)
+	read, features := make([]bool, r.cfg.Data.Views), make([]byte, r.cfg.Data.Views*c.viewBytes)
+	for i := range r.tiles {
+		if o := &r.tiles[i]; !missing[i] {
+			err := c.store.Read(c.keys[o], read, features)
 			if err == nil {
-				err = use(o, batch.Present, features)
+				err = fitter.Add(o, read, features)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		loader.Recycle(batch)
-		progress.Done++
-		r.sink.Features(progress)
 	}
+	return nil
 }
 
-// fitter prepares to fit a memory; nil where the run has one or wants none.
+// share ends writing, calls then, and opens the store on the ranks that have a view of it.
+func (r *run) share(c *cache, then func() error) error {
+	var mine []byte
+	err := error(nil)
+	if c.keeper == r.team.Rank() {
+		if err = c.store.Seal(); err == nil {
+			mine, err = json.Marshal(c.store.Place())
+		}
+	}
+	if err == nil {
+		err = then()
+	}
+	said, err := r.team.Meet(mine, err)
+	if err != nil {
+		return err
+	}
+	if c.keeper != r.team.Rank() {
+		err = r.attach(c, said[c.keeper])
+	}
+	return r.agree(err)
+}
+
+// attach opens the store of another rank, whose place is given.
+func (r *run) attach(c *cache, text []byte) error {
+	var place feature.Place
+	if err := json.Unmarshal(text, &place); err != nil {
+		return err
+	}
+	err := c.store.Attach(place)
+	if err == nil && slices.ContainsFunc(slices.Collect(maps.Values(c.keys)), func(k feature.Key) bool { return !c.store.Has(k) }) {
+		err = fmt.Errorf("%s: have another file: %w", c.store.Path(), fs.ErrNotExist)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case c.store.Path() == "":
+		return fmt.Errorf("train.cache_features: cannot see the features in memory of rank %d; disk keeps them in a file: %w", c.keeper, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("train.cache_features: rank 0 has written %s; want output in a folder that all hosts share, or ram: %w",
+			place.Path, err)
+	}
+	return err
+}
+
+// agree ends all ranks where one has failed.
+func (r *run) agree(err error) error {
+	_, err = r.team.Meet(nil, err)
+	return err
+}
+
+// fits tells whether a memory is to be fitted: the run wants one and has none.
+func (r *run) fits() bool { return r.cfg.Memory.Codes > 0 && r.memory == nil }
+
+// fitter prepares to fit a memory, on rank 0; nil where there is nothing to fit.
 func (r *run) fitter() *model.Fitter {
-	if r.cfg.Memory.Codes == 0 || r.memory != nil {
+	if !r.fits() || r.team.Rank() > 0 {
 		return nil
 	}
 	return r.stepper.Model.NewFitter(r.tiles, r.cfg.Memory, r.alone)
@@ -218,10 +291,10 @@ func (r *run) remember(fitter *model.Fitter) {
 
 // encodeToRemember fits the memory in a pass of its own, where features are not kept.
 func (r *run) encodeToRemember(s *tensor.Scope) error {
-	fitter := r.fitter()
-	if fitter == nil {
+	if !r.fits() {
 		return nil
 	}
+	fitter := r.fitter()
 	err := r.encodeAll(s, r.tiles, Features{Objects: len(r.data.Train), Memory: true}, fitter.Add)
 	if err == nil {
 		r.remember(fitter)
@@ -237,14 +310,4 @@ func whole(o *dataset.Object, read []bool) bool {
 		}
 	}
 	return true
-}
-
-// encode returns the packed features of an object with the given pixels.
-func (r *run) encode(s *tensor.Scope, o *dataset.Object, pixels []uint8) ([]byte, error) {
-	packed := r.stepper.Model.PackImages(s, pixels, len(o.Views))
-	if !memory.Finite(packed) {
-		return nil, fmt.Errorf("train.cache_features: the features of %s do not fit float16; set it to off and memory.codes to 0",
-			strings.ToValidUTF8(o.ID, "?"))
-	}
-	return packed, nil
 }

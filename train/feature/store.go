@@ -7,6 +7,7 @@ package feature
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -45,37 +47,70 @@ const (
 	recordHead  = 64 // key, presence of views, checksum, zeros
 )
 
-// Store holds one record an object. Put belongs to one goroutine; after Seal, Read may be called from several.
+// Store holds one record an object. Put belongs to one goroutine; after Seal or Attach, Read may be called from several.
+//
+// Processes of a machine share one copy: one of them has the store of NewMemory or OpenFile and puts all records, which
+// the others see with NewView and Attach.
 type Store struct {
 	header Header
-	kept   map[Key][]byte // records in memory, head and features
+	kept   map[Key][]byte // records of this process alone, head and features
 
-	path   string // "" without a file
-	file   *os.File
-	end    int64  // of the whole records of the file
-	mapped []byte // the file, after Seal
+	path   string   // "" in memory
+	file   *os.File // without a name in memory; nil before Attach
+	end    int64    // of the whole records of the file
+	mapped []byte   // the file, after Seal or Attach
 	at     map[Key]int
 }
 
-// NewMemory returns an empty store in memory.
-func NewMemory(h Header) *Store {
+// Place is where the processes that share a store find it.
+type Place struct {
+	Path string `json:"path"`
+	End  int64  `json:"end"` // of the records that they share
+}
+
+// newStore returns a store in the file below folder that belongs to h, or in memory if folder is "", and the text of the
+// header.
+func newStore(folder string, h Header) (*Store, []byte, error) {
 	h.Format = Format
-	return &Store{header: h, kept: map[Key][]byte{}}
+	s := &Store{header: h, kept: map[Key][]byte{}, at: map[Key]int{}, end: headerBytes}
+	text, err := json.Marshal(h)
+	if err == nil && len(text) >= headerBytes {
+		err = fmt.Errorf("features: have a header of %d bytes, want less than %d", len(text), headerBytes)
+	}
+	if folder != "" {
+		sum := sha256.Sum256(text)
+		s.path = filepath.Join(folder, "features-"+hex.EncodeToString(sum[:8])+".bin")
+	}
+	return s, text, err
+}
+
+// NewMemory returns an empty store in memory: a file without a name, which ends with the processes that have it open.
+func NewMemory(h Header) (*Store, error) {
+	s, text, err := newStore("", h)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("features", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("train.cache_features: memory: %w; disk keeps them in a file", err)
+	}
+	s.file = os.NewFile(uintptr(fd), "features in memory")
+	if err := s.begin(text); err != nil {
+		return nil, errors.Join(err, s.file.Close())
+	}
+	return s, nil
 }
 
 // OpenFile opens the file below folder that belongs to h, or makes it. It is locked against other runs that would write
 // to it until Seal or Close.
 func OpenFile(folder string, h Header) (*Store, error) {
-	s := NewMemory(h)
-	text, err := json.Marshal(s.header)
+	s, text, err := newStore(folder, h)
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(text)
-	s.at, s.path = map[Key]int{}, filepath.Join(folder, "features-"+hex.EncodeToString(sum[:8])+".bin")
 	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return nil, err
 	}
@@ -84,6 +119,14 @@ func OpenFile(folder string, h Header) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// begin writes the header.
+func (s *Store) begin(text []byte) error {
+	page := make([]byte, headerBytes)
+	copy(page, text)
+	_, err := s.file.WriteAt(page, 0)
+	return err
 }
 
 // load locks the file, checks or writes its header and finds the records.
@@ -99,23 +142,25 @@ func (s *Store) load(header []byte) error {
 		return err
 	}
 	if info.Size() < headerBytes { // new, or its writer died at once
-		page := make([]byte, headerBytes)
-		if copy(page, header) == headerBytes {
-			return fmt.Errorf("%s: have a header of %d bytes, want less than %d", s.path, len(header), headerBytes)
-		}
-		_, err := s.file.WriteAt(page, 0)
-		s.end = headerBytes
+		return s.begin(header)
+	}
+	if err := s.same(header); err != nil {
 		return err
 	}
+	return s.find(info.Size())
+}
+
+// same compares the header of the file.
+func (s *Store) same(header []byte) error {
 	page := make([]byte, headerBytes)
 	if _, err := s.file.ReadAt(page, 0); err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
+		return fmt.Errorf("%s: %w", s.file.Name(), err)
 	}
 	if have := bytes.TrimRight(page, "\x00"); !bytes.Equal(have, header) {
 		return fmt.Errorf("%s: have header %.80q, want %.80q; remove the file to compute the features anew",
-			s.path, have, header)
+			s.file.Name(), have, header)
 	}
-	return s.find(info.Size())
+	return nil
 }
 
 // find lists the whole records of a file of the given size; what follows them is overwritten by the next record.
@@ -126,7 +171,7 @@ func (s *Store) find(size int64) error {
 	for i := range count {
 		var key Key
 		if _, err := s.file.ReadAt(key[:], headerBytes+i*stride); err != nil {
-			return fmt.Errorf("%s: %w", s.path, err)
+			return fmt.Errorf("%s: %w", s.file.Name(), err)
 		}
 		s.at[key] = int(i)
 	}
@@ -140,9 +185,9 @@ func (s *Store) Path() string { return s.path }
 
 // Has tells whether there is a record of the object.
 func (s *Store) Has(key Key) bool {
-	_, inMemory := s.kept[key]
-	_, inFile := s.at[key]
-	return inMemory || inFile
+	_, kept := s.kept[key]
+	_, filed := s.at[key]
+	return kept || filed
 }
 
 // Room returns the bytes that the records of n more objects take, and an error where they do not fit.
@@ -170,23 +215,31 @@ func (s *Store) Room(n int) (int64, error) {
 }
 
 // Put adds the record of an object: present says which of its views are there, features are [views, ViewBytes]. Only a
-// shared record goes to the file, others are forgotten with the store.
+// shared record goes to a file on disk, others are forgotten with the store. A view takes those others alone: the process
+// that has the file puts what is shared.
 func (s *Store) Put(key Key, present []bool, features []byte, shared bool) error {
-	record := make([]byte, recordHead, s.stride())
-	copy(record, key[:])
-	binary.LittleEndian.PutUint64(record[16:], bits(present))
-	record = append(record, features...)
-	if len(record) != cap(record) || len(present) != s.header.Views {
+	if len(present) != s.header.Views || recordHead+int64(len(features)) != s.stride() {
 		return fmt.Errorf("features: have %d bytes of %d views, want %d of %d",
 			len(features), len(present), s.stride()-recordHead, s.header.Views)
 	}
-	binary.LittleEndian.PutUint32(record[24:], checksum(record))
-	if s.path == "" || !shared {
-		s.kept[key] = record
+	head := make([]byte, recordHead)
+	copy(head, key[:])
+	binary.LittleEndian.PutUint64(head[16:], bits(present))
+	binary.LittleEndian.PutUint32(head[24:], checksum(head, features))
+	if !shared && s.path != "" {
+		s.kept[key] = append(head, features...)
 		return nil
 	}
-	if _, err := s.file.WriteAt(record, s.end); err != nil {
-		return err
+	if s.file == nil {
+		return nil
+	}
+	for _, part := range []struct {
+		data []byte
+		at   int64
+	}{{head, s.end}, {features, s.end + recordHead}} { // the last bytes come last: a record is whole or not counted
+		if _, err := s.file.WriteAt(part.data, part.at); err != nil {
+			return err
+		}
 	}
 	s.at[key] = int((s.end - headerBytes) / s.stride())
 	s.end += s.stride()
@@ -206,23 +259,70 @@ func bits(present []bool) (b uint64) {
 var table = crc32.MakeTable(crc32.Castagnoli)
 
 // checksum covers presence and features of a record.
-func checksum(record []byte) uint32 {
-	return crc32.Update(crc32.Checksum(record[16:24], table), table, record[recordHead:])
+func checksum(head, features []byte) uint32 {
+	return crc32.Update(crc32.Checksum(head[16:24], table), table, features)
 }
 
-// Seal ends writing: it brings the file to disk, lets other runs write to it and prepares for Read.
+// Seal ends writing: it brings a file to disk, lets other runs write to it and prepares for Read.
 func (s *Store) Seal() error {
-	if s.path == "" {
-		return nil
+	if s.path != "" {
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
 	}
-	if err := s.file.Sync(); err != nil {
+	if err := s.mapFile(); err != nil || s.path == "" {
 		return err
 	}
-	var err error
-	if s.mapped, err = unix.Mmap(int(s.file.Fd()), 0, int(s.end), unix.PROT_READ, unix.MAP_SHARED); err != nil {
-		return fmt.Errorf("%s: mmap: %w", s.path, err)
-	}
 	return unix.Flock(int(s.file.Fd()), unix.LOCK_UN)
+}
+
+func (s *Store) mapFile() (err error) {
+	if s.mapped, err = unix.Mmap(int(s.file.Fd()), 0, int(s.end), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		return fmt.Errorf("%s: mmap: %w", s.file.Name(), err)
+	}
+	return nil
+}
+
+// Place is where other processes find the records that are shared: those of this machine in memory, those that see the
+// folder in a file.
+func (s *Store) Place() Place {
+	if s.path != "" {
+		return Place{s.path, s.end}
+	}
+	return Place{fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), s.file.Fd()), s.end}
+}
+
+// NewView returns a store for the records that another process puts in the file below folder that belongs to h, or in
+// memory if folder is "". It has them after Attach.
+func NewView(folder string, h Header) (*Store, error) {
+	s, _, err := newStore(folder, h)
+	return s, err
+}
+
+// Attach prepares a view for Read: p is the place of the store that was sealed. A file is looked for in the view's own
+// folder. It is an error that is fs.ErrNotExist if there is none that has so many records.
+func (s *Store) Attach(p Place) (err error) {
+	if s.file, err = os.Open(cmp.Or(s.path, p.Path)); err != nil {
+		return err
+	}
+	info, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < p.End {
+		return fmt.Errorf("%s: have %d bytes, want %d: %w", s.file.Name(), info.Size(), p.End, fs.ErrNotExist)
+	}
+	header, err := json.Marshal(s.header)
+	if err == nil {
+		err = s.same(header)
+	}
+	if err == nil {
+		err = s.find(p.End)
+	}
+	if err != nil {
+		return err
+	}
+	return s.mapFile()
 }
 
 // Read copies the record of an object to present [views] and features [views, ViewBytes]. A damaged record is an error
@@ -235,8 +335,8 @@ func (s *Store) Read(key Key, present []bool, features []byte) error {
 	}
 	if !kept {
 		record = s.mapped[headerBytes+int64(i)*s.stride():][:s.stride()]
-		if checksum(record) != binary.LittleEndian.Uint32(record[24:]) {
-			return fmt.Errorf("%s: record %d is damaged; remove the file to compute the features anew", s.path, i)
+		if checksum(record, record[recordHead:]) != binary.LittleEndian.Uint32(record[24:]) {
+			return fmt.Errorf("%s: record %d is damaged; remove the file to compute the features anew", s.file.Name(), i)
 		}
 	}
 	if copy(features, record[recordHead:]) != len(record)-recordHead {
@@ -249,10 +349,9 @@ func (s *Store) Read(key Key, present []bool, features []byte) error {
 	return nil
 }
 
-// Close gives file and memory back. Without Seal, what was Put stays.
+// Close gives file and memory back. Without Seal, what was put in a file stays. The store may be nil.
 func (s *Store) Close() error {
-	s.kept = nil
-	if s.path == "" {
+	if s == nil || s.file == nil {
 		return nil
 	}
 	var err error

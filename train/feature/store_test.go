@@ -50,6 +50,15 @@ func open(t *testing.T, folder string) *Store {
 	return s
 }
 
+func inMemory(t *testing.T, h Header) *Store {
+	t.Helper()
+	s, err := NewMemory(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func sealed(t *testing.T, s *Store) *Store {
 	t.Helper()
 	if err := s.Seal(); err != nil {
@@ -60,7 +69,7 @@ func sealed(t *testing.T, s *Store) *Store {
 }
 
 func TestMemory(t *testing.T) {
-	s := NewMemory(header)
+	s := inMemory(t, header)
 	put(t, s, 4, 0, 1)
 	check(t, sealed(t, s), 0, 1, 4)
 	if p, _, _ := object(2); s.Has(p) {
@@ -166,7 +175,7 @@ func TestRefusals(t *testing.T) {
 
 	huge := header
 	huge.ViewBytes = 1 << 50
-	_, err = NewMemory(huge).Room(10)
+	_, err = inMemory(t, huge).Room(10)
 	want(err, "train.cache_features", "free memory", "disk")
 	disk, err := OpenFile(folder, huge)
 	if err != nil {
