@@ -88,7 +88,7 @@ func (t *Team) refuse(rank int, what, have, want string) *Failure {
 // Explain returns why this rank ends, given the error that ended it: where that is only that others are gone, which
 // one. It tells the others of an error of this rank's own; of the same error of several ranks, one speaks.
 func (t *Team) Explain(err error) error {
-	if err != nil && t != nil && t.place.Rank == 0 && !t.place.Agent {
+	if err != nil && t != nil && t.serves() {
 		defer time.Sleep(2 * interval) // the store ends with this process; the others shall have read why
 	}
 	var met *Failure

@@ -31,7 +31,6 @@ type Team struct {
 
 	pulse   *tensor.Store // a connection of its own: what it asks must not wait for others
 	beat    atomic.Int64  // when the store has last answered, in Unix nanoseconds
-	leaving atomic.Bool
 	stop    context.CancelFunc
 	watches sync.WaitGroup
 	lived   chan struct{} // closed when this rank gives no more signs of life
@@ -148,7 +147,7 @@ func (t *Team) join(ctx context.Context, self member, wait time.Duration) (err e
 // open connects to the store, which this rank makes if it is its server and has none yet.
 func (t *Team) open(timeout time.Duration) (*tensor.Store, error) {
 	p := t.place
-	serve := p.Rank == 0 && !p.Agent && t.store == nil
+	serve := t.serves() && t.store == nil
 	o := tensor.StoreOptions{Host: p.Host, Port: p.Port, Server: serve, Listener: -1, Timeout: timeout, Prefix: "mvag/" + p.Attempt}
 	if serve {
 		o.Listener = p.Listener
@@ -310,14 +309,26 @@ func (t *Team) Leave() error {
 	if t == nil {
 		return nil
 	}
-	t.leaving.Store(true)
 	if _, err := t.Meet(nil, nil); err != nil {
 		return t.Explain(err)
 	}
 	t.end()
 	<-t.lived
 	t.group.Leave()
-	t.pulse.Close()
-	t.store.Close()
+	t.closeStore()
 	return nil
 }
+
+// closeStore closes the store, at its server after all others.
+func (t *Team) closeStore() {
+	n, err := t.store.Add("left", 1)
+	for began := time.Now(); t.serves() && err == nil && int(n) < t.place.Size && time.Since(began) < silence; {
+		time.Sleep(10 * time.Millisecond)
+		n, err = t.store.Add("left", 0)
+	}
+	t.pulse.Close()
+	t.store.Close()
+}
+
+// serves tells whether this rank is the server of the store.
+func (t *Team) serves() bool { return t.place.Rank == 0 && !t.place.Agent }

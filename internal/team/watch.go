@@ -39,7 +39,7 @@ func (t *Team) live(ctx context.Context) {
 	seen := map[int]sign{}
 	for ctx.Err() == nil {
 		if _, err := t.pulse.Add(beatOf(t.place.Rank), 1); err != nil {
-			t.lostStore(ctx)
+			t.lostStore()
 			return
 		}
 		t.beat.Store(time.Now().UnixNano())
@@ -53,7 +53,7 @@ func (t *Team) live(ctx context.Context) {
 			}
 			n, err := t.pulse.Add(beatOf(rank), 0)
 			if err != nil {
-				t.lostStore(ctx)
+				t.lostStore()
 				return
 			}
 			t.look(seen, rank, n)
@@ -109,22 +109,14 @@ func (t *Team) observe(ctx context.Context) {
 			t.group.Abort()
 		}
 		if time.Since(time.Unix(0, t.beat.Load())) > silence {
-			t.lostStore(ctx)
+			t.lostStore()
 			return
 		}
 	}
 }
 
-// lostStore is called where the store gives no answer: its server is gone. That is as it should be where the others have
-// been told that all are done, and so this rank will be, at once.
-func (t *Team) lostStore(ctx context.Context) {
-	if t.leaving.Load() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(suspicion):
-		}
-	}
+// lostStore is called where the store gives no answer: its server is gone.
+func (t *Team) lostStore() {
 	f := t.gone(0, closed)
 	if t.place.Agent {
 		f = &Failure{Rank: -1, Text: "the store of " + t.place.Launcher + " is gone", Quiet: t.place.Rank != 0}
