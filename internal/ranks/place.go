@@ -18,7 +18,7 @@ type Place struct {
 	Agent                bool   // the launcher is the store's server; else rank 0 is
 	Listener             int    // a socket that rank 0 takes over to listen on; -1 for none
 	Launcher             string // its name, for people
-	Attempt              string // what tells a start from those before at the same store
+	Run                  string // what tells it from others at the same store
 }
 
 // DefaultPort is where the store is if nobody says so, as with torchrun.
@@ -69,8 +69,8 @@ var launchers = []launcher{
 
 func (l launcher) place(getenv func(string) string) (*Place, error) {
 	p := &Place{LocalSize: 1, Port: DefaultPort, Listener: -1, Launcher: l.name, Host: getenv("MASTER_ADDR"),
-		Agent:   strings.EqualFold(getenv("TORCHELASTIC_USE_AGENT_STORE"), "true") && l.rank == "RANK",
-		Attempt: getenv("TORCHELASTIC_RUN_ID") + "/" + getenv("TORCHELASTIC_RESTART_COUNT")}
+		Agent: strings.EqualFold(getenv("TORCHELASTIC_USE_AGENT_STORE"), "true") && l.rank == "RANK",
+		Run:   getenv("TORCHELASTIC_RUN_ID")}
 	if l.local != nil {
 		p.LocalSize = l.local(getenv)
 	}

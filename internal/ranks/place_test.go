@@ -10,18 +10,18 @@ func TestFromEnv(t *testing.T) {
 		env  string
 		want Place
 	}{
-		"torchrun": {"RANK=3 WORLD_SIZE=4 LOCAL_RANK=1 LOCAL_WORLD_SIZE=2 MASTER_ADDR=10.0.0.1 MASTER_PORT=29400 TORCHELASTIC_USE_AGENT_STORE=True TORCHELASTIC_RUN_ID=none TORCHELASTIC_RESTART_COUNT=2",
-			Place{3, 4, 1, 2, "10.0.0.1", 29400, true, -1, "torchrun", "none/2"}},
+		"torchrun": {"RANK=3 WORLD_SIZE=4 LOCAL_RANK=1 LOCAL_WORLD_SIZE=2 MASTER_ADDR=10.0.0.1 MASTER_PORT=29400 TORCHELASTIC_USE_AGENT_STORE=True TORCHELASTIC_RUN_ID=none",
+			Place{3, 4, 1, 2, "10.0.0.1", 29400, true, -1, "torchrun", "none"}},
 		"PyTorchJob": {"RANK=1 WORLD_SIZE=2 MASTER_ADDR=job-master-0 MASTER_PORT=23456",
-			Place{1, 2, 0, 1, "job-master-0", 23456, false, -1, "torchrun", "/"}},
+			Place{1, 2, 0, 1, "job-master-0", 23456, false, -1, "torchrun", ""}},
 		"own": {"RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 LOCAL_WORLD_SIZE=2 MVAG_LISTENER=3 MASTER_PORT=1024 MVAG_LAUNCHER=mvag-torch",
-			Place{0, 2, 0, 2, "127.0.0.1", 1024, false, 3, "mvag-torch", "/"}},
+			Place{0, 2, 0, 2, "127.0.0.1", 1024, false, 3, "mvag-torch", ""}},
 		"Slurm": {"SLURM_PROCID=5 SLURM_STEP_NUM_TASKS=7 SLURM_LOCALID=1 SLURM_NODEID=2 SLURM_STEP_TASKS_PER_NODE=2(x3),1 SLURM_STEP_NODELIST=gpu[07-09,12] SLURM_JOB_ID=77 SLURM_STEP_ID=0 MASTER_PORT=5000",
-			Place{5, 7, 1, 2, "gpu07", 5000, false, -1, "Slurm", "/"}},
+			Place{5, 7, 1, 2, "gpu07", 5000, false, -1, "Slurm", ""}},
 		"Open MPI": {"OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=1 OMPI_COMM_WORLD_LOCAL_SIZE=2",
-			Place{1, 2, 1, 2, "127.0.0.1", 29500, false, -1, "Open MPI", "/"}},
+			Place{1, 2, 1, 2, "127.0.0.1", 29500, false, -1, "Open MPI", ""}},
 		"MPICH": {"PMI_RANK=1 PMI_SIZE=4 MPI_LOCALRANKID=1 MPI_LOCALNRANKS=2 MASTER_ADDR=a",
-			Place{1, 4, 1, 2, "a", 29500, false, -1, "MPI", "/"}},
+			Place{1, 4, 1, 2, "a", 29500, false, -1, "MPI", ""}},
 	} {
 		have, err := FromEnv(env(c.env))
 		if err != nil || have == nil || *have != c.want {

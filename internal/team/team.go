@@ -25,8 +25,10 @@ import (
 // Team is the processes of a run.
 type Team struct {
 	place   ranks.Place
-	members []member // by rank
-	store   *tensor.Store
+	lobby   *tensor.Store // names of all starts
+	start   string        // this one
+	members []member      // by rank
+	store   *tensor.Store // names of this start
 	group   *tensor.Group
 
 	pulse   *tensor.Store // a connection of its own: what it asks must not wait for others
@@ -118,6 +120,12 @@ func online() int {
 
 func (t *Team) join(ctx context.Context, self member, wait time.Duration) (err error) {
 	p := t.place
+	if t.lobby, err = t.open(wait); err != nil {
+		return err
+	}
+	if t.start, err = t.enter(ctx, wait); err != nil {
+		return err
+	}
 	if t.store, err = t.open(wait); err != nil {
 		return err
 	}
@@ -147,8 +155,8 @@ func (t *Team) join(ctx context.Context, self member, wait time.Duration) (err e
 // open connects to the store, which this rank makes if it is its server and has none yet.
 func (t *Team) open(timeout time.Duration) (*tensor.Store, error) {
 	p := t.place
-	serve := t.serves() && t.store == nil
-	o := tensor.StoreOptions{Host: p.Host, Port: p.Port, Server: serve, Listener: -1, Timeout: timeout, Prefix: "mvag/" + p.Attempt}
+	serve := t.serves() && t.lobby == nil
+	o := tensor.StoreOptions{Host: p.Host, Port: p.Port, Server: serve, Listener: -1, Timeout: timeout, Prefix: "mvag/" + p.Run + "/" + t.start}
 	if serve {
 		o.Listener = p.Listener
 	}
@@ -202,6 +210,9 @@ func (t *Team) assemble(ctx context.Context, wait time.Duration) error {
 	t.members = make([]member, t.place.Size)
 	deadline := time.Now().Add(wait)
 	for rank := 0; rank < len(t.members); {
+		if err := t.admit(); err != nil {
+			return err
+		}
 		text, ok, err := t.store.Get("member/" + strconv.Itoa(rank))
 		switch {
 		case err != nil:
@@ -213,7 +224,7 @@ func (t *Team) assemble(ctx context.Context, wait time.Duration) error {
 			rank++
 			continue
 		case ctx.Err() != nil:
-			return errors.New("interrupted while it waited for other ranks")
+			return errInterrupted
 		case time.Now().After(deadline):
 			return t.missing(wait)
 		}
@@ -328,6 +339,7 @@ func (t *Team) closeStore() {
 	}
 	t.pulse.Close()
 	t.store.Close()
+	t.lobby.Close()
 }
 
 // serves tells whether this rank is the server of the store.
