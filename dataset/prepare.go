@@ -35,10 +35,16 @@ type Preparation struct {
 	Shards   int   // to be written
 }
 
-// PrepareOptions are callbacks of a preparation; each may be nil.
+// PrepareOptions are callbacks of a preparation, each of which may be nil, and the part that this process does of it.
 type PrepareOptions struct {
-	Begin    func(Preparation)
+	Begin    func(Preparation)     // called for part 0 only
 	Progress func(done, total int) // images and masks; never called concurrently
+
+	// Part of Parts processes that prepare one folder together: each writes its share of the shards, which are the same
+	// as those of one process. Part 0 tells of all.
+	Part, Parts int
+	// Meet waits for the other parts, and returns an error if any of them has one. nil for a process alone.
+	Meet func(mine error) error
 
 	writer func(io.WriterAt) io.WriterAt // wraps the file of a shard in tests
 }
@@ -53,7 +59,7 @@ type preparer struct {
 	drop   []string    // shards to replace
 	freed  int64       // bytes of drop
 	next   int         // index of the next shard
-	done   int
+	done   int         // images and masks of the rounds behind
 	total  int
 }
 
@@ -61,41 +67,54 @@ type preparer struct {
 // opened with cfg, but without its cache. What exists already is kept. Shards are written atomically, so after an
 // interruption Prepare continues behind the last complete shard. A cache of other preprocessing is an error; files that
 // have changed are prepared again.
+//
+// Several processes may prepare a folder together ([PrepareOptions]), which they all have to see.
 func Prepare(ctx context.Context, cfg configs.Data, set *Set, opt PrepareOptions) error {
 	if cfg.Cache == "" {
 		return errors.New("data.cache: have none, want a folder for the prepared images")
 	}
-	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
+	if opt.Meet == nil {
+		opt.Meet = func(mine error) error { return mine }
 	}
-	unlock, err := lock(filepath.Join(cfg.Cache, "lock"))
-	if err != nil {
-		return err
-	}
-	defer unlock()
+	opt.Parts = max(opt.Parts, 1)
 	p := &preparer{cfg: cfg, source: set.Source, opt: opt, have: map[key]bool{}, bits: map[key]int{}}
-	err = set.keys(cfg.Root, func(k key, v View) error {
-		p.bits[k] = cmp.Or(v.Bits, set.Source.Fit.bits())
+	unlock, err := p.begin()
+	defer unlock()
+	if err := opt.Meet(err); err != nil {
+		return err
+	}
+	shards, plan, err := p.plan(set)
+	if err := p.agree(shards, err); err != nil {
+		return err
+	}
+	if err := opt.Meet(p.clear(plan)); err != nil {
+		return err
+	}
+	var failure error // of this part, which the others learn when they meet next
+	for from := 0; from < len(shards); from += opt.Parts {
+		round := shards[from:min(from+opt.Parts, len(shards))]
+		if failure == nil {
+			failure = p.round(ctx, round)
+		}
+		if err := opt.Meet(failure); err != nil {
+			return err
+		}
+		failure = p.learn(round)
+	}
+	return opt.Meet(failure)
+}
+
+// clear reports the plan and removes the shards to replace, in part 0.
+func (p *preparer) clear(plan Preparation) error {
+	if p.opt.Part > 0 {
 		return nil
-	})
-	if err != nil {
-		return err
 	}
-	if err := p.scan(); err != nil {
-		return err
-	}
-	shards, err := p.plan(set)
-	if err != nil {
+	if err := p.announce(plan); err != nil {
 		return err
 	}
 	for _, name := range p.drop {
 		if err := os.Remove(name); err != nil {
 			return fmt.Errorf("data.cache: %w", oneLine(err))
-		}
-	}
-	for _, tasks := range shards {
-		if err := p.shard(ctx, tasks); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -114,12 +133,12 @@ func lock(name string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// unfinished matches the files that a killed preparation leaves: temporary files of atomicfile, and of format version
-// 1.
-var unfinished = regexp.MustCompile(`^(\.[0-9a-f]{16}\.tmp|\.pixels-[0-9]+)$`)
+// unfinished matches the files that a killed preparation leaves: temporary files of atomicfile, of format version 1, and
+// those by which parts find each other.
+var unfinished = regexp.MustCompile(`^(\.[0-9a-f]{16}\.tmp|\.pixels-[0-9]+|\.part-[0-9]+)$`)
 
-// scan removes unfinished files and looks at the shards that exist.
-func (p *preparer) scan() error {
+// clean removes unfinished files.
+func (p *preparer) clean() error {
 	entries, err := os.ReadDir(p.cfg.Cache)
 	if err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))
@@ -131,6 +150,11 @@ func (p *preparer) scan() error {
 			}
 		}
 	}
+	return nil
+}
+
+// scan looks at the shards that exist.
+func (p *preparer) scan() error {
 	names, err := shardFiles(p.cfg.Cache)
 	if err != nil {
 		return fmt.Errorf("data.cache: %w", err)
@@ -188,12 +212,21 @@ func (p *preparer) replace(name string, size int64) {
 	p.freed += size
 }
 
-// plan divides the work into shards and checks that the disk has room for them.
-func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
-	plan := Preparation{Folder: p.cfg.Cache, Replaced: len(p.drop)}
-	var shards [][]prepareTask
+// plan looks at what there is and divides the work into shards.
+func (p *preparer) plan(set *Set) (shards [][]prepareTask, plan Preparation, err error) {
+	err = set.keys(p.cfg.Root, func(k key, v View) error {
+		p.bits[k] = cmp.Or(v.Bits, set.Source.Fit.bits())
+		return nil
+	})
+	if err == nil {
+		err = p.scan()
+	}
+	if err != nil {
+		return nil, plan, err
+	}
+	plan = Preparation{Folder: p.cfg.Cache, Replaced: len(p.drop)}
 	end := int64(shardData) // offset of the next record in the last shard
-	err := set.keys(p.cfg.Root, func(k key, v View) error {
+	err = set.keys(p.cfg.Root, func(k key, v View) error {
 		if k.Kind == kindMask {
 			plan.Masks++
 		} else {
@@ -215,16 +248,13 @@ func (p *preparer) plan(set *Set) ([][]prepareTask, error) {
 		p.total++
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
 	plan.Shards = len(shards)
-	return shards, p.announce(plan)
+	return shards, plan, err
 }
 
 func align(n int64) int64 { return (n + recordAlign - 1) / recordAlign * recordAlign }
 
-// announce reports the plan and compares it with free disk space.
+// announce reports the plan and checks that the disk has room for it.
 func (p *preparer) announce(plan Preparation) error {
 	free, err := machine.DiskFree(p.cfg.Cache)
 	if err != nil {
@@ -242,10 +272,13 @@ func (p *preparer) announce(plan Preparation) error {
 	return nil
 }
 
-// shard prepares and writes one shard.
-func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
-	name := filepath.Join(p.cfg.Cache, fmt.Sprintf("pixels-%05d.shard", p.next))
-	p.next++
+// shardName is the file of the i-th shard from the next one on.
+func (p *preparer) shardName(i int) string {
+	return filepath.Join(p.cfg.Cache, fmt.Sprintf("pixels-%05d.shard", p.next+i))
+}
+
+// shard prepares and writes one shard. advance is called as by parallel.
+func (p *preparer) shard(ctx context.Context, name string, tasks []prepareTask, advance func(done int)) error {
 	f, err := atomicfile.Create(name)
 	if err != nil {
 		return fmt.Errorf("data.cache: %w", err)
@@ -255,12 +288,7 @@ func (p *preparer) shard(ctx context.Context, tasks []prepareTask) error {
 	if p.opt.writer != nil {
 		w = p.opt.writer(f)
 	}
-	err = parallel(ctx, p.cfg.Workers, len(tasks), func(i int) (int, error) { return 1, p.task(w, &tasks[i]) }, func(done int) {
-		p.done += done
-		if p.opt.Progress != nil {
-			p.opt.Progress(p.done, p.total)
-		}
-	})
+	err = parallel(ctx, p.cfg.Workers, len(tasks), func(i int) (int, error) { return 1, p.task(w, &tasks[i]) }, advance)
 	if err != nil {
 		return err
 	}
