@@ -65,13 +65,22 @@ func (s *Set) TrainLists() map[string]string {
 // set that was copied together with its modification times. It does not notice content that changes without changing
 // size or time.
 func (s *Set) Identity(objects []Object) string {
+	return s.identify(objects, func(is Stamp) any { return is })
+}
+
+// IdentityOfCopy is [Set.Identity] without the modification times: that of a copy of the files, too.
+func (s *Set) IdentityOfCopy(objects []Object) string {
+	return s.identify(objects, func(is Stamp) any { return fmt.Sprintf("%q %d", is.Name, is.Size) })
+}
+
+func (s *Set) identify(objects []Object, of func(Stamp) any) string {
 	hash := sha256.New() // writing to it never fails
 	for i := range objects {
 		o := &objects[i]
 		fmt.Fprintf(hash, "%q %q\n", o.Class, o.ID)
 		for _, v := range o.Views {
 			image, mask := s.Source.Stamps(v)
-			fmt.Fprintf(hash, "%d %q %d/%d %d %v %v\n", v.Camera, v.Code, v.Part, v.Parts, v.Bits, image, mask)
+			fmt.Fprintf(hash, "%d %q %d/%d %d %v %v\n", v.Camera, v.Code, v.Part, v.Parts, v.Bits, of(image), of(mask))
 		}
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))

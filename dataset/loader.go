@@ -21,6 +21,7 @@ type Batch struct {
 	Pixels  []uint8           // [S*V, T, 3, crop height, crop width], object-major; absent views are zero
 	Present []bool            // [S*V]; false if there is no image or it was left out
 	Content []image.Rectangle // [S*V], where the image lies in the viewport, in pixels; empty where it is absent
+	LeftOut map[int]error     // why images could not be read and were left out, by index among the S*V
 }
 
 // LoaderOptions configure a loader.
@@ -180,25 +181,31 @@ func (p *pending) leaveOut(source Source, train bool) error {
 		if err == nil {
 			continue
 		}
-		o := *b.Objects[i/b.Views]
-		view := o.Views[i%b.Views]
+		view := b.Objects[i/b.Views].Views[i%b.Views]
 		if err := source.Skip(view, err); err != nil {
 			return err
 		}
 		if lost == nil {
-			lost = err
+			lost, b.LeftOut = err, map[int]error{}
 		}
+		b.LeftOut[i] = err
 		size := len(b.Pixels) / len(p.errs)
 		clear(b.Pixels[i*size:][:size])
 		b.Present[i], b.Content[i] = false, image.Rectangle{}
-		o.Views = slices.Clone(o.Views)
-		o.Views[i%b.Views] = View{Camera: view.Camera, Tile: view.Tile}
-		b.Objects[i/b.Views] = &o
+		b.Objects[i/b.Views] = b.Objects[i/b.Views].Without(i % b.Views)
 	}
 	if train && lost != nil && !slices.Contains(b.Present, true) {
 		return fmt.Errorf("%w; no other image of this batch can be read either, and data.on_error: skip needs one", lost)
 	}
 	return nil
+}
+
+// Without returns a copy of o that has no image of the i-th view.
+func (o *Object) Without(i int) *Object {
+	without := *o
+	without.Views = slices.Clone(o.Views)
+	without.Views[i] = View{Camera: o.Views[i].Camera, Tile: o.Views[i].Tile}
+	return &without
 }
 
 // Recycle returns the pixels of a batch to the loader for reuse; the caller must not use them afterwards. It is

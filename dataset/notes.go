@@ -77,6 +77,26 @@ func (n *Notes) addTraits(file string, t traits) {
 	deep.highest = max(deep.highest, t.Highest)
 }
 
+// Files lists the files of each kind, without the 16-bit images of Depths.
+func (n *Notes) Files() map[Finding][]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := map[Finding][]string{}
+	for kind, files := range n.files {
+		list[kind] = slices.Sorted(maps.Keys(files))
+	}
+	return list
+}
+
+// AddFiles adds the files that another process has noted.
+func (n *Notes) AddFiles(list map[Finding][]string) {
+	for kind, files := range list {
+		for _, file := range files {
+			n.add(file, []Finding{kind})
+		}
+	}
+}
+
 // Summary counts the files of each kind. 16-bit images that are read at the same number of bits are of kind UnusedBits
 // if none of them needs that many.
 func (n *Notes) Summary() map[Finding]Noted {

@@ -4,11 +4,14 @@
 //
 // A class goes object by object, those with defects first, so that afterwards the maps of good objects are counted and
 // dropped. Goroutines decode images, score maps and draw while the device computes the next batch.
+//
+// Several processes (internal/team) predict a batch each in turn, of the same objects as one process would; rank 0
+// gathers the maps, scores, draws and writes. Whatever may fail on a rank is told the others when all meet: for a class,
+// before its first batch, with each batch, after the last, and when it is saved.
 package eval
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"mvag-torch/configs"
@@ -72,7 +75,9 @@ type Options struct {
 	Partial string
 	// Maps is the folder of the maps, a file a class; "" for none.
 	Maps string
-	// Team are the processes that the evaluation is spread over; nil is this one alone.
+	// Team are the processes that the evaluation is spread over; nil is this one alone. Rank 0 alone uses the other
+	// options; what Run returns on the others is empty. An error that has not been told the others is for
+	// [team.Team.Explain].
 	Team *team.Team
 	// Heads are the calibrations of the checkpoint. Their levels mix the maps of reconstruction and memory.
 	Heads calibration.Heads
@@ -82,21 +87,35 @@ type Options struct {
 func Run(ctx context.Context, cfg configs.Config, m *model.Trained, data *dataset.Set, opt Options) (Outcome, error) {
 	protocol := newProtocol(cfg, m, data)
 	r := &run{ctx: ctx, cfg: cfg, opt: opt, source: data.Source, memory: m.Memory, out: Outcome{Noted: map[dataset.Finding]dataset.Noted{}}}
+	if opt.Team.Rank() > 0 {
+		r.opt.Partial, r.opt.Maps = "", ""
+		if r.source.Skipped != nil {
+			r.source.Skipped = &dataset.Skipped{} // rank 0 counts
+		}
+	}
+	if err := opt.Team.Agree(facts(cfg, protocol, data)...); err != nil {
+		return Outcome{}, err
+	}
 	plan := r.plan(data, protocol)
-	if plan.Images == 0 {
-		return Outcome{}, fmt.Errorf("%s: no test images", cfg.Data.Root)
+	if err := r.open(plan); err != nil {
+		return Outcome{}, err
 	}
 	r.total, plan.Kernels = plan.Images, m.Kernels.String()
-	opt.Sink.Begin(plan)
+	if opt.Team.Rank() == 0 {
+		opt.Sink.Begin(plan)
+	}
 	err := tensor.Run(func(s *tensor.Scope) error {
-		r.predictor = model.NewPredictor(s, m.Model, m.Memory, cfg, opt.Sink.Uncaptured)
+		r.predictor = model.NewPredictor(s, m.Model, m.Memory, cfg, r.uncaptured)
 		for _, c := range r.classes {
 			if err := r.class(s, c); err != nil {
-				return fmt.Errorf("class %q: %w", c.name, err)
+				return err
 			}
 		}
 		return nil
 	})
+	if opt.Team.Rank() > 0 {
+		return Outcome{}, err
+	}
 	for _, c := range r.out.Results.Classes {
 		protocol.EmptyMasks += c.Defective - c.Masks
 	}
@@ -124,6 +143,8 @@ type run struct {
 	classes     []class
 	predictor   *model.Predictor
 	sink        sync.Mutex // held while a method of the sink runs
+	told        bool       // the sink was told that a prediction cannot be captured
+	untold      string     // the same of this rank, until it is told rank 0
 	out         Outcome
 	done, total int // images
 }
@@ -168,6 +189,9 @@ func (r *run) plan(data *dataset.Set, protocol Protocol) (plan Plan) {
 		heads := int64(1 + len(r.headsOf(c.name).others))
 		planes := 3 * r.cfg.Data.Crop.Area() * len(r.source.Fit.Tiles()) // bytes of an image in its tiles
 		inFlight := int64(r.workers()+r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * (heads*int64(4*pixels) + int64(planes))
+		if n := r.opt.Team.Size(); n > 1 { // what rank 0 gathers, with Gloo's copies
+			inFlight += int64(3*n*r.cfg.Eval.Objects) * int64(r.cfg.Data.Views) * heads * int64(4*pixels)
+		}
 		inFlight += r.loading().Memory(&c.objects[0])
 		plan.Memory = max(plan.Memory, heads*score.Memory(marked, pixels, r.cfg.Data.Views)+inFlight)
 	}
@@ -187,26 +211,34 @@ func images(objects ...dataset.Object) int {
 	return n
 }
 
-// class evaluates one class, or takes what was left of it.
-func (r *run) class(s *tensor.Scope, c class) error {
-	if c.restored != nil {
-		r.source.Notes = nil // they were restored, too
-		r.done += images(c.objects...)
-		if err := r.again(s, c); err != nil {
+// class evaluates one class, or takes what was left of it. All ranks know of its error, which names the class.
+func (r *run) class(s *tensor.Scope, c class) (err error) {
+	first, m := r.opt.Team.Rank() == 0, r.meeting(c)
+	switch {
+	case c.restored == nil:
+		r.source.Notes = &dataset.Notes{}
+		scored, err := r.evaluate(s, c)
+		if err != nil {
 			return err
 		}
-		r.opt.Sink.Batch(c.name, r.done, r.total)
-		r.add(*c.restored)
-		return nil
+		result := finished{scored, r.source.Notes.Summary()}
+		if first {
+			r.add(result)
+			err = save(r.opt.Partial, c.fingerprint, result)
+		}
+		_, err = m.meet(word{}, err)
+		return err
+	case first:
+		r.source.Notes = nil // they were restored, too
+		r.done += images(c.objects...)
+		err = r.again(s, c)
 	}
-	r.source.Notes = &dataset.Notes{}
-	scored, err := r.evaluate(s, c)
-	if err != nil {
+	if _, err := m.meet(word{}, err); err != nil || !first {
 		return err
 	}
-	result := finished{scored, r.source.Notes.Summary()}
-	r.add(result)
-	return save(r.opt.Partial, c.fingerprint, result)
+	r.opt.Sink.Batch(c.name, r.done, r.total)
+	r.add(*c.restored)
+	return nil
 }
 
 func (r *run) add(result finished) {
@@ -217,7 +249,7 @@ func (r *run) add(result finished) {
 	r.out.Curves = append(r.out.Curves, result.Curve)
 }
 
-// again draws the wanted objects of a class that was restored.
+// again draws the wanted objects of a class that was restored, on this rank alone.
 func (r *run) again(s *tensor.Scope, c class) error {
 	scores := map[string]float64{}
 	for _, o := range c.restored.Objects {
@@ -234,11 +266,13 @@ func (r *run) again(s *tensor.Scope, c class) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	return r.pass(s, wanted, func(p predicted) error {
+	p := pass{run: r, meeting: meeting{interrupt: r.ctx}, objects: wanted, done: func(int) {}}
+	p.work = func(p predicted) error {
 		views, err := r.views(p)
 		if err == nil {
-			r.draw(p, views, scores[p.object.ID])
+			err = r.draw(p, views, scores[p.object.ID])
 		}
 		return err
-	}, func(int) {})
+	}
+	return p.over(s)
 }

@@ -3,19 +3,15 @@ package eval
 import (
 	"cmp"
 	"image"
-	"io"
 	"runtime"
 	"slices"
 	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"mvag-torch/dataset"
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/score"
 	"mvag-torch/internal/heatmap"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/model/calibration"
 )
 
 // predicted is one object with its maps.
@@ -24,9 +20,9 @@ type predicted struct {
 	object *dataset.Object // without the images that were left out
 	maps   [][]float32     // [h, w] of each view, by the headline; nil where it is absent
 	memory [][]float32     // the same by the memory; nil also where there is none
-	pixels []uint8         // [V, T, 3, h, w], as the model saw them; valid until work returns
+	pixels []uint8         // [V, T, 3, h, w], as the model saw them, until work returns; nil where another rank has them
 
-	content []image.Rectangle // [V], where the images lie in the viewport
+	content []image.Rectangle // [V], where the images lie in the viewport; nil as pixels
 }
 
 // workers is the number of goroutines that score.
@@ -38,55 +34,6 @@ func (r *run) loading() dataset.LoaderOptions {
 	return dataset.LoaderOptions{
 		Source: r.source, Objects: r.cfg.Eval.Objects, Workers: r.cfg.Data.Workers, Prefetch: r.cfg.Data.Prefetch,
 	}
-}
-
-// pass runs objects through the model in their order. Goroutines call work for each object while the device goes on;
-// done is called after each batch with the number of objects so far.
-func (r *run) pass(s *tensor.Scope, objects []dataset.Object, work func(predicted) error, done func(n int)) error {
-	group, ctx := errgroup.WithContext(r.ctx)
-	group.SetLimit(r.workers())
-	loader, err := dataset.NewEvalLoader(ctx, objects, r.loading())
-	if err != nil {
-		return err
-	}
-	defer loader.Close()
-	defer func() { _ = group.Wait() }() // also after a panic of the device
-	for first := 0; ; {
-		var batch *dataset.Batch
-		if batch, err = loader.Next(); err != nil {
-			break
-		}
-		prediction := r.predictor.Predict(s, batch)
-		n := len(batch.Objects)
-		var left atomic.Int32
-		left.Store(int32(n))
-		for i, object := range batch.Objects {
-			p := predicted{
-				first + i, object, part(prediction.Maps, i, n), part(prediction.Memory, i, n),
-				part(batch.Pixels, i, n), part(batch.Content, i, n),
-			}
-			if r.headsOf(object.Class).headline == calibration.Memory {
-				p.maps = p.memory
-			}
-			group.Go(func() error {
-				defer func() {
-					if left.Add(-1) == 0 {
-						loader.Recycle(batch)
-					}
-				}()
-				return work(p)
-			})
-		}
-		first += n
-		done(first)
-	}
-	if failed := group.Wait(); failed != nil {
-		return failed
-	}
-	if err == io.EOF {
-		return nil
-	}
-	return err
 }
 
 // part is the i-th of n equal parts of values.
@@ -111,32 +58,60 @@ func defectsFirst(all []dataset.Object) (order []int, objects []dataset.Object, 
 	return order, objects, defective
 }
 
-// evaluate runs and scores a class.
+// evaluate runs and scores a class: rank 0 does, and what it returns on others is empty. All know of its error.
 func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 	order, objects, defective := defectsFirst(c.objects)
-	var marked atomic.Int64 // objects with defects that are still to be scored
-	marked.Store(int64(defective))
+	p := pass{run: r, meeting: r.meeting(c), objects: objects}
+	if r.opt.Team.Rank() > 0 {
+		if _, err := p.meet(word{}, nil); err != nil {
+			return score.Result{}, err
+		}
+		return score.Result{}, p.over(s)
+	}
+	maps, err := createMaps(r.opt.Maps, c.name, c.objects, r.cfg.MapSize())
+	if _, err := p.meet(word{}, err); err != nil {
+		return score.Result{}, err
+	}
+	defer maps.close()
+	gathered := r.gather(&p, order, defective, maps)
+	before := r.done
+	p.done = func(n int) {
+		r.done = before + images(objects[:n]...)
+		r.sink.Lock()
+		defer r.sink.Unlock()
+		r.opt.Sink.Batch(c.name, r.done, r.total)
+	}
+	if err := p.over(s); err != nil {
+		return score.Result{}, err
+	}
+	result, err := gathered.finish()
+	if err == nil {
+		err = maps.commit(result)
+	}
+	return result, err
+}
+
+// gather lets p score its class, save the maps and draw. The objects of p, of which so many are defective, have their
+// place in the list of the class by order.
+func (r *run) gather(p *pass, order []int, defective int, maps *mapFile) *gatherer {
 	other := dataset.MaskGT05
 	if r.cfg.Eval.MaskRule == other {
 		other = dataset.MaskGT0
 	}
-	gathered := newGatherer(r.headsOf(c.name), c.name, score.Options{Top: r.cfg.Top(), AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other})
+	rules := score.Options{Top: r.cfg.Top(), AuproLimit: r.cfg.Eval.AuproLimit, OtherRule: other}
+	gathered := newGatherer(r.headsOf(p.name), p.name, rules)
+	var marked atomic.Int64 // objects with defects that are still to be scored
+	marked.Store(int64(defective))
 	if defective == 0 {
 		gathered.seal()
 	}
-	maps, err := createMaps(r.opt.Maps, c.name, c.objects, r.cfg.MapSize())
-	if err != nil {
-		return score.Result{}, err
-	}
-	defer maps.close()
-	before := r.done
-	err = r.pass(s, objects, func(p predicted) error {
+	p.work = func(p predicted) error {
 		index := order[p.index]
 		views, err := r.views(p)
 		if err == nil && len(views) > 0 { // else all were left out
 			var object float64
 			if object, err = gathered.add(index, p, views); err == nil {
-				r.draw(p, views, object)
+				err = r.draw(p, views, object)
 			}
 		}
 		if err != nil {
@@ -146,20 +121,8 @@ func (r *run) evaluate(s *tensor.Scope, c class) (score.Result, error) {
 			gathered.seal() // good objects follow, whose maps need not be kept
 		}
 		return maps.write(index, views)
-	}, func(n int) {
-		r.done = before + images(objects[:n]...)
-		r.sink.Lock()
-		defer r.sink.Unlock()
-		r.opt.Sink.Batch(c.name, r.done, r.total)
-	})
-	if err != nil {
-		return score.Result{}, err
 	}
-	result, err := gathered.finish()
-	if err == nil {
-		err = maps.commit(result)
-	}
-	return result, err
+	return gathered
 }
 
 // view is an image of an object that was scored, with its index among the object's views.
@@ -211,24 +174,37 @@ func (r *run) views(p predicted) ([]view, error) {
 	return views, nil
 }
 
-// draw hands an object with a score to the sink, if it wants it.
-func (r *run) draw(p predicted, views []view, score float64) {
+// draw hands an object with a score to the sink, if it wants it. Images of an object that another rank has decoded are
+// decoded again.
+func (r *run) draw(p predicted, views []view, score float64) error {
 	r.sink.Lock()
 	wanted := r.opt.Sink.Wants(p.object, score)
 	r.sink.Unlock()
 	if !wanted {
-		return
+		return nil
 	}
 	var tiles []picture.Tile
 	corners := r.source.Fit.Tiles()
 	for _, v := range views {
-		pixels := part(p.pixels, v.index, len(p.object.Views))
+		var pixels []uint8
+		var content image.Rectangle
+		if p.pixels != nil {
+			pixels, content = part(p.pixels, v.index, len(p.object.Views)), p.content[v.index]
+		} else {
+			pixels = make([]uint8, 3*r.cfg.Data.Crop.Area()*len(corners))
+			w, h, err := r.source.Image(p.object.Views[v.index], pixels)
+			if err != nil {
+				return err
+			}
+			content = r.source.Fit.Content(w, h)
+		}
 		tiles = append(tiles, picture.Tile{
 			Camera: v.Camera, Scores: slices.Clone(v.Scores), Mask: v.Mask,
-			Image: heatmap.Image(pixels, r.cfg.Data.Crop.Bounds().Max, corners, p.content[v.index], r.cfg.MapSize().Bounds().Max),
+			Image: heatmap.Image(pixels, r.cfg.Data.Crop.Bounds().Max, corners, content, r.cfg.MapSize().Bounds().Max),
 		})
 	}
 	r.sink.Lock()
 	defer r.sink.Unlock()
 	r.opt.Sink.Draw(p.object, tiles)
+	return nil
 }

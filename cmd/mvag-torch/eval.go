@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -80,15 +81,18 @@ func evaluate(c *cli.Context, tm *team.Team) error {
 		return err
 	}
 	logLines(data.Remarks())
+	if tm.Rank() > 0 {
+		return assist(c.Context, cfg, f, data, eval.Options{Heads: heads, Team: tm})
+	}
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
 	if err := makeResults(folder, c.String("save-maps")); err != nil {
 		return err
 	}
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
-	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps"), Heads: heads}
+	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps"), Heads: heads, Team: tm}
 	outcome, err := evaluateModel(c.Context, cfg, f, data, opt)
 	listSkipped(data.Source.Skipped)
-	if c.Context.Err() != nil {
+	if c.Context.Err() != nil || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("interrupted; the same command goes on: %s of %d finished", count(len(outcome.Results.Classes), "class"), sink.classes)
 	}
 	if err != nil {
@@ -104,10 +108,15 @@ func evaluate(c *cli.Context, tm *team.Team) error {
 	if err := eval.Forget(opt.Partial); err != nil {
 		return err
 	}
+	return show(outcome, format, folder, f.Path, drawn)
+}
+
+// show prints the metrics of an outcome, writes the report of its folder and says where pictures are.
+func show(outcome eval.Outcome, format, folder, model string, drawn []string) error {
 	if err := report.Table(os.Stdout, outcome.Results, format); err != nil {
 		return err
 	}
-	written, err := writeReport(folder, f.Path, "")
+	written, err := writeReport(folder, model, "")
 	if err == nil && format == "table" {
 		_, err = fmt.Printf("\nresults  %s\npictures %s\nreport   %s\n", filepath.Join(folder, "results.json"), strings.Join(drawn, " "), written)
 	}
@@ -214,6 +223,15 @@ func evaluateModel(
 		return err
 	})
 	return outcome, err
+}
+
+// assist is an evaluation on another rank than the first, which writes and speaks for all.
+func assist(ctx context.Context, cfg configs.Config, f *checkpoint.File, data *dataset.Set, opt eval.Options) error {
+	_, err := evaluateModel(ctx, cfg, f, data, opt)
+	if errors.Is(err, context.Canceled) { // rank 0 knows, and says so
+		err = &team.Failure{Rank: opt.Team.Rank(), Text: "interrupted", Quiet: true}
+	}
+	return err
 }
 
 // openFor opens the data set of cfg, whose 16-bit images are read as those that f was trained on.

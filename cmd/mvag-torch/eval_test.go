@@ -188,3 +188,39 @@ func evalSavesMaps(t *testing.T, dir, model, want string) {
 		}
 	}
 }
+
+// TestEvalByProcesses holds that two processes write and print what one does.
+func TestEvalByProcesses(t *testing.T) {
+	dir, model, _ := trained(t, append(onDiscs(discs(t, 8)), "--set", "train.holdout=0.25")...)
+	evaluated := func(folder string, more ...string) string {
+		t.Helper()
+		c := exec.Command(os.Args[0], append([]string{"eval", "-m", model, "--set", "eval.objects=3", "--format", "json", "-o", folder}, more...)...)
+		c.Env = append(os.Environ(), mainVariable+"=development", "OMP_NUM_THREADS=1", "OMP_WAIT_POLICY=passive")
+		c.Stderr = &bytes.Buffer{}
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", more, err, c.Stderr)
+		}
+		return string(out)
+	}
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	if want, have := evaluated(one), evaluated(two, "--processes", "2"); have != want || !json.Valid([]byte(have)) {
+		t.Errorf("have %s\nwant %s", have, want)
+	}
+	compared := 0
+	err := filepath.WalkDir(one, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) == ".html" { // which names its folder
+			return err
+		}
+		want, err := os.ReadFile(path)
+		name, _ := filepath.Rel(one, path)
+		if have, _ := os.ReadFile(filepath.Join(two, name)); !bytes.Equal(have, want) {
+			t.Errorf("%s: have %d bytes, want those of one process, %d", name, len(have), len(want))
+		}
+		compared++
+		return err
+	})
+	if err != nil || compared < 6 {
+		t.Errorf("compared %d files, %v", compared, err)
+	}
+}

@@ -39,6 +39,17 @@ func TestCollectives(t *testing.T) {
 			if have := fmt.Sprint(g.Exchange([]byte{byte(tm.Rank()), 7})); have != "[[0 7] [1 7] [2 7]]" {
 				t.Errorf("exchange: have %v", have)
 			}
+			for _, of := range []struct {
+				have [][]float32
+				want string
+			}{{g.Gather([]float32{1, 2, 3}[:tm.Rank()]), "[[] [1] [1 2]]"}, {g.Gather(nil), "[[] [] []]"}} {
+				if tm.Rank() > 0 {
+					of.want = "[]"
+				}
+				if have := fmt.Sprint(of.have); have != of.want {
+					t.Errorf("gather: have %v, want %v", have, of.want)
+				}
+			}
 		})
 		if g := tm.Group(); g.Rank() != tm.Rank() || g.Size() != n || tm.Size() != n {
 			t.Errorf("have rank %d of %d, %d", g.Rank(), g.Size(), tm.Size())

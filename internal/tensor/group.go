@@ -5,7 +5,9 @@ package tensor
 import "C"
 
 import (
+	"encoding/binary"
 	"fmt"
+	"runtime"
 	"time"
 	"unsafe"
 )
@@ -165,6 +167,38 @@ func (g *Group) Exchange(mine []byte) [][]byte {
 	parts := make([][]byte, g.size)
 	for i := range parts {
 		parts[i] = all[i*n : (i+1)*n : (i+1)*n]
+	}
+	return parts
+}
+
+// Gather returns at rank 0 what every rank gives, in the order of ranks, and nil at the others. How much it is may differ.
+// It does not wait for the device.
+func (g *Group) Gather(mine []float32) [][]float32 {
+	if g == nil {
+		return [][]float32{mine}
+	}
+	const size = unsafe.Sizeof(float32(0))
+	sizes, longest := make([]C.size_t, g.size), C.size_t(0)
+	for rank, n := range g.Exchange(binary.LittleEndian.AppendUint64(nil, uint64(len(mine))*uint64(size))) {
+		sizes[rank] = C.size_t(binary.LittleEndian.Uint64(n))
+		longest = max(longest, sizes[rank])
+	}
+	var parts [][]float32
+	var at []unsafe.Pointer
+	var pinned runtime.Pinner
+	defer pinned.Unpin()
+	if g.rank == 0 {
+		parts, at = make([][]float32, g.size), make([]unsafe.Pointer, g.size)
+		for rank, n := range sizes {
+			parts[rank] = make([]float32, uintptr(n)/size)
+			if n > 0 {
+				at[rank] = unsafe.Pointer(unsafe.SliceData(parts[rank]))
+				pinned.Pin(at[rank])
+			}
+		}
+	}
+	if longest > 0 {
+		check("gather", C.mvag_gather(g.c, unsafe.Pointer(unsafe.SliceData(mine)), unsafe.SliceData(sizes), unsafe.SliceData(at)))
 	}
 	return parts
 }

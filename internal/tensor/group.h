@@ -31,6 +31,8 @@ void mvag_group_leave(void *group);
 char *mvag_all_reduce(void *group, handle t);              // in place
 char *mvag_all_gather(void *group, handle *out, handle t); // [size, …]
 char *mvag_exchange(void *group, const void *mine, size_t bytes, void *all);
+// Copies what each rank gives to rank 0, sizes[r] bytes at parts[r]; sizes are the same on all ranks.
+char *mvag_gather(void *group, const void *mine, const size_t *sizes, void *const *parts);
 char *mvag_reduce_gradients(void *group, handle *params, int n, handle flat, handle rounded);
 
 #ifdef __cplusplus

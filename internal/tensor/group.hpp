@@ -4,6 +4,7 @@
 #include "check.h"
 #include "handles.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <dlfcn.h>
@@ -289,6 +290,28 @@ char *mvag_exchange(void *group, const void *mine, size_t bytes, void *all) {
     Tensor from = torch::from_blob(const_cast<void *>(mine), {n}, torch::kByte);
     Tensor got = as_group(group)->all_gather(from);
     std::memcpy(all, got.const_data_ptr(), got.nbytes());
+  });
+}
+
+char *mvag_gather(void *group, const void *mine, const size_t *sizes, void *const *parts) {
+  return guarded([&] {
+    Ranks *g = as_group(group);
+    auto most = static_cast<int64_t>(*std::max_element(sizes, sizes + g->size));
+    auto n = static_cast<int64_t>(sizes[g->rank]);
+    Tensor from = torch::from_blob(const_cast<void *>(mine), {n}, torch::kByte);
+    if (n < most) { // Gloo's parts are equally long
+      Tensor padded = torch::zeros({most}, torch::kByte);
+      padded.narrow(0, 0, n).copy_(from);
+      from = padded;
+    }
+    std::vector<Tensor> own{from};
+    std::vector<std::vector<Tensor>> all;
+    if (g->rank == 0)
+      all.push_back(torch::empty({g->size, most}, torch::kByte).unbind(0));
+    g->together([&] { g->wait(g->gloo->gather(all, own, {})); });
+    for (int rank = 0; g->rank == 0 && rank < g->size; rank++)
+      if (sizes[rank])
+        std::memcpy(parts[rank], all[0][rank].const_data_ptr(), sizes[rank]);
   });
 }
 
