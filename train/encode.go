@@ -43,6 +43,10 @@ func (r *run) encodeAll(s *tensor.Scope, objects []dataset.Object, progress Feat
 		e.groups = append(e.groups, groups[i])
 	}
 	defer e.close()
+	var err error
+	if e.desk, err = r.openDesk(); err != nil {
+		return err
+	}
 	var failure error // of this rank, which the others learn when they meet next
 	for from := 0; from < len(groups); from += n {
 		round := groups[from:min(from+n, len(groups))]
@@ -59,9 +63,10 @@ func (r *run) encodeAll(s *tensor.Scope, objects []dataset.Object, progress Feat
 			}
 			for rank, tiles := range round {
 				if i < len(tiles) && failure == nil {
-					failure = r.take(rank, &tiles[i], said[rank], use)
+					failure = e.take(rank, &tiles[i], said[rank], use)
 				}
 			}
+			e.turn++
 		}
 		for range round {
 			progress.Done++
@@ -86,12 +91,15 @@ type encoder struct {
 	batch  *dataset.Batch     // the object that is being encoded
 	pixels []uint8
 	text   []byte
+	desk   *desk // nil where features go with what is said
+	turn   int   // meetings so far
 }
 
 func (e *encoder) close() {
 	if e.loader != nil {
 		e.loader.Close()
 	}
+	e.desk.close()
 }
 
 // start loads the images of all objects.
@@ -131,6 +139,12 @@ func (e *encoder) tile(s *tensor.Scope, k, i int) (_ []byte, err error) {
 			about.Skipped = append(about.Skipped, skipped{v, e.run.data.Source.Skipped.Why(view.Path)})
 		}
 	}
+	if e.desk != nil {
+		if err := e.desk.put(e.turn, features); err != nil {
+			return nil, err
+		}
+		features = nil
+	}
 	e.text, err = about.message(e.text[:0], features)
 	return e.text, err
 }
@@ -156,8 +170,9 @@ func (e encoded) message(to, features []byte) ([]byte, error) {
 
 // take calls use with what a rank says of an object, and leaves out the images that it could not read. That they are too
 // many is an error of rank 0, which speaks for all.
-func (r *run) take(rank int, o *dataset.Object, said []byte,
+func (e *encoder) take(rank int, o *dataset.Object, said []byte,
 	use func(o *dataset.Object, read []bool, features []byte) error) error {
+	r := e.run
 	if len(said) < 4 || uint64(len(said)) < 4+uint64(binary.LittleEndian.Uint32(said)) {
 		return fmt.Errorf("features of rank %d: have %d bytes, want more", rank, len(said))
 	}
@@ -174,6 +189,9 @@ func (r *run) take(rank int, o *dataset.Object, said []byte,
 		if err != nil && r.team.Rank() == 0 {
 			return err
 		}
+	}
+	if e.desk != nil {
+		features = e.desk.get(rank, e.turn)
 	}
 	return use(o, about.Read, features)
 }
