@@ -157,7 +157,8 @@ type Train struct {
 	Iterations int `yaml:"iterations" decides:"training"`
 	// Warmup is the number of steps of linear warm-up; less than Iterations.
 	Warmup int `yaml:"warmup" decides:"training"`
-	// Objects is the number of objects in a batch, which has Objects*Views images.
+	// Objects is the number of objects in a batch, which has Objects*Views images. Several processes divide them: it is a
+	// multiple of their number.
 	Objects int `yaml:"objects" decides:"training"`
 	// LR is the peak learning rate, LRFinal that of the last step.
 	LR      float64 `yaml:"lr" decides:"training"`
@@ -178,6 +179,9 @@ type Train struct {
 	// once: "off", "ram", "disk" (in the folder features below Output, which runs share), or [Auto] (ram on a CPU where
 	// they fit, else off).
 	CacheFeatures string `yaml:"cache_features" decides:"training"`
+	// AllReduce is the type in which gradients are sent and summed between the processes of a run that has several:
+	// "float32" or "bfloat16", which is half as much and rounds.
+	AllReduce string `yaml:"all_reduce" decides:"training"`
 	// LogEvery and CheckpointEvery are intervals in steps.
 	LogEvery        int `yaml:"log_every" decides:"nothing"`
 	CheckpointEvery int `yaml:"checkpoint_every" decides:"nothing"`

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -84,4 +85,31 @@ func (s *Set) identify(objects []Object, of func(Stamp) any) string {
 		}
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))
+}
+
+// Fingerprint returns a hexadecimal SHA-256 over what has to be the same where several processes train on copies of a
+// set: classes, and for each training object its ID and for each view its camera, how its file is read, and the size of
+// that, -1 where it does not exist. Paths and modification times may differ. The error is that of ctx.
+func (s *Set) Fingerprint(ctx context.Context) (string, error) {
+	sizes := make([][]int64, len(s.Train))
+	err := parallel(ctx, 0, len(s.Train), func(i int) (int, error) {
+		for _, v := range s.Train[i].Views {
+			image := s.Source.stamp(kindImage, v)
+			sizes[i] = append(sizes[i], image.Size)
+		}
+		return 1, nil
+	}, func(int) {})
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New() // writing to it never fails
+	fmt.Fprintf(hash, "%q %v\n", s.Classes, s.Source.Depths)
+	for i := range s.Train {
+		o := &s.Train[i]
+		fmt.Fprintf(hash, "%q %q\n", o.Class, o.ID)
+		for j, v := range o.Views {
+			fmt.Fprintf(hash, "%d %v %d/%d %d %d\n", v.Camera, v.Present(), v.Part, v.Parts, v.Bits, sizes[i][j])
+		}
+	}
+	return fmt.Sprintf("%x", hash.Sum(nil)), nil
 }

@@ -28,6 +28,7 @@ type Batch struct {
 type LoaderOptions struct {
 	Source  Source
 	Objects int   // S, objects per batch
+	Part    Part  // of each training batch
 	Seed    int64 // seed of the order in training; unused in evaluation
 	Start   int   // index of the first batch: a resumed run's iteration
 	Count   int   // number of batches; 0 means endless in training, all in evaluation
@@ -40,7 +41,7 @@ type LoaderOptions struct {
 // Memory returns the memory of a running loader in bytes, for objects like o: the batches decoded ahead, one in progress
 // and one recycled, with all their tiles. Each worker also needs memory for one decoded image, which depends on its size.
 func (opt LoaderOptions) Memory(o *Object) int64 {
-	return int64(opt.Prefetch+2) * int64(opt.Objects) * int64(len(o.Views)) * int64(opt.Source.Fit.imageBytes(o.Tile))
+	return int64(opt.Prefetch+2) * int64(opt.Part.Objects(opt.Objects)) * int64(len(o.Views)) * int64(opt.Source.Fit.imageBytes(o.Tile))
 }
 
 // TilePixels returns the pixels of one tile of all views of a batch, [S*V, 3, crop height, crop width], in dst if there
@@ -101,7 +102,7 @@ func NewTrainLoader(ctx context.Context, objects []Object, opt LoaderOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	return newLoader(ctx, len(objects[0].Views), opt, true, order), nil
+	return newLoader(ctx, len(objects[0].Views), opt, true, opt.Part.Of(order)), nil
 }
 
 // NewEvalLoader returns a loader that passes once over objects in order. The last batch may be smaller.
@@ -168,13 +169,14 @@ func (l *Loader) next() (*Batch, error) {
 		return nil, context.Cause(l.ctx)
 	}
 	<-l.slots
-	return p.batch, p.leaveOut(l.opt.Source, l.train)
+	return p.batch, p.leaveOut(l.opt.Source, l.train && !l.opt.Part.partial())
 }
 
 // leaveOut replaces objects with images that could not be read by copies without those images, as if the index did not
 // contain them, or returns the first error that stops the run. Which images are absent depends only on the files and
-// moves no other object, so a resumed run sees the same batches. A training batch needs at least one image.
-func (p *pending) leaveOut(source Source, train bool) error {
+// moves no other object, so a resumed run sees the same batches. A training batch needs at least one image, which a part
+// of it need not have.
+func (p *pending) leaveOut(source Source, needsOne bool) error {
 	b := p.batch
 	var lost error
 	for i, err := range p.errs {
@@ -194,7 +196,7 @@ func (p *pending) leaveOut(source Source, train bool) error {
 		b.Present[i], b.Content[i] = false, image.Rectangle{}
 		b.Objects[i/b.Views] = b.Objects[i/b.Views].Without(i % b.Views)
 	}
-	if train && lost != nil && !slices.Contains(b.Present, true) {
+	if needsOne && lost != nil && !slices.Contains(b.Present, true) {
 		return fmt.Errorf("%w; no other image of this batch can be read either, and data.on_error: skip needs one", lost)
 	}
 	return nil

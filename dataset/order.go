@@ -32,6 +32,27 @@ func TrainOrder(objects []Object, s int, seed int64) (func(k int) []*Object, err
 	}, nil
 }
 
+// Part is one of several equal parts of each batch of an endless order, which processes read at the same time. The zero
+// value is all of a batch.
+type Part struct{ Index, Count int }
+
+func (p Part) partial() bool { return p.Count > 1 }
+
+// Objects is the number of objects in a part of a batch of s objects, a multiple of the parts.
+func (p Part) Objects(s int) int { return s / max(1, p.Count) }
+
+// Of returns the order of parts of the batches of order.
+func (p Part) Of(order func(k int) []*Object) func(k int) []*Object {
+	if !p.partial() {
+		return order
+	}
+	return func(k int) []*Object {
+		batch := order(k)
+		n := p.Objects(len(batch))
+		return batch[p.Index*n:][:n:n]
+	}
+}
+
 // evalOrder returns the order of one pass. The last batch may be smaller; after it, batches are nil.
 func evalOrder(objects []Object, s int) func(k int) []*Object {
 	return func(k int) []*Object {

@@ -1,8 +1,10 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 )
@@ -12,8 +14,12 @@ type Skipped struct {
 	most   float64 // fraction of the images of a group that stops the run; 1 for none
 	mu     sync.Mutex
 	byPath map[string]string // error message by file
+	fresh  []LeftOut         // those that NewlySkipped has not returned yet
 	groups map[string]*group // by image
 }
+
+// LeftOut is an image that was left out: its file, and why as [Skipped.Lines] has it.
+type LeftOut struct{ Path, Message string }
 
 // group is the images of a class in training or test.
 type group struct {
@@ -55,6 +61,14 @@ func (s *Skipped) Expect(what string, objects []Object) {
 func (s *Skipped) add(path string, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.byPath[path] == "" {
+		s.fresh = append(s.fresh, LeftOut{path, err.Error()})
+	}
+	return s.count(path, err)
+}
+
+// count is add, by who has locked s.
+func (s *Skipped) count(path string, err error) error {
 	if s.byPath == nil {
 		s.byPath = map[string]string{}
 	}
@@ -78,6 +92,43 @@ func (s *Skipped) Why(path string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.byPath[path]
+}
+
+// NewlySkipped returns the images that this process has left out and that no earlier call returned, their paths relative
+// to data.root where they are below it.
+func (s Source) NewlySkipped() []LeftOut {
+	if s.Skipped == nil {
+		return nil
+	}
+	s.Skipped.mu.Lock()
+	defer s.Skipped.mu.Unlock()
+	fresh := s.Skipped.fresh
+	s.Skipped.fresh = nil
+	for i := range fresh {
+		if rel, err := filepath.Rel(s.root, fresh[i].Path); err == nil && filepath.IsLocal(rel) {
+			fresh[i].Path = rel
+		}
+	}
+	return fresh
+}
+
+// SkippedBy records what [Source.NewlySkipped] has returned in another process, or returns an error if too many images of
+// a class cannot be read.
+func (s Source) SkippedBy(other []LeftOut) error {
+	if s.Skipped == nil {
+		return nil
+	}
+	s.Skipped.mu.Lock()
+	defer s.Skipped.mu.Unlock()
+	for _, u := range other {
+		if !filepath.IsAbs(u.Path) {
+			u.Path = filepath.Join(s.root, u.Path)
+		}
+		if err := s.Skipped.count(u.Path, errors.New(u.Message)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Lines returns one line for each image left out, sorted. The list may be nil.

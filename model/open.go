@@ -112,6 +112,15 @@ func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.A
 	return nil
 }
 
+// AutoPrecision is what precision auto is on the device that a setting names.
+func AutoPrecision(device string) (string, error) {
+	d, err := tensor.PickDevice(device)
+	if err != nil {
+		return "", err
+	}
+	return precisionOf(d), nil
+}
+
 // precisionOf is what precision auto is on a device: bf16 on GPUs that multiply in it (compute capability 8.0 and newer).
 func precisionOf(d tensor.Device) string {
 	if d != tensor.CPU {

@@ -61,3 +61,13 @@ type Features struct {
 	Bytes         int64  // size of the features that were missing at first
 	Path          string // the file, "" in memory
 }
+
+// silent is the Sink of all ranks but the first.
+type silent struct{}
+
+func (silent) Begin(Begin)               {}
+func (silent) Features(Features)         {}
+func (silent) Remembered(*memory.Memory) {}
+func (silent) Uncaptured(error)          {}
+func (silent) Step(Step)                 {}
+func (silent) Saved(string, int)         {}

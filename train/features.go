@@ -43,7 +43,7 @@ func (r *run) cachedFeed(s *tensor.Scope) (feed, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.store.Close())
 	}
-	return newFeatureFeed(r.ctx, c, order, r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
+	return newFeatureFeed(r.ctx, c, r.part().Of(order), r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
 }
 
 // openCache opens the store of train.cache_features and identifies each training object in it. It returns those that it

@@ -3,9 +3,7 @@ package train
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	"mvag-torch/dataset"
@@ -21,6 +19,8 @@ type feed interface {
 // Batch is what a step takes: whole objects, as decoded images or as what the encoder made of them.
 type Batch struct {
 	*dataset.Batch
+	Everywhere []bool // Present of all ranks' parts of the batch, in order
+
 	Features []byte // float16 [S·V, rows, C] (model.Pack); nil where there are images
 }
 
@@ -87,13 +87,7 @@ func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, error) {
 		})
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return b, err
-	}
-	if !slices.Contains(b.Present, true) {
-		return b, fmt.Errorf("%s: no image of this object and of the others of its batch could be read", objects[0].ID)
-	}
-	return b, nil
+	return b, errors.Join(errs...)
 }
 
 func (f *featureFeed) Next() (*Batch, error) {

@@ -16,7 +16,7 @@ type record struct {
 	GradNorm  float64 `json:"grad_norm"` // before clipping
 }
 
-// journal appends records to train.jsonl, which holds one line a step.
+// journal appends records to train.jsonl, which holds one line a step. A nil one keeps nothing.
 type journal struct{ file *os.File }
 
 // openJournal keeps the lines of iterations before start, and appends from there: a run that died may have gone on
@@ -67,6 +67,9 @@ func keptBytes(file *os.File, start int) (kept int64, err error) {
 }
 
 func (j *journal) write(records []record) error {
+	if j == nil {
+		return nil
+	}
 	var text []byte
 	for _, r := range records {
 		line, err := json.Marshal(r)
@@ -79,4 +82,9 @@ func (j *journal) write(records []record) error {
 	return err
 }
 
-func (j *journal) close() error { return j.file.Close() }
+func (j *journal) close() error {
+	if j == nil {
+		return nil
+	}
+	return j.file.Close()
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/team"
 	"mvag-torch/internal/tensor"
 )
 
@@ -37,7 +38,7 @@ func (r *run) loop(s *tensor.Scope) error {
 	for r.done < cfg.Train.Iterations {
 		wait := time.Now()
 		batch, err := batches.Next()
-		if err != nil {
+		if err := r.call(batch, err); err != nil {
 			return r.stop(err)
 		}
 		clock.waited += time.Since(wait)
@@ -67,7 +68,7 @@ func (r *run) feed(s *tensor.Scope) (feed, error) {
 	if err := r.encodeToRemember(s); err != nil {
 		return nil, err
 	}
-	loader, err := dataset.NewTrainLoader(r.ctx, r.tiles, r.loading())
+	loader, err := dataset.NewTrainLoader(r.ctx, r.tiles, r.batches())
 	return imageFeed{loader}, err
 }
 
@@ -80,16 +81,23 @@ func (r *run) loading() dataset.LoaderOptions {
 	}
 }
 
+// batches is how this rank's part of the batches is read.
+func (r *run) batches() dataset.LoaderOptions {
+	opt := r.loading()
+	opt.Part = r.part()
+	return opt
+}
+
 func (r *run) begin() Begin {
 	m := r.stepper.Model
 	b := Begin{
 		Folder: Folder(r.cfg), Device: r.device.String(), Kernels: m.Kernels.String(),
 		Start: r.done, Iterations: r.cfg.Train.Iterations,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing), Params: m.Params.Count(),
-		Batches: r.loading().Memory(&r.tiles[0]), Tiles: r.data.Source.TilesLine(r.data.Train), Auto: r.auto,
+		Batches: r.batches().Memory(&r.tiles[0]), Tiles: r.data.Source.TilesLine(r.data.Train), Auto: r.auto,
 	}
 	if r.cfg.Train.CachesFeatures() { // those queued, the one being read and the one in use
-		b.Batches = int64(r.cfg.Data.Prefetch+2) * int64(r.cfg.Train.Objects*r.cfg.Data.Views*m.PackedBytes())
+		b.Batches = int64(r.cfg.Data.Prefetch+2) * int64(r.part().Objects(r.cfg.Train.Objects)*r.cfg.Data.Views*m.PackedBytes())
 	}
 	if len(r.tiles) > len(r.data.Train) {
 		passes := r.encoding()
@@ -111,15 +119,21 @@ func (r *run) begin() Begin {
 	return b
 }
 
-// stop ends the run early: it saves first, then explains.
+// stop ends the run early: it saves first, then explains. Where a rank is gone nobody saves: the others may have taken
+// another number of steps, and the last checkpoint is good.
 func (r *run) stop(cause error) error {
-	if r.done > max(r.saved, 0) {
+	if r.done > max(r.saved, 0) && !r.team.Lost() {
 		if err := r.save(); err != nil {
 			return errors.Join(cause, err)
 		}
 	}
-	if r.ctx.Err() != nil {
-		cause = fmt.Errorf("interrupted after %d of %d iterations; go on with --resume", r.done, r.cfg.Train.Iterations)
+	interrupted := fmt.Errorf("interrupted after %d of %d iterations; go on with --resume", r.done, r.cfg.Train.Iterations)
+	var met *team.Failure
+	switch {
+	case r.stopping:
+		return r.team.Common(interrupted)
+	case r.ctx.Err() != nil && !errors.As(cause, &met):
+		return interrupted
 	}
 	return cause
 }
@@ -132,7 +146,8 @@ func (r *run) step(s *tensor.Scope, batch *Batch, lr float64) {
 	r.done++
 }
 
-// flush reads back the pending losses and writes them to the journal. A loss that is not finite ends the run.
+// flush reads back the pending losses and writes them to the journal. A loss that is not finite ends the run, on all
+// ranks, since all have the same.
 func (r *run) flush() error {
 	if len(r.pending) == 0 {
 		return nil
@@ -146,15 +161,15 @@ func (r *run) flush() error {
 			if r.saved >= 0 {
 				at = fmt.Sprintf("the last good checkpoint is %s (iteration %d)", r.path, r.saved)
 			}
-			return errors.Join(r.journal.write(r.pending[:i]),
+			return r.team.Common(errors.Join(r.journal.write(r.pending[:i]),
 				fmt.Errorf("iteration %d: loss %v, gradient norm %v, want finite values; %s",
-					p.Iteration, p.Loss, p.GradNorm, at))
+					p.Iteration, p.Loss, p.GradNorm, at)))
 		}
 		r.loss = p.Loss
 	}
 	err := r.journal.write(r.pending)
 	r.pending = r.pending[:0]
-	return err
+	return r.agree(err)
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -45,7 +45,7 @@ func prepareRun(ctx context.Context, cfg configs.Config, tm *team.Team, w *watch
 			return err
 		}
 		r.device, r.backbone = m.Device, m.BackboneSHA256
-		r.stepper = NewStepper(s, cfg, m.Model, w.Uncaptured)
+		r.stepper = NewStepper(s, cfg, m.Model, nil, w.Uncaptured)
 		return f(s, r)
 	})
 }

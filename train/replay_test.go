@@ -163,7 +163,7 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record modeltest
 		if err != nil {
 			return err
 		}
-		stepper := NewStepper(s, cfg, m, func(why error) { out.uncaptured = append(out.uncaptured, why) })
+		stepper := NewStepper(s, cfg, m, nil, func(why error) { out.uncaptured = append(out.uncaptured, why) })
 		stepper.replay.Record = record
 		for it := range cfg.Train.Iterations {
 			b, err := loader.Next()

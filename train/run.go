@@ -30,6 +30,9 @@ func Folder(cfg configs.Config) string { return filepath.Join(cfg.Output, cfg.Na
 // the run folder with config.yaml, train.jsonl and the checkpoint. When ctx ends, or an image cannot be read, a
 // checkpoint is written first.
 func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, opt Options, sink Sink) error {
+	if opt.Team.Rank() > 0 {
+		sink = silent{}
+	}
 	return start(&run{ctx: ctx, cfg: cfg, data: data, team: opt.Team, sink: sink}, opt.Resume)
 }
 
@@ -38,7 +41,9 @@ type Options struct {
 	// Resume goes on from the checkpoint of the run folder, if it has one, with the same results as if it had never
 	// stopped. Without it, a run folder that has a checkpoint is an error.
 	Resume bool
-	// Team are the processes that the run is spread over; nil is this one alone.
+	// Team are the processes that the run is spread over; nil is this one alone. All of them call Run, with the same
+	// configuration and data; rank 0 writes the run folder and calls the sink. Each takes its part of every batch, and the
+	// results are those of one process up to the order of sums. Where ctx ends on one rank all stop, at the same step.
 	Team *team.Team
 }
 
@@ -53,41 +58,66 @@ func Enroll(ctx context.Context, cfg configs.Config, data *dataset.Set, sink Sin
 
 func start(r *run, resume bool) error {
 	cfg, data := r.cfg, r.data
-	if err := data.CheckTrain(); err != nil {
+	if err := r.agree(data.CheckTrain()); err != nil {
 		return err
 	}
 	r.lists = data.TrainLists()
 	r.data, _ = data.HoldOut(cfg.Train.Holdout, cfg.Seed)
 	r.path, r.saved = filepath.Join(Folder(cfg), CheckpointName), -1
 	r.data.Source.Read = &dataset.ReadImages{} // of a copy
+	if err := r.agreeOnSettings(resume); err != nil {
+		return err
+	}
 	earlier, err := r.openEarlier(resume)
-	if err != nil {
+	if earlier != nil {
+		defer earlier.Close()
+	}
+	if err := r.agreeOnCheckpoint(err); err != nil {
 		return err
 	}
 	if earlier != nil {
-		defer earlier.Close()
 		r.data.UseDepths(earlier.Info.Depths)
 	}
 	r.tiles = dataset.Tiled(r.data.Train, r.data.Source.Fit)
 	return tensor.Run(func(s *tensor.Scope) error {
 		m, err := model.Open(s, r.cfg, earlier)
-		if err != nil {
+		if err := r.agreeOnModel(s, m, err); err != nil {
 			return err
 		}
 		tensor.Seed(cfg.Seed)
 		r.device, r.backbone, r.memory = m.Device, m.BackboneSHA256, m.Memory
-		r.settle(cfg, m.Model)
-		r.stepper = NewStepper(s, r.cfg, m.Model, r.sink.Uncaptured)
-		if earlier != nil {
-			if err := r.restore(earlier); err != nil {
-				return fmt.Errorf("%s: %w", earlier.Path, err)
-			}
+		if err := r.settle(cfg, m.Model); err != nil {
+			return err
 		}
-		if err := r.openFolder(); err != nil {
+		r.stepper = NewStepper(s, r.cfg, m.Model, r.team.Group(), r.uncaptured)
+		if err := r.prepare(earlier); err != nil {
 			return err
 		}
 		return errors.Join(r.loop(s), r.journal.close())
 	})
+}
+
+// prepare takes the state of an earlier checkpoint, if there is one, and lets rank 0 open the run folder.
+func (r *run) prepare(earlier *checkpoint.File) error {
+	var err error
+	if earlier != nil {
+		if err = r.restore(earlier); err != nil {
+			err = fmt.Errorf("%s: %w", earlier.Path, err)
+		}
+	}
+	if err == nil && r.team.Rank() == 0 {
+		err = r.openFolder()
+	}
+	return r.agree(err)
+}
+
+// uncaptured is told that steps cannot be captured. That ends a run of several ranks, of which others may capture them.
+func (r *run) uncaptured(why error) {
+	if r.team == nil {
+		r.sink.Uncaptured(why)
+		return
+	}
+	r.trouble = fmt.Errorf("cuda_graph: have true, want false, since a step cannot be captured: %w", why)
 }
 
 // run is the state of a training run.
@@ -109,9 +139,12 @@ type run struct {
 	alone  bool           // the memory is all that is made
 
 	stepper *Stepper
-	journal *journal
-	done    int // steps taken
-	saved   int // steps in the checkpoint on disk; -1 without one
+	journal *journal // nil on all ranks but the first
+	done    int      // steps taken
+	saved   int      // steps in the checkpoint on disk; -1 without one
+
+	stopping bool  // a rank wants to stop
+	trouble  error // of this rank, of which the next roll call tells the others
 
 	ring    *tensor.Tensor // loss and gradient norm of steps not yet read back [k, 2]
 	pending []record       // the same steps, without those two

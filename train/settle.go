@@ -13,9 +13,9 @@ import (
 // freeMemory returns the bytes of memory that are free, 0 where that is unknown. Tests replace it.
 var freeMemory = func() uint64 { return machine.ReadMemory().Free }
 
-// settle replaces the settings that are auto, once for the whole run. given is the configuration as it was before those
+// settle replaces the settings that are auto, once for the whole run, by what rank 0 finds. given is the configuration as it was before those
 // of an earlier checkpoint were adopted.
-func (r *run) settle(given configs.Config, m *model.Model) {
+func (r *run) settle(given configs.Config, m *model.Model) (err error) {
 	var said []string
 	r.cfg.Precision = m.Precision
 	if given.Precision == configs.Auto {
@@ -25,11 +25,15 @@ func (r *run) settle(given configs.Config, m *model.Model) {
 	if r.cfg.Train.CacheFeatures == configs.Auto {
 		images := len(r.tiles) * r.cfg.Data.Views
 		r.cfg.Train.CacheFeatures, why = cacheOn(m.Device, uint64(images)*uint64(m.PackedBytes()), freeMemory())
+		if r.cfg.Train.CacheFeatures, err = r.ofFirst(r.cfg.Train.CacheFeatures); err != nil {
+			return err
+		}
 	}
 	if given.Train.CacheFeatures == configs.Auto && !r.alone { // nothing is kept to enroll
 		said = append(said, fmt.Sprintf("train.cache_features %s (%s)", r.cfg.Train.CacheFeatures, why))
 	}
 	r.auto = strings.Join(said, ", ")
+	return nil
 }
 
 // cacheOn is what train.cache_features auto is on a device, for features of the given bytes, and why: in memory on a CPU

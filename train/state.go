@@ -42,29 +42,46 @@ func (r *run) generators() map[string]tensor.Device {
 	return g
 }
 
-// trainImages are the images read so far; nil if a run is resumed that did not collect them, since those that it read
-// are unknown.
-func (r *run) trainImages() dataset.FileHashes {
+// trainImages are the images read so far, with those that other ranks have read; nil if a run is resumed that did not
+// collect them, since those that it read are unknown.
+func (r *run) trainImages(others dataset.FileHashes) dataset.FileHashes {
 	if r.earlier == nil {
-		return r.data.Source.Read.Hashes(nil)
+		return r.data.Source.Read.Hashes(others)
 	}
 	if r.earlier.TrainImages == nil {
 		return nil
 	}
-	return r.data.Source.Read.Hashes(r.earlier.TrainImages)
+	return r.data.Source.Read.Hashes(append(slices.Clone(r.earlier.TrainImages), others...))
 }
 
-// save reads back what is pending and writes the checkpoint.
+// save reads back what is pending and lets rank 0 write the checkpoint, once it is sure that all ranks have the same.
 func (r *run) save() error {
 	if err := r.flush(); err != nil {
 		return err
 	}
+	others, err := r.agreeOnState()
+	if err != nil {
+		return err
+	}
+	if r.team.Rank() == 0 {
+		err = r.write(others)
+	}
+	if err := r.agree(err); err != nil {
+		return err
+	}
+	r.saved = r.done
+	r.sink.Saved(r.path, r.done)
+	return nil
+}
+
+// write writes the checkpoint. others are hashes of images that other ranks have read.
+func (r *run) write(others dataset.FileHashes) error {
 	tensors, err := r.memory.Tensors(), error(nil)
 	if r.done > 0 {
 		r.memory.Train(slices.Collect(maps.Keys(r.lists)))
 	}
 	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming,
-		TrainLists: r.lists, TrainImages: r.trainImages(), Depths: r.data.Source.Depths}
+		TrainLists: r.lists, TrainImages: r.trainImages(others), Depths: r.data.Source.Depths}
 	if info.Memory, err = r.memory.Marshal(); err != nil {
 		return err
 	}
@@ -75,12 +92,7 @@ func (r *run) save() error {
 		}
 		tensors = append(tensors, state...)
 	}
-	if err := checkpoint.Write(r.path, info, tensors); err != nil {
-		return err
-	}
-	r.saved = r.done
-	r.sink.Saved(r.path, r.done)
-	return nil
+	return checkpoint.Write(r.path, info, tensors)
 }
 
 // state is what training goes on from: weights, optimizer and generators.

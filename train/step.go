@@ -19,29 +19,52 @@ type Stepper struct {
 	// step is replayed then.
 	Mark func(phase string)
 
-	cfg    configs.Config
-	views  *model.Views // of batches without absent images
-	replay *tensor.Replayer
+	cfg       configs.Config
+	views     *model.Views // of batches without absent images
+	replay    *tensor.Replayer
+	group     *tensor.Group // of the ranks that take steps together; nil alone
+	gradients *tensor.Gradients
 }
 
-// NewStepper prepares the first step; what it needs lives in s. Where cuda_graph is on and a step cannot be captured,
-// uncaptured is told why, once.
-func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, uncaptured func(why error)) *Stepper {
+// NewStepper prepares the first step; what it needs lives in s. In a group, each rank takes the steps with its part of
+// train.objects. Where cuda_graph is on and a step cannot be captured, uncaptured is told why, once.
+func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, group *tensor.Group, uncaptured func(why error)) *Stepper {
+	as := tensor.Float
+	if cfg.Train.AllReduce == "bfloat16" {
+		as = tensor.BFloat16
+	}
 	t := &Stepper{Model: m, Optimizer: NewOptimizer(s, m, cfg.Train), cfg: cfg,
-		views:  model.NewViews(s, m.Device, cfg.Train.Objects, cfg.Data.Views, nil),
-		replay: tensor.NewReplayer(s, m.Device, cfg.CUDAGraph, uncaptured)}
+		views:     model.NewViews(s, m.Device, cfg.Train.Objects/group.Size(), cfg.Data.Views, nil),
+		replay:    tensor.NewReplayer(s, m.Device, cfg.CUDAGraph, uncaptured),
+		group:     group,
+		gradients: tensor.NewGradients(s, group, m.Params.Values(), as)}
+	t.views.Ranks = t.ranks(cfg.Train.Objects * cfg.Data.Views)
 	return t
 }
 
+// ranks says of what batch this rank trains on a part: one with so many present images.
+func (t *Stepper) ranks(present int) model.Ranks {
+	if t.group == nil {
+		return model.Ranks{}
+	}
+	return model.Ranks{Group: t.group, Present: present}
+}
+
+// tensors are all that steps change: weights and moments.
+func (t *Stepper) tensors() []*tensor.Tensor {
+	return slices.Concat(append(t.Optimizer.moments[:], t.Optimizer.params)...)
+}
+
 // Step takes the step of iteration it on a batch: forward, losses, backward, update. It returns the total loss before
-// the update and the gradient norm before clipping, [2] on the device, which the next step may overwrite. Nothing waits
-// for the device.
+// the update and the gradient norm before clipping, of all ranks together, [2] on the device, which the next step may
+// overwrite. Nothing waits for the device.
 func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
 	in, views := t.inputs(s, batch, it), t.views
 	easy := schedule.EasyFraction(it, t.cfg.Train.HardWarmup, t.cfg.Train.HardFraction)
-	complete := !slices.Contains(batch.Present, false)
+	complete := batch.complete()
 	if !complete {
 		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
+		views.Ranks = t.ranks(batch.presentCount())
 	}
 	warm := it >= t.cfg.Train.HardWarmup // before, easy changes from step to step
 	if !warm {
@@ -124,9 +147,15 @@ func (t *Stepper) advance(s *tensor.Scope, in inputs, views *model.Views, easy f
 	t.mark("forward")
 	l.Total.Backward()
 	t.mark("backward")
+	total := l.Total.Detach(s)
+	if t.group != nil {
+		t.gradients.Reduce()
+		t.group.AllReduce(total)
+		t.mark("all-reduce")
+	}
 	norm := t.Optimizer.update(s, in.rates)
 	t.mark("optimizer")
-	return tensor.Stack(s, 0, l.Total.Detach(s), norm) // [2]
+	return tensor.Stack(s, 0, total, norm) // [2]
 }
 
 func (t *Stepper) mark(phase string) {

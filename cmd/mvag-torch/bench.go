@@ -138,7 +138,7 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		fail := func(why error) { missed = fmt.Errorf("cuda_graph: %w; --set cuda_graph=false measures without", why) }
 		batch := &train.Batch{Batch: randomBatch(cfg, tiles)}
 		if training {
-			err = t.train(s, train.NewStepper(s, cfg, m, fail), cfg, batch, steps)
+			err = t.train(s, train.NewStepper(s, cfg, m, nil, fail), cfg, batch, steps)
 		} else {
 			predictor := model.NewPredictor(s, m, nil, cfg, fail)
 			err = t.measure(s, steps, func(s *tensor.Scope, _ int) { predictor.Predict(s, batch.Batch) })

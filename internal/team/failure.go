@@ -132,6 +132,17 @@ func (t *Team) earlier(text string) *Failure {
 	return nil
 }
 
+// Common is an error that all ranks have found alike, without a word to each other. Rank 0 tells people.
+func (t *Team) Common(err error) error {
+	if t == nil || err == nil {
+		return err
+	}
+	return &Failure{Rank: -1, Text: err.Error(), Quiet: t.place.Rank != 0}
+}
+
+// Lost tells whether ranks can no longer meet, since one of them is gone or has failed.
+func (t *Team) Lost() bool { return t != nil && t.group.Failed() }
+
 // told is an error of this rank that the others know.
 type told struct{ error }
 

@@ -16,7 +16,8 @@ const (
 )
 
 // Meet waits for all ranks and returns what each of them has to say, in the order of ranks. Where one has failed, all
-// fail: failure is that of this rank, which it returns, and others return a *[Failure]. It is called by all ranks in the
+// fail: failure is that of this rank, which it returns, and others return a *[Failure]. Of several that have failed, the
+// first counts. It is called by all ranks in the
 // same order, on any goroutine, and does not wait for the device. What others say may be empty, too.
 func (t *Team) Meet(mine []byte, failure error) ([][]byte, error) {
 	if t == nil {
@@ -52,7 +53,7 @@ func (t *Team) Meet(mine []byte, failure error) ([][]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case failure != nil:
+	case failed != nil && failed[0] == t.place.Rank:
 		return nil, t.own(failure)
 	case failed != nil:
 		return nil, &Failure{Rank: failed[0], Host: t.members[failed[0]].Host, Text: string(said[failed[0]]), Quiet: true}

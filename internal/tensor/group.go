@@ -256,3 +256,11 @@ func (r *Gradients) Reduce() {
 	}
 	check("reduce_gradients", C.mvag_reduce_gradients(r.group.c, firstHandle(h), C.int(len(h)), C.handle(r.flat.c), rounded))
 }
+
+// Checksum is a number for the bits of float32 tensors, which is the same wherever the bits are.
+func Checksum(ts []*Tensor) int64 {
+	h := handles(ts)
+	var sum C.int64_t
+	check("checksum", C.mvag_checksum(firstHandle(h), C.int(len(h)), &sum))
+	return int64(sum)
+}

@@ -33,6 +33,7 @@ char *mvag_all_gather(void *group, handle *out, handle t); // [size, …]
 char *mvag_exchange(void *group, const void *mine, size_t bytes, void *all);
 // Copies what each rank gives to rank 0, sizes[r] bytes at parts[r]; sizes are the same on all ranks.
 char *mvag_gather(void *group, const void *mine, const size_t *sizes, void *const *parts);
+char *mvag_checksum(handle *tensors, int n, int64_t *out); // of this rank's
 char *mvag_reduce_gradients(void *group, handle *params, int n, handle flat, handle rounded);
 
 #ifdef __cplusplus
