@@ -123,7 +123,7 @@ func (r *rig) stages(in inputs) map[string][]float32 {
 		if m.Memory.Untrained() || r.cfg.Inspect.Head == calibration.Memory {
 			return // no class is judged by a reconstruction
 		}
-		y := m.Bottleneck.Forward(s, f.Mean, false)
+		y := m.Bottleneck.Forward(s, f.Mean, nil)
 		out["bottleneck.output"] = y.Floats()
 		v := model.NewViews(s, tensor.CPU, len(in.classes), r.cfg.Data.Views, in.present)
 		for i, y := range m.Decoder.Forward(s, y, v) {

@@ -58,13 +58,14 @@ func (b *DecoderBlock) Forward(s *tensor.Scope, x *Residual, v *Views) {
 	x.Add(b.MLP.Forward(s, x.Norm(s, b.Norm2)))
 }
 
-// Forward maps x [B, N, C] to [B, N, C] of float32, the type of the decoder's stream.
-func (b *Bottleneck) Forward(s *tensor.Scope, x *tensor.Tensor, training bool) *tensor.Tensor {
+// Forward maps x [B, N, C] to [B, N, C] of float32, the type of the decoder's stream. draws are those of a training
+// step, nil for no dropout.
+func (b *Bottleneck) Forward(s *tensor.Scope, x *tensor.Tensor, draws *tensor.Draws) *tensor.Tensor {
 	drop := func(x *tensor.Tensor) *tensor.Tensor {
-		if !training || b.Dropout == 0 {
+		if draws == nil || b.Dropout == 0 {
 			return x
 		}
-		return x.Dropout(s, b.Dropout)
+		return x.Dropout(s, b.Dropout, draws)
 	}
 	x = drop(b.FC1.GELU(s, drop(x))) // [B, N, 4C]
 	return drop(b.FC2.Forward(s, x).To(s, tensor.Float))

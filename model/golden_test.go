@@ -45,7 +45,7 @@ func TestGoldenForward(t *testing.T) {
 			m.Check(fmt.Sprintf("enc.%d", i+1), x.Floats())
 		}
 		f := m.Model.Encode(s, input)
-		x := m.Model.Bottleneck.Forward(s, f.Mean, false)
+		x := m.Model.Bottleneck.Forward(s, f.Mean, nil)
 		m.Check("bottleneck.out", x.Floats())
 
 		attn := &m.Model.Decoder.Blocks[0].Attn
@@ -96,7 +96,7 @@ func TestGoldenVariants(t *testing.T) {
 				}
 				if name == "near3" {
 					block := &m.Model.Decoder.Blocks[0]
-					x := m.Model.Bottleneck.Forward(m.Scope, m.Model.Encode(m.Scope, m.Load("input")).Mean, false)
+					x := m.Model.Bottleneck.Forward(m.Scope, m.Model.Encode(m.Scope, m.Load("input")).Mean, nil)
 					qkv, bias := block.Attn.Matmul(m.Scope, block.Norm1.Forward(m.Scope, x))
 					m.Check("near3.y0", model.Within(&block.Attn, m.Scope, qkv, bias, m.Views).Floats())
 				}
@@ -277,7 +277,7 @@ func TestGoldenBF16(t *testing.T) {
 		for i, x := range m.Model.Encoder.Forward(m.Scope, input) {
 			check(fmt.Sprintf("enc.%d", i+1), x, 0.01)
 		}
-		x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
+		x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, nil)
 		check("bottleneck.out", x, 0.01)
 		for i, d := range m.Model.Decoder.Forward(m.Scope, x, m.Views) {
 			check(fmt.Sprintf("dec.%d", i), d, 0.05)

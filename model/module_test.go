@@ -96,7 +96,7 @@ func TestModuleInTheModel(t *testing.T) {
 			}
 			pixels := tensor.FromBytes(s, tensor.CPU, tensor.Uint8, []byte(strings.Repeat("\xff\x7f\x00", 256)), 1, 3, 16, 16)
 			f := m.Encode(s, pixels)
-			x := m.Decode(s, m.Bottleneck.Forward(s, f.Mean, false), model.NewViews(s, tensor.CPU, 1, 1, nil))
+			x := m.Decode(s, m.Bottleneck.Forward(s, f.Mean, nil), model.NewViews(s, tensor.CPU, 1, 1, nil))
 			for i := range f.Targets {
 				if have, want := x[i].Patches(s, false).Shape(), f.Targets[i].Shape(); len(have) != 3 || have[1] != 16 || have[2] != 32 || want[1] != 16 {
 					t.Errorf("have reconstruction %v of %v, want [1 16 32]", have, want)

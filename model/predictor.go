@@ -161,7 +161,7 @@ func (p *Predictor) compare(s *tensor.Scope, images *tensor.Tensor, views *Views
 		patches := p.model.Encoder.Rows * p.model.Encoder.Columns
 		return tensor.Zeros(s, images.Device(), tensor.Float, images.Dim(0), int64(len(p.model.Fuse)), patches), features.Targets
 	}
-	x := p.model.Bottleneck.Forward(s, features.Mean, false) // [B, N, C]
+	x := p.model.Bottleneck.Forward(s, features.Mean, nil) // [B, N, C]
 	var each []*tensor.Tensor
 	for g, r := range p.model.Decode(s, x, views) {
 		each = append(each, Distance(s, features.Targets[g], r.Patches(s, p.model.Kernels.Losses))) // [B, P]

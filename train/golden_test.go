@@ -18,7 +18,7 @@ import (
 func lossAt(m *modeltest.Tiny, images *tensor.Tensor, v *model.Views, iteration int) Loss {
 	cfg := modeltest.Config().Train
 	f := m.Model.Encode(m.Scope, images)
-	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
+	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, nil)
 	easy := schedule.EasyFraction(iteration, cfg.HardWarmup, cfg.HardFraction)
 	return NewLoss(m.Scope, f.Targets, m.Model.Decode(m.Scope, x, v), v, easy, cfg.EasyScale)
 }

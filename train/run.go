@@ -84,7 +84,6 @@ func start(r *run, resume bool) error {
 		if err := r.agreeOnModel(s, m, err); err != nil {
 			return err
 		}
-		tensor.Seed(cfg.Seed)
 		r.device, r.backbone, r.memory = m.Device, m.BackboneSHA256, m.Memory
 		if err := r.settle(cfg, m.Model); err != nil {
 			return err

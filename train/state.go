@@ -6,40 +6,15 @@ import (
 
 	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
-	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
 )
 
-// restore loads optimizer and generators; the model has its weights. A checkpoint that only enrolled has none of them.
+// restore loads the optimizer; the model has its weights. A checkpoint that only enrolled has none of them.
 func (r *run) restore(f *checkpoint.File) error {
 	if r.done == 0 && r.memory.Untrained() {
 		return nil
 	}
-	if err := r.stepper.Optimizer.restore(f, r.stepper.Model.Params); err != nil {
-		return err
-	}
-	for name, device := range r.generators() {
-		if _, _, ok := f.File.Info(checkpoint.RNG + name); !ok {
-			continue // a run may move to another kind of device
-		}
-		state, err := f.Bytes(checkpoint.RNG + name)
-		if err == nil {
-			err = tensor.SetRNGState(device, state)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// generators are the random generators that training draws from.
-func (r *run) generators() map[string]tensor.Device {
-	g := map[string]tensor.Device{"cpu": tensor.CPU}
-	if r.device != tensor.CPU {
-		g["cuda"] = r.device
-	}
-	return g
+	return r.stepper.Optimizer.restore(f, r.stepper.Model.Params)
 }
 
 // trainImages are the images read so far, with those that other ranks have read; nil if a run is resumed that did not
@@ -86,17 +61,13 @@ func (r *run) write(others dataset.FileHashes) error {
 		return err
 	}
 	if !r.alone {
-		state, err := r.state()
-		if err != nil {
-			return err
-		}
-		tensors = append(tensors, state...)
+		tensors = append(tensors, r.state()...)
 	}
 	return checkpoint.Write(r.path, info, tensors)
 }
 
-// state is what training goes on from: weights, optimizer and generators.
-func (r *run) state() (tensors []safetensors.Tensor, err error) {
+// state is what training goes on from: weights and optimizer.
+func (r *run) state() (tensors []safetensors.Tensor) {
 	params, optimizer := r.stepper.Model.Params, r.stepper.Optimizer.state(r.stepper.Model.Params)
 	for i := range optimizer {
 		optimizer[i].Name = checkpoint.Optimizer + optimizer[i].Name
@@ -104,12 +75,5 @@ func (r *run) state() (tensors []safetensors.Tensor, err error) {
 	for _, p := range append(slices.Clone(params), optimizer...) {
 		tensors = append(tensors, safetensors.Float32(p.Name, p.Value.Shape(), p.Value.Floats()))
 	}
-	for name, device := range r.generators() {
-		state, err := tensor.RNGState(device)
-		if err != nil {
-			return nil, err
-		}
-		tensors = append(tensors, safetensors.Raw(checkpoint.RNG+name, safetensors.U8, []int64{int64(len(state))}, state))
-	}
-	return tensors, nil
+	return tensors
 }

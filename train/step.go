@@ -1,6 +1,7 @@
 package train
 
 import (
+	"math/rand/v2"
 	"slices"
 
 	"mvag-torch/configs"
@@ -24,6 +25,7 @@ type Stepper struct {
 	replay    *tensor.Replayer
 	group     *tensor.Group // of the ranks that take steps together; nil alone
 	gradients *tensor.Gradients
+	first     int64 // index in the whole batch of the first image of this rank's part
 }
 
 // NewStepper prepares the first step; what it needs lives in s. In a group, each rank takes the steps with its part of
@@ -37,7 +39,8 @@ func NewStepper(s *tensor.Scope, cfg configs.Config, m *model.Model, group *tens
 		views:     model.NewViews(s, m.Device, cfg.Train.Objects/group.Size(), cfg.Data.Views, nil),
 		replay:    tensor.NewReplayer(s, m.Device, cfg.CUDAGraph, uncaptured),
 		group:     group,
-		gradients: tensor.NewGradients(s, group, m.Params.Values(), as)}
+		gradients: tensor.NewGradients(s, group, m.Params.Values(), as),
+		first:     int64(group.Rank() * (cfg.Train.Objects / group.Size()) * cfg.Data.Views)}
 	t.views.Ranks = t.ranks(cfg.Train.Objects * cfg.Data.Views)
 	return t
 }
@@ -81,13 +84,18 @@ func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
 // inputs are what differs from one step to the next, on the device. Which of them are nil decides what a step launches.
 type inputs struct {
 	rates    *tensor.Tensor // of the optimizer [3]
+	seed     *tensor.Tensor // of what is drawn in the step, int64 [1]
 	images   *tensor.Tensor // uint8 [B, 3, H, W]; nil where there are features
 	features *tensor.Tensor // float16, as model.Pack has them; nil where there are images
 	jitter   *tensor.Tensor // scale of the noise [1]; nil in steps without
 }
 
 func (t *Stepper) inputs(s *tensor.Scope, batch *Batch, it int) inputs {
-	in := inputs{rates: t.Optimizer.next(s, t.LR(it)), jitter: t.jitter(s, it)}
+	seed, scale := t.draw(it)
+	in := inputs{rates: t.Optimizer.next(s, t.LR(it)), seed: tensor.FromInts(s, t.Model.Device, []int64{seed}, 1)}
+	if scale != 0 {
+		in.jitter = tensor.FromFloats(s, t.Model.Device, []float32{scale}, 1)
+	}
 	if batch.Features == nil {
 		in.images = t.images(s, batch.Batch)
 	} else {
@@ -99,7 +107,7 @@ func (t *Stepper) inputs(s *tensor.Scope, batch *Batch, it int) inputs {
 
 // fields are all tensors of in, nil ones included.
 func (in *inputs) fields() []**tensor.Tensor {
-	return []**tensor.Tensor{&in.rates, &in.images, &in.features, &in.jitter}
+	return []**tensor.Tensor{&in.rates, &in.seed, &in.images, &in.features, &in.jitter}
 }
 
 // tensors are those that there are.
@@ -139,9 +147,10 @@ func (in inputs) kind() string {
 func (t *Stepper) advance(s *tensor.Scope, in inputs, views *model.Views, easy float64) *tensor.Tensor {
 	features := t.features(s, in)
 	t.mark("encoder")
-	x := t.Model.Bottleneck.Forward(s, features.Mean, true) // [B, N, C]
+	draws := tensor.NewDraws(in.seed, t.first, t.Model.Kernels.Random)
+	x := t.Model.Bottleneck.Forward(s, features.Mean, draws) // [B, N, C]
 	if in.jitter != nil {
-		x = model.Jitter(s, x, x.RandnLike(s), in.jitter)
+		x = model.Jitter(s, x, x.Normal(s, draws), in.jitter)
 	}
 	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, t.cfg.Train.EasyScale)
 	t.mark("forward")
@@ -184,13 +193,17 @@ func (t *Stepper) LR(it int) float64 {
 	return schedule.LR(it, cfg.Warmup, cfg.Iterations, cfg.LR, cfg.LRFinal)
 }
 
-// jitter draws whether this step is jittered and returns its scale [1], or nil. It draws on the host, so that nothing
-// waits for the device.
-func (t *Stepper) jitter(s *tensor.Scope, it int) *tensor.Tensor {
+// draw returns what step it draws: the seed of its dropout and noise, and the scale of its jitter, 0 in a step without.
+// It depends on the seed of the run and on it alone, and uses the generator directly, whose sequence is specified, so
+// that a run can be resumed by a program built with another version of Go. The order of the objects has the streams from
+// 0 on (package dataset), the steps those from the last one down.
+func (t *Stepper) draw(it int) (seed int64, scale float32) {
+	random := rand.NewPCG(uint64(t.cfg.Seed), ^uint64(it))
+	uniform := float64(random.Uint64()>>11) * 0x1p-53 // in [0, 1)
+	seed = int64(random.Uint64())
 	j, total := t.cfg.Model.Jitter, t.cfg.Train.Iterations
-	if !j.Enabled || tensor.Rand(s, tensor.CPU, 1).Item() > schedule.Linear(it, total, j.Prob[0], j.Prob[1]) {
-		return nil
+	if j.Enabled && uniform <= schedule.Linear(it, total, j.Prob[0], j.Prob[1]) {
+		scale = float32(schedule.Linear(it, total, j.Scale[0], j.Scale[1]))
 	}
-	scale := float32(schedule.Linear(it, total, j.Scale[0], j.Scale[1]))
-	return tensor.FromFloats(s, t.Model.Device, []float32{scale}, 1)
+	return seed, scale
 }

@@ -5,7 +5,6 @@
 #include "bridge.hpp"
 #include "column_sums.hpp"
 #include "cuda.hpp"
-#include "dropout.hpp"
 #include "group.hpp"
 #include "heads.hpp"
 #include "kernels.hpp"
@@ -14,4 +13,5 @@
 #include "module.hpp"
 #include "norm.hpp"
 #include "patches.hpp"
+#include "random.hpp"
 #include "streams.hpp"

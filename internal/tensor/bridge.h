@@ -23,7 +23,6 @@ char *mvag_item(handle t, double *out);
 void mvag_keep_memory(void);
 char *mvag_conv2d_exact(handle *out, handle x, handle w, int64_t padding);
 char *mvag_gelu(handle *out, handle x); // gotch's leaks a string in each call
-char *mvag_dropout(handle *out, handle x, double p);
 char *mvag_linear_add(handle *out, handle base, handle x, handle w, handle b);
 char *mvag_linear_bfloat16(handle *out, handle x, handle w, handle b, bool gelu); // b may be NULL
 char *mvag_add_norm(handle *out, handle x, handle y, handle bias, handle gamma, handle beta,
@@ -42,6 +41,16 @@ char *mvag_load_module(int device, const void *image);
 // Before and after the matmul of an encoder's patches, see patches.go.
 char *mvag_patches(handle *out, handle pixels, handle mean, handle std, int64_t side, bool fused);
 char *mvag_place_patches(handle *out, handle x, handle table, int64_t images, bool fused);
+
+// Random numbers by their position, see draws.go: of the number-th draw of a step with this seed, for the images of the
+// whole batch from first on.
+typedef struct {
+  handle seed;
+  int64_t first, number;
+  bool fused;
+} mvag_draw;
+char *mvag_dropout(handle *out, handle x, double p, mvag_draw draw);
+char *mvag_normal(handle *out, handle x, mvag_draw draw);
 
 // Grad mode, gradients, custom gradients.
 bool mvag_set_grad_mode(bool enabled);
@@ -66,10 +75,8 @@ char *mvag_attend(handle *out, handle qkv, handle bias, handle weights, handle b
 // Precision of float32 matrix multiplications: highest, high or medium.
 char *mvag_set_matmul_precision(const char *precision);
 
-// Random numbers, threads, devices.
+// LibTorch's random numbers, threads, devices.
 void mvag_seed(int64_t seed);
-char *mvag_rng_state(handle *out, int device);
-char *mvag_set_rng_state(handle state, int device);
 void mvag_set_threads(int n);
 int mvag_threads(void);
 char *mvag_load_cuda(void);

@@ -8,7 +8,6 @@
 #include <malloc.h>
 #include <string>
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/cuda.h>
@@ -32,10 +31,6 @@ struct ScaleGrad : torch::autograd::Function<ScaleGrad> {
 };
 
 } // namespace
-
-at::Generator generator(int device) {
-  return device < 0 ? at::detail::getDefaultCPUGenerator() : at::globalContext().defaultGenerator(as_device(device));
-}
 
 Tensor host_copy(const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype, bool pinned) {
   auto t = torch::empty(at::IntArrayRef(sizes, ndim),
@@ -146,22 +141,6 @@ char *mvag_set_matmul_precision(const char *precision) {
 }
 
 void mvag_seed(int64_t seed) { torch::manual_seed(seed); }
-
-char *mvag_rng_state(handle *out, int device) {
-  return guarded([&] {
-    auto gen = generator(device);
-    std::lock_guard<std::mutex> lock(gen.mutex());
-    *out = give(gen.get_state());
-  });
-}
-
-char *mvag_set_rng_state(handle state, int device) {
-  return guarded([&] {
-    auto gen = generator(device);
-    std::lock_guard<std::mutex> lock(gen.mutex());
-    gen.set_state(as_tensor(state));
-  });
-}
 
 void mvag_set_threads(int n) { at::set_num_threads(n); }
 int mvag_threads(void) { return at::get_num_threads(); }

@@ -19,7 +19,7 @@ import (
 	"mvag-torch/internal/atomicfile"
 )
 
-//go:embed *.cu tables.h
+//go:embed *.cu tables.h philox.h
 var sources embed.FS
 
 // module is a number of kernels that are compiled together.
@@ -31,7 +31,7 @@ type module struct {
 
 // modules are all kernels: those that any supported GPU runs, and those that need tensor cores for bfloat16.
 var modules = []module{
-	{"base", 75, []string{"device.cu", "elements.cu", "block_sum.cu", "heads.cu", "column_sums.cu", "norm.cu", "patches.cu", "tables.h", "adamw.cu", "losses.cu"}},
+	{"base", 75, []string{"device.cu", "elements.cu", "block_sum.cu", "heads.cu", "column_sums.cu", "norm.cu", "patches.cu", "tables.h", "adamw.cu", "losses.cu", "philox.h", "random.cu"}},
 	{"attention", 80, []string{"device.cu", "mma.cu", "elements.cu", "attend.cu"}},
 }
 

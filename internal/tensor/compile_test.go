@@ -99,13 +99,13 @@ func TestChooseKernels(t *testing.T) {
 		shape      ModelShape
 		want       string
 	}{
-		"bf16":        {90, BFloat16, vit, "fused attention, norms, linear layers, patch embedding, losses, optimiser: sm_90, bf16"},
-		"float32":     {90, Float, vit, "fused heads, losses, optimiser: sm_90, float32"},
-		"old":         {75, BFloat16, vit, "fused norms, linear layers, patch embedding, heads, losses, optimiser: sm_75, bf16 (attention needs sm_80)"},
-		"heads":       {80, BFloat16, with(func(s *ModelShape) { s.Heads = 24 }), "fused norms, linear layers, patch embedding, heads, losses, optimiser: sm_80, bf16 (heads of 32 channels, kernels need 64)"},
-		"tokens":      {80, BFloat16, with(func(s *ModelShape) { s.Tokens = 5000 }), "fused norms, linear layers, patch embedding, heads, losses, optimiser: sm_80, bf16 (5000 tokens, attention kernels take 4096)"},
-		"wide":        {80, BFloat16, with(func(s *ModelShape) { s.Channels, s.Heads = 4096, 64 }), "fused attention, linear layers, patch embedding, losses, optimiser: sm_80, bf16 (norms of 4096 channels, kernels need a multiple of 128 up to 1536)"},
-		"many layers": {80, Float, with(func(s *ModelShape) { s.Layers = 24 }), "fused heads, optimiser: sm_80, float32 (losses of 768 channels and 24 layers, kernels need a multiple of 4 and at most 16)"},
+		"bf16":        {90, BFloat16, vit, "fused attention, norms, linear layers, patch embedding, losses, optimiser, random numbers: sm_90, bf16"},
+		"float32":     {90, Float, vit, "fused heads, losses, optimiser, random numbers: sm_90, float32"},
+		"old":         {75, BFloat16, vit, "fused norms, linear layers, patch embedding, heads, losses, optimiser, random numbers: sm_75, bf16 (attention needs sm_80)"},
+		"heads":       {80, BFloat16, with(func(s *ModelShape) { s.Heads = 24 }), "fused norms, linear layers, patch embedding, heads, losses, optimiser, random numbers: sm_80, bf16 (heads of 32 channels, kernels need 64)"},
+		"tokens":      {80, BFloat16, with(func(s *ModelShape) { s.Tokens = 5000 }), "fused norms, linear layers, patch embedding, heads, losses, optimiser, random numbers: sm_80, bf16 (5000 tokens, attention kernels take 4096)"},
+		"wide":        {80, BFloat16, with(func(s *ModelShape) { s.Channels, s.Heads = 4096, 64 }), "fused attention, linear layers, patch embedding, losses, optimiser, random numbers: sm_80, bf16 (norms of 4096 channels, kernels need a multiple of 128 up to 1536)"},
+		"many layers": {80, Float, with(func(s *ModelShape) { s.Layers = 24 }), "fused heads, optimiser, random numbers: sm_80, float32 (losses of 768 channels and 24 layers, kernels need a multiple of 4 and at most 16)"},
 	} {
 		k := Kernels{Compute: c.compute, capability: "sm_" + map[int]string{75: "75", 80: "80", 90: "90"}[c.capability]}
 		k.choose(c.capability, c.shape)

@@ -17,9 +17,6 @@ inline torch::Device as_device(int d) {
   return d < 0 ? torch::Device(torch::kCPU) : torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(d));
 }
 
-// The generator of random numbers of a device.
-at::Generator generator(int device);
-
 // The tensors t of all ranks of a group (group.hpp) [size, …].
 Tensor gather_ranks(void *group, const Tensor &t);
 

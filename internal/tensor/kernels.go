@@ -9,7 +9,7 @@ import (
 // device and for one compute type and shape. [ChooseKernels] decides once; operations take the decision from their
 // caller, check their tensors and refuse what does not fit.
 //
-// On the CPU, Heads and Optimizer stand for loops of our own over float32; the others are false.
+// On the CPU, Heads, Optimizer and Random stand for loops of our own over float32; the others are false.
 type Kernels struct {
 	Compute DType // of linear layers and attention: Float or BFloat16
 
@@ -20,6 +20,7 @@ type Kernels struct {
 	Patches   bool // before and after the matmul of a patch embedding ([Tensor.Patches])
 	Losses    bool // means over layers and the losses of a group ([Means], [GroupLosses])
 	Optimizer bool // [StableAdamW]
+	Random    bool // dropout and noise ([Draws])
 
 	device     Device
 	capability string   // "sm_90"
@@ -38,7 +39,7 @@ type ModelShape struct {
 func ChooseKernels(d Device, compute DType, shape ModelShape) Kernels {
 	k := Kernels{Compute: compute, device: d}
 	if d == CPU {
-		k.Heads, k.Optimizer = true, true
+		k.Heads, k.Optimizer, k.Random = true, true, true
 		return k
 	}
 	capability := 0
@@ -62,7 +63,7 @@ func ChooseKernels(d Device, compute DType, shape ModelShape) Kernels {
 
 // choose decides for a GPU whose kernels have been loaded.
 func (k *Kernels) choose(capability int, shape ModelShape) {
-	k.Heads, k.Optimizer = true, true
+	k.Heads, k.Optimizer, k.Random = true, true, true
 	c, bf16 := shape.Channels, k.Compute == BFloat16
 	choose := func(on *bool, fits bool, reason string, args ...any) {
 		if *on = fits; !fits {
@@ -103,6 +104,7 @@ func (k Kernels) String() string {
 	}{
 		{k.Attention, "attention"}, {k.Norm, "norms"}, {k.Linear, "linear layers"}, {k.Patches, "patch embedding"},
 		{k.Heads && !k.Attention, "heads"}, {k.Losses, "losses"}, {k.Optimizer, "optimiser"},
+		{k.Random, "random numbers"},
 	} {
 		if part.on {
 			fused = append(fused, part.name)

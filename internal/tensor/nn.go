@@ -71,13 +71,6 @@ func (x *Tensor) Softmax(s *Scope, dim int64) *Tensor {
 	return out.done("softmax", x)
 }
 
-// Dropout zeroes elements with probability p and scales the rest by 1/(1-p).
-func (x *Tensor) Dropout(s *Scope, p float64) *Tensor {
-	out := s.slot()
-	check("dropout", C.mvag_dropout((*C.handle)(&out.c), C.handle(x.c), C.double(p)), x)
-	return out.done("dropout", x)
-}
-
 // Attention is softmax(q·kᵀ/√D)·v for q, k, v of shape [B, H, N, D].
 func Attention(s *Scope, q, k, v *Tensor) *Tensor {
 	back := matmulInFloat(s, &q, &k, &v)

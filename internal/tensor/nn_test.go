@@ -1,10 +1,6 @@
 package tensor
 
-import (
-	"math"
-	"slices"
-	"testing"
-)
+import "testing"
 
 // TestLinearHeads compares the loops with LibTorch's operations, forward and backward.
 func TestLinearHeads(t *testing.T) {
@@ -62,49 +58,6 @@ func TestLinearAdd(t *testing.T) {
 		return values
 	}
 	compare(t, "onto a residual", parts(false), parts(true), 1e-5)
-}
-
-// TestDropout holds what is dropped to its share, the rest and its gradient to their scale, and all to the seed,
-// whatever the number of threads.
-func TestDropout(t *testing.T) {
-	const n, p = 1 << 17, 0.4
-	run := func(seed int64, threads int) (out, grad []float32) {
-		must(t, func(s *Scope) {
-			before := Threads()
-			SetThreads(threads)
-			defer SetThreads(before)
-			Seed(seed)
-			x := Full(s, CPU, Float, 3, n).RequireGrad()
-			y := x.Dropout(s, p)
-			y.Square(s).Sum(s, false, 0).Backward()
-			out, grad = y.Floats(), x.Grad(s).Floats()
-		})
-		return out, grad
-	}
-	out, grad := run(1, 1)
-	dropped := 0
-	for i, v := range out {
-		switch {
-		case v == 0 && grad[i] == 0:
-			dropped++
-		case math.Abs(float64(v)-3/(1-p)) > 1e-5 || math.Abs(float64(grad[i])-2*3/(1-p)/(1-p)) > 1e-4:
-			t.Fatalf("%d: have %v, gradient %v", i, v, grad[i])
-		}
-	}
-	if want := p * n; math.Abs(float64(dropped)-want) > 5*math.Sqrt(want*(1-p)) { // 5 standard std
-		t.Errorf("have %d of %d dropped, want about %v", dropped, n, want)
-	}
-	if again, _ := run(1, 2); !slices.Equal(again, out) {
-		t.Error("two threads drop others than one")
-	}
-	if other, _ := run(2, 1); slices.Equal(other, out) {
-		t.Error("another seed drops the same")
-	}
-	must(t, func(s *Scope) {
-		if v := Full(s, CPU, Float, 3, n).Dropout(s, 1).Norm(s, 0).Item(); v != 0 {
-			t.Errorf("p = 1: have norm %v, want 0", v)
-		}
-	})
 }
 
 // TestBFloat16 holds the detour of CPUs without bfloat16 to what LibTorch itself computes there: the last of 8 bits may

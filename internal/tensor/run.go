@@ -4,7 +4,6 @@ package tensor
 import "C"
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -157,31 +156,8 @@ func firstHandle(h []C.handle) *C.handle {
 	return &h[0]
 }
 
-// Seed seeds the generators of all devices.
+// Seed seeds LibTorch's generators of all devices, which training does not draw from ([Draws]).
 func Seed(seed int64) { C.mvag_seed(C.int64_t(seed)) }
-
-// RNGState returns the state of the generator of device d.
-func RNGState(d Device) (state []byte, err error) {
-	err = Run(func(s *Scope) error {
-		out := s.slot()
-		check("rng_state", C.mvag_rng_state((*C.handle)(&out.c), C.int(d)))
-		state = out.done("rng_state").Bytes()
-		return nil
-	})
-	return state, err
-}
-
-// SetRNGState restores a state that RNGState returned for the same device.
-func SetRNGState(d Device, state []byte) error {
-	return Run(func(s *Scope) error {
-		if len(state) == 0 {
-			return errors.New("rng state: have 0 bytes")
-		}
-		t := FromBytes(s, CPU, Uint8, state, int64(len(state)))
-		check("set_rng_state", C.mvag_set_rng_state(C.handle(t.c), C.int(d)))
-		return nil
-	})
-}
 
 // SetThreads sets the number of CPU threads of one operation.
 func SetThreads(n int) { onThread(func() { C.mvag_set_threads(C.int(n)) }) }

@@ -75,6 +75,10 @@ struct Graph {
   at::Generator spare; // the device's generator as it was before
 };
 
+// The generator of random numbers of a CUDA device. Nothing captured draws from it, but LibTorch has its state in each
+// capture.
+at::Generator generator(int device) { return at::globalContext().defaultGenerator(as_device(device)); }
+
 Graph *as_graph(void *g) { return static_cast<Graph *>(g); }
 
 } // namespace

@@ -1,6 +1,6 @@
 // Package tensor is the only package that knows LibTorch. It offers tensors that live in arenas ([Scope]), the
-// operations the model needs as thin methods over gotch's libtch, and, through one C++ bridge, what gotch lacks: seeds
-// and RNG states, gradients, the optimiser step, TorchScript buffers, and CUDA loaded at run time.
+// operations the model needs as thin methods over gotch's libtch, and, through one C++ bridge, what gotch lacks: seeds,
+// gradients, the optimiser step, TorchScript buffers, and CUDA loaded at run time.
 //
 // Contracts. All work runs on one locked OS thread, entered by [Run]; other goroutines exchange Go values with it,
 // never tensors. An operation that fails panics with [*Error], which Run alone turns into an error. Grad mode changes

@@ -165,26 +165,6 @@ func TestScaleGrad(t *testing.T) {
 	})
 }
 
-func TestRNGState(t *testing.T) {
-	must(t, func(s *Scope) {
-		Seed(7)
-		state, err := RNGState(CPU)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := Rand(s, CPU, 5).Floats()
-		if err := SetRNGState(CPU, state); err != nil {
-			t.Fatal(err)
-		}
-		if b := Rand(s, CPU, 5).Floats(); !slices.Equal(a, b) {
-			t.Errorf("have %v, want %v", b, a)
-		}
-	})
-	if err := SetRNGState(CPU, []byte{1, 2, 3}); err == nil {
-		t.Error("a state of 3 bytes was accepted")
-	}
-}
-
 // The known first numbers of torch.manual_seed(1); torch.randn(6).
 func TestSeedIsPyTorchs(t *testing.T) {
 	must(t, func(s *Scope) {

@@ -37,7 +37,7 @@ const MemoryKey = "memory"
 // Prefixes of the tensors that are not weights of the model.
 const (
 	Optimizer = "optimizer." // optimizer.m.NAME, optimizer.v.NAME, optimizer.vmax.NAME
-	RNG       = "rng."       // rng.cpu, rng.cuda: generator states, uint8
+	RNG       = "rng."       // rng.cpu, rng.cuda: generator states in files of earlier versions, which nothing reads
 	Memory    = "memory."    // memory.CLASS.C1.basis, memory.CLASS.C1.codes: package model/memory
 )
 

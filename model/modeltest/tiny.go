@@ -94,7 +94,7 @@ func (m *Tiny) Load(name string) *tensor.Tensor {
 // Forward maps images to targets and reconstructions, without dropout and jitter.
 func (m *Tiny) Forward(images *tensor.Tensor, v *model.Views) ([]*tensor.Tensor, []model.Reconstruction) {
 	f := m.Model.Encode(m.Scope, images)
-	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, false)
+	x := m.Model.Bottleneck.Forward(m.Scope, f.Mean, nil)
 	return f.Targets, m.Model.Decode(m.Scope, x, v)
 }
 

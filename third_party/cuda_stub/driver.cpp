@@ -16,6 +16,8 @@ namespace {
 #include "../../internal/tensor/adamw.cu"
 #include "../../internal/tensor/losses.cu"
 #include "../../internal/tensor/patches.cu"
+#include "../../internal/tensor/philox.h"
+#include "../../internal/tensor/random.cu"
 
 typedef void (*Kernel)(void **args);
 
@@ -70,6 +72,9 @@ const std::map<std::string, Entry> kernels = {
     TOGETHER(group_images),
     TOGETHER(group_losses),
     KERNEL(group_backward),
+    KERNEL(dropout_float),
+    KERNEL(dropout_bfloat16),
+    KERNEL(normal),
 };
 
 } // namespace
