@@ -47,7 +47,7 @@ func rankConfig(t *testing.T, dir string) configs.Config {
 	cfg.Output, cfg.Train.Objects, cfg.Train.Holdout, cfg.Memory.Codes = dir, 4, 0, 0
 	cfg.Train.Iterations, cfg.Train.Warmup, cfg.Train.CheckpointEvery = 8, 2, 4
 	cfg.Train.LR, cfg.Train.LRFinal = 1e-4, 1e-5
-	cfg.Train.HardWarmup, cfg.Model.Jitter.Enabled, cfg.Model.Dropout = 4, false, 0
+	cfg.Train.HardWarmup, cfg.Model.Jitter.Prob = 4, [2]float64{0.5, 0.9}
 	cfg.Data.OnError, cfg.Data.MaxUnreadable, cfg.Data.Prefetch = "skip", 1, 1
 	for camera := 1; camera <= 3; camera++ {
 		spoil(t, imageOf(cfg, 3, camera))
