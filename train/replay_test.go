@@ -131,6 +131,12 @@ func (have trained) near(t *testing.T, want trained, fraction float64) {
 // trainWith takes all steps of cfg. Without record, no step is replayed.
 func trainWith(t *testing.T, cfg configs.Config, features bool, record modeltest.Record) (out trained) {
 	t.Helper()
+	return trainIn(t, nil, cfg, features, record)
+}
+
+// trainIn is trainWith as the one rank of a group, or alone.
+func trainIn(t *testing.T, group *tensor.Group, cfg configs.Config, features bool, record modeltest.Record) (out trained) {
+	t.Helper()
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +163,7 @@ func trainWith(t *testing.T, cfg configs.Config, features bool, record modeltest
 		if err != nil {
 			return err
 		}
-		stepper := NewStepper(s, cfg, m, nil, func(why error) { out.uncaptured = append(out.uncaptured, why) })
+		stepper := NewStepper(s, cfg, m, group, func(why error) { out.uncaptured = append(out.uncaptured, why) })
 		stepper.replay.Record = record
 		for it := range cfg.Train.Iterations {
 			b, err := loader.Next()

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -17,6 +19,8 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/doctor"
+	"mvag-torch/internal/ranks"
+	"mvag-torch/internal/team"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/weights"
@@ -43,13 +47,14 @@ func benchCommand() *cli.Command {
 			&cli.StringFlag{Name: "device", Value: "cpu", Usage: "auto, cpu, cuda or cuda:N"},
 			&cli.IntFlag{Name: "threads", Usage: "CPU threads of LibTorch; 0 means its default"},
 			&cli.IntFlag{Name: "steps", Value: 5, Usage: "timed steps, after two warm-up steps"},
-			setFlag,
+			&cli.IntFlag{Name: "processes", Usage: "time training steps of `N` processes together, 1 included, which tells what their communication takes"},
+			waitFlag, setFlag,
 		},
-		Action: bench,
+		Action: inTeam(func(*cli.Context) error { return nil }, bench),
 	}
 }
 
-func bench(c *cli.Context) error {
+func bench(c *cli.Context, tm *team.Team) error {
 	size, ok := sizes[c.String("size")]
 	what, steps := c.String("what"), c.Int("steps")
 	if !ok || !slices.Contains([]string{"train", "infer", "loader", "metrics"}, what) || steps < 1 {
@@ -64,24 +69,36 @@ func bench(c *cli.Context) error {
 	if cfg.Train.CacheFeatures == configs.Auto {
 		cfg.Train.CacheFeatures = "off"
 	}
+	if c.IsSet("processes") && what != "train" {
+		return usageError{fmt.Errorf("%s: have --processes and --what %s, want --what train", c.Command.HelpName, what)}
+	}
+	if err := divides(cfg, tm); err != nil {
+		return err
+	}
+	if tm == nil && c.Int("processes") == 1 {
+		if tm, err = teamOfOne(c.Context); err != nil {
+			return err
+		}
+		defer func() { _ = tm.Leave() }() // of nobody else
+	}
 	line := map[string]any{
-		"program": "mvag-torch " + version, "size": c.String("size"), "what": what, "cpus": runtime.NumCPU(),
+		"program": "mvag-torch " + version, "size": c.String("size"), "what": what, "cpus": runtime.NumCPU(), "processes": tm.Size(),
 	}
 	switch what {
 	case "loader", "metrics":
 		err = benchPart(c.Context, cfg, what, steps, line)
 	default:
-		err = benchModel(cfg, what == "train", steps, line)
+		err = benchModel(cfg, tm, what == "train", steps, line)
 	}
-	if err != nil {
+	if err != nil || tm.Rank() > 0 {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(line)
 }
 
 // benchModel adds to the line what is measured of training steps or inference.
-func benchModel(cfg configs.Config, training bool, steps int, line map[string]any) error {
-	t, err := timeSteps(cfg, training, steps)
+func benchModel(cfg configs.Config, tm *team.Team, training bool, steps int, line map[string]any) error {
+	t, err := timeSteps(cfg, tm, training, steps)
 	if err != nil {
 		return err
 	}
@@ -120,7 +137,7 @@ type timing struct {
 	peak      uint64             // bytes in use
 }
 
-func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
+func timeSteps(cfg configs.Config, tm *team.Team, training bool, steps int) (timing, error) {
 	t := timing{phases: map[string]float64{}}
 	return t, tensor.Run(func(s *tensor.Scope) error {
 		m, err := model.OpenRandom(s, cfg)
@@ -136,9 +153,12 @@ func timeSteps(cfg configs.Config, training bool, steps int) (timing, error) {
 		fmt.Fprintln(os.Stderr, t.kernels)
 		var missed error // no graph was captured
 		fail := func(why error) { missed = fmt.Errorf("cuda_graph: %w; --set cuda_graph=false measures without", why) }
-		batch := &train.Batch{Batch: randomBatch(cfg, tiles)}
+		if err := tm.Group().Use(m.Device); err != nil {
+			return err
+		}
+		batch := &train.Batch{Batch: randomBatch(cfg, tm.Size(), tiles)}
 		if training {
-			err = t.train(s, train.NewStepper(s, cfg, m, nil, fail), cfg, batch, steps)
+			err = t.train(s, train.NewStepper(s, cfg, m, tm.Group(), fail), cfg, batch, steps)
 		} else {
 			predictor := model.NewPredictor(s, m, nil, cfg, fail)
 			err = t.measure(s, steps, func(s *tensor.Scope, _ int) { predictor.Predict(s, batch.Batch) })
@@ -230,10 +250,35 @@ func matmulRate(s *tensor.Scope, d tensor.Device, precision string) float64 {
 	return 2 * float64(n*n*n) / slices.Min(seconds)
 }
 
-// randomBatch is a batch of train.objects objects whose views have so many tiles.
-func randomBatch(cfg configs.Config, tiles int) *dataset.Batch {
-	b := &dataset.Batch{Views: cfg.Data.Views, Tiles: tiles, Objects: make([]*dataset.Object, cfg.Train.Objects)}
-	n := cfg.Train.Objects * cfg.Data.Views
+// divides refuses a batch that the processes cannot have equal parts of.
+func divides(cfg configs.Config, tm *team.Team) error {
+	if cfg.Train.Objects%tm.Size() != 0 {
+		return fmt.Errorf("train.objects: have %d, want a multiple of the %d ranks", cfg.Train.Objects, tm.Size())
+	}
+	return nil
+}
+
+// teamOfOne is this process alone with all that a team does.
+func teamOfOne(ctx context.Context) (*team.Team, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return nil, err
+	}
+	return team.Join(ctx, &ranks.Place{Size: 1, LocalSize: 1, Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port,
+		Listener: int(socket.Fd()), Launcher: "mvag-torch"}, team.Options{Version: version, Wait: team.DefaultWait})
+}
+
+// randomBatch is the part of one of so many processes of a batch of train.objects objects whose views have so many
+// tiles.
+func randomBatch(cfg configs.Config, processes, tiles int) *dataset.Batch {
+	objects := cfg.Train.Objects / processes
+	b := &dataset.Batch{Views: cfg.Data.Views, Tiles: tiles, Objects: make([]*dataset.Object, objects)}
+	n := objects * cfg.Data.Views
 	b.Pixels, b.Present = make([]uint8, n*tiles*3*cfg.Data.Crop.Area()), make([]bool, n)
 	b.Content = slices.Repeat([]image.Rectangle{cfg.Data.Viewport().Bounds()}, n)
 	rng := rand.New(rand.NewPCG(1, 2))

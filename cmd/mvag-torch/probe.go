@@ -106,7 +106,7 @@ func smoke(out *doctor.Smoke, cfg configs.Config) error {
 		if out.Still, _, err = use(m.Device, true); err != nil {
 			return err
 		}
-		batch, stepper := randomBatch(cfg, 1), train.NewStepper(s, cfg, m, nil, func(why error) { out.Warning = why.Error() })
+		batch, stepper := randomBatch(cfg, 1, 1), train.NewStepper(s, cfg, m, nil, func(why error) { out.Warning = why.Error() })
 		out.Seconds = math.Inf(1)
 		for i := range 3 {
 			start := time.Now()
