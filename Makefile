@@ -45,7 +45,7 @@ test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
-parity: libtorch reference runtimes client ## compare encoder, metrics, exported files and the service with timm, scikit-learn, ONNX Runtime, OpenVINO and Triton's client, which are downloaded (4 GB)
+parity: libtorch reference runtimes client ## compare encoder, metrics, exported files, the service and, as root, ranks on two nodes with timm, scikit-learn, ONNX Runtime, OpenVINO, Triton's client and torchrun, which are downloaded (4 GB)
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./serve/api ./cmd/mvag-torch
 
 dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and predict with LibTorch's CUDA libraries on a stub runtime that needs none

@@ -159,6 +159,11 @@ func prepareDataset(c *cli.Context, tm *team.Team) error {
 	err = dataset.Prepare(c.Context, cfg.Data, set, dataset.PrepareOptions{
 		Begin:    func(p dataset.Preparation) { todo = p.Bytes; announce(p) },
 		Progress: imageBar(),
+		Part:     tm.Rank(), Parts: tm.Size(),
+		Meet: func(mine error) error {
+			_, err := tm.Meet(nil, mine)
+			return err
+		},
 	})
 	listSkipped(set.Source.Skipped)
 	if err == nil {

@@ -184,7 +184,7 @@ type lines struct {
 	to io.Writer
 }
 
-// prefixed writes the lines of a rank, each after its number unless that is in it.
+// prefixed writes the lines of a rank, each after its number unless it is an error, which names a rank.
 type prefixed struct {
 	rank int
 	to   *lines
@@ -206,7 +206,7 @@ func (p *prefixed) Write(b []byte) (int, error) {
 	}
 	var out []byte
 	for line := range bytes.Lines(p.part[:at+1]) {
-		if !bytes.Contains(line, fmt.Appendf(nil, "rank %d (", p.rank)) {
+		if !bytes.HasPrefix(line, []byte("mvag-torch: rank ")) {
 			out = fmt.Appendf(out, "rank %d: ", p.rank)
 		}
 		out = append(out, line...)

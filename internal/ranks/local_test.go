@@ -27,7 +27,8 @@ func local(t *testing.T, ctx context.Context, n int, script string) (out, text s
 		}
 		defer files[i].Close()
 	}
-	err = ranks.Local{Size: n, Path: "/bin/sh", Args: []string{"-c", script}, Stdout: files[0], Stderr: files[1], Grace: 300 * time.Millisecond}.Run(ctx)
+	err = ranks.Local{Size: n, Path: "/bin/sh", Args: []string{"-c", script}, Stdout: files[0], Stderr: files[1],
+		Grace: 300 * time.Millisecond}.Run(ctx)
 	var read [2][]byte
 	for i, f := range files {
 		var failed error
