@@ -110,6 +110,7 @@ func benchModel(cfg configs.Config, tm *team.Team, training bool, steps int, lin
 	if !training {
 		work = inference * float64(len(dataset.NewFit(cfg.Data).Tiles()))
 	}
+	work /= float64(tm.Size()) // of this process
 	images := cfg.Train.Objects * cfg.Data.Views
 	maps.Copy(line, map[string]any{
 		"device": t.device.String(), "kernels": t.kernels, "precision": t.precision, "cache_features": cfg.Train.CacheFeatures,
