@@ -1,6 +1,8 @@
 package team
 
 import (
+	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -11,23 +13,10 @@ import (
 
 // TestLobby: the ranks of a start find each other at a store that has outlived others, whatever they have left there.
 func TestLobby(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatal(l.Addr())
-	}
-	port := at.Port
-	l.Close()
-	server, err := tensor.OpenStore(tensor.StoreOptions{Host: "127.0.0.1", Port: port, Server: true, Listener: -1, Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	port := serve(t)
 	member := func(rank int) *Team {
 		tm := &Team{place: ranks.Place{Rank: rank, Size: 3, Host: "127.0.0.1", Port: port, Agent: true}}
+		var err error
 		if tm.lobby, err = tm.open(time.Minute); err != nil {
 			t.Fatal(err)
 		}
@@ -51,6 +40,7 @@ func TestLobby(t *testing.T) {
 			}()
 		}
 		first := member(0)
+		var err error
 		if first.start, err = first.enter(t.Context(), time.Minute); err != nil || first.start != want {
 			t.Fatalf("rank 0: have %q, %v, want %q", first.start, err, want)
 		}
@@ -66,5 +56,43 @@ func TestLobby(t *testing.T) {
 			case <-time.After(time.Millisecond):
 			}
 		}
+	}
+}
+
+// serve is a store as torchrun has one.
+func serve(t *testing.T) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatal(l.Addr())
+	}
+	l.Close()
+	server, err := tensor.OpenStore(tensor.StoreOptions{Host: "127.0.0.1", Port: at.Port, Server: true, Listener: -1, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	return at.Port
+}
+
+// TestStopWhileJoining: a rank that waits for a connection to another, which has died meanwhile, ends when it is told to.
+func TestStopWhileJoining(t *testing.T) {
+	place := ranks.Place{Size: 2, LocalSize: 1, Host: "127.0.0.1", Port: serve(t), Agent: true}
+	other := &Team{place: place, start: "1"}
+	store, err := other.open(time.Minute)
+	if err == nil {
+		err = store.Set("member/1", []byte(`{"version":"v"}`))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Second)
+	defer stop()
+	if _, err := Join(ctx, &place, Options{Version: "v", Wait: 5 * time.Second}); !errors.Is(err, errInterrupted) {
+		t.Errorf("have %v, want %v", err, errInterrupted)
 	}
 }

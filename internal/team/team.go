@@ -61,8 +61,8 @@ const DefaultWait = 5 * time.Minute
 const forever = 24 * time.Hour
 
 // Join waits until all ranks are there. It is an error that names them if one does not come, comes twice or is of
-// another version. It also divides the CPUs of the host among its ranks, and gives each a GPU of its own
-// ([tensor.SetLocalRank]).
+// another version, or once ctx ends, after which this process can do no more with LibTorch. It also divides the CPUs of
+// the host among its ranks, and gives each a GPU of its own ([tensor.SetLocalRank]).
 func Join(ctx context.Context, place *ranks.Place, o Options) (*Team, error) {
 	if place == nil {
 		return nil, nil
@@ -73,7 +73,13 @@ func Join(ctx context.Context, place *ranks.Place, o Options) (*Team, error) {
 		host = "?"
 	}
 	t := &Team{place: *place}
-	err = t.join(ctx, member{host, os.Getpid(), o.Version}, o.Wait)
+	joined := make(chan error, 1) // what waits for connections does not look at ctx
+	go func() { joined <- t.join(ctx, member{host, os.Getpid(), o.Version}, o.Wait) }()
+	select {
+	case err = <-joined:
+	case <-ctx.Done():
+		err = errInterrupted
+	}
 	if err != nil {
 		var met *Failure
 		if !errors.As(err, &met) {
