@@ -74,6 +74,7 @@ func (l Local) Run(ctx context.Context) error {
 			}
 		case <-stop:
 			stop = nil
+			w.stopped = true
 			for rank, c := range all {
 				if !ended[rank] {
 					_ = c.Process.Signal(syscall.SIGTERM)
@@ -135,12 +136,13 @@ func (l Local) start() (all []*exec.Cmd, err error) {
 
 // watch is what has become of ranks.
 type watch struct {
-	failed bool
-	first  int // that has failed
-	code   int
-	signal string   // that has ended it, "" for none
-	told   bool     // a rank has exited by itself, and has said why
-	killed []string // numbers of those that this process has killed
+	failed  bool
+	first   int // that has failed
+	code    int
+	signal  string   // that has ended it, "" for none
+	stopped bool     // this process has sent all a SIGTERM
+	told    bool     // a rank has exited by itself, and has said why
+	killed  []string // numbers of those that this process has killed
 }
 
 // end notes how a rank has ended, and says whether it is the first that has failed.
@@ -166,7 +168,11 @@ func (w *watch) err(grace time.Duration) error {
 		return nil
 	}
 	e := &Ended{Code: w.code}
-	if !w.told {
+	switch {
+	case w.told:
+	case w.stopped:
+		e.Text = "interrupted"
+	default:
 		e.Text = fmt.Sprintf("rank %d: %s", w.first, w.signal)
 	}
 	if w.killed != nil {

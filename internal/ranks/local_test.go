@@ -101,6 +101,17 @@ func TestLocalStops(t *testing.T) {
 	}
 }
 
+// TestLocalStopsEarly: ranks that the signal ends, since they do not heed it yet, are no failure of theirs.
+func TestLocalStopsEarly(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	_, _, err := local(t, ctx, 2, "exec sleep 100")
+	var have *ranks.Ended
+	if !errors.As(err, &have) || have.Code != 1 || have.Text != "interrupted" {
+		t.Errorf("have %+v (%v), want that it was interrupted", have, err)
+	}
+}
+
 // await fails after ten seconds.
 func await(t *testing.T, done func() bool) {
 	t.Helper()
