@@ -100,7 +100,7 @@ func beRank(c *cli.Context, place *ranks.Place, f func(*cli.Context, *team.Team)
 		defer func(out, text *os.File) { os.Stdout, os.Stderr = out, text }(os.Stdout, os.Stderr)
 		os.Stdout, os.Stderr = nowhere, nowhere
 	}
-	tm, err := team.Join(c.Context, place, team.Options{Version: version, Wait: c.Duration("wait")})
+	tm, err := team.Join(c.Context, place, team.Options{Version: version, Command: c.Command.HelpName, Wait: c.Duration("wait")})
 	if err != nil {
 		return err
 	}

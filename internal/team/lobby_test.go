@@ -85,7 +85,7 @@ func TestStopWhileJoining(t *testing.T) {
 	other := &Team{place: place, start: "1"}
 	store, err := other.open(time.Minute)
 	if err == nil {
-		err = store.Set("member/1", []byte(`{"version":"v"}`))
+		err = store.Set("member/1", []byte(`{"version":"v","size":2}`))
 	}
 	if err != nil {
 		t.Fatal(err)

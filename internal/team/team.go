@@ -46,11 +46,14 @@ type member struct {
 	Host    string `json:"host"`
 	Process int    `json:"process"`
 	Version string `json:"version"`
+	Command string `json:"command"`
+	Size    int    `json:"size"` // of the team, as this rank has been told
 }
 
 // Options of Join.
 type Options struct {
 	Version string        // of the program, the same on all ranks
+	Command string        // that is run, the same on all ranks
 	Wait    time.Duration // for the other ranks
 }
 
@@ -74,7 +77,7 @@ func Join(ctx context.Context, place *ranks.Place, o Options) (*Team, error) {
 	}
 	t := &Team{place: *place}
 	joined := make(chan error, 1) // what waits for connections does not look at ctx
-	go func() { joined <- t.join(ctx, member{host, os.Getpid(), o.Version}, o.Wait) }()
+	go func() { joined <- t.join(ctx, member{host, os.Getpid(), o.Version, o.Command, place.Size}, o.Wait) }()
 	select {
 	case err = <-joined:
 	case <-ctx.Done():
@@ -84,6 +87,8 @@ func Join(ctx context.Context, place *ranks.Place, o Options) (*Team, error) {
 		var met *Failure
 		if !errors.As(err, &met) {
 			err = fmt.Errorf("rank %d (%s): %w", place.Rank, host, err)
+		} else if t.serves() {
+			time.Sleep(2 * interval) // the store ends with this process; the others shall have seen why
 		}
 		return nil, err
 	}
@@ -227,6 +232,9 @@ func (t *Team) assemble(ctx context.Context, wait time.Duration) error {
 			if err := json.Unmarshal(text, &t.members[rank]); err != nil {
 				return err
 			}
+			if err := t.fits(rank); err != nil {
+				return err
+			}
 			rank++
 			continue
 		case ctx.Err() != nil:
@@ -239,10 +247,19 @@ func (t *Team) assemble(ctx context.Context, wait time.Duration) error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	for rank, m := range t.members {
-		if m.Version != t.members[0].Version {
-			return t.refuse(rank, "version", m.Version, t.members[0].Version)
-		}
+	return nil
+}
+
+// fits refuses a rank that is not of this team.
+func (t *Team) fits(rank int) error {
+	m, first := t.members[rank], t.members[0]
+	switch {
+	case m.Version != first.Version:
+		return t.refuse(rank, "version", m.Version, first.Version)
+	case m.Size != first.Size:
+		return t.refuse(rank, "number of ranks", strconv.Itoa(m.Size), strconv.Itoa(first.Size))
+	case m.Command != first.Command:
+		return t.refuse(rank, "command", m.Command, first.Command)
 	}
 	return nil
 }

@@ -207,14 +207,22 @@ func TestFaultyStarts(t *testing.T) {
 			t.Errorf("two ranks with one number: have %v", err)
 		}
 	}
-	for rank := range 2 {
-		go func() {
-			results <- join(rank, 2, port+2, team.Options{Version: fmt.Sprint("v", rank), Wait: 10 * time.Second})
-		}()
-	}
-	for range 2 {
-		if err := <-results; err == nil || !strings.Contains(err.Error(), "version: have v1, want v0 as rank 0") {
-			t.Errorf("two versions: have %v", err)
+	for i, c := range []struct {
+		size int // as rank 1 has it
+		o    team.Options
+		want string
+	}{
+		{2, team.Options{Version: "v1"}, "version: have v1, want v0 as rank 0"},
+		{3, team.Options{Version: "v0"}, "number of ranks: have 3, want 2 as rank 0"},
+		{2, team.Options{Version: "v0", Command: "eval"}, "command: have eval, want  as rank 0"},
+	} {
+		c.o.Wait = 10 * time.Second
+		go func() { results <- join(0, 2, port+2+i, team.Options{Version: "v0", Wait: c.o.Wait}) }()
+		go func() { results <- join(1, c.size, port+2+i, c.o) }()
+		for range 2 {
+			if err := <-results; err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("have %v, want %s", err, c.want)
+			}
 		}
 	}
 }

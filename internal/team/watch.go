@@ -115,9 +115,13 @@ func (t *Team) observe(ctx context.Context) {
 	}
 }
 
-// lostStore is called where the store gives no answer: its server is gone.
+// lostStore is called where the store gives no answer: its server is gone, at once where the connection was closed.
 func (t *Team) lostStore() {
-	f := t.gone(0, closed)
+	text := closed
+	if time.Since(time.Unix(0, t.beat.Load())) > suspicion {
+		text = silent
+	}
+	f := t.gone(0, text)
 	if t.place.Agent {
 		f = &Failure{Rank: -1, Text: "the store of " + t.place.Launcher + " is gone", Quiet: t.place.Rank != 0}
 	}
