@@ -116,3 +116,12 @@ func hasConfig(c *cli.Context) error {
 	_, err := loadConfig(c)
 	return err
 }
+
+// hasParts refuses a configuration that cannot be used, or whose batches the processes cannot divide.
+func hasParts(c *cli.Context) error {
+	cfg, err := loadConfig(c)
+	if n := max(c.Int("processes"), c.Int("gpus")); err == nil && cfg.Train.Objects%n != 0 {
+		return fmt.Errorf("train.objects: have %d, want a multiple of the %d ranks", cfg.Train.Objects, n)
+	}
+	return err
+}

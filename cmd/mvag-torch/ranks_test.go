@@ -222,6 +222,8 @@ func TestProcessesFail(t *testing.T) {
 		"first":  {0, syscall.SIGKILL, 10 * time.Second, "rank 0 (HOST): is gone: it was killed, or its connection is closed", ""},
 		"stopped": {1, syscall.SIGSTOP, 25 * time.Second, "rank 1 (HOST): gives no sign any more: it is stopped, or its host or network is down",
 			"rank 1 did not end within 10s of rank 0 and was killed"},
+		"first stopped": {0, syscall.SIGSTOP, 25 * time.Second, "rank 0 (HOST): gives no sign any more: it is stopped, or its host or network is down",
+			"rank 0 did not end within 10s of rank 1 and was killed"},
 	} {
 		dir, setting := spread(t, iterations(100000)...)
 		t.Run(name, func(t *testing.T) {
@@ -252,6 +254,14 @@ func host(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return strings.ReplaceAll(text, "HOST", name)
+}
+
+// TestProcessesThatDoNotDivide: no process starts where the batch cannot be divided.
+func TestProcessesThatDoNotDivide(t *testing.T) {
+	p := start(t, nil, "train", "-c", "quickstart", "--processes", "3", "--set", "train.objects=4")
+	if code, text, _ := p.end(t); code != 1 || text != "mvag-torch: train.objects: have 4, want a multiple of the 3 ranks\n" {
+		t.Errorf("have code %d, %q", code, text)
+	}
 }
 
 // placed is the environment of a rank as a launcher leaves it.

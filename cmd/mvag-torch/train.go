@@ -27,7 +27,7 @@ func trainCommand() *cli.Command {
 			configFlag, setFlag,
 			&cli.BoolFlag{Name: "resume", Usage: "continue from the checkpoint of the run folder, if it has one"},
 		}, teamFlags...),
-		Action: inTeam(hasConfig, trainModel),
+		Action: inTeam(hasParts, trainModel),
 	}
 }
 
