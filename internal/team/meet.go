@@ -17,8 +17,8 @@ const (
 
 // Meet waits for all ranks and returns what each of them has to say, in the order of ranks. Where one has failed, all
 // fail: failure is that of this rank, which it returns, and others return a *[Failure]. Of several that have failed, the
-// first counts. It is called by all ranks in the
-// same order, on any goroutine, and does not wait for the device. What others say may be empty, too.
+// first counts. It is called by all ranks in the same order, on any goroutine, and does not wait for the device. What
+// others say may be empty, too.
 func (t *Team) Meet(mine []byte, failure error) ([][]byte, error) {
 	if t == nil {
 		return [][]byte{mine}, failure

@@ -306,14 +306,6 @@ func (t *Team) Size() int {
 	return t.place.Size
 }
 
-// LocalRank is the number of this process among those on its host.
-func (t *Team) LocalRank() int {
-	if t == nil {
-		return 0
-	}
-	return t.place.LocalRank
-}
-
 // Group computes with the other ranks; nil alone.
 func (t *Team) Group() *tensor.Group {
 	if t == nil {

@@ -76,7 +76,7 @@ __device__ float root(float x) {
 __device__ void normals(unsigned a, unsigned b, float *x, float *y) {
   float u = (float)a * 0x1p-32f + 0x1p-33f;
   float radius = root(-2 * logarithm(u));
-  unsigned quarter = (b + 0x20000000) >> 30; // the angle is quarter · π/2 + t, |t| ≤ π/4
+  unsigned quarter = (b + 0x20000000) >> 30; // the angle is quarter * pi/2 + t, -pi/4 <= t <= pi/4
   float t = (float)(int)(b - (quarter << 30)) * 1.4629180792671596e-9f; // 2π / 2^32
   float z = t * t;
   float c = (2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f;
