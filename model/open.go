@@ -85,9 +85,9 @@ func OpenRandom(s *tensor.Scope, cfg configs.Config) (*Model, error) {
 
 // build prepares LibTorch and builds the model with the encoder weights that load returns.
 func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.Arch) (weights.Map, error)) error {
-	device, err := tensor.PickDevice(cfg.Device)
+	device, err := pickDevice(cfg.Device)
 	if err != nil {
-		return fmt.Errorf("%w; device: auto takes the CPU where there is no GPU, and mvag-torch doctor says what is missing", err)
+		return err
 	}
 	if cfg.Threads > 0 {
 		tensor.SetThreads(cfg.Threads)
@@ -114,11 +114,20 @@ func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.A
 
 // AutoPrecision is what precision auto is on the device that a setting names.
 func AutoPrecision(device string) (string, error) {
-	d, err := tensor.PickDevice(device)
+	d, err := pickDevice(device)
 	if err != nil {
 		return "", err
 	}
 	return precisionOf(d), nil
+}
+
+// pickDevice is [tensor.PickDevice] with what a person can do about its error.
+func pickDevice(name string) (tensor.Device, error) {
+	d, err := tensor.PickDevice(name)
+	if err != nil {
+		err = fmt.Errorf("%w; device: auto takes the CPU where there is no GPU, and mvag-torch doctor says what is missing", err)
+	}
+	return d, err
 }
 
 // precisionOf is what precision auto is on a device: bf16 on GPUs that multiply in it (compute capability 8.0 and newer).

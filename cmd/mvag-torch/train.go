@@ -51,6 +51,7 @@ func trainModel(c *cli.Context, tm *team.Team) error {
 	defer listSkipped(data.Source.Skipped)
 	sayHoldout(cfg, data)
 	if err := train.Run(c.Context, cfg, data, opt, sink); err != nil {
+		sink.interrupt()
 		return err
 	}
 	if err := calibrateTrained(c.Context, cfg, data); err != nil {
@@ -104,6 +105,15 @@ func (s *trainSink) Begin(b train.Begin) {
 	}
 	if b.Start > 0 {
 		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)
+	}
+}
+
+// interrupt ends the line of a bar that is not full, since an error follows.
+func (s *trainSink) interrupt() {
+	for _, bar := range []*progressbar.ProgressBar{s.encoded, s.bar} {
+		if bar != nil && !bar.IsFinished() {
+			_ = bar.Exit()
+		}
 	}
 }
 

@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"mvag-torch/internal/ranks"
@@ -70,6 +72,9 @@ func Join(ctx context.Context, place *ranks.Place, o Options) (*Team, error) {
 	if place == nil {
 		return nil, nil
 	}
+	// Gloo writes to a rank that is gone from threads of its own, where Go leaves the signal to the system, which would end
+	// this process without a word. Ignored, the write fails.
+	signal.Ignore(syscall.SIGPIPE)
 	share(*place)
 	host, err := os.Hostname()
 	if err != nil {
@@ -175,7 +180,10 @@ func (t *Team) open(timeout time.Duration) (*tensor.Store, error) {
 	at := net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
 	switch {
 	case err != nil && serve:
-		return nil, fmt.Errorf("cannot listen at port %d, where the other ranks look for it; MASTER_PORT chooses another: %w", p.Port, err)
+		if strings.Contains(err.Error(), "EADDRINUSE") { // among much else
+			err = errors.New("another program has it")
+		}
+		return nil, fmt.Errorf("cannot listen at port %d, where the other ranks look for it: %w; MASTER_PORT chooses another", p.Port, err)
 	case err != nil:
 		return nil, fmt.Errorf("%s, where rank 0 or %s should answer: %w", at, p.Launcher, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,6 +52,9 @@ func TestCollectives(t *testing.T) {
 				}
 			}
 		})
+		if !signal.Ignored(syscall.SIGPIPE) {
+			t.Error("what Gloo writes to a rank that is gone ends this one without a word")
+		}
 		if g := tm.Group(); g.Rank() != tm.Rank() || g.Size() != n || tm.Size() != n {
 			t.Errorf("have rank %d of %d, %d", g.Rank(), g.Size(), tm.Size())
 		}
