@@ -171,24 +171,34 @@ func (p *preparer) scan() error {
 	return nil
 }
 
+// openShard opens a file of the cache and returns its size.
+func openShard(name string) (*os.File, int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, fmt.Errorf("data.cache: %w", oneLine(err))
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("data.cache: %w", oneLine(err))
+	}
+	return f, info.Size(), nil
+}
+
 // look records what a shard contains, unless it is damaged, or one of its files has changed or is to be read at another
 // depth.
 func (p *preparer) look(name string) error {
-	f, err := os.Open(name)
+	f, size, err := openShard(name)
 	if err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
+		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
-	}
-	x, err := readShard(f, info.Size())
+	x, err := readShard(f, size)
 	switch want := p.source.Fit.preprocessing(); {
 	case errors.Is(err, errNoShard): // not a file to replace
 		return fmt.Errorf("data.cache: %s: %w", printable(name), err)
 	case err != nil:
-		p.replace(name, info.Size())
+		p.replace(name, size)
 		return nil
 	case x.Preprocessing != want:
 		return otherPreprocessing(name, x.Preprocessing, want)
@@ -197,7 +207,7 @@ func (p *preparer) look(name string) error {
 		path := filepath.Join(p.cfg.Root, filepath.FromSlash(string(r.Path)))
 		bits, ok := p.bits[r.key]
 		if changed(path, r.origin) || r.Bits != 0 && ok && r.Bits != bits || r.Error != "" && p.source.Skip(View{Path: path}, errors.New(r.Error)) != nil {
-			p.replace(name, info.Size())
+			p.replace(name, size)
 			return nil
 		}
 	}

@@ -120,16 +120,12 @@ func (p *preparer) learn(shards [][]prepareTask) error {
 
 // skipped leaves out what another part has left out.
 func (p *preparer) skipped(name string, tasks []prepareTask) error {
-	f, err := os.Open(name)
+	f, size, err := openShard(name)
 	if err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
+		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
-	}
-	x, err := readShard(f, info.Size())
+	x, err := readShard(f, size)
 	if err == nil && len(x.Records) != len(tasks) {
 		err = fmt.Errorf("have %d records, want %d", len(x.Records), len(tasks))
 	}
