@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -75,41 +76,25 @@ func (s *Set) IdentityOfCopy(objects []Object) string {
 }
 
 func (s *Set) identify(objects []Object, of func(Stamp) any) string {
-	hash := sha256.New() // writing to it never fails
-	for i := range objects {
-		o := &objects[i]
-		fmt.Fprintf(hash, "%q %q\n", o.Class, o.ID)
+	texts := make([]bytes.Buffer, len(objects)) // of files that may lie far away
+	_ = parallel(context.Background(), 0, len(objects), func(i int) (int, error) {
+		o, text := &objects[i], &texts[i]
+		fmt.Fprintf(text, "%q %q\n", o.Class, o.ID)
 		for _, v := range o.Views {
 			image, mask := s.Source.Stamps(v)
-			fmt.Fprintf(hash, "%d %q %d/%d %d %v %v\n", v.Camera, v.Code, v.Part, v.Parts, v.Bits, of(image), of(mask))
+			fmt.Fprintf(text, "%d %q %d/%d %d %v %v\n", v.Camera, v.Code, v.Part, v.Parts, v.Bits, of(image), of(mask))
 		}
+		return 1, nil
+	}, func(int) {})
+	hash := sha256.New() // writing to it never fails
+	for i := range texts {
+		_, _ = hash.Write(texts[i].Bytes())
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))
 }
 
 // Fingerprint returns a hexadecimal SHA-256 over what has to be the same where several processes train on copies of a
-// set: classes, and for each training object its ID and for each view its camera, how its file is read, and the size of
-// that, -1 where it does not exist. Paths and modification times may differ. The error is that of ctx.
-func (s *Set) Fingerprint(ctx context.Context) (string, error) {
-	sizes := make([][]int64, len(s.Train))
-	err := parallel(ctx, 0, len(s.Train), func(i int) (int, error) {
-		for _, v := range s.Train[i].Views {
-			image := s.Source.stamp(kindImage, v)
-			sizes[i] = append(sizes[i], image.Size)
-		}
-		return 1, nil
-	}, func(int) {})
-	if err != nil {
-		return "", err
-	}
-	hash := sha256.New() // writing to it never fails
-	fmt.Fprintf(hash, "%q %v\n", s.Classes, s.Source.Depths)
-	for i := range s.Train {
-		o := &s.Train[i]
-		fmt.Fprintf(hash, "%q %q\n", o.Class, o.ID)
-		for j, v := range o.Views {
-			fmt.Fprintf(hash, "%d %v %d/%d %d %d\n", v.Camera, v.Present(), v.Part, v.Parts, v.Bits, sizes[i][j])
-		}
-	}
-	return fmt.Sprintf("%x", hash.Sum(nil)), nil
+// set: the classes, the depths of 16-bit images, and the training objects as [Set.IdentityOfCopy] has them.
+func (s *Set) Fingerprint() string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %v %s", s.Classes, s.Source.Depths, s.IdentityOfCopy(s.Train))))
 }

@@ -28,11 +28,7 @@ func (r *run) agreeOnSettings(resume bool) error {
 	if objects, n := r.cfg.Train.Objects, r.team.Size(); objects%n != 0 {
 		return r.team.Common(fmt.Errorf("train.objects: have %d, want a multiple of the %d ranks", objects, n))
 	}
-	print, err := r.data.Fingerprint(r.ctx)
-	if err := r.agree(err); err != nil {
-		return err
-	}
-	return r.team.Agree(team.Fact{Name: "the data set (classes, objects, which images there are, sizes of their files)", Value: print})
+	return r.team.Agree(team.Fact{Name: "the data set (classes, objects, which images there are, sizes of their files)", Value: r.data.Fingerprint()})
 }
 
 // settings are those on which ranks have to agree: what decides results, and when ranks meet.
