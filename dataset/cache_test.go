@@ -186,7 +186,7 @@ func TestPrepareResumes(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("have %v, want %v", err, context.Canceled)
 	}
-	for _, name := range []string{".pixels-123", ".00c0ffee00c0ffee.tmp"} {
+	for _, name := range []string{".pixels-123", ".00c0ffee00c0ffee.tmp", ".mvag-00c0ffee00c0ffee.tmp"} {
 		writeFile(t, filepath.Join(cfg.Cache, name), []byte("half a shard of a killed program"))
 	}
 	if _, err := Open(cfg); err == nil || !strings.Contains(err.Error(), "10 images and masks of the set are not prepared") {

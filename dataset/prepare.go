@@ -133,12 +133,13 @@ func lock(name string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// unfinished matches the files that a killed preparation leaves: temporary files of atomicfile, of format version 1, and
-// those by which parts find each other.
+// unfinished matches the files that a killed preparation leaves besides those of atomicfile: temporary files of earlier
+// versions, and those by which parts find each other.
 var unfinished = regexp.MustCompile(`^(\.[0-9a-f]{16}\.tmp|\.pixels-[0-9]+|\.part-[0-9]+)$`)
 
 // clean removes unfinished files.
 func (p *preparer) clean() error {
+	atomicfile.Sweep(p.cfg.Cache)
 	entries, err := os.ReadDir(p.cfg.Cache)
 	if err != nil {
 		return fmt.Errorf("data.cache: %w", oneLine(err))

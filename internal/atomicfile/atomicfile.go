@@ -1,5 +1,6 @@
 // Package atomicfile replaces files so that a reader, or whoever comes after a crash, finds the whole of the old file
-// or the whole of the new one.
+// or the whole of the new one. A process that is killed leaves at most a hidden file, which the next one to write in the
+// folder removes.
 package atomicfile
 
 import (
@@ -11,7 +12,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
+	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Write calls write with a buffered writer and gives the file its name once all of it is on the disk. After an error,
@@ -46,19 +51,88 @@ func Fill(f *os.File, path string, write func(w io.Writer) error) error {
 }
 
 // Create opens a new file with a hidden name in the folder of path, for callers that write out of order or over a
-// longer time. Commit or Discard ends it.
+// longer time. Commit or Discard ends it. The first call for a folder removes what killed processes have left there, see
+// [Sweep].
 func Create(path string) (*os.File, error) {
-	name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%016x.tmp", rand.Uint64()))
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, Cause(err))
+	dir := filepath.Dir(path)
+	if _, swept := folders.LoadOrStore(dir, true); !swept {
+		Sweep(dir)
 	}
-	return f, nil
+	for {
+		name := filepath.Join(dir, fmt.Sprintf(".mvag-%016x.tmp", rand.Uint64()))
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, Cause(err))
+		}
+		if own(f) {
+			return f, nil
+		}
+		_ = f.Close() // a sweep of another process came between: it is gone
+	}
 }
 
-// Commit syncs and closes f, renames it to path, which is in the same folder, and syncs the folder. Each step is taken
-// only if the one before succeeded, so an error leaves path as it was, unless the last step failed: then path is the
-// new file, which a crash may undo.
+// own marks f as the file of a living process, and reports whether it still has its name. The kernel takes the mark away
+// with the process.
+func own(f *os.File) bool {
+	if flock(f, unix.LOCK_EX) != nil {
+		return true // a file system without locks, where nothing is swept
+	}
+	_, err := os.Lstat(f.Name())
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// folders are those that this process has swept.
+var folders sync.Map
+
+// temporary matches the names that Create gives.
+var temporary = regexp.MustCompile(`^\.mvag-[0-9a-f]{16}\.tmp$`)
+
+// Sweep removes from a folder the files of Create whose processes have ended without Commit or Discard. What cannot be
+// read or removed stays.
+func Sweep(dir string) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(1024)
+		for _, name := range names {
+			if temporary.MatchString(name) {
+				sweep(filepath.Join(dir, name))
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// sweep removes a file that nobody owns.
+func sweep(name string) {
+	f, err := os.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() && flock(f, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = os.Remove(name)
+	}
+}
+
+// Commit syncs f, renames it to path, which is in the same folder, syncs the folder and closes f. Each step is taken only
+// if the one before succeeded, so an error leaves path as it was, unless the folder could not be synced: then path is the
+// new file, which a crash may undo. f is closed last, since a sweep of another process takes what is closed and has not
+// been renamed.
 func Commit(f *os.File, path string) error {
 	// The folder is opened first, so that what can fail fails before the rename.
 	dir, err := os.Open(filepath.Dir(path))
@@ -66,17 +140,19 @@ func Commit(f *os.File, path string) error {
 		return fmt.Errorf("%s: %w", path, Cause(err))
 	}
 	defer dir.Close()
-	rename := func() error { return os.Rename(f.Name(), path) }
-	for _, step := range []func() error{f.Sync, f.Close, rename} {
-		if err := step(); err != nil {
-			return fmt.Errorf("%s: %w", path, Cause(err))
+	if err = f.Sync(); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		// Some network file systems cannot sync a folder and return EINVAL.
+		if err = dir.Sync(); errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+			err = nil
 		}
 	}
-	// Some network file systems cannot sync a folder and return EINVAL.
-	err = dir.Sync()
-	if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+	if err != nil {
 		return fmt.Errorf("%s: %w", path, Cause(err))
 	}
+	_ = f.Close() // all is on the disk
 	return nil
 }
 

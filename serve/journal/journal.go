@@ -122,16 +122,16 @@ func create(path string) error {
 	}
 	defer atomicfile.Discard(f)
 	err = func() error {
-		db, err := bolt.Open(f.Name(), 0o666, &bolt.Options{Timeout: time.Second})
+		db, err := bolt.Open(f.Name(), 0o666, &bolt.Options{OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil }})
 		if err != nil {
 			return err
 		}
-		defer db.Close()
+		defer db.Close() // and f, whose lock ends with it
 		id := make([]byte, 4)
 		if _, err := rand.Read(id); err != nil {
 			return err
 		}
-		return db.Update(func(tx *bolt.Tx) error {
+		err = db.Update(func(tx *bolt.Tx) error {
 			for _, name := range [][]byte{bucketEntries, bucketKeys, bucketPending, bucketNotes} {
 				if _, err := tx.CreateBucket(name); err != nil {
 					return err
@@ -146,12 +146,14 @@ func create(path string) error {
 			}
 			return head.Put(keyFormat, []byte(format))
 		})
-	}()
-	if err == nil {
-		if err = os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
-			err = nil
+		if err != nil {
+			return err
 		}
-	}
+		if err := os.Link(f.Name(), path); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	}()
 	if err == nil {
 		err = syncFolder(filepath.Dir(path))
 	}
