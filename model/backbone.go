@@ -139,7 +139,7 @@ func (b *Backbone) read(file *hashed, prefix string) (err error) {
 
 // notModel returns an error where metadata are those of a whole model.
 func notModel(path string, meta map[string]string) error {
-	if meta["format"] != checkpoint.Format {
+	if !checkpoint.IsFormat(meta["format"]) {
 		return nil
 	}
 	kind := "checkpoint"

@@ -132,6 +132,7 @@ type run struct {
 	backbone string           // SHA-256 of the backbone's file
 	auto     string           // what the settings that were auto have become
 	earlier  *checkpoint.Info // of the checkpoint to go on from; nil without one
+	repaired error            // why that is not the latest; nil where it is
 	path     string           // of the checkpoint
 
 	memory *memory.Memory // nil until it is fitted
@@ -152,21 +153,20 @@ type run struct {
 
 // openEarlier opens the checkpoint to go on from, which has to belong to this run; nil where there is none.
 func (r *run) openEarlier(resume bool) (*checkpoint.File, error) {
-	switch _, err := os.Stat(r.path); {
+	f, why, err := checkpoint.OpenLast(r.path)
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("output: %q has a file in it where it wants a folder", Folder(r.cfg))
-	}
-	f, err := checkpoint.Open(r.path)
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	if err := r.accept(f, resume); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", r.path, err)
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	r.done, r.saved, r.earlier = f.Info.Iteration, f.Info.Iteration, f.Info
+	r.done, r.saved, r.earlier, r.repaired = f.Info.Iteration, f.Info.Iteration, f.Info, why
 	return f, nil
 }
 
@@ -207,6 +207,9 @@ func (r *run) openFolder() error {
 	text, err := configs.Marshal(r.cfg)
 	if err == nil {
 		err = os.MkdirAll(folder, 0o755)
+	}
+	if err == nil && r.repaired != nil {
+		err = checkpoint.SetAside(r.path)
 	}
 	if err == nil {
 		r.journal, err = openJournal(filepath.Join(folder, "train.jsonl"), r.done)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -13,6 +14,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/machine"
 	"mvag-torch/internal/team"
+	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/memory"
 	"mvag-torch/train"
 )
@@ -102,6 +104,11 @@ func (s *trainSink) Begin(b train.Begin) {
 	}
 	if b.Missing > 0 {
 		fmt.Fprintf(os.Stderr, "%d images of the index are missing and left out; the first: %s\n", b.Missing, b.FirstMissing)
+	}
+	if b.Repaired != nil {
+		path := filepath.Join(b.Folder, train.CheckpointName)
+		fmt.Fprintf(os.Stderr, "%v\ngoing on from the checkpoint before it, %s; what is damaged is kept as %s\n",
+			b.Repaired, checkpoint.Previous(path), checkpoint.Damaged(path))
 	}
 	if b.Start > 0 {
 		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,8 +21,11 @@ import (
 	"mvag-torch/model/weights"
 )
 
-// Format is the value of the metadata key "format".
-const Format = "mvag-torch checkpoint 1"
+// Format is the value of the metadata key "format". Earlier versions wrote formatUnsealed, and sealed bundles alone.
+const (
+	Format         = "mvag-torch checkpoint 2"
+	formatUnsealed = "mvag-torch checkpoint 1"
+)
 
 // CalibrationKey is the metadata key of the calibration, JSON of package model/calibration. A checkpoint has none
 // before training has ended. HeadsKey is that of the calibrations of what judges besides the reconstruction.
@@ -58,7 +62,8 @@ type Info struct {
 	Memory string // the value of [MemoryKey], "" without a memory
 }
 
-// Write writes a checkpoint. The file appears whole or not at all, and replaces an earlier one only then.
+// Write writes a checkpoint and seals it, see [Seal]. The file appears whole or not at all. Only then it replaces an
+// earlier one, which stays as [Previous].
 func Write(path string, info Info, tensors []safetensors.Tensor) error {
 	text, err := configs.Marshal(info.Config)
 	if err != nil {
@@ -95,7 +100,10 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 	if info.Memory != "" {
 		meta[MemoryKey] = info.Memory
 	}
-	return safetensors.Write(path, tensors, meta)
+	if err := Seal(meta, tensors); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return safetensors.WriteChecked(path, tensors, meta, func(*safetensors.File) error { return keep(path) })
 }
 
 // File is an open checkpoint or weights file.
@@ -109,17 +117,27 @@ type File struct {
 // ErrKind is the error of a file that is neither a checkpoint nor weights.
 var ErrKind = errors.New("have another kind of file, want a checkpoint or bundle")
 
-// Open reads the header of a checkpoint or of a bare weights file. The caller closes it. A bundle is read as a whole
-// and must hold what was written, see [Seal].
+// Open opens a checkpoint or a bare weights file. The caller closes it. What was sealed is read as a whole and must hold
+// what was written, else the error is [ErrDamaged] and names the previous checkpoint if there is one.
 func Open(path string) (*File, error) {
+	f, err := open(path)
+	if err != nil && (errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist)) && exists(Previous(path)) {
+		err = fmt.Errorf("%w; the checkpoint before it is %s", err, Previous(path))
+	}
+	return f, err
+}
+
+func open(path string) (*File, error) {
 	st, err := safetensors.Open(path)
 	switch {
 	case errors.Is(err, safetensors.ErrKind) && filepath.Ext(path) == ".onnx":
 		return nil, fmt.Errorf("%s: have an ONNX model, which is for other programs, want a checkpoint or bundle", path)
 	case errors.Is(err, safetensors.ErrKind):
-		return nil, fmt.Errorf("%s: %w", path, ErrKind)
-	case err != nil:
+		return nil, damaged{fmt.Errorf("%s: %w", path, ErrKind)}
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission):
 		return nil, err
+	case err != nil:
+		return nil, damaged{err}
 	}
 	f := &File{File: st, Path: path}
 	if err := f.read(); err != nil {
@@ -146,13 +164,16 @@ func (f *File) read() (err error) {
 	return nil
 }
 
+// IsFormat reports whether a file with this value of the metadata key "format" can be read.
+func IsFormat(format string) bool { return format == Format || format == formatUnsealed }
+
 // readInfo returns nil for the metadata of bare weights.
 func readInfo(meta map[string]string) (*Info, error) {
 	format := meta["format"]
 	if !strings.HasPrefix(format, "mvag-torch") {
 		return nil, nil // other programs may use the key "format", too
 	}
-	if format != Format {
+	if !IsFormat(format) {
 		return nil, fmt.Errorf("format: have %q, want %q", format, Format)
 	}
 	info := &Info{BackboneSHA256: meta["backbone.sha256"], Memory: meta[MemoryKey]}
@@ -210,7 +231,7 @@ func (f *File) Config(sets ...string) (configs.Config, error) {
 func (f *File) Calibration() string { return f.Metadata()[CalibrationKey] }
 
 // Rewrite rewrites the file with other values in the metadata, where "" removes a key, and with the given tensors for
-// those whose names begin with replaced, unless that is "". It leaves everything else as it is, and seals a bundle anew.
+// those whose names begin with replaced, unless that is "". It leaves everything else as it is, and seals the file anew.
 // The new file appears whole or not at all; f stays open on the old one.
 func (f *File) Rewrite(changes map[string]string, replaced string, tensors []safetensors.Tensor) error {
 	for _, name := range f.Names() {
@@ -226,7 +247,8 @@ func (f *File) Rewrite(changes map[string]string, replaced string, tensors []saf
 			delete(meta, key)
 		}
 	}
-	if f.Bundle != nil {
+	if f.Info != nil {
+		meta["format"] = Format
 		if err := Seal(meta, tensors); err != nil {
 			return err
 		}

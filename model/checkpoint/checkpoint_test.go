@@ -49,7 +49,7 @@ func TestWriteAndOpen(t *testing.T) {
 
 func TestMetadata(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file.safetensors")
-	good := map[string]string{"format": Format, "config": "name: x\ntrain: {holdout: 0.5}", "iteration": "3", "backbone.sha256": "ab"}
+	good := map[string]string{"format": formatUnsealed, "config": "name: x\ntrain: {holdout: 0.5}", "iteration": "3", "backbone.sha256": "ab"}
 	for name, test := range map[string]struct {
 		change  map[string]string
 		holdout float64
@@ -58,7 +58,8 @@ func TestMetadata(t *testing.T) {
 		"as before the naming": {nil, 0.5, ""},
 		"before the hold-out":  {map[string]string{"config": "name: 'holdout: 0.5' # holdout: 1"}, 0, ""},
 		"hold-out of the data": {map[string]string{"config": "data: {holdout: 0.5}"}, 0, ""},
-		"a later format":       {map[string]string{"format": "mvag-torch checkpoint 9"}, 0, `have "mvag-torch checkpoint 9", want "mvag-torch checkpoint 1"`},
+		"without a seal":       {map[string]string{"format": Format}, 0, "want none…: the file is damaged"},
+		"a later format":       {map[string]string{"format": "mvag-torch checkpoint 9"}, 0, `have "mvag-torch checkpoint 9", want "mvag-torch checkpoint 2"`},
 		"iteration":            {map[string]string{"iteration": "-1"}, 0, `iteration: have "-1"`},
 		"configuration":        {map[string]string{"config": "nam: x"}, 0, "nam"},
 		"naming":               {map[string]string{"naming": "{object}"}, 0, "naming"},

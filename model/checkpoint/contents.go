@@ -15,10 +15,10 @@ import (
 	"mvag-torch/internal/safetensors"
 )
 
-// ContentsKey is the metadata key of the SHA-256 of all that a bundle holds, see [Seal].
+// ContentsKey is the metadata key of the SHA-256 of all that a checkpoint or bundle holds, see [Seal].
 const ContentsKey = "contents.sha256"
 
-// Seal puts the SHA-256 of the metadata and tensors of a bundle, in hexadecimal, in the metadata. It covers all of them
+// Seal puts the SHA-256 of metadata and tensors, in hexadecimal, in the metadata. It covers all of them
 // but the hash itself (docs/format/checkpoint.md). It writes each tensor to the hash, before the file is written.
 func Seal(meta map[string]string, tensors []safetensors.Tensor) error {
 	sum, text, count := newSum()
@@ -94,7 +94,7 @@ func hashData(sum hash.Hash, t safetensors.Tensor, count func(int64)) error {
 	return err
 }
 
-// CheckContents returns an error where a bundle holds something else than what was sealed. It reads the whole file.
+// CheckContents returns [ErrDamaged] where a file holds something else than what was sealed. It reads the whole file.
 func CheckContents(path string, f *safetensors.File) error {
 	meta := f.Metadata()
 	want := meta[ContentsKey]
@@ -103,18 +103,24 @@ func CheckContents(path string, f *safetensors.File) error {
 		tensors = append(tensors, f.Tensor(name))
 	}
 	if err := Seal(meta, tensors); err != nil {
-		return err
+		return damaged{fmt.Errorf("%s: %w", path, err)}
 	}
 	if have := meta[ContentsKey]; have != want {
-		return fmt.Errorf("%s: have contents of SHA-256 %.12s…, want %.12s…: the file is damaged", path, have, cmp.Or(want, "none"))
+		return fmt.Errorf("%s: have contents of SHA-256 %.12s…, want %.12s…: %w", path, have, cmp.Or(want, "none"), ErrDamaged)
 	}
 	return nil
 }
 
-// sealed reports whether a file says that it is a bundle of this format.
+// sealed reports whether a file says that it is sealed as this format has it.
 func sealed(meta map[string]string) bool {
+	format := meta["format"]
 	_, bundle := meta[BundleKey]
 	_, seal := meta[ContentsKey]
-	format := meta["format"]
-	return seal && (format == Format || !strings.HasPrefix(format, "mvag-torch")) || bundle && format == Format
+	switch {
+	case format == Format:
+		return true
+	case format == formatUnsealed:
+		return bundle || seal
+	}
+	return seal && !strings.HasPrefix(format, "mvag-torch") // else the key was "format"
 }
