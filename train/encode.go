@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mvag-torch/dataset"
@@ -168,18 +169,30 @@ func (e encoded) message(to, features []byte) ([]byte, error) {
 	return append(append(to, text...), features...), err
 }
 
+// decodeMessage reads a message about an object of so many views.
+func decodeMessage(said []byte, views int) (e encoded, features []byte, err error) {
+	if len(said) < 4 || uint64(len(said)) < 4+uint64(binary.LittleEndian.Uint32(said)) {
+		return e, nil, fmt.Errorf("have %d bytes, want more", len(said))
+	}
+	text, features := said[4:][:binary.LittleEndian.Uint32(said)], said[4+binary.LittleEndian.Uint32(said):]
+	if err := json.Unmarshal(text, &e); err != nil {
+		return e, nil, err
+	}
+	outside := func(s skipped) bool { return s.View < 0 || s.View >= views }
+	if len(e.Read) != views || slices.ContainsFunc(e.Skipped, outside) {
+		return e, nil, fmt.Errorf("have %d views and images left out %v, want %d views", len(e.Read), e.Skipped, views)
+	}
+	return e, features, nil
+}
+
 // take calls use with what a rank says of an object, and leaves out the images that it could not read. That they are too
 // many is an error of rank 0, which speaks for all.
 func (e *encoder) take(rank int, o *dataset.Object, said []byte,
 	use func(o *dataset.Object, read []bool, features []byte) error) error {
 	r := e.run
-	if len(said) < 4 || uint64(len(said)) < 4+uint64(binary.LittleEndian.Uint32(said)) {
-		return fmt.Errorf("features of rank %d: have %d bytes, want more", rank, len(said))
-	}
-	text, features := said[4:][:binary.LittleEndian.Uint32(said)], said[4+binary.LittleEndian.Uint32(said):]
-	var about encoded
-	if err := json.Unmarshal(text, &about); err != nil {
-		return err
+	about, features, err := decodeMessage(said, len(o.Views))
+	if err != nil {
+		return fmt.Errorf("features of rank %d: %w", rank, err)
 	}
 	for _, lost := range about.Skipped {
 		if rank == r.team.Rank() {
