@@ -19,7 +19,7 @@ const Views = modeltest.CheckpointViews
 const Trained = "part"
 
 // Objects are n objects of a class with images of all cameras in memory, always the same.
-func Objects(t *testing.T, class string, n int) []dataset.Object {
+func Objects(t testing.TB, class string, n int) []dataset.Object {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(uint64(len(class)), uint64(n)))
 	objects := make([]dataset.Object, n)
@@ -33,7 +33,7 @@ func Objects(t *testing.T, class string, n int) []dataset.Object {
 }
 
 // Checkpoint writes a calibrated checkpoint of a small model of random weights, which remembers classes besides.
-func Checkpoint(t *testing.T, classes ...string) string {
+func Checkpoint(t testing.TB, classes ...string) string {
 	t.Helper()
 	path := modeltest.WriteCheckpoint(t, func(info *checkpoint.Info) {
 		info.TrainLists = map[string]string{Trained: "test"}

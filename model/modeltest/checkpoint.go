@@ -17,7 +17,7 @@ const CheckpointViews = 3
 
 // WriteCheckpoint writes a checkpoint of a small model of random weights, without a calibration, to a folder of its own.
 // It judges images of 42 x 42 pixels in milliseconds.
-func WriteCheckpoint(t *testing.T, changes ...func(*checkpoint.Info)) string {
+func WriteCheckpoint(t testing.TB, changes ...func(*checkpoint.Info)) string {
 	t.Helper()
 	dir := t.TempDir()
 	path, backbone := filepath.Join(dir, "checkpoint.safetensors"), filepath.Join(dir, "vits14.safetensors")

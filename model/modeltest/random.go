@@ -17,7 +17,7 @@ func RandomViT(last, grid int) weights.Map {
 }
 
 // Noise is a PNG file of 60 x 50 pixels of noise, of a strength of its own.
-func Noise(t *testing.T, rng *rand.Rand) []byte {
+func Noise(t testing.TB, rng *rand.Rand) []byte {
 	t.Helper()
 	img := image.NewRGBA(image.Rect(0, 0, 60, 50))
 	strength := rng.Float64()

@@ -84,7 +84,7 @@ func serve(t testing.TB, l Line, m *metrics.Metrics, change func(*Options)) *rig
 }
 
 // realLine opens a line of the models that small checkpoints make.
-func realLine(t *testing.T, m *metrics.Metrics, models ...line.ModelOptions) *line.Line {
+func realLine(t testing.TB, m *metrics.Metrics, models ...line.ModelOptions) *line.Line {
 	t.Helper()
 	folder := t.TempDir()
 	j, err := journal.Open(filepath.Join(folder, "journal.db"), journal.Options{})
@@ -109,7 +109,7 @@ func realLine(t *testing.T, m *metrics.Metrics, models ...line.ModelOptions) *li
 }
 
 // real is a service with a real line.
-func real(t *testing.T, change func(*Options)) *rig {
+func real(t testing.TB, change func(*Options)) *rig {
 	t.Helper()
 	m := metrics.New()
 	return serve(t, realLine(t, m), m, change)
@@ -190,7 +190,7 @@ func posted(fields ...field) *http.Request {
 }
 
 // pngs are the images of an object.
-func pngs(t *testing.T, seed uint64) (images [inspecttest.Views]string) {
+func pngs(t testing.TB, seed uint64) (images [inspecttest.Views]string) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for i := range images {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
@@ -77,9 +78,12 @@ func (l *Line) restoreTeaching() error {
 	}
 	for _, e := range entries {
 		folder := filepath.Join(l.teachFolder(), e.Name())
-		s, err := readSession(folder)
-		if err == nil && (s.Session.ID != e.Name() || l.slot(s.Session.Model) == nil) {
-			err = fmt.Errorf("have session %q of model %q, want one of %q", s.Session.ID, s.Session.Model, l.names())
+		s, err := readSession(folder, func(model string) (int, bool) {
+			m, ok := l.Model(model)
+			return m.Views, ok
+		})
+		if err == nil && s.Session.ID != e.Name() {
+			err = fmt.Errorf("have session %q, want that of its folder", s.Session.ID)
 		}
 		if err != nil {
 			l.opt.Log.Warn("a folder is left alone: it is not a session that can go on", "folder", folder, "cause", err)
@@ -93,9 +97,18 @@ func (l *Line) restoreTeaching() error {
 	return nil
 }
 
-// readSession reads the session of a folder.
-func readSession(folder string) (*session, error) {
-	text, err := os.ReadFile(filepath.Join(folder, sessionFile))
+// maxSession bounds the bytes of what is said of a session, which are about 300 for an object of one image.
+const maxSession = 64 << 20
+
+// readSession reads the session of a folder, of a model of so many views.
+func readSession(folder string, viewsOf func(model string) (views int, ok bool)) (*session, error) {
+	path := filepath.Join(folder, sessionFile)
+	if info, err := os.Lstat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() || info.Size() > maxSession {
+		return nil, fmt.Errorf("have %s of %d bytes, want a regular file of at most %d", info.Mode(), info.Size(), maxSession)
+	}
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +118,16 @@ func readSession(folder string) (*session, error) {
 	}
 	if len(s.Parts) != len(s.Session.Objects) {
 		return nil, fmt.Errorf("have %d parts of %d objects", len(s.Parts), len(s.Session.Objects))
+	}
+	views, ok := viewsOf(s.Session.Model)
+	if !ok {
+		return nil, fmt.Errorf("have a session of model %q, which is not served", s.Session.Model)
+	}
+	for _, p := range s.Parts {
+		outside := func(f taughtFile) bool { return f.Camera < 0 || f.Camera >= views }
+		if i := slices.IndexFunc(p.Files, outside); i >= 0 {
+			return nil, fmt.Errorf("have camera C%d, want C1 to C%d", p.Files[i].Camera+1, views)
+		}
 	}
 	s.Session.Need = inspect.MinEnroll
 	return s, nil
