@@ -52,13 +52,14 @@ var rank = map[string]int{
 	"internal/machine":     0,
 	"internal/pagetest":    0,
 	"internal/ranks":       0,
+	"internal/regularfile": 0,
 	"internal/testdata":    0,
 }
 
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
 	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/memory", "model/weights", "serve/drift", "serve/journal", "serve/metrics", "serve/page", "serve/publish", "train/feature", "train/schedule",
-	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/lock", "internal/machine", "internal/npy", "internal/onnx", "internal/pagetest", "internal/pytorch", "internal/ranks", "internal/safetensors", "internal/testdata",
+	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/lock", "internal/machine", "internal/npy", "internal/onnx", "internal/pagetest", "internal/pytorch", "internal/ranks", "internal/regularfile", "internal/safetensors", "internal/testdata",
 }
 
 const (

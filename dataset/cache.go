@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/regularfile"
 )
 
 // errCache marks errors of the cache, as opposed to errors of an image.
@@ -78,23 +79,19 @@ func openCache(cfg configs.Data) (*Cache, error) {
 
 // add maps a shard into memory.
 func (c *Cache) add(name string, want preprocessing) error {
-	f, err := os.Open(name)
+	f, size, err := regularfile.Open(name)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errCache, oneLine(err))
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("%w: %w", errCache, oneLine(err))
-	}
-	x, err := readShard(f, info.Size())
+	x, err := readShard(f, size)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w; %s", errCache, printable(name), err, prepareAgain)
 	}
 	if x.Preprocessing != want {
 		return otherPreprocessing(name, x.Preprocessing, want)
 	}
-	all, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	all, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", errCache, printable(name), err)
 	}

@@ -8,7 +8,6 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
-	"os"
 	"slices"
 
 	"golang.org/x/image/bmp"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/image/webp"
 
 	"mvag-torch/internal/libjpeg"
+	"mvag-torch/internal/regularfile"
 )
 
 // Limits, so that a damaged or hostile file takes no more memory than a large honest one.
@@ -27,23 +27,21 @@ const (
 
 // readFile returns the content of a file, in buf if it is large enough. Errors name the file.
 func readFile(name string, buf []byte) ([]byte, error) {
-	info, err := os.Stat(name) // before Open, which would block on a named pipe
+	f, size, err := regularfile.Open(name)
 	switch {
-	case err != nil:
-		return nil, oneLine(err)
-	case !info.Mode().IsRegular():
+	case errors.Is(err, regularfile.ErrKind):
 		return nil, fmt.Errorf("%s: not a regular file", printable(name))
-	case info.Size() == 0:
-		return nil, fmt.Errorf("%s: the file is empty", printable(name))
-	case info.Size() > maxFileBytes:
-		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", printable(name), info.Size(), maxFileBytes)
-	}
-	f, err := os.Open(name)
-	if err != nil {
+	case err != nil:
 		return nil, oneLine(err)
 	}
 	defer f.Close()
-	buf = slices.Grow(buf[:0], int(info.Size()))[:info.Size()]
+	switch {
+	case size == 0:
+		return nil, fmt.Errorf("%s: the file is empty", printable(name))
+	case size > maxFileBytes:
+		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", printable(name), size, maxFileBytes)
+	}
+	buf = slices.Grow(buf[:0], int(size))[:size]
 	if _, err := io.ReadFull(f, buf); err != nil {
 		return nil, fmt.Errorf("%s: %w", printable(name), err)
 	}

@@ -11,6 +11,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/regularfile"
 )
 
 // partial is a line of the file of finished classes: the result of one class. The protocol of its results is the
@@ -54,11 +55,14 @@ func save(path, fingerprint string, result finished) error {
 	return f.Sync()
 }
 
+// maxPartial bounds the bytes of the file of finished classes.
+const maxPartial = 1 << 30
+
 // restore reads the classes in the file at path whose fingerprints are those wanted, by class. The error says why
 // others are left aside.
 func restore(path string, want map[string]string) (found map[string]finished, ignored error) {
 	found = map[string]finished{}
-	text, err := os.ReadFile(path)
+	text, err := regularfile.Read(path, maxPartial)
 	if path == "" || errors.Is(err, fs.ErrNotExist) {
 		return found, nil
 	}

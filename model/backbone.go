@@ -16,6 +16,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/internal/onnx"
 	"mvag-torch/internal/pytorch"
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model/checkpoint"
@@ -227,15 +228,11 @@ type hashed struct {
 }
 
 func openHashed(path string) (*hashed, error) {
-	info, err := os.Stat(path)
+	file, size, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return nil, fmt.Errorf("%s: have a folder or special file, want a regular file", path)
-	}
-	file, err := os.Open(path)
-	return &hashed{File: file, size: info.Size(), hash: sha256.New()}, err
+	return &hashed{File: file, size: size, hash: sha256.New()}, nil
 }
 
 // ReadAt hashes what it reads right behind what has been hashed.

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 )
 
 // Write writes results.json to path; the file appears whole or not at all.
@@ -22,9 +22,12 @@ func Write(path string, r Results) error {
 	})
 }
 
+// maxFile bounds the bytes of a file of results.
+const maxFile = 1 << 30
+
 // Read reads what Write wrote. Errors name the file.
 func Read(path string) (Results, error) {
-	data, err := os.ReadFile(path)
+	data, err := regularfile.Read(path, maxFile)
 	if err != nil {
 		return Results{}, err // names the file
 	}

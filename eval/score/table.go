@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/regularfile"
 )
 
 // row is a line of the table of a class. Any member may be missing.
@@ -31,9 +32,12 @@ type row struct {
 // others are members that eval writes and that are not read.
 var others = []string{"class", "max"}
 
+// maxTable bounds the bytes of a table.
+const maxTable = 1 << 30
+
 // table reads the table, if there is one, and fills in what is missing.
 func (s *source) table(path string) error {
-	text, err := os.ReadFile(path)
+	text, err := regularfile.Read(path, maxTable)
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}

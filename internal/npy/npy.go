@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/internal/safetensors"
 )
 
@@ -73,16 +74,12 @@ type File struct {
 
 // Open reads the header of an array. Errors name the file.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	a := &File{Path: path, f: f}
-	info, err := f.Stat()
-	if err == nil {
-		err = a.readHeader(info.Size())
-	}
-	if err != nil {
+	if err := a.readHeader(size); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

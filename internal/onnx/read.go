@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/internal/safetensors"
 )
 
@@ -71,17 +72,7 @@ func parseModel(data []byte, folder func(name string) (path string, size int64, 
 }
 
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: have a folder or special file, want a regular file", path)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, info.Size(), maxFile)
-	}
-	return os.ReadFile(path)
+	return regularfile.Read(path, maxFile)
 }
 
 // dataFiles returns a function that finds files in a folder. Files elsewhere are refused, and so are links.

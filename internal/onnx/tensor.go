@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/internal/safetensors"
 )
 
@@ -69,7 +69,7 @@ func (t *Tensor) bytes() int64 {
 }
 
 func (l *location) read() ([]byte, error) {
-	f, err := os.Open(l.path)
+	f, _, err := regularfile.Open(l.path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
+
+	"mvag-torch/internal/regularfile"
 )
 
 // chunk is the number of bytes that are read and converted at a time.
@@ -30,31 +31,17 @@ type File struct {
 
 // Open opens the file and checks its header. Values are read on demand.
 func Open(path string) (*File, error) {
-	info, err := os.Stat(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return nil, fmt.Errorf("%s: have a %s, want a regular file", path, kind(info.Mode()))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	file, err := New(path, f, info.Size())
+	file, err := New(path, f, size)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	file.close = f.Close
 	return file, nil
-}
-
-func kind(mode os.FileMode) string {
-	if mode.IsDir() {
-		return "folder"
-	}
-	return "special file"
 }
 
 // New is Open for the size bytes of r. Errors begin with path. Close does nothing.

@@ -140,8 +140,8 @@ func TestOpenRefusesLength(t *testing.T) {
 func TestOpenSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{
-		dir:                              "have a folder, want a regular file",
-		os.DevNull:                       "have a special file, want a regular file",
+		dir:                              "have a folder or special file, want a regular file",
+		os.DevNull:                       "have a folder or special file, want a regular file",
 		filepath.Join(dir, "nothing.st"): "no such file",
 	} {
 		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {

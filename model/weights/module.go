@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/regularfile"
 )
 
 // Module is how an archive of third_party/export_backbone.py describes itself: a TorchScript module whose forward maps
@@ -55,14 +56,18 @@ var ErrNoMetadata = errors.New("want an archive of third_party/export_backbone.p
 
 // ReadModule reads how the archive at path describes itself; nothing is run.
 func ReadModule(path string) (*Module, error) {
-	z, err := zip.OpenReader(path)
+	file, size, err := regularfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	z, err := zip.NewReader(file, size)
 	if errors.Is(err, zip.ErrFormat) {
 		return nil, fmt.Errorf("%s: have no zip archive, %w", path, ErrNoMetadata)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	defer z.Close()
 	i := slices.IndexFunc(z.File, func(f *zip.File) bool {
 		_, below, _ := strings.Cut(f.Name, "/")
 		return below == moduleEntry

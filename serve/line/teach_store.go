@@ -13,6 +13,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 )
 
 // sessionFile is the file in the folder of a session that says what it is.
@@ -102,13 +103,7 @@ const maxSession = 64 << 20
 
 // readSession reads the session of a folder, of a model of so many views.
 func readSession(folder string, viewsOf func(model string) (views int, ok bool)) (*session, error) {
-	path := filepath.Join(folder, sessionFile)
-	if info, err := os.Lstat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() || info.Size() > maxSession {
-		return nil, fmt.Errorf("have %s of %d bytes, want a regular file of at most %d", info.Mode(), info.Size(), maxSession)
-	}
-	text, err := os.ReadFile(path)
+	text, err := regularfile.Read(filepath.Join(folder, sessionFile), maxSession)
 	if err != nil {
 		return nil, err
 	}

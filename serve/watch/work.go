@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"mvag-torch/dataset"
@@ -177,7 +178,7 @@ var errChanged = errors.New("changed meanwhile")
 const maxFile = 1 << 30
 
 func readFile(root *os.Root, rel string, want ident) ([]byte, error) {
-	f, err := root.Open(filepath.FromSlash(rel))
+	f, err := root.OpenFile(filepath.FromSlash(rel), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe may have taken its name
 	if err != nil {
 		return nil, err
 	}

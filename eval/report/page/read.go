@@ -14,6 +14,7 @@ import (
 	"mvag-torch/eval/picture"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 )
@@ -106,7 +107,7 @@ func (r *run) readConfig(path string) error {
 	if r.config != nil {
 		return nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := regularfile.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -144,10 +145,13 @@ func (r *run) readDetails(in func(string) string) error {
 	return err
 }
 
+// maxFile bounds the bytes of a file of a run folder.
+const maxFile = 1 << 30
+
 // readLines reads one value per line; none if there is no file. If growing is set, a last line without an end is still
 // being written and is ignored. Errors name file and line.
 func readLines[T any](path string, growing bool, check func(*T) error) ([]T, error) {
-	text, err := os.ReadFile(path)
+	text, err := regularfile.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

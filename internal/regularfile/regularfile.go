@@ -1,0 +1,54 @@
+// Package regularfile opens files that others may have named or written: never a pipe, which would wait for a writer, nor
+// a device, which may have no end.
+package regularfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ErrKind is the error of what is no regular file.
+var ErrKind = errors.New("have a folder or special file, want a regular file")
+
+// Open opens a regular file, through links, and returns its size in bytes. It never waits. Errors name the file.
+func Open(path string) (f *os.File, size int64, err error) {
+	// What is opened is what is examined: another file may have taken the name since.
+	f, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENXIO) { // a socket
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrKind}
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", path, ErrKind)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// Read returns the content of a regular file of at most so many bytes. Errors name the file. What is appended meanwhile
+// is not read.
+func Read(path string, most int64) ([]byte, error) {
+	f, size, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > most {
+		return nil, fmt.Errorf("%s: have %d bytes, want at most %d", path, size, most)
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
+}
