@@ -57,7 +57,7 @@ func checkGradients(t *testing.T, m *modeltest.Tiny, l Loss, prefix, norm string
 		}
 	}
 	o := NewOptimizer(m.Scope, m.Model, modeltest.Config().Train)
-	m.Scalar(norm, o.update(m.Scope, o.next(m.Scope, 0)).Item())
+	m.Scalar(norm, o.update(m.Scope, o.next(m.Scope, 0), l.Total).Item())
 	if checked != want {
 		t.Errorf("compared %d gradients, want %d", checked, want)
 	}
@@ -106,7 +106,7 @@ func TestGoldenSingleView(t *testing.T) {
 		}
 		before := attn.Gate.Item()
 		o := NewOptimizer(m.Scope, m.Model, modeltest.Config().Train)
-		m.Scalar("single.norm", o.update(m.Scope, o.next(m.Scope, 1e-3)).Item())
+		m.Scalar("single.norm", o.update(m.Scope, o.next(m.Scope, 1e-3), l.Total).Item())
 		if after := attn.Gate.Item(); after != before {
 			t.Errorf("gate: have %v after a step, want %v", after, before)
 		}
@@ -126,7 +126,7 @@ func TestGoldenTraining(t *testing.T) {
 			l.Total.Backward()
 			lr := schedule.LR(it, cfg.Warmup, cfg.Iterations, cfg.LR, cfg.LRFinal)
 			lrs = append(lrs, float32(lr))
-			norms = append(norms, float32(o.update(m.Scope, o.next(m.Scope, lr)).Item()))
+			norms = append(norms, float32(o.update(m.Scope, o.next(m.Scope, lr), l.Total).Item()))
 		}
 		m.Check("train.lr", lrs)
 		m.Check("train.loss", losses)

@@ -11,7 +11,7 @@ import (
 
 // Optimizer is StableAdamW with amsgrad over the trainable parameters (docs/model.md section 5).
 type Optimizer struct {
-	Steps int64 // taken so far
+	Steps int64 // taken so far, those that changed nothing included: the iteration that comes next
 
 	params  []*tensor.Tensor
 	moments [3][]*tensor.Tensor // as momentNames
@@ -42,9 +42,10 @@ func (o *Optimizer) next(s *tensor.Scope, lr float64) *tensor.Tensor {
 }
 
 // update is the rest of the step, on the device: it updates the parameters from their gradients, clears those, and
-// returns the gradient norm before clipping.
-func (o *Optimizer) update(s *tensor.Scope, rates *tensor.Tensor) *tensor.Tensor {
-	norm := tensor.StableAdamW(s, o.params, o.moments[0], o.moments[1], o.moments[2], rates, o.opt)
+// returns the gradient norm before clipping. Where that or the loss is not finite nothing is updated, but the step
+// counts: the bias correction of the next one is that of its iteration, as after a resumption.
+func (o *Optimizer) update(s *tensor.Scope, rates, loss *tensor.Tensor) *tensor.Tensor {
+	norm := tensor.StableAdamW(s, o.params, o.moments[0], o.moments[1], o.moments[2], rates, loss, o.opt)
 	tensor.ClearGrads(o.params)
 	return norm
 }

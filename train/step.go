@@ -62,13 +62,8 @@ func (t *Stepper) tensors() []*tensor.Tensor {
 // the update and the gradient norm before clipping, of all ranks together, [2] on the device, which the next step may
 // overwrite. Nothing waits for the device.
 func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
-	in, views := t.inputs(s, batch, it), t.views
-	easy := schedule.EasyFraction(it, t.cfg.Train.HardWarmup, t.cfg.Train.HardFraction)
+	in, views, easy := t.inputs(s, batch, it), t.viewsOf(s, batch), t.easy(it)
 	complete := batch.complete()
-	if !complete {
-		views = model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
-		views.Ranks = t.ranks(batch.presentCount())
-	}
 	warm := it >= t.cfg.Train.HardWarmup // before, easy changes from step to step
 	if !warm {
 		t.replay.Count(in.kind())
@@ -79,6 +74,21 @@ func (t *Stepper) Step(s *tensor.Scope, batch *Batch, it int) *tensor.Tensor {
 	return t.replay.Call(s, in.kind(), in.tensors(), func(s *tensor.Scope, replayed []*tensor.Tensor) *tensor.Tensor {
 		return t.advance(s, in.replaced(replayed), views, easy)
 	})
+}
+
+// viewsOf describes the views of a batch.
+func (t *Stepper) viewsOf(s *tensor.Scope, batch *Batch) *model.Views {
+	if batch.complete() {
+		return t.views
+	}
+	views := model.NewViews(s, t.Model.Device, len(batch.Objects), batch.Views, batch.Present)
+	views.Ranks = t.ranks(batch.presentCount())
+	return views
+}
+
+// easy is the fraction of patches treated as easy in iteration it.
+func (t *Stepper) easy(it int) float64 {
+	return schedule.EasyFraction(it, t.cfg.Train.HardWarmup, t.cfg.Train.HardFraction)
 }
 
 // inputs are what differs from one step to the next, on the device. Which of them are nil decides what a step launches.
@@ -145,14 +155,7 @@ func (in inputs) kind() string {
 
 // advance is the work of a step on the device.
 func (t *Stepper) advance(s *tensor.Scope, in inputs, views *model.Views, easy float64) *tensor.Tensor {
-	features := t.features(s, in)
-	t.mark("encoder")
-	draws := tensor.NewDraws(in.seed, t.first, t.Model.Kernels.Random)
-	x := t.Model.Bottleneck.Forward(s, features.Mean, draws) // [B, N, C]
-	if in.jitter != nil {
-		x = model.Jitter(s, x, x.Normal(s, draws), in.jitter)
-	}
-	l := NewLoss(s, features.Targets, t.Model.Decode(s, x, views), views, easy, t.cfg.Train.EasyScale)
+	l := t.forward(s, in, views, easy).loss
 	t.mark("forward")
 	l.Total.Backward()
 	t.mark("backward")
@@ -162,9 +165,30 @@ func (t *Stepper) advance(s *tensor.Scope, in inputs, views *model.Views, easy f
 		t.group.AllReduce(total)
 		t.mark("all-reduce")
 	}
-	norm := t.Optimizer.update(s, in.rates)
+	norm := t.Optimizer.update(s, in.rates, total)
 	t.mark("optimizer")
 	return tensor.Stack(s, 0, total, norm) // [2]
+}
+
+// pass is what the forward pass of a step computes, in order.
+type pass struct {
+	features        model.Features
+	bottleneck      *tensor.Tensor         // its output, with noise in steps that have it [B, N, C]
+	reconstructions []model.Reconstruction // one a group
+	loss            Loss
+}
+
+func (t *Stepper) forward(s *tensor.Scope, in inputs, views *model.Views, easy float64) (p pass) {
+	p.features = t.features(s, in)
+	t.mark("encoder")
+	draws := tensor.NewDraws(in.seed, t.first, t.Model.Kernels.Random)
+	p.bottleneck = t.Model.Bottleneck.Forward(s, p.features.Mean, draws)
+	if in.jitter != nil {
+		p.bottleneck = model.Jitter(s, p.bottleneck, p.bottleneck.Normal(s, draws), in.jitter)
+	}
+	p.reconstructions = t.Model.Decode(s, p.bottleneck, views)
+	p.loss = NewLoss(s, p.features.Targets, p.reconstructions, views, easy, t.cfg.Train.EasyScale)
+	return p
 }
 
 func (t *Stepper) mark(phase string) {

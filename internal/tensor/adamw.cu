@@ -49,8 +49,10 @@ extern "C" __global__ void adamw_squares(const __grid_constant__ Parameters all,
     partial[blockIdx.x] = sum;
 }
 
-// One block: the norm of all gradients from their n sums of squares, and the factor that clips it.
-extern "C" __global__ void adamw_clip(const float *partial, unsigned n, float clip, float *norm, float *scale) {
+// One block: the norm of all gradients from their n sums of squares, and the factor that clips it; -1 where norm or loss
+// is not finite, and then the kernels below change nothing.
+extern "C" __global__ void adamw_clip(const float *partial, unsigned n, const float *loss, float clip, float *norm,
+                                      float *scale) {
   float sum = 0;
   for (unsigned i = threadIdx.x; i < n; i += blockDim.x)
     sum += partial[i];
@@ -58,7 +60,7 @@ extern "C" __global__ void adamw_clip(const float *partial, unsigned n, float cl
   float by = clip / (sum + 1e-6f);
   if (threadIdx.x == 0) {
     *norm = sum;
-    *scale = by > 1 ? 1 : by;
+    *scale = isfinite(sum) && isfinite(*loss) ? (by > 1 ? 1 : by) : -1;
   }
 }
 
@@ -80,6 +82,8 @@ extern "C" __global__ void adamw_moments(const __grid_constant__ Parameters all,
   float *pv = all.of[b.of].v;
   float *px = all.of[b.of].vmax;
   float by = *scale;
+  if (by < 0)
+    return;
   float bias2 = rates[2];
   float sum = 0;
   for (unsigned i = b.at + 4 * threadIdx.x; i < b.whole; i += 4 * blockDim.x) {
@@ -105,8 +109,10 @@ __device__ float moved(float p, float m, float vmax, float decay, float rate, fl
 }
 
 // Decays and moves; partial is what adamw_moments gave.
-extern "C" __global__ void adamw_move(const __grid_constant__ Parameters all, const float *rates, const float *partial,
-                                      float eps) {
+extern "C" __global__ void adamw_move(const __grid_constant__ Parameters all, const float *rates, const float *scale,
+                                      const float *partial, float eps) {
+  if (*scale < 0)
+    return;
   Part b = part_of(all);
   unsigned n = all.of[b.of].n;
   float sum = 0;

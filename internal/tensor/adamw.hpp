@@ -95,15 +95,16 @@ void update_cpu(Tensor &p, const Tensor &g, Tensor &m, Tensor &v, Tensor &vmax, 
              [&](int64_t, int64_t at, int64_t to) { move(pp + at, pm + at, px + at, to - at, c.rate / rho, c); });
 }
 
-void update_lists(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tensor &scale) {
+// Computes the new tensors beside the old ones and then takes them where sound, a boolean on the device, says so.
+void update_lists(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tensor &scale, const Tensor &sound) {
   at::_foreach_mul_(l.g, scale);
-  at::_foreach_mul_(l.p, rates[0]);
-  at::_foreach_mul_(l.m, o.beta1);
-  at::_foreach_add_(l.m, l.g, 1 - o.beta1);
-  at::_foreach_mul_(l.v, o.beta2);
-  at::_foreach_addcmul_(l.v, l.g, l.g, 1 - o.beta2);
-  at::_foreach_maximum_(l.vmax, l.v);
-  auto d = at::_foreach_sqrt(l.vmax);
+  auto p = at::_foreach_mul(l.p, rates[0]);
+  auto m = at::_foreach_mul(l.m, o.beta1);
+  at::_foreach_add_(m, l.g, 1 - o.beta1);
+  auto v = at::_foreach_mul(l.v, o.beta2);
+  at::_foreach_addcmul_(v, l.g, l.g, 1 - o.beta2);
+  auto vmax = at::_foreach_maximum(l.vmax, v);
+  auto d = at::_foreach_sqrt(vmax);
   at::_foreach_div_(d, rates[2]);
   at::_foreach_add_(d, o.eps);
   auto rms = at::_foreach_norm(at::_foreach_div(l.g, d), 2);
@@ -113,16 +114,22 @@ void update_lists(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tens
   at::_foreach_mul_(rms, roots);
   // The rates of all parameters at once, rate / rho [n].
   auto each = (rates[1] / at::stack(rms).clamp_min(1.0)).unbind(0);
-  auto step = at::_foreach_div(l.m, d);
+  auto step = at::_foreach_div(m, d);
   for (size_t i = 0; i < step.size(); i++)
     step[i].mul_(each[i]);
-  at::_foreach_sub_(l.p, step);
+  at::_foreach_sub_(p, step);
+  auto take = [&](std::vector<Tensor> &to, const std::vector<Tensor> &from) {
+    for (size_t i = 0; i < to.size(); i++)
+      at::where_out(to[i], sound, from[i], to[i]);
+  };
+  take(l.p, p), take(l.m, m), take(l.v, v), take(l.vmax, vmax);
 }
 
 // What loops and kernels demand. Gradients become contiguous.
-void check(Lists &l, const Tensor &rates) {
+void check(Lists &l, const Tensor &rates, const Tensor &loss) {
   Demands want{rates.device()};
   want.tensor("rates", rates, {torch::kFloat}, {3});
+  want.contiguous("loss", loss, {torch::kFloat}, {});
   for (size_t i = 0; i < l.p.size(); i++) {
     if (l.p[i].numel() == 0)
       continue;
@@ -166,7 +173,7 @@ std::vector<Launch> launches(Lists &l) {
 }
 
 // Returns the norm of the gradients before clipping.
-Tensor update_kernels(Lists &l, const mvag_adamw &o, const Tensor &rates) {
+Tensor update_kernels(Lists &l, const mvag_adamw &o, const Tensor &rates, const Tensor &loss) {
   auto all = launches(l);
   unsigned blocks = all.back().at + all.back().blocks;
   Tensor partial = torch::empty({static_cast<int64_t>(blocks)}, rates.options());
@@ -181,13 +188,13 @@ Tensor update_kernels(Lists &l, const mvag_adamw &o, const Tensor &rates) {
         work(a.table, Grid{a.blocks}, sums + a.at);
   };
   each([&](const Parameters &table, Grid grid, float *to) { launch(rates, "adamw_squares", grid, table, to); });
-  launch(rates, "adamw_clip", Grid{1, 1, 1, 1024}, address(partial), blocks, static_cast<float>(o.clip),
-         norm.data_ptr(), scale.data_ptr());
+  launch(rates, "adamw_clip", Grid{1, 1, 1, 1024}, address(partial), blocks, loss.const_data_ptr<float>(),
+         static_cast<float>(o.clip), norm.data_ptr(), scale.data_ptr());
   each([&](const Parameters &table, Grid grid, float *to) {
     launch(rates, "adamw_moments", grid, table, by, clip, to, betas);
   });
   each([&](const Parameters &table, Grid grid, float *from) {
-    launch(rates, "adamw_move", grid, table, by, from, betas.eps);
+    launch(rates, "adamw_move", grid, table, by, clip, from, betas.eps);
   });
   return norm;
 }
@@ -195,26 +202,27 @@ Tensor update_kernels(Lists &l, const mvag_adamw &o, const Tensor &rates) {
 } // namespace
 
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v, handle *vmax, int n, handle rates,
-                        mvag_adamw o) {
+                        handle loss, mvag_adamw o) {
   return guarded([&] {
     torch::NoGradGuard no_grad;
     Lists l = with_gradient(params, m, v, vmax, n);
-    const Tensor &by = as_tensor(rates);
+    const Tensor &by = as_tensor(rates), &objective = as_tensor(loss);
     if (o.fused)
-      check(l, by);
+      check(l, by, objective);
     if (o.fused && by.is_cuda()) {
-      *norm = give(update_kernels(l, o, by));
+      *norm = give(update_kernels(l, o, by, objective));
       return;
     }
     Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(l.g, 2)));
     Tensor scale = (o.clip / (total + 1e-6)).clamp_max(1.0);
+    Tensor sound = at::isfinite(total).logical_and(at::isfinite(objective));
     if (o.fused) {
       Constants c(o, by.const_data_ptr<float>());
       float s = scale.item<float>();
-      for (size_t i = 0; i < l.p.size(); i++)
+      for (size_t i = 0; i < l.p.size() && sound.item<bool>(); i++)
         update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, c);
     } else {
-      update_lists(l, o, by, scale);
+      update_lists(l, o, by, scale, sound);
     }
     *norm = give(total);
   });

@@ -79,6 +79,10 @@ char *mvag_set_matmul_precision(const char *precision);
 void mvag_seed(int64_t seed);
 void mvag_set_threads(int n);
 int mvag_threads(void);
+// The instructions that LibTorch's loops on the CPU use: AVX512.
+const char *mvag_cpu_capability(void);
+// Returns what was set before.
+bool mvag_set_deterministic(bool on);
 char *mvag_load_cuda(void);
 int mvag_cuda_devices(void);
 const char *mvag_library_path(void);
@@ -107,7 +111,7 @@ typedef struct {
   bool fused;
 } mvag_adamw;
 char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v, handle *vmax, int n, handle rates,
-                        mvag_adamw opt);
+                        handle loss, mvag_adamw opt);
 
 // Means over tensors and the losses of a group, by kernels, see losses.go. Bit i of masks[k]: xs[i] is in mean k.
 char *mvag_means(handle *out, const int64_t *masks, int means, handle *xs, int n);

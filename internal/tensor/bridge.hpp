@@ -9,6 +9,7 @@
 #include <string>
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/cuda.h>
 #include <torch/script.h>
@@ -144,6 +145,19 @@ void mvag_seed(int64_t seed) { torch::manual_seed(seed); }
 
 void mvag_set_threads(int n) { at::set_num_threads(n); }
 int mvag_threads(void) { return at::get_num_threads(); }
+const char *mvag_cpu_capability(void) {
+  static const std::string text = at::get_cpu_capability();
+  return text.c_str();
+}
+
+bool mvag_set_deterministic(bool on) {
+  auto &context = at::globalContext();
+  bool before = context.deterministicAlgorithms();
+  context.setDeterministicAlgorithms(on, false); // errors, no warnings
+  context.setDeterministicCuDNN(on);
+  context.setBenchmarkCuDNN(false);
+  return before;
+}
 
 const char *mvag_header_version(void) { return TORCH_VERSION; }
 

@@ -59,11 +59,11 @@ func operations() []operation {
 			func(s *Scope, of []*Tensor) { of[0].MergeLinearHeads(s, 1, true) }},
 		{"spread", false, []operand{free(x("q", Float, 2, 5, 9)), free(x("scale", Float, 2, 5, 3))},
 			func(s *Scope, of []*Tensor) { of[0].Spread(s, of[1], true) }},
-		{"stable_adamw", false, []operand{x("parameter", Float, 4, 6), x("m", Float, 4, 6), x("v", Float, 4, 6), x("vmax", Float, 4, 6), x("rates", Float, 3)},
+		{"stable_adamw", false, []operand{x("parameter", Float, 4, 6), x("m", Float, 4, 6), x("v", Float, 4, 6), x("vmax", Float, 4, 6), x("rates", Float, 3), x("loss", Float)},
 			func(s *Scope, of []*Tensor) {
 				p := of[0].Detach(s).RequireGrad()
 				p.Sum(s, false, 0, 1).Backward()
-				StableAdamW(s, []*Tensor{p}, of[1:2], of[2:3], of[3:4], of[4], AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, Clip: 1, Fused: true})
+				StableAdamW(s, []*Tensor{p}, of[1:2], of[2:3], of[3:4], of[4], of[5], AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, Clip: 1, Fused: true})
 			}},
 	}
 }

@@ -156,6 +156,7 @@ func (x *Tensor) MaskedFill(s *Scope, mask *Tensor, v float64) *Tensor {
 // Kthvalue returns the k-th smallest value along dim, k from 1.
 func (x *Tensor) Kthvalue(s *Scope, k, dim int64) *Tensor {
 	values, indices := s.pair()
+	defer allowAny()() // of equal values any has that index, which is not returned
 	libtch.AtgKthvalue(&values.c, x.c, k, dim, 0)
 	indices.done("kthvalue", x)
 	return values.done("kthvalue", x)

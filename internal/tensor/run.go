@@ -190,13 +190,14 @@ func (o AdamW) Rates(s *Scope, d Device, lr float64, step int64) *Tensor {
 // StableAdamW updates params, in place, from their gradients: the gradients are clipped to the total norm opt.Clip,
 // weight decay is decoupled and applied first, the second moment is amsgrad's running maximum, and the update of each
 // tensor is divided by max(1, rms(g/d)) (docs/model.md section 5). m, v and vmax are the moments of each parameter, rates
-// are opt.Rates of the step. Parameters without a gradient are left alone. It returns the gradient norm before
-// clipping, a scalar on the device; nothing waits for the device.
-func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, rates *Tensor, opt AdamW) *Tensor {
+// are opt.Rates of the step. Parameters without a gradient are left alone. Where the total loss, a scalar, or the gradient
+// norm is not finite, all parameters and moments are left as they are to the bit, as if there were no step. It returns
+// the gradient norm before clipping, a scalar on the device; nothing waits for the device.
+func StableAdamW(s *Scope, params, m, v, vmax []*Tensor, rates, loss *Tensor, opt AdamW) *Tensor {
 	out := s.slot()
 	p := handles(params)
 	check("stable_adamw", C.mvag_stable_adamw((*C.handle)(&out.c), firstHandle(p), firstHandle(handles(m)), firstHandle(handles(v)),
-		firstHandle(handles(vmax)), C.int(len(p)), C.handle(rates.c), C.mvag_adamw{
+		firstHandle(handles(vmax)), C.int(len(p)), C.handle(rates.c), C.handle(loss.c), C.mvag_adamw{
 			beta1: C.double(opt.Beta1), beta2: C.double(opt.Beta2), eps: C.double(opt.Eps), clip: C.double(opt.Clip), fused: C.bool(opt.Fused),
 		}))
 	return out.done("stable_adamw")

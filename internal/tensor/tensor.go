@@ -94,6 +94,9 @@ func (e *Error) Error() string {
 		parts[i] = fmt.Sprint(s)
 	}
 	text, _, _ := strings.Cut(e.Err, "\n")
+	if strings.Contains(text, " does not have a deterministic implementation") {
+		text = "LibTorch has no deterministic implementation on this device, want deterministic: false"
+	}
 	return fmt.Sprintf("%s(%s): %s", e.Op, strings.Join(parts, ", "), text)
 }
 

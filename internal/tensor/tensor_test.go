@@ -226,7 +226,7 @@ func TestStableAdamWLeavesParametersWithoutGradient(t *testing.T) {
 		zeros := func() []*Tensor { return []*Tensor{Zeros(s, CPU, Float, 2), Zeros(s, CPU, Float, 1)} }
 		m, v, x := zeros(), zeros(), zeros()
 		opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1, Fused: true}
-		norm := StableAdamW(s, []*Tensor{p, q}, m, v, x, opt.Rates(s, CPU, 0.1, 1), opt)
+		norm := StableAdamW(s, []*Tensor{p, q}, m, v, x, opt.Rates(s, CPU, 0.1, 1), value(s, CPU, 5), opt)
 		if got := norm.Item(); got < 4.472 || got > 4.4722 {
 			t.Errorf("norm: have %v, want sqrt(20)", got)
 		}
@@ -257,7 +257,7 @@ func TestStableAdamWOfLists(t *testing.T) {
 					q.Square(s).MulScalar(s, float64(i+1)).Sum(s, false, 0, 1).Backward()
 				}
 				opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1, Fused: fused}
-				norm := StableAdamW(s, p, m, v, x, opt.Rates(s, CPU, 0.1, step+1), opt)
+				norm := StableAdamW(s, p, m, v, x, opt.Rates(s, CPU, 0.1, step+1), value(s, CPU, 1), opt)
 				values = append(values, float32(norm.Item()))
 				ClearGrads(p)
 			}
