@@ -23,6 +23,8 @@ type Config struct {
 	Precision string `yaml:"precision" decides:"features,training,scores"`
 	// CUDAGraph captures training steps and predictions as CUDA graphs and replays them.
 	CUDAGraph bool `yaml:"cuda_graph" decides:"nothing"`
+	// Deterministic demands operations that give the same bits each time on a GPU; on a CPU all do.
+	Deterministic bool `yaml:"deterministic" decides:"nothing"`
 
 	Backbone Backbone `yaml:"backbone"`
 	Data     Data     `yaml:"data"`
@@ -182,6 +184,9 @@ type Train struct {
 	// AllReduce is the type in which gradients are sent and summed between the processes of a run that has several:
 	// "float32" or "bfloat16", which is half as much and rounds.
 	AllReduce string `yaml:"all_reduce" decides:"training"`
+	// OnNaN is what happens where the loss or the gradient norm of a step is not finite: "stop" ends the run, "skip"
+	// leaves the batch out, at most three times in a run. Such a step changes nothing either way.
+	OnNaN string `yaml:"on_nan" decides:"nothing"`
 	// LogEvery and CheckpointEvery are intervals in steps.
 	LogEvery        int `yaml:"log_every" decides:"nothing"`
 	CheckpointEvery int `yaml:"checkpoint_every" decides:"nothing"`

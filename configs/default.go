@@ -48,7 +48,7 @@ func Default() Config {
 			HardWarmup:    1000,
 			EasyScale:     0.1,
 			Holdout:       0.125,
-			CacheFeatures: Auto, AllReduce: "float32",
+			CacheFeatures: Auto, AllReduce: "float32", OnNaN: "stop",
 			LogEvery:        50,
 			CheckpointEvery: 1000,
 		},

@@ -59,7 +59,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		{"decoding", "seed: x\ntrain:\n  lr: y\n  foo: 1\neval: 3\n", `
 x.yaml:1: seed: have "x", want a whole number in decimal digits
 x.yaml:3: train.lr: have "y", want a number
-x.yaml:4: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, all_reduce, log_every, checkpoint_every
+x.yaml:4: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, all_reduce, on_nan, log_every, checkpoint_every
 x.yaml:5: eval: have 3, want a mapping
 --set: train.clip: have "z", want a number`},
 		{"values", "seed: -1\noutput: $MVAG_TEST_UNSET\ntrain:\n  iterations: 50\n", `
@@ -69,7 +69,7 @@ x.yaml: train.warmup: have 100, want less than train.iterations (50)
 --set: train.clip: have -2, want a finite number more than 0`},
 		{"both", "seed: -1\ntrain:\n  iterations: x\n  warmup: 200000\n  lr: -1\n  objects: 0\n  foo: 1\n", `
 x.yaml:3: train.iterations: have "x", want a whole number in decimal digits
-x.yaml:7: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, all_reduce, log_every, checkpoint_every
+x.yaml:7: train.foo: have an unknown key, want one of iterations, warmup, objects, lr, lr_final, weight_decay, clip, hard_fraction, hard_warmup, easy_scale, holdout, cache_features, all_reduce, on_nan, log_every, checkpoint_every
 --set: train.clip: have "z", want a number
 x.yaml:1: seed: have -1, want at least 0
 x.yaml:6: train.objects: have 0, want at least 1
@@ -185,7 +185,7 @@ func TestSetErrors(t *testing.T) {
 		{"eval.blur.sigmas=1", `--set: eval.blur.sigmas: have an unknown key, did you mean "eval.blur.sigma"?`},
 		{"eval.blur.qqq=1", `--set: eval.blur.qqq: have an unknown key, want one of size, sigma`},
 		{"train.lr.x=1", `--set: train.lr.x: have an unknown key, want one of iterations, warmup`},
-		{"zzz=1", `--set: zzz: have an unknown key, want one of name, output, seed, device, threads, precision, cuda_graph, backbone, data, model, train, memory, eval, inspect`},
+		{"zzz=1", `--set: zzz: have an unknown key, want one of name, output, seed, device, threads, precision, cuda_graph, deterministic, backbone, data, model, train, memory, eval, inspect`},
 		{"a\nb=1", `--set: "a\nb": have an unknown key, want one of name`},
 		{"train.iterations", `--set: have "train.iterations", want key=value such as train.iterations=200`},
 		{"=3", `--set: have "=3", want key=value`},

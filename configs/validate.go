@@ -209,6 +209,7 @@ func (k *checker) train(t *Train) {
 	k.check(t.Holdout >= 0 && t.Holdout < 1, "train.holdout", t.Holdout, "at least 0, less than 1")
 	k.among("train.cache_features", t.CacheFeatures, "off", "ram", "disk", Auto)
 	k.among("train.all_reduce", t.AllReduce, "float32", "bfloat16")
+	k.among("train.on_nan", t.OnNaN, "stop", "skip")
 	k.atLeast("train.log_every", t.LogEvery, 1)
 	k.atLeast("train.checkpoint_every", t.CheckpointEvery, 1)
 }

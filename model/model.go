@@ -130,6 +130,18 @@ func (m *Model) Decode(s *tensor.Scope, x *tensor.Tensor, v *Views) []Reconstruc
 	return all
 }
 
+// BlockOutputs returns the outputs [B, N, C] of the decoder's blocks that Decode has grouped, in order of evaluation.
+func (m *Model) BlockOutputs(all []Reconstruction) []*tensor.Tensor {
+	outputs := make([]*tensor.Tensor, len(m.Decoder.Blocks))
+	for g, group := range m.Fuse {
+		for k, i := range group {
+			outputs[i] = all[g].Outputs[k]
+		}
+	}
+	slices.Reverse(outputs)
+	return outputs
+}
+
 // Patches is the mean over the outputs, patches only: [B, P, C]. Fused, it has no gradient.
 func (r Reconstruction) Patches(s *tensor.Scope, fused bool) *tensor.Tensor {
 	return r.model.patches(s, mean(s, fused, r.Outputs))

@@ -85,6 +85,9 @@ func OpenRandom(s *tensor.Scope, cfg configs.Config) (*Model, error) {
 
 // build prepares LibTorch and builds the model with the encoder weights that load returns.
 func (t *Trained) build(s *tensor.Scope, cfg configs.Config, load func(weights.Arch) (weights.Map, error)) error {
+	if err := tensor.SetDeterministic(cfg.Deterministic); err != nil {
+		return err
+	}
 	device, err := pickDevice(cfg.Device)
 	if err != nil {
 		return err

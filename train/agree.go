@@ -35,7 +35,7 @@ func (r *run) agreeOnSettings(resume bool) error {
 func (r *run) settings(resume bool) (facts []team.Fact) {
 	all := configs.Deciding(r.cfg)
 	deciding := configs.Deciding(r.cfg, configs.Layout, configs.Features, configs.Training)
-	for _, key := range []string{"train.checkpoint_every", "train.log_every", "cuda_graph", "data.on_error", "data.max_unreadable"} {
+	for _, key := range []string{"train.checkpoint_every", "train.log_every", "train.on_nan", "cuda_graph", "deterministic", "data.on_error", "data.max_unreadable"} {
 		deciding[key] = all[key]
 	}
 	for _, key := range slices.Sorted(maps.Keys(deciding)) {

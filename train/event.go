@@ -20,6 +20,8 @@ type Sink interface {
 	Uncaptured(why error)
 	// Step is called after each step.
 	Step(Step)
+	// Skipped is called where a step changed nothing (train.on_nan: skip).
+	Skipped(Skipped)
 	// Saved is called after a checkpoint was written.
 	Saved(path string, iteration int)
 }
@@ -42,6 +44,10 @@ type Begin struct {
 
 	Tiles string // how many tiles an image has and what they cost, in words; "" where it is not cut
 
+	// Differs are the circumstances in which this start differs from the one before, as "threads 2, was 4": the results
+	// may differ in their last bits from those of an uninterrupted run.
+	Differs []string
+
 	FirstMissing string // one of the missing images, "" where there is none
 }
 
@@ -53,6 +59,14 @@ type Step struct {
 	Rate     float64       // images, or tiles of them, per second since Begin
 	DataWait float64       // fraction of the time spent waiting for images
 	Left     time.Duration // estimated
+}
+
+// Skipped describes a step whose loss or gradient norm was not finite, so that it changed nothing.
+type Skipped struct {
+	Iteration          int
+	LR, Loss, GradNorm float64
+	First              string // which tensor is the first that is not finite, in words
+	Count, Most        int    // such steps of the run so far, of how many
 }
 
 // Features describes how far train.cache_features is filled, or the pass that fits the memory.
@@ -71,4 +85,5 @@ func (silent) Features(Features)         {}
 func (silent) Remembered(*memory.Memory) {}
 func (silent) Uncaptured(error)          {}
 func (silent) Step(Step)                 {}
+func (silent) Skipped(Skipped)           {}
 func (silent) Saved(string, int)         {}

@@ -43,7 +43,10 @@ func (r *run) cachedFeed(s *tensor.Scope) (feed, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.store.Close())
 	}
-	return newFeatureFeed(r.ctx, c, r.part().Of(order), r.done, cfg.Train.Iterations, cfg.Data.Prefetch), nil
+	mine := r.part().Of(order)
+	f := newFeatureFeed(r.ctx, c, mine, r.done, cfg.Train.Iterations, cfg.Data.Prefetch)
+	r.again = func(it int) (*Batch, error) { return f.read(it, mine(it)) }
+	return f, nil
 }
 
 // openCache opens the store of train.cache_features and identifies each training object in it. It returns those that it
@@ -84,16 +87,21 @@ func (r *run) openCache() (c *cache, missing []bool, err error) {
 	return c, missing, nil
 }
 
+// featureHeader says what decides the features besides images.
+func (r *run) featureHeader() (feature.Header, error) {
+	m := r.stepper.Model
+	layers, fuse, err := model.Layers(r.cfg, m.Encoder.Arch)
+	return feature.Header{Backbone: r.backbone, Layers: layers, Fuse: fuse, Settings: configs.Deciding(r.cfg, configs.Features),
+		Views: r.cfg.Data.Views, ViewBytes: m.PackedBytes()}, err
+}
+
 // openStore opens the store where this rank keeps it, else a view of it.
 func (r *run) openStore(c *cache) error {
-	cfg, m := r.cfg, r.stepper.Model
-	layers, fuse, err := model.Layers(cfg, m.Encoder.Arch)
+	cfg := r.cfg
+	header, err := r.featureHeader()
 	if err != nil {
 		return err
 	}
-	header := feature.Header{Backbone: r.backbone, Layers: layers, Fuse: fuse,
-		Settings: configs.Deciding(cfg, configs.Features),
-		Views:    cfg.Data.Views, ViewBytes: m.PackedBytes()}
 	folder := ""
 	if cfg.Train.CacheFeatures == "disk" {
 		folder = filepath.Join(cfg.Output, "features")

@@ -3,7 +3,6 @@ package train
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"mvag-torch/dataset"
@@ -69,7 +68,20 @@ func (r *run) feed(s *tensor.Scope) (feed, error) {
 		return nil, err
 	}
 	loader, err := dataset.NewTrainLoader(r.ctx, r.tiles, r.batches())
+	r.again = r.decodeAgain
 	return imageFeed{loader}, err
+}
+
+// decodeAgain reads the images of an earlier batch.
+func (r *run) decodeAgain(it int) (*Batch, error) {
+	opt := r.batches()
+	opt.Start, opt.Count, opt.Prefetch = it, 1, 1
+	loader, err := dataset.NewTrainLoader(r.ctx, r.tiles, opt)
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	return imageFeed{loader}.Next()
 }
 
 // loading is how images are read.
@@ -95,6 +107,7 @@ func (r *run) begin() Begin {
 		Start: r.done, Iterations: r.cfg.Train.Iterations, Repaired: r.repaired,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing), Params: m.Params.Count(),
 		Batches: r.batches().Memory(&r.tiles[0]), Tiles: r.data.Source.TilesLine(r.data.Train), Auto: r.auto,
+		Differs: r.differs,
 	}
 	if r.cfg.Train.CachesFeatures() { // those queued, the one being read and the one in use
 		b.Batches = int64(r.cfg.Data.Prefetch+2) * int64(r.part().Objects(r.cfg.Train.Objects)*r.cfg.Data.Views*m.PackedBytes())
@@ -146,8 +159,7 @@ func (r *run) step(s *tensor.Scope, batch *Batch, lr float64) {
 	r.done++
 }
 
-// flush reads back the pending losses and writes them to the journal. A loss that is not finite ends the run, on all
-// ranks, since all have the same.
+// flush reads back the pending losses and writes them to the journal. All ranks read the same.
 func (r *run) flush() error {
 	if len(r.pending) == 0 {
 		return nil
@@ -155,24 +167,17 @@ func (r *run) flush() error {
 	values := r.ring.Floats()
 	for i := range r.pending {
 		p := &r.pending[i]
-		p.Loss, p.GradNorm = float64(values[2*i]), float64(values[2*i+1])
-		if !finite(p.Loss) || !finite(p.GradNorm) {
-			at := "there is no checkpoint yet"
-			if r.saved >= 0 {
-				at = fmt.Sprintf("the last good checkpoint is %s (iteration %d)", r.path, r.saved)
-			}
-			return r.team.Common(errors.Join(r.journal.write(r.pending[:i]),
-				fmt.Errorf("iteration %d: loss %v, gradient norm %v, want finite values; %s",
-					p.Iteration, p.Loss, p.GradNorm, at)))
+		p.Loss, p.GradNorm = value(values[2*i]), value(values[2*i+1])
+		if p.Loss.finite() && p.GradNorm.finite() {
+			r.loss = float64(p.Loss)
+		} else if err := r.unsound(p); err != nil {
+			return r.team.Common(errors.Join(r.journal.write(r.pending[:i]), err))
 		}
-		r.loss = p.Loss
 	}
 	err := r.journal.write(r.pending)
 	r.pending = r.pending[:0]
 	return r.agree(err)
 }
-
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // clock measures the run.
 type clock struct {

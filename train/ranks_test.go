@@ -95,7 +95,7 @@ func lossesOf(t *testing.T, cfg configs.Config) (values []float64) {
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatal(err)
 		}
-		values = append(values, r.Loss, r.GradNorm)
+		values = append(values, float64(r.Loss), float64(r.GradNorm))
 	}
 	return values
 }

@@ -33,7 +33,7 @@ func Run(ctx context.Context, cfg configs.Config, data *dataset.Set, opt Options
 	if opt.Team.Rank() > 0 {
 		sink = silent{}
 	}
-	return start(&run{ctx: ctx, cfg: cfg, data: data, team: opt.Team, sink: sink}, opt.Resume)
+	return start(&run{ctx: ctx, cfg: cfg, data: data, team: opt.Team, sink: sink, program: opt.Program}, opt.Resume)
 }
 
 // Options of Run.
@@ -45,6 +45,8 @@ type Options struct {
 	// configuration and data; rank 0 writes the run folder and calls the sink. Each takes its part of every batch, and the
 	// results are those of one process up to the order of sums. Where ctx ends on one rank all stop, at the same step.
 	Team *team.Team
+	// Program is the version of the program, for the journal.
+	Program string
 }
 
 // Enroll is Run without training: it fits the memory, and leaves a checkpoint of iteration 0 that has nothing else.
@@ -130,6 +132,8 @@ type run struct {
 	sink     Sink
 	device   tensor.Device
 	backbone string           // SHA-256 of the backbone's file
+	program  string           // its version
+	differs  []string         // in what circumstances this start differs from the one before
 	auto     string           // what the settings that were auto have become
 	earlier  *checkpoint.Info // of the checkpoint to go on from; nil without one
 	repaired error            // why that is not the latest; nil where it is
@@ -149,6 +153,10 @@ type run struct {
 	ring    *tensor.Tensor // loss and gradient norm of steps not yet read back [k, 2]
 	pending []record       // the same steps, without those two
 	loss    float64        // the latest that was read back
+	skipped []int          // iterations that changed nothing (train.on_nan)
+
+	// again reads the part of this rank of an earlier batch once more.
+	again func(it int) (*Batch, error)
 }
 
 // openEarlier opens the checkpoint to go on from, which has to belong to this run; nil where there is none.
@@ -167,6 +175,7 @@ func (r *run) openEarlier(resume bool) (*checkpoint.File, error) {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	r.done, r.saved, r.earlier, r.repaired = f.Info.Iteration, f.Info.Iteration, f.Info, why
+	r.skipped = f.Info.Skipped
 	return f, nil
 }
 
@@ -216,6 +225,13 @@ func (r *run) openFolder() error {
 	}
 	if err != nil {
 		return err
+	}
+	if !r.alone && r.done < r.cfg.Train.Iterations {
+		now := r.circumstances()
+		r.differs = now.Differences(r.journal.earlier)
+		if err := r.journal.begin(r.done, now); err != nil {
+			return errors.Join(err, r.journal.close())
+		}
 	}
 	err = atomicfile.Write(filepath.Join(folder, "config.yaml"), func(w io.Writer) error {
 		_, err := w.Write(text)

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"mvag-torch/configs"
@@ -133,6 +134,7 @@ type watcher struct {
 
 	uncaptured []error
 	remembered *memory.Memory
+	skipped    []Skipped
 }
 
 func (w *watcher) Begin(b Begin) {
@@ -148,6 +150,7 @@ func (w *watcher) Features(f Features) {
 }
 func (w *watcher) Remembered(m *memory.Memory) { w.remembered = m }
 
+func (w *watcher) Skipped(k Skipped)    { w.skipped = append(w.skipped, k) }
 func (w *watcher) Uncaptured(why error) { w.uncaptured = append(w.uncaptured, why) }
 func (w *watcher) Step(s Step) {
 	w.steps = append(w.steps, s)
@@ -165,13 +168,20 @@ func runOn(ctx context.Context, cfg configs.Config, resume bool, w *watcher) err
 	return Run(ctx, cfg, data, Options{Resume: resume}, w)
 }
 
+// journalOf are the lines of train.jsonl for steps.
 func journalOf(t *testing.T, cfg configs.Config) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(Folder(cfg), "train.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	var steps strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, `"start"`) {
+			steps.WriteString(line)
+		}
+	}
+	return steps.String()
 }
 
 func checkpointOf(t *testing.T, cfg configs.Config) (weights map[string][]float32, info checkpoint.Info) {

@@ -1,12 +1,12 @@
 package train
 
 import (
+	"fmt"
 	"maps"
-	"slices"
-
 	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model/checkpoint"
+	"slices"
 )
 
 // restore loads the optimizer; the model has its weights. A checkpoint that only enrolled has none of them.
@@ -56,24 +56,33 @@ func (r *run) write(others dataset.FileHashes) error {
 		r.memory.Train(slices.Collect(maps.Keys(r.lists)))
 	}
 	info := checkpoint.Info{Config: r.cfg, Iteration: r.done, BackboneSHA256: r.backbone, Naming: r.data.Naming,
-		TrainLists: r.lists, TrainImages: r.trainImages(others), Depths: r.data.Source.Depths}
+		TrainLists: r.lists, TrainImages: r.trainImages(others), Depths: r.data.Source.Depths, Skipped: r.skipped}
 	if info.Memory, err = r.memory.Marshal(); err != nil {
 		return err
 	}
 	if !r.alone {
-		tensors = append(tensors, r.state()...)
+		state, err := r.state()
+		if err != nil {
+			return err
+		}
+		tensors = append(tensors, state...)
 	}
 	return checkpoint.Write(r.path, info, tensors)
 }
 
-// state is what training goes on from: weights and optimizer.
-func (r *run) state() (tensors []safetensors.Tensor) {
+// state is what training goes on from: weights and optimizer. Nothing goes on from values that are not finite, and the
+// checkpoint on disk is better than one that has them.
+func (r *run) state() (tensors []safetensors.Tensor, err error) {
 	params, optimizer := r.stepper.Model.Params, r.stepper.Optimizer.state(r.stepper.Model.Params)
 	for i := range optimizer {
 		optimizer[i].Name = checkpoint.Optimizer + optimizer[i].Name
 	}
 	for _, p := range append(slices.Clone(params), optimizer...) {
-		tensors = append(tensors, safetensors.Float32(p.Name, p.Value.Shape(), p.Value.Floats()))
+		values := p.Value.Floats()
+		if i := unsound(values); i >= 0 {
+			return nil, fmt.Errorf("%s after iteration %d: have %v, want finite values; %s", p.Name, r.done-1, values[i], r.lastGood())
+		}
+		tensors = append(tensors, safetensors.Float32(p.Name, p.Value.Shape(), values))
 	}
-	return tensors
+	return tensors, nil
 }

@@ -24,6 +24,7 @@ type modelInfo struct {
 	Name       string           `json:"name"`
 	Iteration  int              `json:"iteration"`
 	Iterations int              `json:"iterations"` // of a whole training
+	Skipped    []int            `json:"skipped"`    // iterations that changed nothing (train.on_nan); null where none did
 	Classes    []string         `json:"classes"`    // trained on; null in files of older versions
 	Images     *int             `json:"images"`     // read by training and enroll; null in files of older versions
 	Views      int              `json:"views"`
@@ -102,7 +103,7 @@ type bundleInfo struct {
 // describeModel describes a checkpoint or a bundle.
 func describeModel(file fileInfo, f *checkpoint.File) (described, error) {
 	cfg := f.Info.Config
-	d := &modelInfo{fileInfo: file, Name: cfg.Name, Iteration: f.Info.Iteration, Iterations: cfg.Train.Iterations, Views: cfg.Data.Views,
+	d := &modelInfo{fileInfo: file, Name: cfg.Name, Iteration: f.Info.Iteration, Iterations: cfg.Train.Iterations, Views: cfg.Data.Views, Skipped: f.Info.Skipped,
 		Cameras: f.Info.Naming.CameraNames(cfg.Data.Views), Precision: cfg.Precision, Input: inputInfo{cfg.Data.Fit, cfg.Data.Resize, cfg.Data.Crop},
 		Head: cfg.Inspect.Head, Data: cfg.Data.Root}
 	d.Kind = "checkpoint"
@@ -204,6 +205,9 @@ func (d *modelInfo) lines(line func(key, format string, values ...any)) {
 		trained += fmt.Sprintf(", %s read", count(*d.Images, "image"))
 	}
 	line("training", "%s, %s", trained, d.Precision)
+	if d.Skipped != nil {
+		line("left out", "iterations %v, whose loss or gradient norm was not finite", d.Skipped)
+	}
 	if d.Classes != nil {
 		line("classes", "%d: %s", len(d.Classes), strings.Join(d.Classes, ", "))
 	}

@@ -5,6 +5,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -43,7 +44,7 @@ func trainModel(c *cli.Context, tm *team.Team) error {
 	if err != nil {
 		return err
 	}
-	opt := train.Options{Resume: c.Bool("resume"), Team: tm}
+	opt := train.Options{Resume: c.Bool("resume"), Team: tm, Program: version}
 	sink := &trainSink{every: cfg.Train.LogEvery}
 	if tm.Rank() > 0 {
 		return train.Run(c.Context, cfg, data, opt, sink)
@@ -113,6 +114,9 @@ func (s *trainSink) Begin(b train.Begin) {
 	if b.Start > 0 {
 		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)
 	}
+	if b.Differs != nil {
+		fmt.Fprintf(os.Stderr, "results may differ in the last bits from those of an uninterrupted run: %s\n", strings.Join(b.Differs, "; "))
+	}
 }
 
 // interrupt ends the line of a bar that is not full, since an error follows.
@@ -164,6 +168,11 @@ func (s *trainSink) Step(step train.Step) {
 	if step.Done%s.every == 0 || step.Done == s.begin.Iterations {
 		s.log.Printf("iteration %d/%d · %s", step.Done, s.begin.Iterations, text)
 	}
+}
+
+func (s *trainSink) Skipped(k train.Skipped) {
+	s.log.Printf("iteration %d: left out (train.on_nan: skip), %d of %d: loss %v, gradient norm %v, learning rate %.3g; the first tensor that is not finite is %s",
+		k.Iteration, k.Count, k.Most, k.Loss, k.GradNorm, k.LR, k.First)
 }
 
 func (s *trainSink) Saved(path string, iteration int) {

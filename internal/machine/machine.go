@@ -40,6 +40,20 @@ func ReadMemory() Memory {
 	return m
 }
 
+// CPU is what /proc/cpuinfo calls the first CPU, "" where it does not say.
+func CPU() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if key, name, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(name)
+		}
+	}
+	return ""
+}
+
 // number reads a file with one number; 0 if there is none.
 func number(name string) uint64 {
 	text, err := os.ReadFile(name)

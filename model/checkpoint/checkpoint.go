@@ -60,6 +60,8 @@ type Info struct {
 	// Depths are the bits that 16-bit training images use, where data.bits is auto; else empty.
 	Depths dataset.Depths
 	Memory string // the value of [MemoryKey], "" without a memory
+	// Skipped are the iterations that changed nothing since their loss or gradient norm was not finite (train.on_nan).
+	Skipped []int
 }
 
 // Write writes a checkpoint and seals it, see [Seal]. The file appears whole or not at all. Only then it replaces an
@@ -99,6 +101,13 @@ func Write(path string, info Info, tensors []safetensors.Tensor) error {
 	}
 	if info.Memory != "" {
 		meta[MemoryKey] = info.Memory
+	}
+	if len(info.Skipped) > 0 {
+		skipped, err := json.Marshal(info.Skipped)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		meta["train.skipped"] = string(skipped)
 	}
 	if err := Seal(meta, tensors); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -184,7 +193,8 @@ func readInfo(meta map[string]string) (*Info, error) {
 	if info.Config, err = readConfig(meta["config"]); err != nil {
 		return nil, err
 	}
-	for key, value := range map[string]any{"naming": &info.Naming, "train.lists": &info.TrainLists, "depths": &info.Depths} {
+	for key, value := range map[string]any{"naming": &info.Naming, "train.lists": &info.TrainLists, "depths": &info.Depths,
+		"train.skipped": &info.Skipped} {
 		if text, ok := meta[key]; ok { // absent from files written before it existed
 			if err := json.Unmarshal([]byte(text), value); err != nil {
 				return nil, fmt.Errorf("%s: %w", key, err)

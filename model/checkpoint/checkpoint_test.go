@@ -15,7 +15,7 @@ import (
 func TestWriteAndOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
 	want := Info{configs.Default(), 7, "0123", dataset.Naming{Pattern: "{object}-{camera}", Cameras: []string{"left", "right"}}, map[string]string{"nut": "4567"},
-		dataset.FileHashes{{1}, {1, 2}, {255}}, dataset.Depths{"nut": 12}, `{"nut":{}}`}
+		dataset.FileHashes{{1}, {1, 2}, {255}}, dataset.Depths{"nut": 12}, `{"nut":{}}`, []int{3, 5}}
 	want.Config.Train.Holdout = 0.25
 	tensors := []safetensors.Tensor{
 		safetensors.Float32("x", []int64{2}, []float32{1, 2}), safetensors.Float32(Optimizer+"m.x", []int64{2}, []float32{3, 4}),

@@ -42,6 +42,7 @@ type view struct {
 	Cameras, Defects *table
 	Walls            []wall // of the gallery
 	Training         []figure
+	LeftOut          []step // of the training
 	Other            *table // values by the rules of other programs
 	Protocol         []fact
 	Config           string
@@ -84,6 +85,7 @@ func (r *run) view(folder string) (*view, error) {
 	}
 	v.Facts = r.facts()
 	var err error
+	v.LeftOut = r.leftOut
 	if v.Training, err = r.training(); err != nil {
 		return nil, err
 	}

@@ -103,6 +103,27 @@ func TestReportOfParts(t *testing.T) {
 	}
 }
 
+// TestReportOfStartsAndLeftOutSteps has lines of starts and of steps that changed nothing in the journal: the first are no
+// steps, and the others are told in words.
+func TestReportOfStartsAndLeftOutSteps(t *testing.T) {
+	folder := sampleRun(t, 2, "gear")
+	path := filepath.Join(folder, "train.jsonl")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := `{"iteration":0,"start":{"program":"v1","threads":2}}` + "\n"
+	put(t, path, start+string(text)+
+		`{"iteration":300,"lr":0.002,"loss":null,"grad_norm":null,"skipped":"the loss: NaN"}`+"\n"+
+		`{"iteration":301,"lr":0.001,"loss":0.125,"grad_norm":0.25}`+"\n"+strings.ReplaceAll(start, ":0", ":302"))
+	page := written(t, folder)
+	for _, want := range []string{" at iteration 301", "Iteration 300 was left out", "The first tensor that was not: the loss: NaN."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("have no %q", want)
+		}
+	}
+}
+
 // TestReportTellsOldResults has a checkpoint that was trained further.
 func TestReportTellsOldResults(t *testing.T) {
 	folder := sampleRun(t, 2, "gear")

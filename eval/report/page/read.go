@@ -25,7 +25,8 @@ type run struct {
 	iteration int // of the checkpoint, -1 without one
 	heads     calibration.Heads
 	changed   []string // settings that decide scores, in which results and checkpoint differ: there are no thresholds
-	steps     []step
+	steps     []step   // but those that were left out
+	leftOut   []step   // steps whose loss or gradient norm was not finite
 	results   *report.Results
 	images    []score.Image
 	objects   []score.Object
@@ -39,6 +40,9 @@ type step struct {
 	LR        float64 `json:"lr"`
 	Loss      float64 `json:"loss"`
 	GradNorm  float64 `json:"grad_norm"`
+	Skipped   string  `json:"skipped,omitempty"` // why the step changed nothing; loss and gradient norm may be null then
+
+	Start json.RawMessage `json:"start,omitempty"` // set in a line that only says what the run depends on
 }
 
 // read reads a run folder and a checkpoint; "" stands for the checkpoint of the folder.
@@ -63,13 +67,7 @@ func read(folder, model string) (*run, error) {
 	if err := r.readConfig(in("config.yaml")); err != nil {
 		return nil, err
 	}
-	var err error
-	if r.steps, err = readLines[step](in("train.jsonl"), true, func(s *step) error {
-		if s.Iteration < 0 || math.IsNaN(s.Loss+s.LR+s.GradNorm) {
-			return fmt.Errorf("have %+v", *s)
-		}
-		return nil
-	}); err != nil {
+	if err := r.readSteps(in("train.jsonl")); err != nil {
 		return nil, err
 	}
 	results, err := report.Read(in("results.json"))
@@ -87,6 +85,26 @@ func read(folder, model string) (*run, error) {
 		return nil, fmt.Errorf("%s: have none of results.json, train.jsonl, config.yaml and checkpoint.safetensors, want a run folder", folder)
 	}
 	return r, nil
+}
+
+// readSteps reads the journal of a training.
+func (r *run) readSteps(path string) error {
+	lines, err := readLines[step](path, true, func(s *step) error {
+		if s.Iteration < 0 || math.IsNaN(s.Loss+s.LR+s.GradNorm) {
+			return fmt.Errorf("have %+v", *s)
+		}
+		return nil
+	})
+	for _, s := range lines {
+		switch {
+		case s.Start != nil:
+		case s.Skipped != "":
+			r.leftOut = append(r.leftOut, s)
+		default:
+			r.steps = append(r.steps, s)
+		}
+	}
+	return err
 }
 
 func (r *run) readModel(path string) error {

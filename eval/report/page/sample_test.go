@@ -125,7 +125,8 @@ func sampleTraining(t testing.TB, folder string, classes []string) {
 	var steps strings.Builder
 	r := rand.New(rand.NewPCG(3, 4))
 	for i := range cfg.Train.Iterations {
-		line, err := json.Marshal(step{i, cfg.Train.LR * math.Min(1, float64(i)/50), math.Exp(-float64(i)/60) + 0.1*r.Float64(), 0.2 + r.Float64()})
+		line, err := json.Marshal(step{Iteration: i, LR: cfg.Train.LR * math.Min(1, float64(i)/50), Loss: math.Exp(-float64(i)/60) + 0.1*r.Float64(),
+			GradNorm: 0.2 + r.Float64()})
 		if err != nil {
 			t.Fatal(err)
 		}
