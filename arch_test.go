@@ -46,6 +46,7 @@ var rank = map[string]int{
 	"internal/pytorch":     2,
 	"internal/safetensors": 1,
 	"internal/heatmap":     0,
+	"internal/interrupt":   0,
 	"internal/libjpeg":     0,
 	"internal/libtorch":    0,
 	"internal/lock":        1,
@@ -59,7 +60,7 @@ var rank = map[string]int{
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
 	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/memory", "model/weights", "serve/drift", "serve/journal", "serve/metrics", "serve/page", "serve/publish", "train/feature", "train/schedule",
-	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/libjpeg", "internal/libtorch", "internal/lock", "internal/machine", "internal/npy", "internal/onnx", "internal/pagetest", "internal/pytorch", "internal/ranks", "internal/regularfile", "internal/safetensors", "internal/testdata",
+	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/interrupt", "internal/libjpeg", "internal/libtorch", "internal/lock", "internal/machine", "internal/npy", "internal/onnx", "internal/pagetest", "internal/pytorch", "internal/ranks", "internal/regularfile", "internal/safetensors", "internal/testdata",
 }
 
 const (

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -14,6 +13,7 @@ import (
 	"strings"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/interrupt"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
@@ -208,7 +208,7 @@ func compare(path string, have *safetensors.File, meta map[string]string) error 
 // Interrupted is the error of a command that was stopped before its file got its name; nil where it was not.
 func Interrupted(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return errors.New("interrupted; nothing is written")
+		return interrupt.Error("interrupted; nothing is written")
 	}
 	return nil
 }

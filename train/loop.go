@@ -1,11 +1,13 @@
 package train
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/interrupt"
 	"mvag-torch/internal/team"
 	"mvag-torch/internal/tensor"
 )
@@ -135,18 +137,24 @@ func (r *run) begin() Begin {
 // stop ends the run early: it saves first, then explains. Where a rank is gone nobody saves: the others may have taken
 // another number of steps, and the last checkpoint is good.
 func (r *run) stop(cause error) error {
+	said := interrupt.Error(fmt.Sprintf("interrupted after %d of %d iterations; go on with --resume", r.done, r.cfg.Train.Iterations))
+	if r.alone {
+		said = "interrupted; nothing is written, and the same command starts again"
+	}
+	var met *team.Failure
+	asked := r.stopping || errors.Is(cause, context.Canceled) && !errors.As(cause, &met)
 	if r.done > max(r.saved, 0) && !r.team.Lost() {
-		if err := r.save(); err != nil {
+		if err := r.save(); err != nil && asked {
+			return fmt.Errorf("interrupted after %d of %d iterations, without a checkpoint of them: %w", r.done, r.cfg.Train.Iterations, err)
+		} else if err != nil {
 			return errors.Join(cause, err)
 		}
 	}
-	interrupted := fmt.Errorf("interrupted after %d of %d iterations; go on with --resume", r.done, r.cfg.Train.Iterations)
-	var met *team.Failure
 	switch {
 	case r.stopping:
-		return r.team.Common(interrupted)
-	case r.ctx.Err() != nil && !errors.As(cause, &met):
-		return interrupted
+		return r.team.Common(said)
+	case asked:
+		return said
 	}
 	return cause
 }

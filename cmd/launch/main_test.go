@@ -127,6 +127,17 @@ func TestKeepsTheProcess(t *testing.T) {
 	}
 }
 
+// TestIgnoredHangup: what nohup has set reaches the core.
+func TestIgnoredHangup(t *testing.T) {
+	p, dir := newBin(t), install(t, libtorch.Version)
+	cmd := exec.Command("/bin/sh", "-c", `trap '' HUP; exec "$0" -c 'kill -HUP $$; exit 5'`, p.launcher)
+	cmd.Env = append(os.Environ(), "MVAG_LIBTORCH="+dir)
+	var ended *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &ended) || ended.ExitCode() != 5 {
+		t.Errorf("have %v, want exit code 5", err)
+	}
+}
+
 func TestFaultsOfTheInstallation(t *testing.T) {
 	missing := install(t, libtorch.Version)
 	if err := os.Remove(filepath.Join(missing, "lib", "libtorch_cpu.so")); err != nil {

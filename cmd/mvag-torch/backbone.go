@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -203,6 +204,8 @@ func fetchBackbone(c *cli.Context) error {
 	var network *net.OpError
 	var unknown *net.DNSError
 	switch {
+	case errors.Is(err, context.Canceled):
+		return interrupted(c.Context, err, goesOn)
 	case errors.As(err, &network) || errors.As(err, &unknown):
 		return fmt.Errorf("%w; the network seems closed: set HTTPS_PROXY, or HF_ENDPOINT to a mirror, or download the address elsewhere and copy the file to %s", err, out)
 	case err != nil:

@@ -43,11 +43,7 @@ func calibrateCommand() *cli.Command {
 			"addition back.",
 		Flags: append([]cli.Flag{checkpointFlag, configFlag, setFlag, patternFlag, classFlag}, additionFlags...),
 		Action: func(c *cli.Context) error {
-			err := runCalibrate(c)
-			if err != nil && c.Context.Err() != nil {
-				return errors.New("interrupted; the checkpoint is as it was, and the same command starts again")
-			}
-			return err
+			return interrupted(c.Context, runCalibrate(c), unchanged)
 		},
 	}
 }

@@ -161,11 +161,12 @@ func prepareDataset(c *cli.Context, tm *team.Team) error {
 		Progress: imageBar(),
 		Part:     tm.Rank(), Parts: tm.Size(),
 		Meet: func(mine error) error {
-			_, err := tm.Meet(nil, mine)
+			_, err := tm.Meet(nil, interrupted(c.Context, mine, goesOn))
 			return err
 		},
 	})
 	listSkipped(set.Source.Skipped)
+	err = interrupted(c.Context, err, goesOn)
 	if err == nil {
 		fmt.Printf("%s: ready; %s in %s\n", folder, machine.Size(todo), time.Since(began).Round(time.Second/10))
 	}

@@ -28,6 +28,9 @@ func doctorCommand() *cli.Command {
 			report := doctor.Examine(c.Context, doctor.Patient{
 				Version: version, Config: c.String("config"), Sets: c.StringSlice("set"), Probe: runProbe,
 			})
+			if err := c.Context.Err(); err != nil {
+				return err // what was found of it means nothing
+			}
 			if err := report.Write(os.Stdout, c.Bool("json")); err != nil {
 				return err
 			}

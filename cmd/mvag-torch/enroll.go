@@ -41,7 +41,7 @@ func enrollCommand() *cli.Command {
 			case !c.IsSet("model") || c.String("class") == "" || !c.Args().Present():
 				return usageError{errors.New("enroll: want -c CONFIG, or -m FILE, --class NAME and PATH… with good images")}
 			}
-			return enrollClass(c)
+			return interrupted(c.Context, enrollClass(c), unchanged)
 		},
 	}
 }
@@ -96,9 +96,6 @@ func enrollClass(c *cli.Context) error {
 		Class: class, Replace: c.Bool("replace"), Good: good, Source: source, From: from,
 		Remembered: newImageBar(good, "remembering"), Judged: newImageBar(good, "calibrating"),
 	})
-	if c.Context.Err() != nil {
-		return errors.New("interrupted; the checkpoint is as it was, and the same command starts again")
-	}
 	if err != nil {
 		return err
 	}

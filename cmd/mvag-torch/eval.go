@@ -92,11 +92,8 @@ func evaluate(c *cli.Context, tm *team.Team) error {
 	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps"), Heads: heads, Team: tm}
 	outcome, err := evaluateModel(c.Context, cfg, f, data, opt)
 	listSkipped(data.Source.Skipped)
-	if c.Context.Err() != nil || errors.Is(err, context.Canceled) {
-		return fmt.Errorf("interrupted; the same command goes on: %s of %d finished", count(len(outcome.Results.Classes), "class"), sink.classes)
-	}
 	if err != nil {
-		return err
+		return interrupted(c.Context, err, fmt.Sprintf("%s: %s of %d finished", goesOn, count(len(outcome.Results.Classes), "class"), sink.classes))
 	}
 	if err := sayOdd(outcome, opt.Maps); err != nil {
 		return err
@@ -229,7 +226,7 @@ func evaluateModel(
 func assist(ctx context.Context, cfg configs.Config, f *checkpoint.File, data *dataset.Set, opt eval.Options) error {
 	_, err := evaluateModel(ctx, cfg, f, data, opt)
 	if errors.Is(err, context.Canceled) { // rank 0 knows, and says so
-		err = &team.Failure{Rank: opt.Team.Rank(), Text: "interrupted", Quiet: true}
+		err = &team.Failure{Rank: opt.Team.Rank(), Text: "interrupted", Quiet: true, Err: err}
 	}
 	return err
 }

@@ -114,11 +114,8 @@ func (v *verifier) verify(ctx context.Context, path string, d *export.Descriptio
 			return use(c)
 		})
 	})
-	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted; %s is written, and not compared with all objects", path)
-	}
 	if err != nil {
-		return err
+		return interrupted(ctx, err, fmt.Sprintf("interrupted; %s is written, and not compared with all objects", path))
 	}
 	if n := len(m.passedOver); n > 0 {
 		fmt.Fprintf(os.Stderr, "passed over in the comparison: %s; the first: %s\n", count(n, "object"), m.passedOver[0])

@@ -1,6 +1,7 @@
 // Command mvag-torch trains and evaluates MVAG-FL, multi-view attention guided feature learning for industrial anomaly
 // detection. Each command has one file, which reads flags, calls packages and prints. Results go to stdout, everything
-// else to stderr. The exit code is 0 for success, 1 for failure, 2 for wrong usage.
+// else to stderr. The exit code is 0 for success, 1 for failure, 2 for wrong usage, and 128 and its number for a signal:
+// 129 (SIGHUP), 130 (Ctrl-C), 143 (SIGTERM).
 package main
 
 import (
@@ -8,10 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -31,21 +30,33 @@ func (e usageError) Unwrap() error { return e.error }
 
 func main() {
 	stderr := os.Stderr // of a rank that does not speak, too
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx := heed(len(os.Args) > 1 && os.Args[1] == serveCommand().Name, os.Exit)
 	err := run(ctx, os.Args)
-	stop()
 	if err == nil {
 		return
 	}
-	code, text := explain(err)
+	code, text := explain(ctx, err)
 	if text != "" {
 		fmt.Fprintf(stderr, "mvag-torch: %v\n", text)
 	}
 	os.Exit(code)
 }
 
-// explain returns the exit code for an error and what is said of it; "" where another process does.
-func explain(err error) (code int, text string) {
+// explain returns the exit code for an error of a command with that context, and what is said of it; "" where another
+// process does.
+func explain(ctx context.Context, err error) (number int, text string) {
+	var by *stopped
+	number, text = plainly(err)
+	var met *team.Failure
+	ended := errors.Is(err, context.Canceled) || errors.As(err, &met) && met.Quiet // others have ended since this one did
+	if errors.As(context.Cause(ctx), &by) && ended {
+		number = code(by.signal)
+	}
+	return number, text
+}
+
+// plainly is explain where no signal has come.
+func plainly(err error) (number int, text string) {
 	var usage usageError
 	var invalid *configs.Error
 	var ended *ranks.Ended
@@ -162,7 +173,7 @@ func strict(commands []*cli.Command) {
 				}
 				return usageError{fmt.Errorf("%s: have %d arguments %q, want %d (%s)", c.Command.HelpName, c.Args().Len(), c.Args().Slice(), n, want)}
 			}
-			return action(c)
+			return interrupted(c.Context, action(c), startsAgain)
 		}
 	}
 }

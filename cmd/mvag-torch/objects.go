@@ -101,7 +101,7 @@ func group(c *cli.Context, setup *inspect.Setup, class string, classes []string,
 		}
 	}
 	found, err := dataset.Collect(c.Args().Slice(), dataset.CollectOptions{
-		Naming: naming, Views: setup.Config.Data.Views, Class: class, Classes: classes, Good: good, Stdin: os.Stdin,
+		Naming: naming, Views: setup.Config.Data.Views, Class: class, Classes: classes, Good: good, Stdin: untilEnd{c.Context, os.Stdin},
 	})
 	if err != nil {
 		return found, fmt.Errorf("%w; no image was judged", err)

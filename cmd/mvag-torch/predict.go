@@ -69,11 +69,8 @@ func runPredict(c *cli.Context) error {
 		draw = func(r *inspect.Result) error { return out.Write(r.Index+1, r) }
 	}
 	err = w.close(predictAll(c.Context, setup, found.Objects, draw, w))
-	if c.Context.Err() != nil {
-		return fmt.Errorf("interrupted after %s; the same command starts with the first again", count(w.count, "image"))
-	}
 	if err != nil {
-		return err
+		return interrupted(c.Context, err, fmt.Sprintf("interrupted after %s; the same command starts with the first again", count(w.count, "image")))
 	}
 	fmt.Fprintf(os.Stderr, "%s of %s; %s\n", count(w.count, "image"), count(len(found.Objects), "object"), count(w.defective, "defective object"))
 	logLines(dataset.NotedLines(setup.Notes.Summary()))

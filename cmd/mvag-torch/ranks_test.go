@@ -143,15 +143,15 @@ func TestProcesses(t *testing.T) {
 	code, text, failures := p.interrupt(t, func() bool { return true })
 	at := iteration(t, dir)
 	want := fmt.Sprintf("interrupted after %d of 1000 iterations; go on with --resume", at)
-	if code != 1 || len(failures) != 1 || !strings.HasPrefix(failures[0], "mvag-torch: ") || !strings.HasSuffix(failures[0], want) {
-		t.Errorf("have code %d, %s, want 1 and one line with %q", code, text, want)
+	if code != 143 || len(failures) != 1 || !strings.HasPrefix(failures[0], "mvag-torch: ") || !strings.HasSuffix(failures[0], want) {
+		t.Errorf("have code %d, %s, want 143 and one line with %q", code, text, want)
 	}
 	if strings.Count(text, "training on cpu") != 1 || strings.Count(text, "2 ranks on 1 host, by mvag-torch\n") != 1 {
 		t.Errorf("have %s, want one that speaks", text)
 	}
 	p = start(t, nil, append(append([]string{"train", "--resume", "--processes", "4"}, setting...), iterations(1000)...)...)
 	code, text, failures = p.interrupt(t, func() bool { return iteration(t, dir) > at })
-	if code != 1 || len(failures) != 1 || !strings.Contains(text, fmt.Sprintf("resumed after %d of 1000 iterations\n", at)) {
+	if code != 143 || len(failures) != 1 || !strings.Contains(text, fmt.Sprintf("resumed after %d of 1000 iterations\n", at)) {
 		t.Errorf("have code %d, %s, want one line and that it has resumed after %d", code, text, at)
 	}
 	for _, c := range []struct{ args, setting []string }{

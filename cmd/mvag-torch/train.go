@@ -58,7 +58,7 @@ func trainModel(c *cli.Context, tm *team.Team) error {
 		return err
 	}
 	if err := calibrateTrained(c.Context, cfg, data); err != nil {
-		return err
+		return interrupted(c.Context, err, "interrupted after all iterations, without thresholds; go on with --resume")
 	}
 	written, err := writeReport(train.Folder(cfg), "", "")
 	if err != nil {

@@ -32,14 +32,19 @@ type Local struct {
 // Ended is the error of a rank that has failed. It has said why itself, and Text is what else is to be said, "" for
 // nothing.
 type Ended struct {
-	Code int // for this process to exit with
-	Text string
+	Code        int // for this process to exit with
+	Text        string
+	Interrupted bool // this process has asked them to end, and nothing else has happened
 }
 
 func (e *Ended) Error() string { return e.Text }
 
+// Is holds for context.Canceled where the ranks were asked to end.
+func (e *Ended) Is(target error) bool { return e.Interrupted && target == context.Canceled }
+
 // Run starts the ranks and waits for all of them. When ctx ends they get a SIGTERM. The error is an *[Ended] with the
-// exit code of the first that failed, which is 1 for a signal. When this process dies, they are killed.
+// exit code of the first that failed, which is 1 for a signal; that of a rank which ends for the SIGTERM counts only if no
+// other has failed. When this process dies, they are killed.
 func (l Local) Run(ctx context.Context) error {
 	runtime.LockOSThread() // the kernel kills them when the thread that started them ends
 	defer runtime.UnlockOSThread()
@@ -137,8 +142,9 @@ func (l Local) start() (all []*exec.Cmd, err error) {
 // watch is what has become of ranks.
 type watch struct {
 	failed  bool
-	first   int // that has failed
-	code    int
+	first   int      // that has failed
+	broken  bool     // one has failed otherwise than by the SIGTERM
+	code    int      // of the first of those; of the first where there is none
 	signal  string   // that has ended it, "" for none
 	stopped bool     // this process has sent all a SIGTERM
 	told    bool     // a rank has exited by itself, and has said why
@@ -151,23 +157,35 @@ func (w *watch) end(rank int, how *os.ProcessState) bool {
 		return false
 	}
 	w.told = w.told || how.Exited()
-	if w.failed {
-		return false
+	first, code, name := !w.failed, 1, ""
+	if first {
+		w.failed, w.first = true, rank
 	}
-	w.failed, w.first, w.code = true, rank, 1
-	if how.Exited() {
-		w.code = how.ExitCode()
-	} else {
-		w.signal = how.String()
+	status, _ := how.Sys().(syscall.WaitStatus)
+	switch {
+	case how.Exited():
+		code = how.ExitCode()
+	case w.stopped && status.Signal() == syscall.SIGTERM: // before it could heed it
+		code, name = terminated, how.String()
+	default:
+		name = how.String()
 	}
-	return true
+	broken := !w.stopped || code != terminated
+	if first || broken && !w.broken && w.stopped {
+		w.code, w.signal = code, name
+	}
+	w.broken = w.broken || broken
+	return first
 }
+
+// terminated is the exit code of a rank that ends in order for a SIGTERM.
+const terminated = 128 + int(syscall.SIGTERM)
 
 func (w *watch) err(grace time.Duration) error {
 	if !w.failed {
 		return nil
 	}
-	e := &Ended{Code: w.code}
+	e := &Ended{Code: w.code, Interrupted: !w.broken}
 	switch {
 	case w.told:
 	case w.stopped:

@@ -107,8 +107,27 @@ func TestLocalStopsEarly(t *testing.T) {
 	stop()
 	_, _, err := local(t, ctx, 2, "exec sleep 100")
 	var have *ranks.Ended
-	if !errors.As(err, &have) || have.Code != 1 || have.Text != "interrupted" {
+	if !errors.As(err, &have) || have.Code != 143 || have.Text != "interrupted" || !errors.Is(err, context.Canceled) {
 		t.Errorf("have %+v (%v), want that it was interrupted", have, err)
+	}
+}
+
+// TestLocalStopsWithAFault: what has failed on the way counts, not that others have ended as they were told to.
+func TestLocalStopsWithAFault(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	go func() {
+		await(t, func() bool {
+			all, err := filepath.Glob(filepath.Join(dir, "ready-*"))
+			return err == nil && len(all) == 2
+		})
+		stop()
+	}()
+	_, _, err := local(t, ctx, 2, fmt.Sprintf(`trap '[ $RANK = 0 ] && exit 143; while [ -d /proc/$(cat %[1]s/ready-0) ]; do sleep 0.02; done; exit 1' TERM
+		echo $$ >%[1]s/new-$RANK; mv %[1]s/new-$RANK %[1]s/ready-$RANK; while :; do sleep 0.02; done`, dir))
+	var have *ranks.Ended
+	if !errors.As(err, &have) || have.Code != 1 || errors.Is(err, context.Canceled) {
+		t.Errorf("have %+v (%v), want code 1 of the rank that has failed", have, err)
 	}
 }
 

@@ -19,7 +19,11 @@ type Failure struct {
 
 	// Quiet says that another rank tells people.
 	Quiet bool `json:"-"`
+	// Err is the error of this rank that Text is of; nil where that is another rank's.
+	Err error `json:"-"`
 }
+
+func (f *Failure) Unwrap() error { return f.Err }
 
 func (f *Failure) Error() string {
 	if f.Rank < 0 {
@@ -137,7 +141,7 @@ func (t *Team) Common(err error) error {
 	if t == nil || err == nil {
 		return err
 	}
-	return &Failure{Rank: -1, Text: err.Error(), Quiet: t.place.Rank != 0}
+	return &Failure{Rank: -1, Text: err.Error(), Quiet: t.place.Rank != 0, Err: err}
 }
 
 // Lost tells whether ranks can no longer meet, since one of them is gone or has failed.

@@ -2,10 +2,11 @@ package team
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
+
+	"mvag-torch/internal/interrupt"
 )
 
 // A store may outlive the ranks: that of torchrun does, and each node counts the restarts that it knows of, so that they
@@ -38,7 +39,7 @@ func (t *Team) enter(ctx context.Context, wait time.Duration) (start string, err
 	}
 }
 
-var errInterrupted = errors.New("interrupted while it waited for other ranks")
+const errInterrupted = interrupt.Error("interrupted while it waited for other ranks")
 
 // admit writes the names of this start on the tickets that are new. Rank 0 does so until all are there.
 func (t *Team) admit() error {
