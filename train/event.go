@@ -15,6 +15,8 @@ type Sink interface {
 	Features(Features)
 	// Remembered is called after the memory was fitted.
 	Remembered(*memory.Memory)
+	// Mended is called after what was kept of an object was found damaged and was made anew; damage says where.
+	Mended(damage error)
 	// Uncaptured is called, at most once, where cuda_graph is on and a step cannot be captured; the run goes on
 	// without.
 	Uncaptured(why error)
@@ -83,6 +85,7 @@ type silent struct{}
 func (silent) Begin(Begin)               {}
 func (silent) Features(Features)         {}
 func (silent) Remembered(*memory.Memory) {}
+func (silent) Mended(error)              {}
 func (silent) Uncaptured(error)          {}
 func (silent) Step(Step)                 {}
 func (silent) Skipped(Skipped)           {}

@@ -44,8 +44,8 @@ func (r *run) cachedFeed(s *tensor.Scope) (feed, error) {
 		return nil, errors.Join(err, c.store.Close())
 	}
 	mine := r.part().Of(order)
-	f := newFeatureFeed(r.ctx, c, mine, r.done, cfg.Train.Iterations, cfg.Data.Prefetch)
-	r.again = func(it int) (*Batch, error) { return f.read(it, mine(it)) }
+	f := newFeatureFeed(r.ctx, mender{r, s, c}, mine, r.done, cfg.Train.Iterations, cfg.Data.Prefetch)
+	r.again = func(it int) (*Batch, error) { return f.mended(f.read(it, mine(it))) }
 	return f, nil
 }
 
@@ -188,7 +188,7 @@ func (r *run) fill(s *tensor.Scope, c *cache, missing []bool) error {
 		return errors.Join(err, fitter.Add(o, read, features))
 	})
 	if err == nil {
-		err = r.share(c, func() error { return r.refit(c, missing, fitter) })
+		err = r.share(c, func() error { return r.refit(mender{r, s, c}, missing, fitter) })
 	}
 	if err == nil {
 		r.remember(fitter)
@@ -209,14 +209,14 @@ func (r *run) unchanged(o *dataset.Object, key feature.Key) error {
 }
 
 // refit hands what was stored before to fitter, which may be nil.
-func (r *run) refit(c *cache, missing []bool, fitter *model.Fitter) error {
+func (r *run) refit(m mender, missing []bool, fitter *model.Fitter) error {
 	if fitter == nil {
 		return nil
 	}
-	read, features := make([]bool, r.cfg.Data.Views), make([]byte, r.cfg.Data.Views*c.viewBytes)
+	read, features := make([]bool, r.cfg.Data.Views), make([]byte, r.cfg.Data.Views*m.cache.viewBytes)
 	for i := range r.tiles {
 		if o := &r.tiles[i]; !missing[i] {
-			err := c.store.Read(c.keys[o], read, features)
+			err := m.stored(o, read, features)
 			if err == nil {
 				err = fitter.Add(o, read, features)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -106,5 +107,76 @@ func TestSkippedImagesAreNotShared(t *testing.T) {
 	cfg.Name, cfg.Data.OnError = "third", "stop"
 	if err := runOn(t.Context(), cfg, false, &watcher{}); err == nil || !strings.Contains(err.Error(), broken) {
 		t.Errorf("data.on_error: stop: have %v, want an error that names %s", err, broken)
+	}
+}
+
+// TestDamagedFeatures: a run whose file of features is damaged, before it starts or while it trains, computes those objects
+// anew, says so, ends with the same bits, and leaves a file that is whole. Without the images it ends with one line.
+func TestDamagedFeatures(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Train.CacheFeatures, cfg.Data.Prefetch, cfg.Memory.Codes = "disk", 1, 16
+	if err := runOn(t.Context(), cfg, false, &watcher{}); err != nil {
+		t.Fatal(err)
+	}
+	want := journalOf(t, cfg)
+	files, err := filepath.Glob(filepath.Join(cfg.Output, "features", "*.bin"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("have %q, %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func() {
+		f, err := os.OpenFile(files[0], os.O_WRONLY, 0)
+		if err == nil {
+			for i := range 5 { // in each record
+				_, err = f.WriteAt([]byte{text[len(text)-1-i*(len(text)-4096)/5] ^ 4}, int64(len(text)-1-i*(len(text)-4096)/5))
+			}
+			f.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"before", "while"} {
+		cfg.Name = name
+		w := &watcher{}
+		if name == "before" {
+			flip()
+		} else {
+			w.after = func(done int) {
+				if done == 3 {
+					flip()
+				}
+			}
+		}
+		if err := runOn(t.Context(), cfg, false, w); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if have := journalOf(t, cfg); have != want {
+			t.Errorf("%s: have the journal\n%s, want\n%s", name, have, want)
+		}
+		if len(w.mended) < 4 || !strings.Contains(w.mended[0].Error(), files[0]+": record ") {
+			t.Errorf("%s: have %v mended, want all objects", name, w.mended)
+		}
+		if have, err := os.ReadFile(files[0]); err != nil || string(have) != string(text) {
+			t.Errorf("%s: the file differs from what it was, error %v", name, err)
+		}
+	}
+	cfg.Name = "without images"
+	err = runOn(t.Context(), cfg, false, &watcher{after: func(done int) {
+		if done == 3 {
+			flip()
+			if err := os.Rename(filepath.Join(cfg.Data.Root, "images"), filepath.Join(cfg.Data.Root, "moved")); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	if err == nil || !strings.Contains(err.Error(), files[0]+": record ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("have %v, want one line that names the file of features", err)
+	}
+	if _, info := checkpointOf(t, cfg); info.Iteration < 3 {
+		t.Errorf("have a checkpoint of iteration %d, want 3 or later", info.Iteration)
 	}
 }

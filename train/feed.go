@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"mvag-torch/dataset"
+	"mvag-torch/train/feature"
 )
 
 // feed hands out the batches of a run in order.
@@ -36,7 +37,7 @@ func (f imageFeed) Recycle(b *Batch) { f.Loader.Recycle(b.Batch) }
 
 // featureFeed reads features some batches ahead of their use.
 type featureFeed struct {
-	cache *cache
+	mender
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -47,20 +48,20 @@ type featureFeed struct {
 
 type readBatch struct {
 	*Batch
-	err error
+	errs []error // by object
 }
 
-// newFeatureFeed reads the batches start to end-1 of the given order and closes the store of c in the end.
-func newFeatureFeed(ctx context.Context, c *cache, order func(k int) []*dataset.Object,
+// newFeatureFeed reads the batches start to end-1 of the given order and closes the store of m in the end.
+func newFeatureFeed(ctx context.Context, m mender, order func(k int) []*dataset.Object,
 	start, end, ahead int) *featureFeed {
-	f := &featureFeed{cache: c, queue: make(chan readBatch, ahead), free: make(chan []byte, ahead+1)}
+	f := &featureFeed{mender: m, queue: make(chan readBatch, ahead), free: make(chan []byte, ahead+1)}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	f.wg.Go(func() {
 		defer close(f.queue)
 		for k := start; k < end; k++ {
-			b, err := f.read(k, order(k))
+			b, errs := f.read(k, order(k))
 			select {
-			case f.queue <- readBatch{b, err}:
+			case f.queue <- readBatch{b, errs}:
 			case <-f.ctx.Done():
 				return
 			}
@@ -69,8 +70,8 @@ func newFeatureFeed(ctx context.Context, c *cache, order func(k int) []*dataset.
 	return f
 }
 
-// read copies the features of a batch, its objects in parallel.
-func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, error) {
+// read copies the features of a batch, its objects in parallel, each of which has an error or nil.
+func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, []error) {
 	views := len(objects[0].Views)
 	b := &Batch{Batch: &dataset.Batch{Index: k, Objects: objects, Views: views, Present: make([]bool, len(objects)*views)}}
 	size := views * f.cache.viewBytes
@@ -87,6 +88,17 @@ func (f *featureFeed) read(k int, objects []*dataset.Object) (*Batch, error) {
 		})
 	}
 	wg.Wait()
+	return b, errs
+}
+
+// mended computes anew what is damaged in a batch of read. Only the thread that trains may call it.
+func (f *featureFeed) mended(b *Batch, errs []error) (*Batch, error) {
+	for i, err := range errs {
+		if errors.Is(err, feature.ErrDamaged) {
+			size := b.Views * f.cache.viewBytes
+			errs[i] = f.mend(err, b.Objects[i], b.Present[i*b.Views:][:b.Views], b.Features[i*size:][:size])
+		}
+	}
 	return b, errors.Join(errs...)
 }
 
@@ -98,7 +110,7 @@ func (f *featureFeed) Next() (*Batch, error) {
 	if !ok {
 		return nil, io.EOF
 	}
-	return r.Batch, r.err
+	return f.mended(r.Batch, r.errs)
 }
 
 func (f *featureFeed) Recycle(b *Batch) {

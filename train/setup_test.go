@@ -133,6 +133,7 @@ type watcher struct {
 	stop     func()
 
 	uncaptured []error
+	mended     []error
 	remembered *memory.Memory
 	skipped    []Skipped
 }
@@ -150,7 +151,9 @@ func (w *watcher) Features(f Features) {
 }
 func (w *watcher) Remembered(m *memory.Memory) { w.remembered = m }
 
-func (w *watcher) Skipped(k Skipped)    { w.skipped = append(w.skipped, k) }
+func (w *watcher) Skipped(k Skipped)   { w.skipped = append(w.skipped, k) }
+func (w *watcher) Mended(damage error) { w.mended = append(w.mended, damage) }
+
 func (w *watcher) Uncaptured(why error) { w.uncaptured = append(w.uncaptured, why) }
 func (w *watcher) Step(s Step) {
 	w.steps = append(w.steps, s)

@@ -51,7 +51,7 @@ func trainModel(c *cli.Context, tm *team.Team) error {
 	}
 	logLines(data.Remarks())
 	logLines(data.Survey())
-	defer listSkipped(data.Source.Skipped)
+	defer listSkipped(data.Source)
 	sayHoldout(cfg, data)
 	if err := train.Run(c.Context, cfg, data, opt, sink); err != nil {
 		sink.interrupt()
@@ -152,6 +152,13 @@ func (s *trainSink) Remembered(m *memory.Memory) {
 	fmt.Fprintf(os.Stderr, "the memory of good patches (%s) takes %s\n", count(len(m.Classes), "class"), machine.Size(m.Bytes()))
 }
 
+// Mended tells of the first, and Saved how many there were.
+func (s *trainSink) Mended(damage error) {
+	if s.mended++; s.mended == 1 {
+		fmt.Fprintf(os.Stderr, "%v; what it held was computed anew\n", damage)
+	}
+}
+
 func (s *trainSink) Uncaptured(why error) { uncaptured(why) }
 
 func (s *trainSink) Step(step train.Step) {
@@ -176,6 +183,10 @@ func (s *trainSink) Skipped(k train.Skipped) {
 }
 
 func (s *trainSink) Saved(path string, iteration int) {
+	if s.mended > max(1, s.told) {
+		fmt.Fprintf(os.Stderr, "damaged and computed anew so far: %s\n", count(s.mended, "record"))
+		s.told = s.mended
+	}
 	if s.bar != nil && iteration < s.begin.Iterations {
 		return // the bar tells enough
 	}

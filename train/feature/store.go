@@ -15,13 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/machine"
 )
 
@@ -57,6 +57,7 @@ type Store struct {
 
 	path   string   // "" in memory
 	file   *os.File // without a name in memory; nil before Attach
+	writes bool     // file is open for writing
 	end    int64    // of the whole records of the file
 	mapped []byte   // the file, after Seal or Attach
 	at     map[Key]int
@@ -109,11 +110,12 @@ func OpenFile(folder string, h Header) (*Store, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", folder, atomicfile.Cause(err))
 	}
 	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", s.path, atomicfile.Cause(err))
 	}
+	s.writes = true
 	if err := s.load(text); err != nil {
 		s.file.Close()
 		return nil, err
@@ -126,7 +128,7 @@ func (s *Store) begin(text []byte) error {
 	page := make([]byte, headerBytes)
 	copy(page, text)
 	_, err := s.file.WriteAt(page, 0)
-	return err
+	return s.named(err)
 }
 
 // load locks the file, checks or writes its header and finds the records.
@@ -139,7 +141,7 @@ func (s *Store) load(header []byte) error {
 	}
 	info, err := s.file.Stat()
 	if err != nil {
-		return err
+		return s.named(err)
 	}
 	if info.Size() < headerBytes { // new, or its writer died at once
 		return s.begin(header)
@@ -154,7 +156,7 @@ func (s *Store) load(header []byte) error {
 func (s *Store) same(header []byte) error {
 	page := make([]byte, headerBytes)
 	if _, err := s.file.ReadAt(page, 0); err != nil {
-		return fmt.Errorf("%s: %w", s.file.Name(), err)
+		return s.named(err)
 	}
 	if have := bytes.TrimRight(page, "\x00"); !bytes.Equal(have, header) {
 		return fmt.Errorf("%s: have header %.80q, want %.80q; remove the file to compute the features anew",
@@ -171,7 +173,7 @@ func (s *Store) find(size int64) error {
 	for i := range count {
 		var key Key
 		if _, err := s.file.ReadAt(key[:], headerBytes+i*stride); err != nil {
-			return fmt.Errorf("%s: %w", s.file.Name(), err)
+			return s.named(err)
 		}
 		s.at[key] = int(i)
 	}
@@ -222,10 +224,7 @@ func (s *Store) Put(key Key, present []bool, features []byte, shared bool) error
 		return fmt.Errorf("features: have %d bytes of %d views, want %d of %d",
 			len(features), len(present), s.stride()-recordHead, s.header.Views)
 	}
-	head := make([]byte, recordHead)
-	copy(head, key[:])
-	binary.LittleEndian.PutUint64(head[16:], bits(present))
-	binary.LittleEndian.PutUint32(head[24:], checksum(head, features))
+	head := s.head(key, present, features)
 	if !shared && s.path != "" {
 		s.kept[key] = append(head, features...)
 		return nil
@@ -233,17 +232,37 @@ func (s *Store) Put(key Key, present []bool, features []byte, shared bool) error
 	if s.file == nil {
 		return nil
 	}
-	for _, part := range []struct {
-		data []byte
-		at   int64
-	}{{head, s.end}, {features, s.end + recordHead}} { // the last bytes come last: a record is whole or not counted
-		if _, err := s.file.WriteAt(part.data, part.at); err != nil {
-			return err
-		}
+	if err := s.writeRecord(head, features, s.end); err != nil {
+		return s.named(err)
 	}
 	s.at[key] = int((s.end - headerBytes) / s.stride())
 	s.end += s.stride()
 	return nil
+}
+
+func (s *Store) head(key Key, present []bool, features []byte) []byte {
+	head := make([]byte, recordHead)
+	copy(head, key[:])
+	binary.LittleEndian.PutUint64(head[16:], bits(present))
+	binary.LittleEndian.PutUint32(head[24:], checksum(bits(present), features))
+	return head
+}
+
+// writeRecord writes the last bytes last: a new record is whole or not counted.
+func (s *Store) writeRecord(head, features []byte, at int64) error {
+	_, err := s.file.WriteAt(head, at)
+	if err == nil {
+		_, err = s.file.WriteAt(features, at+recordHead)
+	}
+	return err
+}
+
+// named is an error, which may be nil, behind the name of the file.
+func (s *Store) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", s.file.Name(), atomicfile.Cause(err))
 }
 
 // bits has bit i set where view i is present.
@@ -259,21 +278,21 @@ func bits(present []bool) (b uint64) {
 var table = crc32.MakeTable(crc32.Castagnoli)
 
 // checksum covers presence and features of a record.
-func checksum(head, features []byte) uint32 {
-	return crc32.Update(crc32.Checksum(head[16:24], table), table, features)
+func checksum(present uint64, features []byte) uint32 {
+	return crc32.Update(crc32.Checksum(binary.LittleEndian.AppendUint64(nil, present), table), table, features)
 }
 
 // Seal ends writing: it brings a file to disk, lets other runs write to it and prepares for Read.
 func (s *Store) Seal() error {
 	if s.path != "" {
 		if err := s.file.Sync(); err != nil {
-			return err
+			return s.named(err)
 		}
 	}
 	if err := s.mapFile(); err != nil || s.path == "" {
 		return err
 	}
-	return unix.Flock(int(s.file.Fd()), unix.LOCK_UN)
+	return s.named(unix.Flock(int(s.file.Fd()), unix.LOCK_UN))
 }
 
 func (s *Store) mapFile() (err error) {
@@ -323,30 +342,6 @@ func (s *Store) Attach(p Place) (err error) {
 		return err
 	}
 	return s.mapFile()
-}
-
-// Read copies the record of an object to present [views] and features [views, ViewBytes]. A damaged record is an error
-// that names the file.
-func (s *Store) Read(key Key, present []bool, features []byte) error {
-	record, kept := s.kept[key]
-	i, filed := s.at[key]
-	if !kept && !filed {
-		return fmt.Errorf("features: no record %x", key)
-	}
-	if !kept {
-		record = s.mapped[headerBytes+int64(i)*s.stride():][:s.stride()]
-		if checksum(record, record[recordHead:]) != binary.LittleEndian.Uint32(record[24:]) {
-			return fmt.Errorf("%s: record %d is damaged; remove the file to compute the features anew", s.file.Name(), i)
-		}
-	}
-	if copy(features, record[recordHead:]) != len(record)-recordHead {
-		return io.ErrShortBuffer
-	}
-	views := binary.LittleEndian.Uint64(record[16:])
-	for v := range present {
-		present[v] = views>>v&1 == 1
-	}
-	return nil
 }
 
 // Close gives file and memory back. Without Seal, what was put in a file stays. The store may be nil.

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -164,7 +165,7 @@ func TestRefusals(t *testing.T) {
 	again := sealed(t, open(t, folder))
 	check(t, again, 0)
 	p, present, features := object(1)
-	want(again.Read(p, present, features), s.Path(), "record 1 is damaged")
+	want(again.Read(p, present, features), s.Path(), "record 1: damaged")
 
 	copy(text, `{"format":"else"}`)
 	if err := os.WriteFile(s.Path(), text, 0o600); err != nil {
@@ -183,6 +184,57 @@ func TestRefusals(t *testing.T) {
 	}
 	_, err = disk.Room(10)
 	want(err, "train.cache_features", folder, "10 objects")
+}
+
+// TestReplace: whatever happens to a record, reading it is ErrDamaged, and what replaces it is read afterwards, by others,
+// too.
+func TestReplace(t *testing.T) {
+	stride := recordHead + 30
+	for name, test := range map[string]struct {
+		from, to int // the bytes of the file that are damaged; to is 0 for the end, which is cut off
+	}{
+		"presence":       {headerBytes + 16, headerBytes + 17},
+		"checksum":       {headerBytes + 24, headerBytes + 25},
+		"features":       {headerBytes + recordHead + 3, headerBytes + recordHead + 4},
+		"all but key":    {headerBytes + 16, headerBytes + stride},
+		"the file, cut":  {headerBytes, 0},
+		"the last bytes": {headerBytes + stride - 1, headerBytes + stride},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			s := open(t, folder)
+			put(t, s, 0, 1)
+			sealed(t, s)
+			other := sealed(t, open(t, folder))
+			text, err := os.ReadFile(s.Path())
+			if err == nil && test.to == 0 {
+				err = os.Truncate(s.Path(), int64(test.from)) // all memory behind it faults
+			} else if err == nil {
+				for i := test.from; i < test.to; i++ {
+					text[i] ^= 0x10
+				}
+				err = os.WriteFile(s.Path(), text, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, present, features := object(0)
+			have, got := make([]bool, 3), make([]byte, 30)
+			for _, s := range []*Store{s, other} {
+				if err := s.Read(key, have, got); !errors.Is(err, ErrDamaged) || !strings.HasPrefix(err.Error(), s.Path()+": record 0: ") {
+					t.Errorf("have %v, want that record 0 is damaged", err)
+				}
+			}
+			if err := s.Replace(key, present, features); err != nil {
+				t.Fatal(err)
+			}
+			check(t, s, 0)
+			check(t, other, 0)
+			if test.to > 0 {
+				check(t, other, 1)
+			}
+		})
+	}
 }
 
 // FuzzOpen opens files of any content: no panic, and what is read was put.
