@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,44 @@ type Cache struct {
 	bits    int // depth of 16-bit images, unless a View says
 	records map[key]*cached
 	maps    [][]byte
+
+	mu   sync.Mutex
+	lost map[string]error // damages that the files of the images made good, by shard and image
+}
+
+// damage is the error of a record whose pixels are not what was prepared, while its file has not changed.
+type damage struct{ error }
+
+func (d damage) Unwrap() error { return d.error }
+
+// mended reports whether err is a damage that the file at path can make good, and notes it then. The pixels of the file are
+// the same.
+func (c *Cache) mended(err error, path string) bool {
+	var d damage
+	if !errors.As(err, &d) || (disk{}).stat(path) != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost == nil {
+		c.lost = map[string]error{}
+	}
+	c.lost[path] = d
+	return true
+}
+
+// Mended says in a line which records were damaged, so that the files of their images were read; "" where none was.
+func (c *Cache) Mended() string {
+	if c == nil {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.lost) == 0 {
+		return ""
+	}
+	first := slices.Min(slices.Collect(maps.Keys(c.lost)))
+	return fmt.Sprintf("read instead of damaged records of the cache: %d images or masks; the first: %v", len(c.lost), c.lost[first])
 }
 
 // cached is a record in memory.
@@ -246,7 +285,7 @@ func (c *Cache) read(kind string, v View, use func(pixels []uint8)) (*cached, er
 		err = fmt.Errorf("damaged: have the checksum %08x, want %08x", sum, m.CRC32C)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: pixels of %s: %w; remove that file and %s", errCache, printable(m.shard), printable(path), err, prepareAgain)
+		return nil, damage{fmt.Errorf("%w: %s: pixels of %s: %w; remove that shard and %s", errCache, printable(m.shard), printable(path), err, prepareAgain)}
 	}
 	m.sound.Store(true)
 	return m, nil

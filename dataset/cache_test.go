@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -375,8 +376,12 @@ func TestCacheRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	pixels := make([]uint8, 108)
+	gone := false // after the set was opened
 	use := func() error {
 		set, err := Open(cfg)
+		if err == nil && gone {
+			err = os.Remove(first.Path)
+		}
 		if err != nil {
 			return err
 		}
@@ -405,7 +410,10 @@ func TestCacheRefuses(t *testing.T) {
 			writeFile(t, first.Path, other)
 			touch(t, first.Path)
 		}, []string{first.Path, "has changed"}},
-		{"damaged pixels", func() { writeFile(t, shard, damaged) }, []string{shard, first.Path, "damaged: have the checksum"}},
+		{"damaged pixels of an image that is gone", func() {
+			writeFile(t, shard, damaged)
+			gone = true
+		}, []string{shard, first.Path, "damaged: have the checksum"}},
 		{"a damaged index", func() { writeFile(t, shard, broken) }, []string{shard, "damaged: have an index of checksum"}},
 		{"a cut shard", func() { writeFile(t, shard, whole[:len(whole)-1]) }, []string{shard, "damaged: have"}},
 		{"another version", func() { writeFile(t, shard, slices.Concat(whole[:8], []byte{1}, whole[9:])) }, []string{shard, "have a shard of version 1, want 3"}},
@@ -420,7 +428,7 @@ func TestCacheRefuses(t *testing.T) {
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("have several lines: %q", err)
 			}
-			cfg = before
+			cfg, gone = before, false
 			writeFile(t, shard, whole)
 			writeFile(t, first.Path, content)
 		})
@@ -453,6 +461,52 @@ func TestCacheRefuses(t *testing.T) {
 		_, _, err = prepare(t, t.Context(), cfg)
 		wantError(t, err, cfg.Cache, "another preparation")
 	})
+}
+
+// TestCacheMends: where records are damaged, the files that they were made from are read: values are the same, and a line
+// says so.
+func TestCacheMends(t *testing.T) {
+	cfg := cacheSet(t, 2)
+	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	shard := filepath.Join(cfg.Cache, "pixels-00000.shard")
+	whole, err := os.ReadFile(shard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := cfg
+	plain.Cache = ""
+	files := opened(t, plain)
+	for name, damaged := range map[string]int{"none": 0, "an image": shardData + 5, "another bit of it": shardData + 107, "all": -1} {
+		t.Run(name, func(t *testing.T) {
+			text := bytes.Clone(whole)
+			for i := range int(binary.LittleEndian.Uint64(text[16:])) - shardData {
+				if damaged < 0 || damaged == shardData+i {
+					text[shardData+i] ^= 0x40
+				}
+			}
+			set := opened(t, cfg)
+			writeFile(t, shard, text) // of a cache that is in use
+			sameSource(t, set, set.Source, files.Source)
+			line, count := set.Source.Cache.Mended(), "1 images or masks"
+			if damaged < 0 {
+				count = "8 images or masks"
+			}
+			if damaged == 0 && line != "" || damaged != 0 && (!strings.Contains(line, count) || !strings.Contains(line, shard) || strings.Contains(line, "\n")) {
+				t.Errorf("have %q, want %s of %s", line, count, shard)
+			}
+		})
+	}
+	writeFile(t, shard, whole)
+	set := opened(t, cfg)
+	if err := os.Truncate(shard, shardData); err != nil { // memory behind it faults
+		t.Fatal(err)
+	}
+	sameSource(t, set, set.Source, files.Source)
+	if line := set.Source.Cache.Mended(); !strings.Contains(line, "cannot be read") {
+		t.Errorf("a shard that was cut: have %q", line)
+	}
 }
 
 // touch changes the modification time of a file.

@@ -57,8 +57,12 @@ type prepareTask struct {
 func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	t.origin = originOf(t.file(t.view))
+	origin, unknown := lookAt(t.file(t.view))
+	t.origin = origin
 	pixels, data, err := p.pixels(s, t)
+	if err == nil && unknown != nil { // else the record would be one of a file that has changed
+		return unknown
+	}
 	if err != nil {
 		if err := p.source.Skip(t.view, err); err != nil {
 			return err

@@ -105,13 +105,19 @@ type origin struct {
 	SHA256   string `json:"sha256"`   // "" if it could not be read
 }
 
-// originOf describes a file without reading it.
+// originOf describes a file without reading it. One that cannot be looked at is taken for missing.
 func originOf(path string) origin {
+	o, _ := lookAt(path)
+	return o
+}
+
+// lookAt is originOf with the reason for which a file cannot be looked at.
+func lookAt(path string) (origin, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return origin{Size: -1}
+		return origin{Size: -1}, oneLine(err)
 	}
-	return origin{Size: info.Size(), Modified: info.ModTime().UnixNano()}
+	return origin{Size: info.Size(), Modified: info.ModTime().UnixNano()}, nil
 }
 
 // record is an entry in the index of a shard.

@@ -41,6 +41,9 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 	if s.Cache != nil && v.Data == nil {
 		windows := s.Fit.windows(v.Tile)
 		m, err := s.Cache.read(kindImage, v, func(pixels []uint8) { s.Fit.cut(pixels, windows, dst) })
+		if s.Cache.mended(err, v.Path) {
+			return s.decode(v, dst)
+		}
 		if err == nil {
 			err = s.Fit.checkSize(v, m.Width, m.Height)
 		}
@@ -50,6 +53,11 @@ func (s Source) Image(v View, dst []uint8) (w, h int, err error) {
 		s.Notes.addTraits(v.Path, m.traits)
 		return m.Width, m.Height, s.Read.note(v, func() (FileHash, error) { return s.hash(v) })
 	}
+	return s.decode(v, dst)
+}
+
+// decode is Image of the file.
+func (s Source) decode(v View, dst []uint8) (w, h int, err error) {
 	memory := scratches.Get().(*scratch)
 	defer scratches.Put(memory)
 	r, err := s.Fit.tiles(memory, v, dst)
@@ -97,14 +105,21 @@ func (s Source) Masks(v View, size configs.Size) (map[string][]bool, error) {
 // the fit.
 func (s Source) mask(memory *scratch, v View, plane []uint8) (found []Finding, w, h int, err error) {
 	if s.Cache == nil {
-		m, err := s.Fit.mask(memory, v, plane)
-		return m.kinds, m.full.X, m.full.Y, err
+		return s.decodeMask(memory, v, plane)
 	}
 	m, err := s.Cache.read(kindMask, v, func(pixels []uint8) { copy(plane, pixels) })
+	if s.Cache.mended(err, v.Mask) {
+		return s.decodeMask(memory, v, plane)
+	}
 	if err != nil {
 		return nil, 0, 0, err
 	}
 	return m.Findings, m.Width, m.Height, nil
+}
+
+func (s Source) decodeMask(memory *scratch, v View, plane []uint8) (found []Finding, w, h int, err error) {
+	m, err := s.Fit.mask(memory, v, plane)
+	return m.kinds, m.full.X, m.full.Y, err
 }
 
 // Skip records that v is left out because of err, or returns the error to stop with: err, if it says nothing about the

@@ -83,7 +83,7 @@ func addGood(c *cli.Context, setup *inspect.Setup) error {
 	if err != nil {
 		return err
 	}
-	defer listSkipped(source.Skipped)
+	defer listSkipped(source)
 	sayTiles(source, good)
 	added, known, err := setup.Add(c.Context, good, source, from, newImageBar(good, "judging"))
 	if err != nil {

@@ -68,7 +68,7 @@ func runCalibrate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer listSkipped(source.Skipped)
+	defer listSkipped(source)
 	sayTiles(source, good)
 	return calibrate(c.Context, setup, good, source, from, os.Stdout)
 }

@@ -165,7 +165,7 @@ func prepareDataset(c *cli.Context, tm *team.Team) error {
 			return err
 		},
 	})
-	listSkipped(set.Source.Skipped)
+	listSkipped(set.Source)
 	err = interrupted(c.Context, err, goesOn)
 	if err == nil {
 		fmt.Printf("%s: ready; %s in %s\n", folder, machine.Size(todo), time.Since(began).Round(time.Second/10))

@@ -52,7 +52,7 @@ func enrollAll(ctx context.Context, cfg configs.Config) error {
 	if err != nil {
 		return err
 	}
-	defer listSkipped(data.Source.Skipped)
+	defer listSkipped(data.Source)
 	logLines(data.Remarks())
 	sayHoldout(cfg, data)
 	if err := train.Enroll(ctx, cfg, data, &trainSink{every: cfg.Train.LogEvery, enrolling: true}); err != nil {
@@ -80,7 +80,7 @@ func enrollClass(c *cli.Context) error {
 		return fmt.Errorf("%s: %w", found.Rejected[0].Path, found.Rejected[0].Err)
 	}
 	source := dataset.NewSource(setup.Config.Data)
-	defer listSkipped(source.Skipped)
+	defer listSkipped(source)
 	of := *setup
 	_, trained := setup.Trained.TrainLists[class]
 	trained = trained && !setup.Memory.Alone(class) && !setup.Memory.Untrained()

@@ -91,7 +91,7 @@ func evaluate(c *cli.Context, tm *team.Team) error {
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
 	opt := eval.Options{Sink: sink, Partial: filepath.Join(folder, "partial.jsonl"), Maps: c.String("save-maps"), Heads: heads, Team: tm}
 	outcome, err := evaluateModel(c.Context, cfg, f, data, opt)
-	listSkipped(data.Source.Skipped)
+	listSkipped(data.Source)
 	if err != nil {
 		return interrupted(c.Context, err, fmt.Sprintf("%s: %s of %d finished", goesOn, count(len(outcome.Results.Classes), "class"), sink.classes))
 	}

@@ -90,9 +90,12 @@ func newImageBar(objects []dataset.Object, title string) func(done int) {
 	}
 }
 
-// listSkipped lists the images that were left out because they could not be read.
-func listSkipped(skipped *dataset.Skipped) {
-	lines := skipped.Lines()
+// listSkipped lists the images that were left out because they could not be read, and says where a cache was damaged.
+func listSkipped(source dataset.Source) {
+	if line := source.Cache.Mended(); line != "" {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	lines := source.Skipped.Lines()
 	if len(lines) > 0 {
 		fmt.Fprintf(os.Stderr, "left out because they cannot be read (data.on_error: skip): %s\n", count(len(lines), "image"))
 	}
