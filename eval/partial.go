@@ -2,6 +2,9 @@ package eval
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,11 +14,17 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/regularfile"
 )
 
-// partial is a line of the file of finished classes: the result of one class. The protocol of its results is the
-// fingerprint of what decided them.
+// sealed is a line of the file of finished classes. A digit that a disk changes would become a result otherwise.
+type sealed struct {
+	SHA256 string          `json:"sha256"` // of Class, as it is in the line
+	Class  json.RawMessage `json:"class"`  // a partial
+}
+
+// partial is the result of one class. The protocol of its results is the fingerprint of what decided them.
 type partial struct {
 	Results report.Results `json:"results"`
 	Images  []score.Image  `json:"images"`
@@ -37,22 +46,34 @@ func save(path, fingerprint string, result finished) error {
 	if path == "" {
 		return nil
 	}
-	line, err := json.Marshal(partial{
+	class, err := json.Marshal(partial{
 		report.Results{Protocol: fingerprint, Classes: []report.Class{result.Class}}, result.Images, result.Objects, result.Curve,
 		result.noted,
 	})
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	line, err := json.Marshal(sealed{hash(class), class})
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := f.Write(append([]byte("\n"), line...)); err != nil {
-		return err
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = f.Write(append([]byte("\n"), line...))
+		if err == nil {
+			err = f.Sync()
+		}
+		_ = f.Close()
 	}
-	return f.Sync()
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
+	return nil
+}
+
+func hash(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // maxPartial bounds the bytes of the file of finished classes.
@@ -86,8 +107,15 @@ func restore(path string, want map[string]string) (found map[string]finished, ig
 }
 
 func readPartial(line []byte, want map[string]string) (finished, error) {
+	var s sealed
+	if err := json.Unmarshal(line, &s); err != nil {
+		return finished{}, err
+	}
+	if have := hash(s.Class); have != s.SHA256 {
+		return finished{}, fmt.Errorf("damaged: have results of SHA-256 %.12s…, want %.12s…", have, cmp.Or(s.SHA256, "none"))
+	}
 	var p partial
-	if err := json.Unmarshal(line, &p); err != nil {
+	if err := json.Unmarshal(s.Class, &p); err != nil {
 		return finished{}, err
 	}
 	if len(p.Results.Classes) != 1 {

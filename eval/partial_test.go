@@ -1,0 +1,50 @@
+package eval
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mvag-torch/eval/report"
+	"mvag-torch/eval/score"
+)
+
+// TestPartialFlipped flips each bit of a file of two finished classes: what is taken over is what was saved, and a class
+// that was damaged is left aside.
+func TestPartialFlipped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "partial.jsonl")
+	want := map[string]string{"gear": "f1", "nut": "f2"}
+	for _, name := range []string{"gear", "nut"} {
+		class := report.Class{Name: name, Images: 12, Objects: 6}
+		class.Values[0] = 0.975
+		if err := save(path, want[name], finished{score.Result{Class: class}, nil}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := restore(path, want); err != nil || len(found) != 2 {
+		t.Fatalf("have %v, %v, want both classes", found, err)
+	}
+	for at := range len(whole) {
+		for bit := range 8 {
+			text := append([]byte(nil), whole...)
+			text[at] ^= 1 << bit
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			found, ignored := restore(path, want)
+			if len(found) < 2 && (ignored == nil || strings.Contains(ignored.Error(), "\n")) {
+				t.Fatalf("byte %d, bit %d: have %v, ignored %v", at, bit, found, ignored)
+			}
+			for name, f := range found {
+				if f.Class.Name != name || f.Class.Images != 12 || f.Class.Objects != 6 || f.Class.Values[0] != 0.975 {
+					t.Fatalf("byte %d, bit %d: have %+v taken over", at, bit, f)
+				}
+			}
+		}
+	}
+}
