@@ -111,16 +111,10 @@ func CheckContents(path string, f *safetensors.File) error {
 	return nil
 }
 
-// sealed reports whether a file says that it is sealed as this format has it.
+// sealed reports whether a file says that it is sealed. One of an unknown format is checked, too, if it has a hash: the
+// format may be what is damaged.
 func sealed(meta map[string]string) bool {
-	format := meta["format"]
 	_, bundle := meta[BundleKey]
 	_, seal := meta[ContentsKey]
-	switch {
-	case format == Format:
-		return true
-	case format == formatUnsealed:
-		return bundle || seal
-	}
-	return seal && !strings.HasPrefix(format, "mvag-torch") // else the key was "format"
+	return seal || meta["format"] == Format || meta["format"] == formatUnsealed && bundle
 }

@@ -40,11 +40,15 @@ func exists(path string) bool {
 // keep gives the file at path the name Previous, too, if there is one. It keeps its own, except in file systems
 // without hard links, where it loses it.
 func keep(path string) error {
-	if !exists(path) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the previous one is the latest that is whole
 	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
 	previous := Previous(path)
-	err := os.Remove(previous)
+	err = os.Remove(previous)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = os.Link(path, previous)
 	}
