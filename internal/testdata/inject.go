@@ -1,0 +1,101 @@
+package testdata
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Fault is what the kernel answers in place of a system call.
+type Fault struct {
+	Call   string // "write", as strace knows it, or several with commas
+	Answer string // "error=ENOSPC"; "retval=1" claims to have done what was not done
+	When   string // "3", the third call of each thread; "3+" that and all later ones; "" all
+	Path   string // only calls that use this file; "" any. A file that is made later has to have its name by then.
+}
+
+func (f Fault) String() string {
+	text := f.Call + ":" + f.Answer
+	if f.When != "" {
+		text += ":when=" + f.When
+	}
+	if f.Path != "" {
+		text += " of " + filepath.Base(f.Path)
+	}
+	return text
+}
+
+// Inject lets cmd, which was not started yet, meet a fault. After it has ended, injected returns the calls that met it
+// and whose text, with the paths of descriptors, has within. Where there is no strace the test is skipped, or fails if
+// CI is set.
+func Inject(t testing.TB, cmd *exec.Cmd, f Fault) (injected func(within string) []string) {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("strace: missing, and CI is set")
+		}
+		t.Skip("strace: missing")
+	}
+	log := filepath.Join(t.TempDir(), "strace.log")
+	inject := "inject=" + f.Call + ":" + f.Answer
+	if f.When != "" {
+		inject += ":when=" + f.When
+	}
+	args := []string{strace, "-f", "--seccomp-bpf", "-qq", "-y", "-s", "0", "-o", log, "-e", "trace=" + f.Call, "-e", inject}
+	if f.Path != "" {
+		args = append(args, "-P", f.Path)
+	}
+	cmd.Args = append(append(args, "--", cmd.Path), cmd.Args[1:]...)
+	cmd.Path = strace
+	return func(within string) (calls []string) {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(text) {
+			if s := string(line); strings.Contains(s, "(INJECTED)") && strings.Contains(s, within) {
+				calls = append(calls, strings.TrimSpace(s))
+			}
+		}
+		return calls
+	}
+}
+
+// SmallDisk returns a folder on a file system of its own that has room for so many bytes and is in memory. It needs
+// root; without, the test is skipped, or fails if CI is set.
+func SmallDisk(t testing.TB, size int64) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs", dir).CombinedOutput(); err != nil {
+		cannotMount(t, out)
+	}
+	t.Cleanup(func() { unmount(t, dir) })
+	return dir
+}
+
+// Remount changes a file system of SmallDisk to "ro", where nothing can be written, or back to "rw".
+func Remount(t testing.TB, dir, how string) {
+	t.Helper()
+	if out, err := exec.Command("mount", "-o", "remount,"+how, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func cannotMount(t testing.TB, out []byte) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("mount: %s, and CI is set", bytes.TrimSpace(out))
+	}
+	t.Skipf("mount: %s", bytes.TrimSpace(out))
+}
+
+func unmount(t testing.TB, dir string) {
+	if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
