@@ -19,13 +19,14 @@ REFERENCE := $(addprefix third_party/,export_requirements.txt metrics_requiremen
 PACKAGES := $(MVAG_CACHE)/python-$(shell { cat $(REFERENCE); python3 --version; } | sha256sum | cut -c -12)
 RUNTIMES := $(MVAG_CACHE)/onnx-$(shell { cat third_party/onnx_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
 CLIENT := $(MVAG_CACHE)/infer-$(shell { cat third_party/infer_requirements.txt; python3 --version; } | sha256sum | cut -c -12)
+FAULTY := $(addprefix ./,internal/atomicfile model/checkpoint dataset train/feature eval serve/journal cmd/mvag-torch)
 BACKBONE := backbones/quickstart_vits14.safetensors
 
 BENCH_IMAGES ?= 3800
 BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 
-.PHONY: build quickstart test parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
+.PHONY: build quickstart test faults parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -44,6 +45,11 @@ quickstart: build ## download a backbone, render a small data set, remember its 
 test: libtorch ## run all tests
 	@$(GO) test -timeout 30m -tags '$(TAGS)' ./...
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
+
+faults: libtorch ## the long form of the tests of failing disks: each call with each error, each bit of files; full disks for root
+	@export MVAG_FAULTS=all; $(GO) test -timeout 60m -v -run 'Fault|Lies|EachBit|Flipped|FullDisk|ReadOnly' $(FAULTY) | tee /dev/stderr | awk '/ injected, .* lost$$/ { \
+		for (i = 2; i <= NF; i++) { sub(/,/, "", $$i); sum[$$i] += $$(i-1) } } END { \
+		printf "faults: %d injected, %d refused, %d repaired, %d lost\n", sum["injected"], sum["refused"], sum["repaired"], sum["lost"] }'
 
 parity: libtorch reference runtimes client ## compare encoder, metrics, exported files, the service and, as root, ranks on two nodes with timm, scikit-learn, ONNX Runtime, OpenVINO, Triton's client and torchrun, which are downloaded (4 GB)
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./serve/api ./cmd/mvag-torch

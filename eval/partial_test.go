@@ -8,6 +8,7 @@ import (
 
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
+	"mvag-torch/internal/testdata"
 )
 
 // TestPartialFlipped flips each bit of a file of two finished classes: what is taken over is what was saved, and a class
@@ -16,7 +17,7 @@ func TestPartialFlipped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "partial.jsonl")
 	want := map[string]string{"gear": "f1", "nut": "f2"}
 	for _, name := range []string{"gear", "nut"} {
-		class := report.Class{Name: name, Images: 12, Objects: 6}
+		class := report.Class{Name: name, Counts: report.Counts{Images: 12, Objects: 6}}
 		class.Values[0] = 0.975
 		if err := save(path, want[name], finished{score.Result{Class: class}, nil}); err != nil {
 			t.Fatal(err)
@@ -29,6 +30,7 @@ func TestPartialFlipped(t *testing.T) {
 	if found, err := restore(path, want); err != nil || len(found) != 2 {
 		t.Fatalf("have %v, %v, want both classes", found, err)
 	}
+	var sum testdata.Tally
 	for at := range len(whole) {
 		for bit := range 8 {
 			text := append([]byte(nil), whole...)
@@ -37,6 +39,10 @@ func TestPartialFlipped(t *testing.T) {
 				t.Fatal(err)
 			}
 			found, ignored := restore(path, want)
+			sum.Injected++
+			if ignored != nil {
+				sum.Refused++
+			}
 			if len(found) < 2 && (ignored == nil || strings.Contains(ignored.Error(), "\n")) {
 				t.Fatalf("byte %d, bit %d: have %v, ignored %v", at, bit, found, ignored)
 			}
@@ -47,4 +53,5 @@ func TestPartialFlipped(t *testing.T) {
 			}
 		}
 	}
+	sum.Log(t, "finished classes")
 }

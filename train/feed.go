@@ -96,10 +96,13 @@ func (f *featureFeed) mended(b *Batch, errs []error) (*Batch, error) {
 	for i, err := range errs {
 		if errors.Is(err, feature.ErrDamaged) {
 			size := b.Views * f.cache.viewBytes
-			errs[i] = f.mend(err, b.Objects[i], b.Present[i*b.Views:][:b.Views], b.Features[i*size:][:size])
+			err = f.mend(err, b.Objects[i], b.Present[i*b.Views:][:b.Views], b.Features[i*size:][:size])
+		}
+		if err != nil {
+			return b, err // a line of one is enough
 		}
 	}
-	return b, errors.Join(errs...)
+	return b, nil
 }
 
 func (f *featureFeed) Next() (*Batch, error) {

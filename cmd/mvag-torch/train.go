@@ -78,6 +78,8 @@ func sayHoldout(cfg configs.Config, data *dataset.Set) {
 
 // trainSink shows a run: a progress bar on a terminal, else a line every n steps.
 type trainSink struct {
+	mended, told int // damages, and those that Saved has told of
+
 	every     int
 	enrolling bool // nothing is trained
 	begin     train.Begin

@@ -277,17 +277,6 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// tally is what came of faults.
-type tally struct{ Injected, Refused, Repaired, Lost int }
-
-func (t *tally) add(o tally) {
-	t.Injected, t.Refused, t.Repaired, t.Lost = t.Injected+o.Injected, t.Refused+o.Refused, t.Repaired+o.Repaired, t.Lost+o.Lost
-}
-
-func (t tally) String() string {
-	return fmt.Sprintf("%d injected, %d refused, %d repaired, %d lost", t.Injected, t.Refused, t.Repaired, t.Lost)
-}
-
 var temporary = regexp.MustCompile(`\.mvag-[0-9a-f]{16}\.tmp$`)
 
 // run lets all jobs meet a fault in folders of root. It returns what came of each, and the calls that failed.
@@ -313,7 +302,7 @@ func run(t *testing.T, root string, f testdata.Fault) (map[string]outcome, func(
 }
 
 // meet lets all jobs meet a fault, and checks what is left.
-func meet(t *testing.T, f testdata.Fault) (sum tally) {
+func meet(t *testing.T, f testdata.Fault) (sum testdata.Tally) {
 	root := t.TempDir()
 	outcomes, injected := run(t, root, f)
 	for _, j := range jobs {
@@ -366,7 +355,7 @@ var (
 // is there, whole, the error is one line that names the file, and no temporary file is left, or the next sweep takes it.
 // It does so with one error for each call, and with MVAG_FAULTS=all with all of them.
 func TestFaults(t *testing.T) {
-	var sum tally
+	var sum testdata.Tally
 	for c, call := range calls {
 		for e, errno := range errnos {
 			if os.Getenv("MVAG_FAULTS") != "all" && e != c%len(errnos) {
@@ -374,21 +363,21 @@ func TestFaults(t *testing.T) {
 			}
 			for when := 1; ; when++ {
 				one := meet(t, testdata.Fault{Call: call, Answer: "error=" + errno, When: fmt.Sprint(when)})
-				sum.add(one)
+				sum.Injected, sum.Refused, sum.Lost = sum.Injected+one.Injected, sum.Refused+one.Refused, sum.Lost+one.Lost
 				if one.Injected == 0 {
 					break
 				}
 			}
 		}
 	}
-	t.Logf("faults of files: %v", sum)
+	sum.Log(t, "calls that write files")
 }
 
 // TestLies lets calls claim what was not done: one byte of a write instead of none, a rename, a link. Nobody notices then,
 // but what has a checksum is refused when it is read, or made good: wrong content is never taken for right.
 func TestLies(t *testing.T) {
 	lie := errors.New("a call that was not made")
-	var sum tally
+	var sum testdata.Tally
 	for call, claimed := range map[string]int{"write": 1, "pwrite64": 1, "rename,renameat,renameat2": 0, "linkat,link": 0, "unlinkat,unlink": 0, "ftruncate": 0, "fsync,fdatasync": 0} {
 		for when := 1; ; when++ {
 			f := testdata.Fault{Call: call, Answer: fmt.Sprintf("retval=%d", claimed), When: fmt.Sprint(when)}
@@ -398,11 +387,11 @@ func TestLies(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("lies of disks: %v", sum)
+	sum.Log(t, "calls that lie")
 }
 
 // lied lets all jobs meet a lie, and returns how many did.
-func lied(t *testing.T, f testdata.Fault, lie error, sum *tally) (n int) {
+func lied(t *testing.T, f testdata.Fault, lie error, sum *testdata.Tally) (n int) {
 	root := t.TempDir()
 	_, injected := run(t, root, f)
 	for _, j := range jobs[2:] { // the others have no checksum

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -97,5 +98,37 @@ func cannotMount(t testing.TB, out []byte) {
 func unmount(t testing.TB, dir string) {
 	if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Fill writes a file that takes all of the file system of a folder but room bytes.
+func Fill(t testing.TB, path string, room int64) {
+	t.Helper()
+	var s syscall.Statfs_t
+	err := syscall.Statfs(filepath.Dir(path), &s)
+	var f *os.File
+	if err == nil {
+		f, err = os.Create(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if n := int64(s.Bavail)*s.Bsize - room; n > 0 {
+		if err := syscall.Fallocate(int(f.Fd()), 0, 0, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Tally is what came of faults and damages: refused or reported in a line, made good, or taken for right (lost).
+type Tally struct{ Injected, Refused, Repaired, Lost int }
+
+// Log says what came of the faults of something, in words that make faults adds up. Anything that was lost fails the test.
+func (a Tally) Log(t testing.TB, of string) {
+	t.Helper()
+	t.Logf("faults of %s: %d injected, %d refused, %d repaired, %d lost", of, a.Injected, a.Refused, a.Repaired, a.Lost)
+	if a.Lost > 0 || a.Refused+a.Repaired == 0 {
+		t.Errorf("have %+v, want something refused or repaired and nothing lost", a)
 	}
 }

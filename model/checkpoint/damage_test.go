@@ -11,6 +11,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
+	"mvag-torch/internal/testdata"
 )
 
 // wholeCheckpoint writes a checkpoint of all that one can hold, over another of iteration 8, and returns its path.
@@ -87,9 +88,10 @@ func damages(t *testing.T, path string, visit func(what string, at int)) {
 // and a run goes on from the checkpoint before.
 func TestEachBit(t *testing.T) {
 	path := wholeCheckpoint(t)
-	refused := map[string]int{}
+	var sum testdata.Tally
 	damages(t, path, func(what string, at int) {
-		refused[what]++
+		sum.Injected++
+		sum.Refused++
 		f, err := Open(path)
 		if err == nil {
 			f.Close()
@@ -106,13 +108,12 @@ func TestEachBit(t *testing.T) {
 			t.Fatalf("%s at byte %d: have %v, %v, want the checkpoint before", what, at, why, err)
 		}
 		f.Close()
+		sum.Repaired++
 	})
-	t.Logf("a checkpoint: %v refused and repaired, 0 lost", refused)
-
 	bundle := sealedBundle(t)
-	clear(refused)
 	damages(t, bundle, func(what string, at int) {
-		refused[what]++
+		sum.Injected++
+		sum.Refused++
 		f, err := Open(bundle)
 		if err == nil {
 			f.Close()
@@ -122,7 +123,7 @@ func TestEachBit(t *testing.T) {
 			t.Fatalf("%s at byte %d: have %q, want one line that names the file", what, at, err)
 		}
 	})
-	t.Logf("a bundle: %v refused, 0 taken", refused)
+	sum.Log(t, "a checkpoint and a bundle")
 }
 
 // TestKeepWhereItCannotLook: a checkpoint that cannot be looked at is not taken for one that is not there, which would

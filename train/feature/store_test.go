@@ -8,13 +8,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mvag-torch/internal/testdata"
 )
 
 var header = Header{Backbone: "abc", Layers: []int{1, 3}, Fuse: [][]int{{0}, {1}}, Settings: map[string]string{"data.crop": "28"}, Views: 3, ViewBytes: 10}
 
 // object returns the key, presence and features of object i.
 func object(i int) (Key, []bool, []byte) {
-	key := Key{byte(i), 7}
+	key := Key{byte(i), byte(i), 7} // those of others differ in more than a bit, as hashes do
 	return key, []bool{true, i%2 == 0, true}, bytes.Repeat([]byte{byte(i + 1)}, 30)
 }
 
@@ -235,6 +237,65 @@ func TestReplace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEachBit flips bits of a file of features, and cuts it: a record is right, damaged or not there, or the file is
+// refused. With MVAG_FAULTS=all it flips each bit, else one of each byte.
+func TestEachBit(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	put(t, s, 0, 1)
+	sealed(t, s)
+	whole, err := os.ReadFile(s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum testdata.Tally
+	path := s.Path()
+	look := func(what string, at int, text []byte) {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		sum.Injected++
+		s, err := OpenFile(folder, header)
+		if err != nil {
+			sum.Refused++
+			if !strings.HasPrefix(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%s at byte %d: have %v", what, at, err)
+			}
+			return
+		}
+		defer s.Close()
+		if err := s.Seal(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 {
+			key, wantPresent, want := object(i)
+			present, have := make([]bool, 3), make([]byte, 30)
+			err := s.Read(key, present, have)
+			switch {
+			case !s.Has(key) || errors.Is(err, ErrDamaged):
+				sum.Repaired++ // it is computed anew
+			case err != nil || !slices.Equal(present, wantPresent) || !bytes.Equal(have, want):
+				t.Fatalf("%s at byte %d: object %d: have %v %v, error %v", what, at, i, present, have, err)
+			}
+		}
+	}
+	for at := range whole {
+		if at > 600 && at < headerBytes-8 {
+			continue // zeros behind the header
+		}
+		for bit := range 8 {
+			if os.Getenv("MVAG_FAULTS") != "all" && bit != at%8 {
+				continue
+			}
+			text := bytes.Clone(whole)
+			text[at] ^= 1 << bit
+			look("a flipped bit", at, text)
+		}
+		look("a cut", at, whole[:at])
+	}
+	sum.Log(t, "a file of features")
 }
 
 // FuzzOpen opens files of any content: no panic, and what is read was put.
