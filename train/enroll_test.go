@@ -1,6 +1,8 @@
 package train
 
 import (
+	"bytes"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -58,8 +60,17 @@ func TestEnroll(t *testing.T) {
 	if !m.Untrained() || !m.Alone(m.Names()[0]) || weights > 0 || len(w.steps) > 0 || w.remembered.Bytes() != m.Bytes() {
 		t.Errorf("enrolled: have %d weights, memory %+v", weights, m.Classes)
 	}
-	if err := Enroll(t.Context(), enrolled, data, w); err == nil || !strings.Contains(err.Error(), "have a checkpoint of iteration 0") {
-		t.Errorf("enrolled again: have %v", err)
+	before, err := os.ReadFile(filepath.Join(Folder(enrolled), CheckpointName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &watcher{} // as after a kill before the thresholds
+	if err := Enroll(t.Context(), enrolled, data, again); err != nil || again.features != nil || again.remembered.Bytes() != m.Bytes() {
+		t.Errorf("enrolled again: have %v, %v, want that the memory is there", err, again.features)
+	}
+	after, err := os.ReadFile(filepath.Join(Folder(enrolled), CheckpointName))
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("enrolled again: have another checkpoint (%v)", err)
 	}
 	enrolled.Train, enrolled.Model = plain.Train, plain.Model
 	other := enrolled
@@ -78,9 +89,9 @@ func TestEnroll(t *testing.T) {
 	}
 	cached := plain
 	cached.Name, cached.Train.CacheFeatures = "cached", "disk"
-	again := cached
-	again.Name = "again" // finds all features in the file
-	for _, cfg := range []configs.Config{cached, again} {
+	second := cached
+	second.Name = "second" // finds all features in the file
+	for _, cfg := range []configs.Config{cached, second} {
 		if err := runOn(t.Context(), cfg, false, &watcher{}); err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,10 @@ func (r *run) loop(s *tensor.Scope) error {
 	}
 	r.ring = tensor.Zeros(s, r.device, tensor.Float, int64(every), 2)
 	r.sink.Begin(r.begin())
+	if r.alone && r.saved == 0 { // enrolled before, without what follows
+		r.sink.Remembered(r.memory)
+		return nil
+	}
 	if r.alone {
 		if err := r.encodeToRemember(s); err != nil {
 			return r.stop(err)

@@ -187,7 +187,7 @@ func (r *run) accept(f *checkpoint.File, resume bool) error {
 		return errors.New("have a bundle, which training cannot go on from as it has no state of the optimiser; " +
 			"want the checkpoint that it was made from, or another name with --set name=…")
 	}
-	if !resume {
+	if !resume && !(r.alone && f.Info.Iteration == 0 && f.Calibration() == "") { // else it was stopped before its thresholds
 		how := "go on with --resume"
 		if r.alone {
 			how = "train --resume goes on from it"

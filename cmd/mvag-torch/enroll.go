@@ -58,7 +58,7 @@ func enrollAll(ctx context.Context, cfg configs.Config) error {
 	if err := train.Enroll(ctx, cfg, data, &trainSink{every: cfg.Train.LogEvery, enrolling: true}); err != nil {
 		return err
 	}
-	return calibrateTrained(ctx, cfg, data)
+	return interrupted(ctx, calibrateTrained(ctx, cfg, data), goesOn)
 }
 
 // enrollClass adds a class to a checkpoint.
