@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	_ "image/jpeg"
+	_ "image/png"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -14,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +48,7 @@ func TestKilledChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("ready")
+	fmt.Println("ready", s.URL())
 	t.Fatal(s.Run(context.Background()))
 }
 
@@ -65,7 +69,7 @@ func TestKilled(t *testing.T) {
 	go func() { written <- writeObjects(in, objects, time.Duration(kills)*300*time.Millisecond, samples(t)) }()
 	halfway := 0
 	for range kills {
-		halfway += killed(t, dir, checkpoint)
+		halfway += killed(t, dir, checkpoint, func(string) {})
 	}
 	if err := <-written; err != nil {
 		t.Fatal(err)
@@ -99,9 +103,71 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// killed runs the service and kills it some time after it is ready. It returns for how many objects the service found
-// that the one before had judged them but not moved all their files.
-func killed(t *testing.T, dir, checkpoint string) (halfway int) {
+// TestKilledWithRequests kills a service while objects come by HTTP: what was answered is in the journal under the id of
+// the answer, and in the file of results, once; an object that was not may be there or not.
+func TestKilledWithRequests(t *testing.T) {
+	kills := 4
+	if n, err := strconv.Atoi(os.Getenv("MVAG_TEST_KILLS")); err == nil {
+		kills = n
+	}
+	dir, checkpoint := t.TempDir(), inspecttest.Checkpoint(t)
+	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := inspecttest.Objects(t, inspecttest.Trained, 1)[0]
+	var mu sync.Mutex
+	answered, asked := map[string]string{}, 0
+	var asking sync.WaitGroup
+	for range kills {
+		killed(t, dir, checkpoint, func(url string) {
+			for range 3 {
+				asking.Go(func() {
+					for {
+						mu.Lock()
+						o := o
+						o.ID = fmt.Sprint("R", asked)
+						asked++
+						mu.Unlock()
+						r, err := ask(url, o)
+						if err != nil {
+							return
+						}
+						mu.Lock()
+						answered[o.ID] = r.ID
+						mu.Unlock()
+					}
+				})
+			}
+			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(5 * time.Millisecond) {
+				mu.Lock()
+				n := len(answered)
+				mu.Unlock()
+				if n > 0 {
+					break
+				}
+			}
+		})
+		asking.Wait()
+	}
+	cfg := watching(dir, checkpoint)
+	_, stop := run(t, func(c *Config) { *c = cfg })
+	stop()
+	ids := recorded(t, cfg.Out)
+	for object, id := range answered {
+		if ids[object] != id {
+			t.Errorf("%s: answered with id %s, have %q in the journal", object, id, ids[object])
+		}
+	}
+	checkFiles(t, cfg.Out, ids)
+	t.Logf("%d kills, %d objects sent, %d answered, %d in the journal", kills, asked, len(answered), len(ids))
+	if len(answered) < kills {
+		t.Errorf("have %d answers, want more than kills", len(answered))
+	}
+}
+
+// killed runs the service and kills it some time after it is ready at the address that ready is called with. It returns
+// for how many objects the service found that the one before had judged them but not moved all their files.
+func killed(t *testing.T, dir, checkpoint string, ready func(url string)) (halfway int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledChild$")
 	cmd.Env = append(os.Environ(), "MVAG_TEST_KILLED="+dir, "MVAG_TEST_CHECKPOINT="+checkpoint)
@@ -115,12 +181,13 @@ func killed(t *testing.T, dir, checkpoint string) (halfway int) {
 		t.Fatal(err)
 	}
 	text, err := bufio.NewReader(out).ReadString('\n')
-	if err == nil && text == "ready\n" {
+	if err == nil && strings.HasPrefix(text, "ready ") {
+		ready(strings.TrimSpace(strings.TrimPrefix(text, "ready ")))
 		time.Sleep(time.Duration(20+rand.IntN(400)) * time.Millisecond)
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	if err != nil || text != "ready\n" {
+	if err != nil || !strings.HasPrefix(text, "ready ") {
 		t.Fatalf("%v: %q: %s", err, text, log.String())
 	}
 	if strings.Contains(log.String(), "level=ERROR") {
@@ -170,19 +237,36 @@ func writeObjects(in string, objects int, over time.Duration, images [][]byte) e
 // checkOnce checks that each object is in the journal and in the file of results once, with all its views.
 func checkOnce(t *testing.T, out string, objects int) {
 	t.Helper()
+	ids := recorded(t, out)
+	for i := range objects {
+		if name := fmt.Sprint("S", i); ids[name] == "" {
+			t.Errorf("%s: is not in the journal", name)
+		}
+	}
+	if len(ids) != objects {
+		t.Errorf("have %d objects in the journal, want %d", len(ids), objects)
+	}
+	checkFiles(t, out, ids)
+}
+
+// recorded returns the ids of the objects in the journal, each of which has to be there and in the file of results once,
+// with all its views.
+func recorded(t *testing.T, out string) map[string]string {
+	t.Helper()
 	j, err := journal.Open(filepath.Join(out, "journal.db"), journal.Options{To: []string{toLines}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	inJournal := map[string]int{}
 	ids := map[string]string{}
 	err = j.Newest(0, func(e journal.Entry) bool {
 		var s line.Stored
 		if err := json.Unmarshal(e.Data, &s); err != nil {
 			t.Error(err)
 		}
-		inJournal[s.Record.Object]++
+		if ids[s.Record.Object] != "" {
+			t.Errorf("%s: is in the journal twice", s.Record.Object)
+		}
 		ids[s.Record.Object] = s.Record.ID
 		if len(s.Record.Absent) > 0 || s.Record.Decision == line.Failed {
 			t.Errorf("%s: have %q, without %q", s.Record.Object, s.Record.Decision, s.Record.Absent)
@@ -193,22 +277,51 @@ func checkOnce(t *testing.T, out string, objects int) {
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
-	inLines := map[string]int{}
+	lines := map[string]bool{}
 	for row := range strings.Lines(string(text)) {
 		var r line.Record
 		if err := json.Unmarshal([]byte(row), &r); err != nil {
 			t.Fatalf("%q: %v", row, err)
 		}
-		if inLines[r.Object]++; r.ID != ids[r.Object] {
-			t.Errorf("%s: have id %s in the file, want %s", r.Object, r.ID, ids[r.Object])
+		if lines[r.Object] || r.ID != ids[r.Object] {
+			t.Errorf("%s: have id %s in the file, want %s, once", r.Object, r.ID, ids[r.Object])
 		}
+		lines[r.Object] = true
 	}
-	for i := range objects {
-		if name := fmt.Sprint("S", i); inJournal[name] != 1 || inLines[name] != 1 {
-			t.Errorf("%s: have it %d times in the journal and %d times in the file, want once", name, inJournal[name], inLines[name])
+	if len(lines) != len(ids) || j.Spooled(toLines) != 0 {
+		t.Errorf("have %d objects in the journal, %d in the file, %d pending; want all published", len(ids), len(lines), j.Spooled(toLines))
+	}
+	return ids
+}
+
+// checkFiles holds that the folder has the pictures of the records, all of which can be read, and no file more than that.
+func checkFiles(t *testing.T, out string, ids map[string]string) {
+	t.Helper()
+	want := map[string]bool{"journal.db": true, "results.jsonl": true}
+	for _, id := range ids {
+		want[id+"_seen.jpg"], want[id+"_map.png"] = true, true
+	}
+	err := filepath.WalkDir(out, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
-	}
-	if len(inJournal) != objects || len(inLines) != objects || j.Spooled(toLines) != 0 {
-		t.Errorf("have %d objects in the journal, %d in the file, %d pending; want %d, all published", len(inJournal), len(inLines), j.Spooled(toLines), objects)
+		if !want[d.Name()] && filepath.Ext(path) != ".lock" {
+			t.Errorf("left over: %s", path)
+		}
+		delete(want, d.Name())
+		if ext := filepath.Ext(path); ext == ".jpg" || ext == ".png" {
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if _, _, err := image.Decode(f); err != nil {
+				t.Errorf("unreadable: %s: %v", path, err)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(want) > 0 {
+		t.Errorf("have no files %v (%v)", want, err)
 	}
 }

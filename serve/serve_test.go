@@ -136,12 +136,21 @@ func run(t *testing.T, change func(*Config)) (url string, stop func()) {
 // post sends an object and returns the record.
 func post(t *testing.T, url string, o dataset.Object) line.Record {
 	t.Helper()
+	r, err := ask(url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ask is post without a test.
+func ask(url string, o dataset.Object) (r line.Record, err error) {
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
 	for _, v := range o.Views {
 		p, err := w.CreateFormFile(fmt.Sprint(v.Camera+1), "image.png")
 		if err != nil {
-			t.Fatal(err)
+			return r, err
 		}
 		_, _ = p.Write(v.Data) // a buffer takes all
 	}
@@ -149,18 +158,17 @@ func post(t *testing.T, url string, o dataset.Object) line.Record {
 	_ = w.Close()
 	answer, err := http.Post(url+"/v1/inspect", w.FormDataContentType(), &body)
 	if err != nil {
-		t.Fatal(err)
+		return r, err
 	}
 	defer answer.Body.Close()
-	var r line.Record
 	text, err := io.ReadAll(answer.Body)
 	if err == nil {
 		err = json.Unmarshal(text, &r)
 	}
 	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("have %s: %s, %v", answer.Status, text, err)
+		return r, fmt.Errorf("have %s: %s, %w", answer.Status, text, err)
 	}
-	return r
+	return r, nil
 }
 
 // TestService judges objects, stops, and starts again: what was said is in the file of results once, and in the journal.

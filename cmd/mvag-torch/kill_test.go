@@ -114,7 +114,7 @@ func (m moment) String() string {
 // calls are system calls that change files.
 var calls = []string{"rename,renameat,renameat2", "fsync,fdatasync", "write,pwrite64", "ftruncate", "unlink,unlinkat", "link,linkat", "mkdir,mkdirat"}
 
-// suffer kills v n times at random instants and, thoroughly, at each of the first system calls; else at one.
+// suffer kills v n times at random instants and, thoroughly, at the first of each of the system calls; else at one.
 func (v *victim) suffer(t *testing.T, n int, thoroughly bool) {
 	v.restore(t)
 	began := time.Now()
@@ -135,7 +135,7 @@ func (v *victim) suffer(t *testing.T, n int, thoroughly bool) {
 	if !v.strace {
 		return
 	}
-	most := map[bool]int{false: 1, true: 40}[thoroughly]
+	most := max(2, n/4) // of one call
 	for _, which := range calls {
 		for i := 1; i <= most && v.killOnce(t, moment{calls: which, n: i}); i++ {
 			if !thoroughly {
