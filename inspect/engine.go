@@ -117,16 +117,23 @@ type view struct {
 	score                  float64   // of that map
 }
 
-// score is the score of the object, the highest of its images that have one; NaN where none has.
+// score is the score of the object, the highest of its images that have one; NaN where none has, and where one is not
+// finite: what the other images show says nothing about the whole object then.
 func (it *item) score() float64 {
 	best := math.NaN()
 	for _, v := range it.views {
-		if v.values != nil && !math.IsNaN(v.score) && !(best >= v.score) {
+		switch {
+		case v.values == nil:
+		case !finite(v.score):
+			return math.NaN()
+		case !(best >= v.score):
 			best = v.score
 		}
 	}
 	return best
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // present is the number of images that went through the model.
 func (it *item) present() (n int) {

@@ -502,8 +502,8 @@ func TestResults(t *testing.T) {
 	fine := odd
 	fine.score = 0.5
 	r = inspector.judge.result(&item{object: &objects[0], head: calibration.Reconstruction, views: []view{fine, odd, {}}})
-	if r.Verdict == nil || r.Verdict.Score != 0.5 || r.Images[1].Verdict != nil || !strings.Contains(r.Images[1].Error, "not a number") {
-		t.Errorf("a score that is not a number: have %+v, want an error of the second image alone", r)
+	if r.Verdict != nil || r.Images[0].Verdict.Score != 0.5 || r.Images[1].Verdict != nil || !strings.Contains(r.Images[1].Error, "score NaN, want a finite") {
+		t.Errorf("a score that is not a number: have %+v, want an error of the second image and no verdict on the object", r.Verdict)
 	}
 	if err := u.Calibrate(t.Context(), objects, dataset.NewSource(u.Config.Data), "test", func(int) {}); err == nil || !strings.Contains(err.Error(), broken) {
 		t.Errorf("calibration with an unreadable image: have %v, want its name", err)
@@ -540,6 +540,83 @@ func checkMap(t *testing.T, path string, cfg configs.Config, score float64) {
 	}
 	if got := imagescore.TopMean(cfg.Eval.Top, values); got != score || len(values) != cfg.Eval.MapSize*cfg.Eval.MapSize {
 		t.Errorf("%s: have score %v of %d values, want %v", path, got, len(values), score)
+	}
+}
+
+// TestMapThatIsNotFinite: a part with such a map in one of its views is never good, whatever the others are, and the
+// error names it. It cannot serve a calibration either.
+func TestMapThatIsNotFinite(t *testing.T) {
+	objects := someObjects(t, 6)
+	path := calibrated(t, objects)
+	u := setup(t, path)
+	source := dataset.NewSource(u.Config.Data)
+	e, err := newEngine(u, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		it, err := e.decode(t.Context(), 0, &objects[0])
+		if err == nil {
+			err = e.run([]*item{it})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		judge := newJudge(u)
+		if r := judge.result(it); r.Verdict == nil || r.Verdict.Decision != Good {
+			t.Fatalf("have %+v, want a good part", r.Verdict)
+		}
+		it.views[1].values[7] = float32(bad)
+		it.views[1].score = imagescore.TopMean(1, it.views[1].values)
+		r := judge.result(it)
+		if r.Verdict != nil {
+			t.Errorf("%v: have the verdict %+v", bad, r.Verdict)
+		}
+		want := fmt.Sprintf("object %q, camera 2: the anomaly map has score %v, want a finite number", objects[0].ID, bad)
+		if m := r.Images[1]; m.Verdict != nil || !strings.Contains(m.Error, want) || r.Images[0].OfObject != nil {
+			t.Errorf("%v: have %+v, error %q", bad, m.Verdict, m.Error)
+		}
+		s, err := sampleOf(it, source, u.Config.Top())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := calibration.Fit([]calibration.Sample{s.scores[it.head], s.scores[it.head]}, 0.1, "test"); err == nil {
+			t.Errorf("%v: was calibrated with", bad)
+		}
+	}
+}
+
+// TestDegenerateParts calibrates with parts in which nothing varies and judges them and others, by every head.
+func TestDegenerateParts(t *testing.T) {
+	same := someObjects(t, 6)
+	black := make([]uint8, 48*48*4)
+	var text bytes.Buffer
+	if err := png.Encode(&text, &image.NRGBA{Pix: black, Stride: 48 * 4, Rect: image.Rect(0, 0, 48, 48)}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range same {
+		for j := range same[i].Views {
+			same[i].Views[j].Data = text.Bytes()
+		}
+	}
+	path := calibrated(t, same)
+	if _, err := enroll(t, path, ofClass(t, "bolt", 10), "bolt", false); err != nil {
+		t.Fatal(err)
+	}
+	for _, head := range []string{"reconstruction", "memory", "both"} {
+		i := open(t, path, "inspect.head="+head)
+		for _, o := range []dataset.Object{same[0], someObjects(t, 1)[0], ofClass(t, "bolt", 1)[0]} {
+			r, err := i.Object(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := r.Verdict; v != nil && (v.Score-v.Score != 0 || v.Calibrated-v.Calibrated != 0 || v.Threshold-v.Threshold != 0) {
+				t.Errorf("%s, %s: have %+v", head, o.ID, v)
+			} else if v == nil && r.Images[0].Error == "" {
+				t.Errorf("%s, %s: have neither verdict nor error", head, o.ID)
+			}
+		}
 	}
 }
 

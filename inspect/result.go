@@ -201,8 +201,8 @@ func (g *judge) result(it *item) *Result {
 			m.Error = seen.err.Error()
 		case it.unjudged != nil:
 			m.Error = v.Path + ": " + it.unjudged.Error()
-		case math.IsNaN(seen.score):
-			m.Error = v.Path + ": have a score that is not a number"
+		case !finite(seen.score):
+			m.Error = fmt.Sprintf("%s: object %q, camera %d: the anomaly map has score %v, want a finite number", v.Path, m.Object, v.Camera+1, seen.score)
 		default:
 			g.image(&m, it, j)
 		}

@@ -49,6 +49,8 @@ extern "C" __global__ void adamw_squares(const __grid_constant__ Parameters all,
     partial[blockIdx.x] = sum;
 }
 
+__device__ bool is_finite(float x) { return x - x == 0; }
+
 // One block: the norm of all gradients from their n sums of squares, and the factor that clips it; -1 where norm or loss
 // is not finite, and then the kernels below change nothing.
 extern "C" __global__ void adamw_clip(const float *partial, unsigned n, const float *loss, float clip, float *norm,
@@ -60,7 +62,7 @@ extern "C" __global__ void adamw_clip(const float *partial, unsigned n, const fl
   float by = clip / (sum + 1e-6f);
   if (threadIdx.x == 0) {
     *norm = sum;
-    *scale = isfinite(sum) && isfinite(*loss) ? (by > 1 ? 1 : by) : -1;
+    *scale = is_finite(sum) && is_finite(*loss) ? (by > 1 ? 1 : by) : -1;
   }
 }
 

@@ -18,8 +18,11 @@ func TestUnsoundStepChangesNothing(t *testing.T) {
 }
 
 func TestUnsoundStepChangesNothingOnCUDA(t *testing.T) {
-	beside(t)
+	gpu := beside(t)
 	for _, fused := range []bool{true, false} {
+		if !fused && gpu == "stub" {
+			continue // it computes our kernels only
+		}
 		t.Run(fmt.Sprintf("fused %v", fused), func(t *testing.T) { unsoundSteps(t, 0, fused) })
 	}
 }
@@ -40,7 +43,8 @@ func unsoundSteps(t *testing.T, d Device, fused bool) {
 				var p, m, v, x []*Tensor
 				for _, n := range []int64{3, 5000, 17} {
 					p = append(p, FromFloats(s, d, Rand(s, CPU, n).Floats(), n).RequireGrad())
-					m, v, x = append(m, Zeros(s, d, Float, n)), append(v, Zeros(s, d, Float, n)), append(x, Zeros(s, d, Float, n))
+					zero := func() *Tensor { return FromFloats(s, d, make([]float32, n), n) }
+					m, v, x = append(m, zero()), append(v, zero()), append(x, zero())
 				}
 				opt := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-10, WeightDecay: 0.5, Clip: 1, Fused: fused}
 				step := func(number int64, loss, grad float32) (norm float64, state []float32) {
