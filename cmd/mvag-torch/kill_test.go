@@ -321,6 +321,7 @@ func (k *killing) victims(t *testing.T) (list []*victim) {
 	add("prepare", "", "", func(w string) ([]string, []string) {
 		return append([]string{"dataset", "prepare", "--cache", filepath.Join(w, "cache")}, settings(w)...), nil
 	})
+	add("demo", "", "", of("dataset", "demo", "WORK/set", "--classes", "gear", "--size", "64", "--train", "12", "--good", "2", "--bad", "2"))
 	add("enroll", "", "", func(w string) ([]string, []string) { return append([]string{"enroll"}, settings(w)...), nil })
 	add("eval", base, "", of("eval", "-m", in, "-o", "WORK/again"))
 	add("calibrate", base, model, of("calibrate", "-m", in, images))

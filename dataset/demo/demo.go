@@ -105,9 +105,9 @@ func (opt Options) complete() Options {
 // never concurrently.
 //
 // Index files are written last, followed by the manifest demo.json: a folder without it is incomplete. A folder that
-// already contains the set of the same options is kept, and Summary.Reused is set. Any other folder that is not empty
-// is an error. Cancelling the context stops rendering within a row of pixels and leaves the finished images, without
-// index files.
+// already contains the set of the same options is kept, and Summary.Reused is set; one of them that was interrupted is
+// rendered again. Any other folder that is not empty is an error. Cancelling the context stops rendering within a row of
+// pixels and leaves the finished images, without index files.
 func Render(ctx context.Context, opt Options, progress func(done, total int)) (Summary, error) {
 	sum, err := renderAll(ctx, opt, progress)
 	if err != nil {
@@ -123,6 +123,9 @@ func renderAll(ctx context.Context, opt Options, progress func(done, total int))
 	opt = opt.complete()
 	if sum, ok, err := existing(opt); ok || err != nil {
 		return sum, err
+	}
+	if err := begin(opt); err != nil {
+		return Summary{}, err
 	}
 	jobs := plan(opt)
 	entries := make([][]entry, len(jobs))

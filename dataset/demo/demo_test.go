@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/png"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,8 +154,23 @@ func TestRenderCancelled(t *testing.T) {
 			t.Errorf("an interrupted render has %s", name)
 		}
 	}
-	if _, err := Render(t.Context(), opt, nil); err == nil || !strings.Contains(err.Error(), "interrupted") {
-		t.Errorf("have %v, want it refused as interrupted", err)
+	other := opt
+	other.Seed++
+	if _, err := Render(t.Context(), other, nil); err == nil || !strings.Contains(err.Error(), "have a set of ") {
+		t.Errorf("another set: have %v, want it refused", err)
+	}
+	const cut = ".mvag-0123456789abcdef.tmp" // as a kill leaves it
+	if err := os.WriteFile(filepath.Join(opt.Out, cut), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fresh := opt
+	fresh.Out = t.TempDir()
+	if sum := render(t, opt); sum.Reused {
+		t.Error("have the interrupted set, want it rendered again")
+	}
+	render(t, fresh)
+	if have, want := tree(t, opt.Out), tree(t, fresh.Out); !maps.EqualFunc(have, want, bytes.Equal) {
+		t.Errorf("rendered again: have %d files, want the %d of a set that was not interrupted", len(have), len(want))
 	}
 }
 

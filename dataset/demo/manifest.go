@@ -18,6 +18,9 @@ import (
 // manifestFile contains the settings. It is written last and marks a folder as complete.
 const manifestFile = "demo.json"
 
+// begunFile has the settings of a set that is being rendered. Where it is found, that was interrupted.
+const begunFile = "demo.begun.json"
+
 // revision is the version of the rendering. It increases when images change, so that a folder of an older revision is
 // not mistaken for a current one.
 const revision = 1
@@ -69,8 +72,9 @@ func (s settings) String() string {
 }
 
 // existing examines opt.Out. It returns true for the complete set of these options, false for an empty or missing
-// folder, and an error for anything else.
+// folder or an interrupted set of these options, and an error for anything else.
 func existing(opt Options) (Summary, bool, error) {
+	atomicfile.Sweep(opt.Out) // it may have been killed before it had a file
 	files, err := os.ReadDir(opt.Out)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
 		return Summary{}, false, nil
@@ -80,14 +84,24 @@ func existing(opt Options) (Summary, bool, error) {
 	}
 	var have settings
 	err = readJSON(filepath.Join(opt.Out, manifestFile), &have)
+	begun := errors.Is(err, fs.ErrNotExist)
+	if begun {
+		err = readJSON(filepath.Join(opt.Out, begunFile), &have)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return Summary{}, false, fmt.Errorf("%q: have files but no %s (not a demo, or an interrupted one), want an empty or a new folder", opt.Out, manifestFile)
+		return Summary{}, false, fmt.Errorf("%q: have files but no %s (not a demo), want an empty or a new folder", opt.Out, manifestFile)
 	}
 	if err != nil {
 		return Summary{}, false, err
 	}
 	if want := opt.settings(); have != want {
 		return Summary{}, false, fmt.Errorf("%q: have a set of %s, want %s or an empty folder", opt.Out, have, want)
+	}
+	if begun {
+		return Summary{}, false, nil
+	}
+	if err := forgetBegun(opt); err != nil {
+		return Summary{}, false, err
 	}
 	sum := Summary{Reused: true}
 	for _, c := range opt.classes() {
@@ -137,7 +151,26 @@ func finish(opt Options, jobs []job, entries [][]entry) (Summary, error) {
 			return sum, err
 		}
 	}
-	return sum, writeJSON(filepath.Join(opt.Out, manifestFile), opt.settings())
+	if err := writeJSON(filepath.Join(opt.Out, manifestFile), opt.settings()); err != nil {
+		return sum, err
+	}
+	return sum, forgetBegun(opt)
+}
+
+// begin leaves the settings in the folder, so that the same command may render the set again if it is interrupted.
+func begin(opt Options) error {
+	if err := os.MkdirAll(opt.Out, 0o755); err != nil {
+		return err
+	}
+	return writeJSON(filepath.Join(opt.Out, begunFile), opt.settings())
+}
+
+// forgetBegun removes what begin has left.
+func forgetBegun(opt Options) error {
+	if err := os.Remove(filepath.Join(opt.Out, begunFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // summary counts the entries of a class.
