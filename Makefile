@@ -27,7 +27,7 @@ BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 KILLS ?= 200
 
-.PHONY: build quickstart test kill faults parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
+.PHONY: build quickstart test kill faults flat parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -54,6 +54,9 @@ faults: libtorch ## the long form of the tests of failing disks: each call with 
 
 kill: libtorch ## kill commands at 200 instants and more, and compare what the next start makes of it (KILLS; strace)
 	@MVAG_KILLS=$(KILLS) $(GO) test -timeout 180m -count 1 -v -run 'TestKills$$' ./cmd/mvag-torch
+
+flat: libtorch ## train for 2,000 steps, three times, and serve 2,000 objects, and print the handles, goroutines, threads, memory and tensors on the way
+	@MVAG_TEST_FLAT=2000 $(GO) test -timeout 60m -count 1 -v -run 'TestNothingLeaksIn(Steps|Service)$$' ./train ./serve
 
 parity: libtorch reference runtimes client ## compare encoder, metrics, exported files, the service and, as root, ranks on two nodes with timm, scikit-learn, ONNX Runtime, OpenVINO, Triton's client and torchrun, which are downloaded (4 GB)
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./serve/api ./cmd/mvag-torch

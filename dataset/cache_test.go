@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"mvag-torch/configs"
+	"mvag-torch/internal/lock"
 )
 
 // cacheSet writes n training objects and a defective test object, each with two views and odd file names, as a table,
@@ -453,13 +454,13 @@ func TestCacheRefuses(t *testing.T) {
 		wantError(t, err, "pixels-00007.shard", "not a shard")
 	})
 	t.Run("two at once", func(t *testing.T) {
-		unlock, err := lock(filepath.Join(cfg.Cache, "lock"))
+		own, err := lock.Take(filepath.Join(cfg.Cache, "lock"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unlock()
+		defer own.Release()
 		_, _, err = prepare(t, t.Context(), cfg)
-		wantError(t, err, cfg.Cache, "another preparation")
+		wantError(t, err, "data.cache: "+cfg.Cache, fmt.Sprintf("used by process %d on ", os.Getpid()))
 	})
 }
 

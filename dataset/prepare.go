@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/atomicfile"
@@ -26,13 +25,14 @@ var shardBytes int64 = 256 << 20
 // Preparation describes what Prepare is about to do.
 type Preparation struct {
 	Folder   string
-	Images   int   // in the set
-	Masks    int   // in the set
-	Have     int   // images and masks already prepared
-	Replaced int   // shards that are damaged or contain files that have changed or are of another depth
-	Bytes    int64 // to be written
-	Free     int64 // on the disk
-	Shards   int   // to be written
+	Images   int    // in the set
+	Masks    int    // in the set
+	Have     int    // images and masks already prepared
+	Replaced int    // shards that are damaged or contain files that have changed or are of another depth
+	Bytes    int64  // to be written
+	Free     int64  // on the disk
+	Shards   int    // to be written
+	Warning  string // that nothing keeps a second preparation away; "" where the folder is locked
 }
 
 // PrepareOptions are callbacks of a preparation, each of which may be nil, and the part that this process does of it.
@@ -51,16 +51,17 @@ type PrepareOptions struct {
 
 // preparer is the state of a preparation.
 type preparer struct {
-	cfg    configs.Data
-	source Source
-	opt    PrepareOptions
-	have   map[key]bool
-	bits   map[key]int // depth of each image of the set, if it has 16 bits
-	drop   []string    // shards to replace
-	freed  int64       // bytes of drop
-	next   int         // index of the next shard
-	done   int         // images and masks of the rounds behind
-	total  int
+	cfg     configs.Data
+	source  Source
+	opt     PrepareOptions
+	have    map[key]bool
+	bits    map[key]int // depth of each image of the set, if it has 16 bits
+	drop    []string    // shards to replace
+	freed   int64       // bytes of drop
+	next    int         // index of the next shard
+	done    int         // images and masks of the rounds behind
+	total   int
+	warning string
 }
 
 // Prepare decodes and fits the images and masks of set and writes what the model sees of them to the folder data.cache. set was
@@ -118,19 +119,6 @@ func (p *preparer) clear(plan Preparation) error {
 		}
 	}
 	return nil
-}
-
-// lock keeps a second preparation out of the folder.
-func lock(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("data.cache: %w", oneLine(err))
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("data.cache: %s: another preparation is running in this folder", printable(filepath.Dir(name)))
-	}
-	return func() { f.Close() }, nil
 }
 
 // unfinished matches the files that a killed preparation leaves besides those of atomicfile: temporary files of earlier
@@ -235,7 +223,7 @@ func (p *preparer) plan(set *Set) (shards [][]prepareTask, plan Preparation, err
 	if err != nil {
 		return nil, plan, err
 	}
-	plan = Preparation{Folder: p.cfg.Cache, Replaced: len(p.drop)}
+	plan = Preparation{Folder: p.cfg.Cache, Replaced: len(p.drop), Warning: p.warning}
 	end := int64(shardData) // offset of the next record in the last shard
 	err = set.keys(p.cfg.Root, func(k key, v View) error {
 		if k.Kind == kindMask {

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"mvag-torch/internal/lock"
 )
 
 // begin makes, locks and cleans the folder, in part 0.
@@ -19,11 +21,12 @@ func (p *preparer) begin() (unlock func(), err error) {
 	if err := os.MkdirAll(p.cfg.Cache, 0o755); err != nil {
 		return unlock, fmt.Errorf("data.cache: %w", oneLine(err))
 	}
-	release, err := lock(filepath.Join(p.cfg.Cache, "lock"))
+	own, err := lock.Take(filepath.Join(p.cfg.Cache, "lock"), printable(p.cfg.Cache))
 	if err != nil {
-		return unlock, err
+		return unlock, fmt.Errorf("data.cache: %w", err)
 	}
-	return release, p.clean()
+	p.warning = own.Warning()
+	return own.Release, p.clean()
 }
 
 // agree checks that all parts see the same folder and have planned the same, or failed as err says. Part 0 finds the plan

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/lock"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
@@ -110,14 +111,37 @@ func (u *Setup) decides() (map[string]string, error) {
 	return meta, err
 }
 
-// rewrite is [checkpoint.File.Rewrite] of a file that is still the one that was read.
-func (u *Setup) rewrite(meta map[string]string, replaced string, tensors []safetensors.Tensor) error {
+// MayRewrite returns why the checkpoint cannot be changed now: another process has it, which the error names, or has
+// changed it after it was read.
+func (u *Setup) MayRewrite() error {
+	own, err := u.own()
+	own.Release()
+	return err
+}
+
+// own keeps other processes from changing the checkpoint, which is still the one that was read.
+func (u *Setup) own() (own *lock.Lock, err error) {
+	if !u.owned {
+		if own, err = checkpoint.Own(u.Path); err != nil {
+			return nil, err
+		}
+	}
 	now, err := os.Stat(u.Path)
+	if err == nil && !os.SameFile(u.found, now) {
+		err = fmt.Errorf("%s: %w", u.Path, ErrChanged)
+	}
+	return own, err
+}
+
+// rewrite is [checkpoint.File.Rewrite] of a file that is still the one that was read, and that nobody else changes.
+func (u *Setup) rewrite(meta map[string]string, replaced string, tensors []safetensors.Tensor) error {
+	own, err := u.own()
+	defer own.Release()
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(u.found, now) {
-		return fmt.Errorf("%s: %w", u.Path, ErrChanged)
+	if warning := own.Warning(); warning != "" {
+		u.log(warning)
 	}
 	return u.file.Rewrite(meta, replaced, tensors)
 }

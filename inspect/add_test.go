@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mvag-torch/dataset"
@@ -287,4 +289,46 @@ func TestAddBoth(t *testing.T) {
 	if _, err := u.Undo(); err != nil || meta(t, path) != before {
 		t.Errorf("undone: have another file than before, error %v", err)
 	}
+}
+
+// TestNoUpdateIsLost has several at once add objects to one checkpoint, each of whom reads it again where it was changed
+// meanwhile. At the end all objects are in it.
+func TestNoUpdateIsLost(t *testing.T) {
+	path := calibrated(t, someObjects(t, 4))
+	const writers, each = 6, 5
+	var all sync.WaitGroup
+	var again atomic.Int32
+	for w := range writers {
+		all.Go(func() {
+			for i := range each {
+				for added := false; !added; {
+					u, err := Read(path, Options{})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, err = u.AddGood([]calibration.Good{{Key: fmt.Sprint(w, " ", i), Class: "part",
+						Scores: map[string]calibration.Scores{calibration.Reconstruction: {0.2, 0.1}}}}, "test")
+					_ = u.Close()
+					switch added = err == nil; {
+					case errors.Is(err, ErrChanged):
+						again.Add(1)
+					case err != nil:
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	u := setup(t, path)
+	for w := range writers {
+		for i := range each {
+			if !u.Samples.Known(fmt.Sprint(w, " ", i), "part") {
+				t.Errorf("object %d of %d is lost", i, w)
+			}
+		}
+	}
+	t.Logf("%d were refused and read again", again.Load())
 }

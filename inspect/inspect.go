@@ -35,6 +35,8 @@ type Options struct {
 	Set []string
 	// Uncalibrated accepts a checkpoint without a calibration, to make one.
 	Uncalibrated bool
+	// Owned says that the caller keeps other processes from changing the checkpoint, as [checkpoint.Own] does.
+	Owned bool
 	// Log gets a line that says what computes the model, and one if predictions cannot be captured for cuda_graph. It may
 	// be nil.
 	Log func(line string)
@@ -60,6 +62,7 @@ type Setup struct {
 	Notes       *dataset.Notes           // collects what is odd about the files that are read; may be nil
 	file        *checkpoint.File
 	found       fs.FileInfo // of the file when it was read
+	owned       bool        // no other process changes it
 	log         func(line string)
 	pixels      int
 	wait        time.Duration
@@ -76,7 +79,7 @@ func Read(path string, opt Options) (*Setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Setup{Path: path, file: f, found: found, log: opt.Log, pixels: opt.Pixels, wait: opt.Wait, batch: opt.Batch}
+	u := &Setup{Path: path, file: f, found: found, owned: opt.Owned, log: opt.Log, pixels: opt.Pixels, wait: opt.Wait, batch: opt.Batch}
 	if u.log == nil {
 		u.log = func(string) {}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mvag-torch/internal/lock"
 	"mvag-torch/serve/api"
 	"mvag-torch/serve/journal"
 	"mvag-torch/serve/line"
@@ -32,6 +33,7 @@ type Service struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	own     *lock.Lock // keeps other services out of the folder
 	journal *journal.Journal
 	line    *line.Line
 	server  *api.Server
@@ -61,6 +63,12 @@ func (s *Service) start(ctx context.Context) error {
 		return fmt.Errorf("out: %w", err)
 	}
 	var err error
+	if s.own, err = lock.Take(filepath.Join(cfg.Out, "lock"), cfg.Out); err != nil {
+		return fmt.Errorf("out: %w", err)
+	}
+	if s.own.Unsupported != nil {
+		s.log.Warn("nothing keeps other services out of the folder: it cannot be locked", "error", s.own.Unsupported)
+	}
 	if s.server, err = api.NewServer(cfg.HTTP.Options); err != nil {
 		return err
 	}
@@ -175,7 +183,9 @@ func (s *Service) Run(ctx context.Context) error {
 	s.flush()
 	stop()
 	_ = publishers.Wait() // they return no errors
-	return errors.Join(err, s.journal.Close())
+	err = errors.Join(err, s.journal.Close())
+	s.own.Release()
+	return err
 }
 
 // flush waits a moment for what is pending. What then is still there waits for the next start, which is said.
@@ -225,5 +235,9 @@ func (s *Service) close() error {
 	if s.journal != nil {
 		all = append(all, s.journal.Close())
 	}
+	for _, w := range s.watchers {
+		w.Close()
+	}
+	s.own.Release()
 	return errors.Join(all...)
 }

@@ -183,7 +183,7 @@ func TestService(t *testing.T) {
 	cfg := Defaults()
 	configure(&cfg)
 	cfg.HTTP.Address = "127.0.0.1:0"
-	if _, err := Start(t.Context(), cfg, slog.Default()); err == nil || !strings.Contains(err.Error(), "another service uses it") {
+	if _, err := Start(t.Context(), cfg, slog.Default()); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("out: %s: used by process %d on ", out, os.Getpid())) {
 		t.Errorf("a second service: have %v", err)
 	}
 	stop()

@@ -20,6 +20,8 @@ type Sink interface {
 	// Uncaptured is called, at most once, where cuda_graph is on and a step cannot be captured; the run goes on
 	// without.
 	Uncaptured(why error)
+	// Notice is told in a line what the run waits for, or has to do without.
+	Notice(line string)
 	// Step is called after each step.
 	Step(Step)
 	// Skipped is called where a step changed nothing (train.on_nan: skip).
@@ -87,6 +89,7 @@ func (silent) Features(Features)         {}
 func (silent) Remembered(*memory.Memory) {}
 func (silent) Mended(error)              {}
 func (silent) Uncaptured(error)          {}
+func (silent) Notice(string)             {}
 func (silent) Step(Step)                 {}
 func (silent) Skipped(Skipped)           {}
 func (silent) Saved(string, int)         {}

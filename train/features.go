@@ -13,6 +13,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/internal/lock"
 	"mvag-torch/internal/machine"
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
@@ -112,7 +113,12 @@ func (r *run) openStore(c *cache) error {
 	case folder == "":
 		c.store, err = feature.NewMemory(header)
 	default:
-		c.store, err = feature.OpenFile(folder, header)
+		c.store, err = feature.OpenFile(r.ctx, folder, header, func(held *lock.Held) {
+			r.sink.Notice(fmt.Sprintf("waiting for the features of another run: %v", held))
+		})
+		if err == nil && c.store.Warning() != "" {
+			r.sink.Notice(c.store.Warning())
+		}
 	}
 	return err
 }

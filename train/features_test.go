@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
+	"mvag-torch/internal/lock"
 )
 
 // TestCachedFeatures holds that a run with stored features gives the same bits from memory, from a file, and from the
@@ -178,5 +180,42 @@ func TestDamagedFeatures(t *testing.T) {
 	}
 	if _, info := checkpointOf(t, cfg); info.Iteration < 3 {
 		t.Errorf("have a checkpoint of iteration %d, want 3 or later", info.Iteration)
+	}
+}
+
+// TestWaitsForFeatures: a run waits while another one computes the features of the same file, says so, and takes them.
+func TestWaitsForFeatures(t *testing.T) {
+	cfg := smallConfig(t)
+	cfg.Train.CacheFeatures = "disk"
+	first := &watcher{}
+	if err := runOn(t.Context(), cfg, false, first); err != nil {
+		t.Fatal(err)
+	}
+	list, err := filepath.Glob(filepath.Join(cfg.Output, "features", "*"))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("have %q, %v, want one file", list, err)
+	}
+	name := strings.TrimSuffix(list[0], ".bin") + ".lock"
+	other, err := lock.Take(name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Name = "second"
+	w := &watcher{notice: other.Release}
+	if err := runOn(t.Context(), cfg, false, w); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("waiting for the features of another run: %s: used by process %d on ", list[0], os.Getpid())
+	if len(w.notices) != 1 || !strings.HasPrefix(w.notices[0], want) {
+		t.Errorf("have %q, want %q", w.notices, want)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	if other, err = lock.Take(name, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Release()
+	cfg.Name = "third"
+	if err := runOn(ctx, cfg, false, &watcher{notice: stop}); err == nil || !strings.Contains(err.Error(), "interrupted after 0 of 12 iterations") {
+		t.Errorf("interrupted: have %v", err)
 	}
 }

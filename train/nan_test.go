@@ -267,7 +267,7 @@ func spoilFeatures(t *testing.T, cfg configs.Config) (id string) {
 			t.Fatal(err)
 		}
 		read, packed := make([]bool, header.Views), make([]byte, header.Views*header.ViewBytes)
-		before, err := feature.OpenFile(folder, header)
+		before, err := feature.OpenFile(t.Context(), folder, header, nil)
 		if err == nil {
 			err = errors.Join(before.Seal(), before.Read(key, read, packed), before.Close(), os.Remove(before.Path()))
 		}
@@ -275,7 +275,7 @@ func spoilFeatures(t *testing.T, cfg configs.Config) (id string) {
 			t.Fatal(err)
 		}
 		packed[2*header.ViewBytes-2], packed[2*header.ViewBytes-1] = 0, 0x7c // the last value of the last target
-		after, err := feature.OpenFile(folder, header)
+		after, err := feature.OpenFile(t.Context(), folder, header, nil)
 		if err == nil {
 			err = errors.Join(after.Put(key, read, packed, true), after.Close())
 		}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -293,38 +292,4 @@ func TestConfigIsReplacedWhole(t *testing.T) {
 	if read(link) != before || read(path) == before {
 		t.Error("config.yaml was written over")
 	}
-}
-
-func TestNothingLeaksInSteps(t *testing.T) {
-	cfg := smallConfig(t)
-	cfg.Train.Iterations, cfg.Train.CheckpointEvery = 200, 1000
-	var liveAt, rssAt []int64
-	err := runOn(t.Context(), cfg, false, &watcher{after: func(int) {
-		liveAt, rssAt = append(liveAt, tensor.Live()), append(rssAt, resident(t))
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("after 10, 100, 200 steps: %d, %d, %d live tensors; %d, %d, %d MiB resident",
-		liveAt[9], liveAt[99], liveAt[199], rssAt[9]>>20, rssAt[99]>>20, rssAt[199]>>20)
-	if liveAt[9] != liveAt[198] {
-		t.Errorf("live tensors: have %d after 199 steps, %d after 10", liveAt[198], liveAt[9])
-	}
-	if grown := rssAt[198] - rssAt[49]; grown > 4<<20 {
-		t.Errorf("resident memory grew by %d MiB from step 50 to 199", grown>>20)
-	}
-}
-
-// resident is the resident set of the process in bytes, without Go's garbage.
-func resident(t *testing.T) int64 {
-	debug.FreeOSMemory()
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		t.Skip("no /proc")
-	}
-	var size, pages int64
-	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
-		t.Fatal(err)
-	}
-	return pages * int64(os.Getpagesize())
 }

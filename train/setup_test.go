@@ -136,6 +136,8 @@ type watcher struct {
 	mended     []error
 	remembered *memory.Memory
 	skipped    []Skipped
+	notices    []string
+	notice     func()
 }
 
 func (w *watcher) Begin(b Begin) {
@@ -153,7 +155,12 @@ func (w *watcher) Remembered(m *memory.Memory) { w.remembered = m }
 
 func (w *watcher) Skipped(k Skipped)   { w.skipped = append(w.skipped, k) }
 func (w *watcher) Mended(damage error) { w.mended = append(w.mended, damage) }
-
+func (w *watcher) Notice(line string) {
+	w.notices = append(w.notices, line)
+	if w.notice != nil {
+		w.notice()
+	}
+}
 func (w *watcher) Uncaptured(why error) { w.uncaptured = append(w.uncaptured, why) }
 func (w *watcher) Step(s Step) {
 	w.steps = append(w.steps, s)

@@ -58,6 +58,9 @@ func runCalibrate(c *cli.Context) error {
 		return err
 	}
 	defer setup.Close()
+	if err := setup.MayRewrite(); err != nil {
+		return err
+	}
 	if addition != "" {
 		return runAddition(c, setup, addition)
 	}
@@ -183,11 +186,11 @@ func sayReplaced(before, now *calibration.Calibration) {
 	}
 }
 
-// calibrateTrained calibrates a finished run with its hold-out.
+// calibrateTrained calibrates a finished run with its hold-out. The caller has its folder.
 func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set) error {
 	path := filepath.Join(train.Folder(cfg), train.CheckpointName)
 	_, holdout := data.HoldOut(cfg.Train.Holdout, cfg.Seed)
-	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Log: func(line string) {
+	setup, err := inspect.Read(path, inspect.Options{Config: &cfg, Uncalibrated: true, Owned: true, Log: func(line string) {
 		if !strings.HasPrefix(line, "kernels:") { // the training has said it
 			logLine(line)
 		}

@@ -174,6 +174,9 @@ func prepareDataset(c *cli.Context, tm *team.Team) error {
 }
 
 func announce(p dataset.Preparation) {
+	if p.Warning != "" {
+		logLine(p.Warning)
+	}
 	fmt.Fprintf(os.Stderr, "preparing %d images and %d masks; %d of them are in the cache; writing %s in %d shards, %s are free\n",
 		p.Images, p.Masks, p.Have, machine.Size(p.Bytes), p.Shards, machine.Size(p.Free))
 	if p.Replaced > 0 {

@@ -48,6 +48,11 @@ func enrollCommand() *cli.Command {
 
 // enrollAll makes a checkpoint that remembers the training objects of a configuration.
 func enrollAll(ctx context.Context, cfg configs.Config) error {
+	own, err := ownRun(cfg)
+	if err != nil {
+		return err
+	}
+	defer own.Release()
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
 		return err
@@ -70,6 +75,9 @@ func enrollClass(c *cli.Context) error {
 	}
 	defer setup.Close()
 	if err := setup.MayEnroll(class, c.Bool("replace")); err != nil {
+		return err
+	}
+	if err := setup.MayRewrite(); err != nil {
 		return err
 	}
 	found, err := group(c, setup, class, nil, true)

@@ -85,7 +85,9 @@ func evaluate(c *cli.Context, tm *team.Team) error {
 		return assist(c.Context, cfg, f, data, eval.Options{Heads: heads, Team: tm})
 	}
 	folder := cmp.Or(c.String("output"), runFolder(cfg, f))
-	if err := makeResults(folder, c.String("save-maps")); err != nil {
+	own, err := makeResults(folder, c.String("save-maps"))
+	defer own.release()
+	if err != nil {
 		return err
 	}
 	sink := &evalSink{album: picture.NewAlbum(data), gallery: picture.NewGallery(data)}
@@ -194,16 +196,21 @@ func sayOtherMaps(folder string, classes []report.Class) error {
 	return nil
 }
 
-// makeResults makes the folder of the results, and that of the maps unless it is "".
-func makeResults(folder, maps string) error {
+// makeResults makes the folder of the results, and that of the maps unless it is "", and keeps other evaluations out of
+// them until they are released.
+func makeResults(folder, maps string) (folders, error) {
 	for _, dir := range []string{folder, maps} {
 		if dir != "" {
 			if err := makeFolder(dir); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return dataset.MarkResults(filepath.Join(folder, "pictures"))
+	own, err := ownFolders("eval.lock", folder, maps)
+	if err == nil {
+		err = dataset.MarkResults(filepath.Join(folder, "pictures"))
+	}
+	return own, err
 }
 
 // evaluateModel evaluates the model of a file.

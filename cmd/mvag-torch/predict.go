@@ -125,6 +125,7 @@ func predictAll(
 // lines writes JSON Lines to predictions.jsonl in a folder or to stdout, and counts.
 type lines struct {
 	folder        string          // "" for stdout
+	own           folders         // keeps others out of folder
 	drawn         map[string]bool // files in folder that belong to the lines
 	file          io.WriteCloser
 	w             *bufio.Writer
@@ -140,11 +141,16 @@ func newLines(folder string) (*lines, error) {
 	if err := makeFolder(folder); err != nil {
 		return nil, err
 	}
-	file, err := os.Create(filepath.Join(folder, "predictions.jsonl"))
+	own, err := ownFolders("predict.lock", folder)
 	if err != nil {
 		return nil, err
 	}
-	return &lines{folder: folder, drawn: map[string]bool{}, file: file, w: bufio.NewWriter(file)}, nil
+	file, err := os.Create(filepath.Join(folder, "predictions.jsonl"))
+	if err != nil {
+		own.release()
+		return nil, err
+	}
+	return &lines{folder: folder, own: own, drawn: map[string]bool{}, file: file, w: bufio.NewWriter(file)}, nil
 }
 
 // makeFolder makes a folder that the user has named, unless it exists.
@@ -211,5 +217,6 @@ func (l *lines) close(err error) error {
 	if closed := l.file.Close(); err == nil {
 		err = closed
 	}
+	l.own.release()
 	return err
 }

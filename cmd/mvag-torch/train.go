@@ -40,6 +40,13 @@ func trainModel(c *cli.Context, tm *team.Team) error {
 	if err != nil {
 		return err
 	}
+	if tm.Rank() == 0 { // for all of them
+		own, err := ownRun(cfg)
+		if err != nil {
+			return err
+		}
+		defer own.Release()
+	}
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
 		return err
@@ -160,6 +167,8 @@ func (s *trainSink) Mended(damage error) {
 		fmt.Fprintf(os.Stderr, "%v; what it held was computed anew\n", damage)
 	}
 }
+
+func (s *trainSink) Notice(line string) { logLine(line) }
 
 func (s *trainSink) Uncaptured(why error) { uncaptured(why) }
 

@@ -112,7 +112,7 @@ func checkCheckpoint(dir string, e error) (wrong string, refused error) {
 var featuresHeader = feature.Header{Backbone: "abc", Layers: []int{1}, Views: 2, ViewBytes: 3000}
 
 func putFeatures(dir string, n byte) error {
-	s, err := feature.OpenFile(filepath.Join(dir, "features"), featuresHeader)
+	s, err := feature.OpenFile(context.Background(), filepath.Join(dir, "features"), featuresHeader, nil)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func putFeatures(dir string, n byte) error {
 
 // checkFeatures wants the first record, and the second whole or damaged or not there, but nothing else for it.
 func checkFeatures(dir string, e error) (wrong string, refused error) {
-	s, err := feature.OpenFile(filepath.Join(dir, "features"), featuresHeader)
+	s, err := feature.OpenFile(context.Background(), filepath.Join(dir, "features"), featuresHeader, nil)
 	if err == nil {
 		err = s.Seal()
 	}

@@ -3,11 +3,14 @@
 package lock
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,6 +24,7 @@ type Lock struct {
 	// Unsupported is why the file system has no locks, so that nothing keeps a second process away; nil where it has.
 	Unsupported error
 
+	path string
 	file *os.File
 }
 
@@ -48,13 +52,31 @@ func (h *Held) Error() string {
 
 // Take takes the lock whose file is path, in a folder that exists, and says there who has it. It does not wait: where
 // another process has the lock, on this host or on another that shares the folder, the error is a *[Held] that begins
-// with what. The file stays when the lock is released. Other errors begin with path.
+// with what. Other errors begin with path.
 func Take(path, what string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	for {
+		l, err := take(path, what)
+		if err != nil {
+			return nil, err
+		}
+		current, err := l.current()
+		if current {
+			l.sign()
+			return l, nil
+		}
+		_ = l.file.Close() // the owner before has removed the file meanwhile
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+		}
+	}
+}
+
+func take(path, what string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
-	l := &Lock{file: f}
+	l := &Lock{path: path, file: f}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	for err == unix.EINTR {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -69,8 +91,59 @@ func Take(path, what string) (*Lock, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	l.sign()
 	return l, nil
+}
+
+// poll is how often Wait looks.
+const poll = 100 * time.Millisecond
+
+// Wait is Take that waits until the lock is free, or ctx ends: then the error is the *[Held]. waiting is told of each
+// owner that it waits for; it may be nil.
+func Wait(ctx context.Context, path, what string, waiting func(*Held)) (*Lock, error) {
+	var last Owner
+	for told := false; ; {
+		l, err := Take(path, what)
+		var held *Held
+		if !errors.As(err, &held) {
+			return l, err
+		}
+		if waiting != nil && (!told || held.Owner != last && held.Owner.PID != 0) {
+			waiting(held)
+			told, last = true, held.Owner
+		}
+		select {
+		case <-ctx.Done():
+			return nil, held
+		case <-time.After(poll):
+		}
+	}
+}
+
+// Warning says that nothing keeps a second process away, and why; "" where the lock does. l may be nil.
+func (l *Lock) Warning() string {
+	if l == nil || l.Unsupported == nil {
+		return ""
+	}
+	return fmt.Sprintf("%v: without locks, nothing keeps a second process away", l.Unsupported)
+}
+
+// Current reports whether the file of the lock is still the one that others find: a person may have removed it, or its
+// folder.
+func (l *Lock) Current() bool {
+	current, _ := l.current()
+	return current
+}
+
+func (l *Lock) current() (bool, error) {
+	own, err := l.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	now, err := os.Lstat(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(own, now), err
 }
 
 // maxOwner is the length of the file of a lock.
@@ -96,10 +169,13 @@ func printable(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 }
 
+// address matches what may have a password in it.
+var address = regexp.MustCompile(`://\S*`)
+
 // sign writes who has the lock. On a full disk it cannot, and the owner is not named to others.
 func (l *Lock) sign() {
 	host, _ := os.Hostname()
-	command := strings.Join(os.Args, " ")
+	command := address.ReplaceAllString(strings.Join(os.Args, " "), "://…")
 	if len(command) > 200 {
 		command = command[:200] + "…"
 	}
@@ -113,10 +189,13 @@ func (l *Lock) sign() {
 	_ = l.file.Truncate(int64(len(text)))
 }
 
-// Release lets others take the lock. l may be nil.
+// Release removes the file of the lock and lets others take it. l may be nil.
 func (l *Lock) Release() {
-	if l != nil {
-		_ = l.file.Truncate(0) // so that nobody is named who is gone
-		_ = l.file.Close()
+	if l == nil {
+		return
 	}
+	if l.Current() {
+		_ = os.Remove(l.path)
+	}
+	_ = l.file.Close()
 }

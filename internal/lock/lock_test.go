@@ -2,12 +2,16 @@ package lock
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -34,11 +38,15 @@ func hold(t *testing.T, path string) *exec.Cmd {
 // TestTake: another process is named while it lives, and only then.
 func TestTake(t *testing.T) {
 	if path := os.Getenv("MVAG_TEST_LOCK"); path != "" {
-		if _, err := Take(path, "it"); err != nil {
+		l, err := Take(path, "it")
+		if err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("held")
-		select {}
+		for {
+			time.Sleep(time.Hour)
+			runtime.KeepAlive(l)
+		}
 	}
 	path := filepath.Join(t.TempDir(), "lock")
 	cmd := hold(t, path)
@@ -70,6 +78,92 @@ func TestTake(t *testing.T) {
 	}
 	l.Release()
 	(*Lock)(nil).Release()
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the file has stayed")
+	}
+}
+
+// TestWait: the owner is told once, and the lock is taken when that has died.
+func TestWait(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	cmd := hold(t, path)
+	ctx, stop := context.WithTimeout(t.Context(), 3*poll)
+	defer stop()
+	var held *Held
+	if _, err := Wait(ctx, path, "x", nil); !errors.As(err, &held) {
+		t.Errorf("after its time: have %v", err)
+	}
+	told := 0
+	l, err := Wait(t.Context(), path, "x", func(h *Held) {
+		if told++; h.Owner.PID != cmd.Process.Pid {
+			t.Errorf("have %v, want process %d", h, cmd.Process.Pid)
+		}
+		time.AfterFunc(3*poll, func() { _ = cmd.Process.Kill() })
+	})
+	if err != nil || told != 1 {
+		t.Fatalf("have %v, told %d times", err, told)
+	}
+	l.Release()
+}
+
+// TestRemoved: a file that somebody removed is no longer the lock, and is not removed in the place of another's.
+func TestRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := Take(path, "x")
+	if err != nil || !first.Current() {
+		t.Fatalf("have %v", err)
+	}
+	if err := os.Remove(path); err != nil || first.Current() {
+		t.Fatalf("have %v, want it gone", err)
+	}
+	second, err := Take(path, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Release()
+	if !second.Current() {
+		t.Error("the file of another lock was removed")
+	}
+	second.Release()
+}
+
+// TestOneOwner has goroutines take the lock in turn, which removes and makes its file: never two at a time.
+func TestOneOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var inside, turns atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for turns.Load() < 2000 {
+				l, err := Take(path, "x")
+				if err != nil {
+					continue
+				}
+				if turns.Add(1); inside.Add(1) != 1 {
+					t.Error("two owners")
+				}
+				inside.Add(-1)
+				l.Release()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestNoAddress: what may have a password in it is not written.
+func TestNoAddress(t *testing.T) {
+	args := os.Args
+	defer func() { os.Args = args }()
+	os.Args = []string{"mvag-torch", "serve", "--mqtt", "tcp://me:secret@broker:1883", "--out", "x"}
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := Take(path, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	if _, err := Take(path, "x"); err == nil || !strings.HasSuffix(err.Error(), "(mvag-torch serve --mqtt tcp://… --out x)") {
+		t.Errorf("have %v", err)
+	}
 }
 
 // TestOwner has what may be in the file of a lock that is held.

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"mvag-torch/inspect"
+	"mvag-torch/internal/lock"
 	"mvag-torch/model/calibration"
+	"mvag-torch/model/checkpoint"
 )
 
 // undoneNote is the kind of the notes of the journal that hold additions that were taken back.
@@ -42,14 +44,19 @@ func (s *slot) now() *live {
 // recalibrate changes the calibration in the file of a model, and loads it. Where it cannot be loaded, revert changes the
 // file back. The caller holds l.changing. A client that goes away does not stop it half way.
 func (l *Line) recalibrate(ctx context.Context, s *slot, change, revert func(*inspect.Setup) error) error {
+	own, err := s.own()
+	if err != nil {
+		return err
+	}
+	defer own.Release() // also while it is changed back
 	if err := s.changeFile(change); err != nil {
 		return err
 	}
-	err := l.Reload(context.WithoutCancel(ctx), s.Name)
+	err = l.Reload(context.WithoutCancel(ctx), s.Name)
 	if err == nil {
 		return nil
 	}
-	u, back := inspect.Read(s.Path, inspect.Options{Set: s.Set})
+	u, back := inspect.Read(s.Path, inspect.Options{Set: s.Set, Owned: true})
 	if back == nil {
 		defer u.Close()
 		back = revert(u)
@@ -57,13 +64,28 @@ func (l *Line) recalibrate(ctx context.Context, s *slot, change, revert func(*in
 	return errors.Join(err, back)
 }
 
-// changeFile changes the calibration in the file of a model, which has to be that which is loaded.
+// own keeps other processes from changing the file of a model.
+func (s *slot) own() (*lock.Lock, error) {
+	own, err := checkpoint.Own(s.Path)
+	var held *lock.Held
+	switch {
+	case errors.As(err, &held):
+		return nil, coded("file_used", "model %q: %v", s.Name, err)
+	case err != nil:
+		return nil, &StoreError{err}
+	case own.Unsupported != nil:
+		s.line.opt.Log.Warn("nothing keeps other processes from changing a model: it cannot be locked", "model", s.Name, "error", own.Unsupported)
+	}
+	return own, nil
+}
+
+// changeFile changes the calibration in the file of a model, which has to be that which is loaded. The caller owns it.
 func (s *slot) changeFile(change func(*inspect.Setup) error) error {
 	live := s.now()
 	if live == nil {
 		return ErrClosed
 	}
-	u, err := inspect.Read(s.Path, inspect.Options{Set: s.Set})
+	u, err := inspect.Read(s.Path, inspect.Options{Set: s.Set, Owned: true})
 	if err != nil {
 		return err
 	}

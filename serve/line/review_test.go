@@ -95,6 +95,14 @@ func TestReview(t *testing.T) {
 	if _, err := l.Review(t.Context(), top.ID, inspect.Defective, ""); !errors.As(err, &no) {
 		t.Errorf("defective after all: have %v, want a conflict", err)
 	}
+	own, err := checkpoint.Own(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Undo(t.Context(), ""); !errors.As(err, &no) || no.Code != "file_used" || !strings.Contains(no.Message, "used by process ") {
+		t.Errorf("while another process has the file: have %v", err)
+	}
+	own.Release()
 	undone, err := l.Undo(t.Context(), "")
 	if err != nil || undone.ID != top.ID || undone.Note != "dust" {
 		t.Fatalf("have %+v, %v", undone, err)

@@ -249,6 +249,11 @@ func (l *Line) GoLive(ctx context.Context, id string) (Session, error) {
 // put back.
 func (l *Line) replace(ctx context.Context, s *session) error {
 	slot := l.slot(s.Session.Model)
+	own, err := slot.own()
+	if err != nil {
+		return err
+	}
+	defer own.Release()
 	if err := slot.unchanged(s.Base); err != nil {
 		return err
 	}

@@ -200,7 +200,7 @@ func (b *bench) tree() []string {
 	var list []string
 	date := time.Now().Format(time.DateOnly)
 	err := filepath.WalkDir(b.dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && d.Name() != ".mvag-torch-results" {
+		if err == nil && !d.IsDir() && d.Name() != ".mvag-torch-results" && d.Name() != lockName {
 			rel, _ := filepath.Rel(b.dir, path)
 			list = append(list, strings.ReplaceAll(rel, date, "DATE"))
 		}

@@ -75,6 +75,11 @@ type listing struct {
 
 // scan reads the folder and enters what changed; false where it cannot be read.
 func (w *Watcher) scan(notify *fsnotify.Watcher) bool {
+	if err := w.hold(); err != nil {
+		w.gone = true
+		w.say("folder", err.Error(), func() { w.log.Error("another process watches the folder, waiting for it", "error", err) })
+		return false
+	}
 	l := listing{files: map[string]fs.FileInfo{}, masks: map[string]fs.FileInfo{}, passed: map[string]string{}}
 	if err := w.walk(&l, ".", 0); err != nil {
 		w.gone = true
@@ -160,6 +165,7 @@ func (w *Watcher) walk(l *listing, rel string, depth int) error {
 	for _, e := range entries {
 		name := path.Join(rel, e.Name())
 		switch {
+		case depth == 0 && e.Name() == lockName:
 		case e.IsDir() && depth == 0 && (e.Name() == doneFolder || e.Name() == failedFolder):
 		case isTemporary(e.Name()):
 			l.passed[name] = isTemporaryText

@@ -18,6 +18,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"mvag-torch/dataset"
+	"mvag-torch/internal/lock"
 	"mvag-torch/serve/journal"
 	"mvag-torch/serve/line"
 )
@@ -113,12 +114,14 @@ type Watcher struct {
 	ready   []group    // objects of the last scan that are still to be begun
 	model   line.Model // of then
 
+	own     *lock.Lock // keeps other services out of the folder; nil where nothing does
 	results chan *work
 	workers sync.WaitGroup
 	busy    int
 }
 
-// New prepares to watch a folder.
+// New prepares to watch a folder. Where another process watches it, the error is a *[lock.Held]. The caller calls Run or
+// Close.
 func New(f Folder, opt Options) (*Watcher, error) {
 	if err := f.Check(); err != nil {
 		return nil, err
@@ -128,13 +131,21 @@ func New(f Folder, opt Options) (*Watcher, error) {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	f = f.WithDefaults()
-	return &Watcher{cfg: f, opt: opt, root: root, log: opt.Log.With("folder", f.Path), files: map[string]*file{}, handled: map[handled]bool{}, masks: map[string]ident{},
-		said: map[string]string{}, late: lateViews{absent: map[[2]string]map[int]bool{}}, results: make(chan *work, f.Parallel)}, nil
+	w := &Watcher{cfg: f, opt: opt, root: root, log: opt.Log.With("folder", f.Path), files: map[string]*file{}, handled: map[handled]bool{}, masks: map[string]ident{},
+		said: map[string]string{}, late: lateViews{absent: map[[2]string]map[int]bool{}}, results: make(chan *work, f.Parallel)}
+	return w, w.hold()
+}
+
+// Close lets others watch the folder.
+func (w *Watcher) Close() {
+	w.own.Release()
+	w.own = nil
 }
 
 // Run watches until ctx ends and returns once the objects that it began are judged and moved. It returns an error only
 // where the journal cannot be read.
 func (w *Watcher) Run(ctx context.Context) error {
+	defer w.Close()
 	if err := w.restore(); err != nil {
 		return err
 	}

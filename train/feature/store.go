@@ -8,6 +8,7 @@ package feature
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -18,10 +19,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/lock"
 	"mvag-torch/internal/machine"
 )
 
@@ -55,11 +58,12 @@ type Store struct {
 	header Header
 	kept   map[Key][]byte // records of this process alone, head and features
 
-	path   string   // "" in memory
-	file   *os.File // without a name in memory; nil before Attach
-	writes bool     // file is open for writing
-	end    int64    // of the whole records of the file
-	mapped []byte   // the file, after Seal or Attach
+	path   string     // "" in memory
+	own    *lock.Lock // keeps other writers away from the file; nil after Seal
+	file   *os.File   // without a name in memory; nil before Attach
+	writes bool       // file is open for writing
+	end    int64      // of the whole records of the file
+	mapped []byte     // the file, after Seal or Attach
 	at     map[Key]int
 }
 
@@ -103,8 +107,9 @@ func NewMemory(h Header) (*Store, error) {
 }
 
 // OpenFile opens the file below folder that belongs to h, or makes it. It is locked against other runs that would write
-// to it until Seal or Close.
-func OpenFile(folder string, h Header) (*Store, error) {
+// to it until Seal or Close. Where another one writes to it, OpenFile waits for what that computes, or until ctx ends: then
+// the error is that of ctx and the *[lock.Held], of which waiting is told before.
+func OpenFile(ctx context.Context, folder string, h Header, waiting func(*lock.Held)) (*Store, error) {
 	s, text, err := newStore(folder, h)
 	if err != nil {
 		return nil, err
@@ -112,16 +117,25 @@ func OpenFile(folder string, h Header) (*Store, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("%s: %w", folder, atomicfile.Cause(err))
 	}
+	if s.own, err = lock.Wait(ctx, strings.TrimSuffix(s.path, ".bin")+".lock", s.path, waiting); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w; %w", err, ctx.Err())
+		}
+		return nil, err
+	}
 	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		s.unlock()
 		return nil, fmt.Errorf("%s: %w", s.path, atomicfile.Cause(err))
 	}
 	s.writes = true
 	if err := s.load(text); err != nil {
-		s.file.Close()
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
+
+// Warning says that nothing keeps other writers away from the file; "" where they are.
+func (s *Store) Warning() string { return s.own.Warning() }
 
 // begin writes the header.
 func (s *Store) begin(text []byte) error {
@@ -131,14 +145,8 @@ func (s *Store) begin(text []byte) error {
 	return s.named(err)
 }
 
-// load locks the file, checks or writes its header and finds the records.
+// load checks or writes the header of the file and finds the records.
 func (s *Store) load(header []byte) error {
-	if err := unix.Flock(int(s.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("%s: another run is writing features to it; start again when it trains", s.path)
-		}
-		return fmt.Errorf("%s: lock: %w", s.path, err)
-	}
 	info, err := s.file.Stat()
 	if err != nil {
 		return s.named(err)
@@ -289,10 +297,13 @@ func (s *Store) Seal() error {
 			return s.named(err)
 		}
 	}
-	if err := s.mapFile(); err != nil || s.path == "" {
-		return err
-	}
-	return s.named(unix.Flock(int(s.file.Fd()), unix.LOCK_UN))
+	s.unlock()
+	return s.mapFile()
+}
+
+func (s *Store) unlock() {
+	s.own.Release()
+	s.own = nil
 }
 
 func (s *Store) mapFile() (err error) {
@@ -346,7 +357,11 @@ func (s *Store) Attach(p Place) (err error) {
 
 // Close gives file and memory back. Without Seal, what was put in a file stays. The store may be nil.
 func (s *Store) Close() error {
-	if s == nil || s.file == nil {
+	if s == nil {
+		return nil
+	}
+	s.unlock()
+	if s.file == nil {
 		return nil
 	}
 	var err error

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mvag-torch/internal/lock"
 	"mvag-torch/internal/testdata"
 )
 
@@ -46,7 +48,7 @@ func check(t *testing.T, s *Store, objects ...int) {
 
 func open(t *testing.T, folder string) *Store {
 	t.Helper()
-	s, err := OpenFile(folder, header)
+	s, err := OpenFile(context.Background(), folder, header, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +129,7 @@ func TestFileOfOtherSettings(t *testing.T) {
 	open(t, folder).Close()
 	other := header
 	other.Settings = map[string]string{"data.crop": "14"}
-	s, err := OpenFile(folder, other)
+	s, err := OpenFile(t.Context(), folder, other, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +151,9 @@ func TestRefusals(t *testing.T) {
 	}
 	folder := t.TempDir()
 	s := open(t, folder)
-	_, err := OpenFile(folder, header)
-	want(err, s.Path(), "another run")
+	waiting, stop := context.WithCancel(t.Context())
+	_, err := OpenFile(waiting, folder, header, func(*lock.Held) { stop() })
+	want(err, s.Path(), fmt.Sprintf("used by process %d on ", os.Getpid()))
 	put(t, s, 0, 1)
 	want(s.Put(Key{9}, []bool{true, true, true}, make([]byte, 29), true), "have 29 bytes")
 	sealed(t, s)
@@ -173,14 +176,14 @@ func TestRefusals(t *testing.T) {
 	if err := os.WriteFile(s.Path(), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = OpenFile(folder, header)
+	_, err = OpenFile(context.Background(), folder, header, nil)
 	want(err, s.Path(), "have header", "remove the file")
 
 	huge := header
 	huge.ViewBytes = 1 << 50
 	_, err = inMemory(t, huge).Room(10)
 	want(err, "train.cache_features", "free memory", "disk")
-	disk, err := OpenFile(folder, huge)
+	disk, err := OpenFile(t.Context(), folder, huge, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +260,7 @@ func TestEachBit(t *testing.T) {
 			t.Fatal(err)
 		}
 		sum.Injected++
-		s, err := OpenFile(folder, header)
+		s, err := OpenFile(context.Background(), folder, header, nil)
 		if err != nil {
 			sum.Refused++
 			if !strings.HasPrefix(err.Error(), path) || strings.Contains(err.Error(), "\n") {
@@ -301,7 +304,7 @@ func TestEachBit(t *testing.T) {
 // FuzzOpen opens files of any content: no panic, and what is read was put.
 func FuzzOpen(f *testing.F) {
 	folder := f.TempDir()
-	s, err := OpenFile(folder, header)
+	s, err := OpenFile(context.Background(), folder, header, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -323,7 +326,7 @@ func FuzzOpen(f *testing.F) {
 		if err := os.WriteFile(s.Path(), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := OpenFile(folder, header)
+		s, err := OpenFile(context.Background(), folder, header, nil)
 		if err != nil {
 			return
 		}
