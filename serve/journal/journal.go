@@ -78,6 +78,8 @@ func (e ErrFull) Error() string {
 // ErrClosed is returned after Close, behind the name of the file.
 var ErrClosed = errors.New("closed")
 
+var errInUse = errors.New("another service uses it")
+
 // Open opens the journal at path and makes one where there is no file. It reads all of an existing one but the data of
 // its entries, whose checksums Get and the others compare. A destination that is new in Options.To gets the entries
 // from now on. What is pending for one that is no longer in it stays, see Retired. Errors begin with path.
@@ -181,14 +183,16 @@ func (j *Journal) open() error {
 	if err != nil {
 		return err
 	}
-	err = checkSize(f)
+	if err = lock(f); err == nil {
+		err = check(f)
+	}
 	_ = f.Close()
 	if err != nil {
 		return err
 	}
 	j.db, err = bolt.Open(j.path, 0o666, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return errors.New("another service uses it")
+		return errInUse
 	}
 	if err != nil {
 		return err

@@ -4,9 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
-	"os"
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
@@ -148,49 +145,6 @@ func (j *Journal) wrap(err error) error {
 		return err
 	}
 	return named{j.path, atomicfile.Cause(err)}
-}
-
-// checkSize checks that the file is as long as its newest intact header says. bbolt maps it into memory, where reading
-// beyond its end would end the process. The layout is that of bbolt: two headers, at 0 and at the page size; each has
-// 16 bytes of the page, then magic, version, page size, flags (4 bytes each), root (16), free list, number of pages,
-// transaction (8 each), and the FNV-1a checksum of those.
-func checkSize(f *os.File) error {
-	const magic, length = 0xED0CDAED, 64
-	if info, err := f.Stat(); err != nil {
-		return err
-	} else if !info.Mode().IsRegular() {
-		return errors.New("not a file")
-	}
-	var newest, pages, size uint64
-	found := false
-	for at := int64(0); at <= 1<<16; at = max(2*at, 1<<10) { // page sizes are powers of two
-		b := make([]byte, length)
-		if _, err := f.ReadAt(b, at+16); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return err
-		}
-		le := binary.NativeEndian
-		sum := fnv.New64a()
-		_, _ = sum.Write(b[:56])
-		pageSize := uint64(le.Uint32(b[8:]))
-		if le.Uint32(b) != magic || le.Uint64(b[56:]) != sum.Sum64() || at != 0 && uint64(at) != pageSize {
-			continue
-		}
-		if tx := le.Uint64(b[48:]); !found || tx > newest {
-			found, newest, pages, size = true, tx, le.Uint64(b[40:]), pageSize
-		}
-	}
-	info, err := f.Stat() // after the headers, because another service may write
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		return errDamaged
-	case uint64(info.Size()) < pages*size:
-		return fmt.Errorf("have %d bytes, want at least %d: %w", info.Size(), pages*size, errDamaged)
-	}
-	return nil
 }
 
 // check reads the name and walks through all keys of the file.
