@@ -1,12 +1,16 @@
 package train
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"path/filepath"
+	"strings"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // record is a line of train.jsonl for a step.
@@ -42,56 +46,114 @@ func (v value) MarshalJSON() ([]byte, error) {
 type journal struct {
 	file    *os.File
 	earlier *Circumstances // of the last start that is kept; nil without one
+	lost    error          // what could not be read when the run went on, and is kept beside; nil where all could
 }
 
 // openJournal keeps the lines of iterations before start, and appends from there: a run that died may have gone on
-// after its checkpoint. A line that cannot be read is an error, and the file stays as it is; only one that was not
-// written to its end goes.
+// after its checkpoint. Where lines cannot be read, the file as it is gets another name first ([damagedName]) and the run
+// goes on without them. A last line that was not written to its end goes.
 func openJournal(path string, start int) (*journal, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
-	kept, earlier, err := keptBytes(file, start)
-	if err == nil {
-		err = file.Truncate(kept)
+	j := &journal{file: file}
+	var text, kept []byte
+	if start > 0 {
+		text, err = io.ReadAll(file)
+		kept = j.sound(text, start)
+	}
+	if err == nil && j.lost != nil {
+		err = j.repair(path, text, kept)
 	}
 	if err == nil {
-		_, err = file.Seek(kept, io.SeekStart)
+		err = j.file.Truncate(int64(len(kept)))
+	}
+	if err == nil {
+		_, err = j.file.Seek(int64(len(kept)), io.SeekStart)
 	}
 	if err != nil {
-		file.Close()
-		return nil, err
+		_ = j.file.Close()
+		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
-	return &journal{file, earlier}, nil
+	return j, nil
 }
 
-// keptBytes is the length of the lines of iterations before start, and the last circumstances among them.
-func keptBytes(file *os.File, start int) (kept int64, earlier *Circumstances, err error) {
-	if start == 0 {
-		return 0, nil, nil
+// damagedName is where a journal is kept of which lines cannot be read: train.damaged.jsonl.
+func damagedName(path string) string {
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + ".damaged" + ext
+}
+
+// repair keeps text beside the journal, which has the lines of kept alone afterwards.
+func (j *journal) repair(path string, text, kept []byte) error {
+	err := atomicfile.Write(damagedName(path), func(w io.Writer) error { _, err := w.Write(text); return err })
+	if err == nil {
+		err = atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(kept); return err })
 	}
-	lines := bufio.NewReader(file)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	_ = j.file.Close()
+	j.file = file
+	return nil
+}
+
+// sound returns the lines of iterations before start that can be read and are in order. It notes the last start among
+// them, and the first of those that are neither.
+func (j *journal) sound(text []byte, start int) (kept []byte) {
+	type entry struct {
+		began // what a line of a step has in common with it
+		line  []byte
+	}
+	var entries []entry
+	lost, first := 0, error(nil)
+	lose := func(err error) {
+		if lost++; lost == 1 {
+			first = err
+		}
+	}
 	for n := 1; ; n++ {
-		line, err := lines.ReadBytes('\n')
-		if err == io.EOF {
-			return kept, earlier, nil
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		if !whole {
+			break
 		}
-		var r began // what a line of a step has in common with it
-		if err == nil {
-			err = json.Unmarshal(line, &r)
+		e := entry{line: text[:len(line)+1]}
+		if err := json.Unmarshal(line, &e.began); err != nil {
+			lose(fmt.Errorf("line %d: %w", n, err))
+		} else {
+			entries = append(entries, e)
 		}
-		if err != nil {
-			return 0, nil, fmt.Errorf("%s: line %d: %w", file.Name(), n, err)
-		}
-		if r.Iteration >= start {
-			return kept, earlier, nil
-		}
-		if r.Start != nil {
-			earlier = r.Start
-		}
-		kept += int64(len(line))
+		text = rest
 	}
+	last := 0
+	for i, e := range entries {
+		odd := e.Iteration < last // or the next one is, because of this one
+		if i+1 < len(entries) {
+			next := entries[i+1].Iteration
+			odd = odd || next < e.Iteration && next >= last
+		}
+		switch {
+		case odd:
+			lose(fmt.Errorf("iteration %d after %d: out of order", e.Iteration, last))
+			continue
+		case e.Iteration >= start:
+			continue
+		case e.Start != nil:
+			j.earlier = e.Start
+		}
+		last = e.Iteration
+		kept = append(kept, e.line...)
+	}
+	if lost > 0 {
+		j.lost = fmt.Errorf("%s: %d lines cannot be read, the first: %w; the run goes on without them, and the file as it was is kept as %s",
+			j.file.Name(), lost, first, damagedName(j.file.Name()))
+	}
+	return kept
 }
 
 func (j *journal) write(records []record) error {
@@ -106,15 +168,29 @@ func (j *journal) write(records []record) error {
 		}
 		text = append(append(text, line...), '\n')
 	}
-	_, err := j.file.Write(text)
-	return err
+	return j.append(text)
+}
+
+func (j *journal) append(text []byte) error {
+	if _, err := j.file.Write(text); err != nil {
+		return fmt.Errorf("%s: %w", j.file.Name(), atomicfile.Cause(err))
+	}
+	return nil
+}
+
+// sync brings the lines to the disk, before a checkpoint that is behind them.
+func (j *journal) sync() error {
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("%s: %w", j.file.Name(), atomicfile.Cause(err))
+	}
+	return nil
 }
 
 // begin notes that a run goes on, under which circumstances.
 func (j *journal) begin(iteration int, under Circumstances) error {
 	line, err := json.Marshal(began{iteration, &under})
 	if err == nil {
-		_, err = j.file.Write(append(line, '\n'))
+		err = j.append(append(line, '\n'))
 	}
 	return err
 }

@@ -1,26 +1,41 @@
 package train
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// TestJournalKeepsWhatItCannotRead: a journal is cut where a run goes on, and never because of a line that is none.
-func TestJournalKeepsWhatItCannotRead(t *testing.T) {
-	const lines = "{\"iteration\":0}\n{\"iteration\":1}\n{\"iteration\":2}\n"
+// TestOpenJournal: a journal is cut where a run goes on. Lines that are none, or out of order, are left out, and then the
+// file as it was is kept beside.
+func TestOpenJournal(t *testing.T) {
+	line := func(i int) string { return fmt.Sprintf("{\"iteration\":%d,\"loss\":1.5}\n", i) }
+	lines := func(numbers ...int) (text string) {
+		for _, i := range numbers {
+			text += line(i)
+		}
+		return text
+	}
+	begun := "{\"iteration\":0,\"start\":{\"seed\":3}}\n"
 	for _, test := range []struct {
 		name, text string
 		start      int
-		want, err  string // what is kept, or a part of the error
+		want, lost string // what is kept, and a part of what is said of lines that are not
 	}{
-		{"fresh run", lines, 0, "", ""},
-		{"beyond the checkpoint", lines, 2, lines[:32], ""},
-		{"all", lines, 3, lines, ""},
-		{"shorter than the checkpoint", lines, 9, lines, ""},
-		{"unfinished line", lines + `{"iter`, 5, lines, ""},
-		{"damaged line", "{\"iteration\":0}\n\x00\x00\x00\n{\"iteration\":2}\n", 3, "", "train.jsonl: line 2: "},
+		{"fresh run", lines(0, 1, 2), 0, "", ""},
+		{"beyond the checkpoint", lines(0, 1, 2), 2, lines(0, 1), ""},
+		{"all", begun + lines(0, 1, 2), 3, begun + lines(0, 1, 2), ""},
+		{"shorter than the checkpoint", lines(0, 1, 2), 9, lines(0, 1, 2), ""},
+		{"unfinished line", lines(0, 1) + `{"iter`, 5, lines(0, 1), ""},
+		{"damaged line", line(0) + "\x00\x00\n" + line(2), 3, lines(0, 2), "train.jsonl: 1 lines cannot be read, the first: line 2: "},
+		{"two, and some beyond", line(0) + "x\n" + line(2) + "[]\n" + lines(4, 5), 5, lines(0, 2, 4), "2 lines cannot be read, the first: line 2: "},
+		{"a number that grew", lines(0, 9, 2, 3), 4, lines(0, 2, 3), "iteration 9 after 0: out of order"},
+		{"a number below the checkpoint that grew", lines(0, 9, 2, 3), 20, lines(0, 2, 3), "iteration 9 after 0"},
+		{"a number that shrank", lines(0, 1, 2, 0, 4), 9, lines(0, 1, 2, 4), "iteration 0 after 2"},
+		{"two lines become one", strings.Replace(lines(0, 1, 2), "\n", " ", 1), 3, line(2), "line 1: "},
 		{"empty", "", 3, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -29,21 +44,24 @@ func TestJournalKeepsWhatItCannotRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			j, err := openJournal(path, test.start)
-			if err == nil {
-				err = j.close()
+			if err != nil {
+				t.Fatal(err)
 			}
-			have, readErr := os.ReadFile(path)
-			if readErr != nil {
-				t.Fatal(readErr)
+			if err := errors.Join(j.append([]byte("more\n")), j.close()); err != nil {
+				t.Fatal(err)
 			}
-			if test.err != "" {
-				if err == nil || !strings.Contains(err.Error(), test.err) || string(have) != test.text {
-					t.Errorf("have %v and %q, want an error with %q and the file as it was", err, have, test.err)
+			if have, err := os.ReadFile(path); err != nil || string(have) != test.want+"more\n" {
+				t.Errorf("have %q, %v, want %q and more", have, err, test.want)
+			}
+			beside, err := os.ReadFile(filepath.Join(filepath.Dir(path), "train.damaged.jsonl"))
+			if test.lost == "" {
+				if j.lost != nil || err == nil {
+					t.Errorf("have %v lost, %q beside", j.lost, beside)
 				}
 				return
 			}
-			if err != nil || string(have) != test.want {
-				t.Errorf("have %v and %q, want %q", err, have, test.want)
+			if j.lost == nil || !strings.Contains(j.lost.Error(), test.lost) || strings.Contains(j.lost.Error(), "\n") || string(beside) != test.text {
+				t.Errorf("have %v lost, %q beside, want %q", j.lost, beside, test.lost)
 			}
 		})
 	}

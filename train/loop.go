@@ -110,7 +110,7 @@ func (r *run) begin() Begin {
 	m := r.stepper.Model
 	b := Begin{
 		Folder: Folder(r.cfg), Device: r.device.String(), Kernels: m.Kernels.String(),
-		Start: r.done, Iterations: r.cfg.Train.Iterations, Repaired: r.repaired,
+		Start: r.done, Iterations: r.cfg.Train.Iterations, Repaired: r.repaired, Lost: r.lost,
 		Objects: len(r.data.Train), Classes: len(r.data.Classes), Missing: len(r.data.Missing), Params: m.Params.Count(),
 		Batches: r.batches().Memory(&r.tiles[0]), Tiles: r.data.Source.TilesLine(r.data.Train), Auto: r.auto,
 		Differs: r.differs,

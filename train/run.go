@@ -137,6 +137,7 @@ type run struct {
 	auto     string           // what the settings that were auto have become
 	earlier  *checkpoint.Info // of the checkpoint to go on from; nil without one
 	repaired error            // why that is not the latest; nil where it is
+	lost     error            // lines of the journal that could not be read; nil where all could
 	path     string           // of the checkpoint
 
 	memory *memory.Memory // nil until it is fitted
@@ -226,6 +227,7 @@ func (r *run) openFolder() error {
 	if err != nil {
 		return err
 	}
+	r.lost = r.journal.lost
 	if !r.alone && r.done < r.cfg.Train.Iterations {
 		now := r.circumstances()
 		r.differs = now.Differences(r.journal.earlier)

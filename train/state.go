@@ -67,6 +67,9 @@ func (r *run) write(others dataset.FileHashes) error {
 		}
 		tensors = append(tensors, state...)
 	}
+	if err := r.journal.sync(); err != nil {
+		return err
+	}
 	return checkpoint.Write(r.path, info, tensors)
 }
 

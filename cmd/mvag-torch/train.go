@@ -120,6 +120,9 @@ func (s *trainSink) Begin(b train.Begin) {
 		fmt.Fprintf(os.Stderr, "%v\ngoing on from the checkpoint before it, %s; what is damaged is kept as %s\n",
 			b.Repaired, checkpoint.Previous(path), checkpoint.Damaged(path))
 	}
+	if b.Lost != nil {
+		fmt.Fprintln(os.Stderr, b.Lost)
+	}
 	if b.Start > 0 {
 		fmt.Fprintf(os.Stderr, "resumed after %d of %d iterations\n", b.Start, b.Iterations)
 	}
