@@ -1,5 +1,5 @@
 // What LibTorch's ProcessGroupGloo.hpp takes of Gloo, whose own headers the wheel does not have: it holds these types
-// by pointer only. The files in include/gloo have the names that it includes.
+// by pointer only. The files in gloo have the names that it includes.
 #pragma once
 #include <chrono>
 #include <memory>

@@ -7,7 +7,7 @@
 // only through [NoGrad]. There are no finalizers: a tensor is freed when its scope ends.
 package tensor
 
-// #cgo CXXFLAGS: -std=c++17 -fopenmp -DMVAG_BRIDGE -Iinclude
+// #cgo CXXFLAGS: -std=c++17 -fopenmp -DMVAG_BRIDGE
 // #cgo LDFLAGS: -fopenmp -lstdc++ -ltorch_cpu -lc10 -ldl
 // #cgo noescape mvag_sizes
 // #cgo nocallback mvag_sizes
