@@ -277,6 +277,29 @@ func TestTooManyUnreadable(t *testing.T) {
 	wantError(t, pass(cfg, false), end)
 }
 
+// TestMarkWithoutText: a mark that a killed process has left empty gets its text; one of an earlier version stays.
+func TestMarkWithoutText(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "heat", ".mvag-torch-results")
+	marked := func() string {
+		t.Helper()
+		err := MarkResults(filepath.Dir(mark))
+		text, err2 := os.ReadFile(mark)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	want := marked()
+	for have, then := range map[string]string{"": want, "earlier": "earlier"} {
+		if err := os.WriteFile(mark, []byte(have), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if text := marked(); text != then || want == "" {
+			t.Errorf("%q: have %q, want %q", have, text, then)
+		}
+	}
+}
+
 // TestOutputsAreNoInput: what predict and eval wrote is judged by nobody, whatever names it.
 func TestOutputsAreNoInput(t *testing.T) {
 	chdir(t, "day/a.png", "day/b_mask.png", "day/b.png", "day/out/predictions.jsonl", "day/out/heat/000001_a.png", "day/out/overlay/000001_a.png", "day/out/maps/x.npy",
