@@ -12,8 +12,12 @@ TAGS ?=
 JPEG := $(shell pkg-config --exists libjpeg 2>/dev/null && echo libjpeg)
 # Only for comparisons in benchmarks: a Python with torch, torchvision and Pillow.
 PYTHON ?= python3
+# What make fuzz runs.
+FUZZ ?=
+export FUZZTIME FUZZMEMORY
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Go programs that check this one, of the versions and hashes in third_party/tools.mod and tools.sum.
+TOOL := run -modfile=third_party/tools.mod
 LINTERS := $(MVAG_CACHE)/lint-$(shell sha256sum third_party/lint.txt | cut -c -12)
 REFERENCE := $(addprefix third_party/,export_requirements.txt metrics_requirements.txt wheels-cuda.txt)
 PACKAGES := $(MVAG_CACHE)/python-$(shell { cat $(REFERENCE); python3 --version; } | sha256sum | cut -c -12)
@@ -27,7 +31,7 @@ BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 KILLS ?= 200
 
-.PHONY: build quickstart test kill faults flat parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
+.PHONY: build quickstart test kill faults flat fuzz vulncheck parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -58,6 +62,12 @@ kill: libtorch ## kill commands at 200 instants and more, and compare what the n
 flat: libtorch ## train for 2,000 steps, three times, and serve 2,000 objects, and print the handles, goroutines, threads, memory and tensors on the way
 	@MVAG_TEST_FLAT=2000 $(GO) test -timeout 60m -count 1 -v -run 'TestNothingLeaksIn(Steps|Service)$$' ./train ./serve
 
+fuzz: libtorch ## fuzz each reader of files and requests, FUZZTIME (10m) a target, FUZZ a filter such as 'dataset|FuzzOpen'
+	@third_party/fuzz.sh '$(FUZZ)'
+
+vulncheck: libtorch ## compare what is called with Go's vulnerability database, where that can be reached
+	@third_party/vulncheck.sh
+
 parity: libtorch reference runtimes client ## compare encoder, metrics, exported files, the service and, as root, ranks on two nodes with timm, scikit-learn, ONNX Runtime, OpenVINO, Triton's client and torchrun, which are downloaded (4 GB)
 	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./serve/api ./cmd/mvag-torch
 
@@ -67,7 +77,7 @@ dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and pred
 lint: libtorch ## check formatting and common faults of Go, shell and Python files
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt -w wanted for:" $$bad >&2; exit 1; }
 	@$(GO) vet ./...
-	@$(GO) run $(STATICCHECK) ./...
+	@$(GO) $(TOOL) honnef.co/go/tools/cmd/staticcheck ./...
 	@[ -z "$(JPEG)" ] || $(GO) vet -tags $(JPEG) ./dataset ./internal/libjpeg
 	@[ -d "$(LINTERS)" ] || { \
 		new=$$(mktemp -d "$(LINTERS).XXXXXX"); \
