@@ -12,8 +12,9 @@ TAGS ?=
 JPEG := $(shell pkg-config --exists libjpeg 2>/dev/null && echo libjpeg)
 # Only for comparisons in benchmarks: a Python with torch, torchvision and Pillow.
 PYTHON ?= python3
-# What make fuzz runs.
+# What make fuzz and make sanitize run.
 FUZZ ?=
+SANITIZE ?= -short ./internal/tensor ./model ./train
 export FUZZTIME FUZZMEMORY
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 # Go programs that check this one, of the versions and hashes in third_party/tools.mod and tools.sum.
@@ -31,7 +32,7 @@ BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 KILLS ?= 200
 
-.PHONY: build quickstart test kill faults flat fuzz vulncheck parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
+.PHONY: build quickstart test kill faults flat fuzz vulncheck fuzz sanitize vulncheck parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -64,6 +65,9 @@ flat: libtorch ## train for 2,000 steps, three times, and serve 2,000 objects, a
 
 fuzz: libtorch ## fuzz each reader of files and requests, FUZZTIME (10m) a target, FUZZ a filter such as 'dataset|FuzzOpen'
 	@third_party/fuzz.sh '$(FUZZ)'
+
+sanitize: libtorch ## run tests of SANITIZE with address and undefined-behaviour sanitizers in all C++ but LibTorch's
+	@third_party/sanitize.sh $(SANITIZE)
 
 vulncheck: libtorch ## compare what is called with Go's vulnerability database, where that can be reached
 	@third_party/vulncheck.sh

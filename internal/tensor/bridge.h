@@ -15,6 +15,7 @@ typedef void *handle;
 // Memory of tensors and of the arena.
 void mvag_free_all(handle *slots, size_t n);
 int mvag_sizes(handle t, int64_t *sizes, int capacity);
+int mvag_device(handle t); // -1 for the CPU; gotch reads eight bytes of its four
 char *mvag_from_data(handle *out, const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype,
                      int device);
 char *mvag_upload(handle *out, const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype, int device);

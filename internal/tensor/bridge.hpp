@@ -55,6 +55,11 @@ int mvag_sizes(handle t, int64_t *sizes, int capacity) {
   return n;
 }
 
+int mvag_device(handle t) {
+  auto device = as_tensor(t).device();
+  return device.is_cuda() ? device.index() : -1;
+}
+
 char *mvag_from_data(handle *out, const void *data, size_t bytes, const int64_t *sizes, int ndim, int dtype,
                      int device) {
   return guarded([&] {

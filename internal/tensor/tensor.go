@@ -296,4 +296,4 @@ func (t *Tensor) Numel() int64 {
 func (t *Tensor) DType() DType { return DType(libtch.AtScalarType(t.c)) }
 
 // Device returns where the tensor lies.
-func (t *Tensor) Device() Device { return Device(libtch.AtDevice(t.c)) }
+func (t *Tensor) Device() Device { return Device(C.mvag_device(C.handle(t.c))) }
