@@ -31,7 +31,7 @@ func TestNothingLeaksInSteps(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := smallConfig(t)
-			cfg.Train.CheckpointEvery = 20
+			cfg.Train.CheckpointEvery = max(20, steps/20)
 			change(&cfg)
 			trainFlat(t, cfg, min(12, steps)) // what is loaded once and stays
 			cfg.Name = "flat"
