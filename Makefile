@@ -32,7 +32,7 @@ BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 KILLS ?= 200
 
-.PHONY: build quickstart test kill faults flat fuzz vulncheck fuzz sanitize vulncheck parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
+.PHONY: build quickstart test faults kill flat fuzz sanitize vulncheck parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch

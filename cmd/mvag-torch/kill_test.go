@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mvag-torch/internal/testdata"
 )
 
 // short is how many kills the short form has at least, of which train has 5/8.
@@ -33,12 +36,9 @@ func TestKills(t *testing.T) {
 	if os.Getenv("MVAG_KILLS") == "" && testing.Short() {
 		t.Skip("takes a minute")
 	}
-	_, err := exec.LookPath("strace")
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatal("strace: missing, and CI is set")
-	}
-	t.Logf("seed %d, strace %v", seed, err == nil)
-	k := &killing{rng: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), strace: err == nil}
+	strace, why := testdata.Strace(t)
+	t.Logf("seed %d; %s", seed, cmp.Or(why, strace))
+	k := &killing{rng: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), strace: why == ""}
 	list := k.victims(t)
 	t.Run("of", func(t *testing.T) {
 		for _, v := range list {

@@ -51,8 +51,8 @@ extern "C" __global__ void adamw_squares(const __grid_constant__ Parameters all,
 
 __device__ bool is_finite(float x) { return x - x == 0; }
 
-// One block: the norm of all gradients from their n sums of squares, and the factor that clips it; -1 where norm or loss
-// is not finite, and then the kernels below change nothing.
+// One block: the norm of all gradients from their n sums of squares, and the factor that clips it; -1 where norm or
+// loss is not finite, and then the kernels below change nothing.
 extern "C" __global__ void adamw_clip(const float *partial, unsigned n, const float *loss, float clip, float *norm,
                                       float *scale) {
   float sum = 0;

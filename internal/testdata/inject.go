@@ -30,17 +30,30 @@ func (f Fault) String() string {
 	return text
 }
 
-// Inject lets cmd, which was not started yet, meet a fault. After it has ended, injected returns the calls that met it
-// and whose text, with the paths of descriptors, has within. Where there is no strace the test is skipped, or fails if
-// CI is set.
-func Inject(t testing.TB, cmd *exec.Cmd, f Fault) (injected func(within string) []string) {
+// Strace returns strace where it is and may trace, else "" and why. That it is missing fails the test if CI is set.
+func Strace(t testing.TB) (path, why string) {
 	t.Helper()
-	strace, err := exec.LookPath("strace")
+	path, err := exec.LookPath("strace")
 	if err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("strace: missing, and CI is set")
 		}
-		t.Skip("strace: missing")
+		return "", "strace: missing"
+	}
+	// Containers may forbid to trace.
+	if out, err := exec.Command(path, "-f", "--seccomp-bpf", "-qq", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		return "", fmt.Sprintf("strace: %v: %s", err, bytes.TrimSpace(out))
+	}
+	return path, ""
+}
+
+// Inject lets cmd, which was not started yet, meet a fault. After it has ended, injected returns the calls that met it
+// and whose text, with the paths of descriptors, has within. Without [Strace] the test is skipped.
+func Inject(t testing.TB, cmd *exec.Cmd, f Fault) (injected func(within string) []string) {
+	t.Helper()
+	strace, why := Strace(t)
+	if why != "" {
+		t.Skip(why)
 	}
 	log := filepath.Join(t.TempDir(), "strace.log")
 	inject := "inject=" + f.Call + ":" + f.Answer
@@ -67,13 +80,13 @@ func Inject(t testing.TB, cmd *exec.Cmd, f Fault) (injected func(within string) 
 	}
 }
 
-// SmallDisk returns a folder on a file system of its own that has room for so many bytes and is in memory. It needs
-// root; without, the test is skipped, or fails if CI is set.
+// SmallDisk returns a folder on a file system of its own that has room for so many bytes and is in memory. It needs root,
+// and a container that may mount; without, the test is skipped.
 func SmallDisk(t testing.TB, size int64) string {
 	t.Helper()
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs", dir).CombinedOutput(); err != nil {
-		cannotMount(t, out)
+		t.Skipf("mount: %s", bytes.TrimSpace(out))
 	}
 	t.Cleanup(func() { unmount(t, dir) })
 	return dir
@@ -85,14 +98,6 @@ func Remount(t testing.TB, dir, how string) {
 	if out, err := exec.Command("mount", "-o", "remount,"+how, dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-}
-
-func cannotMount(t testing.TB, out []byte) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf("mount: %s, and CI is set", bytes.TrimSpace(out))
-	}
-	t.Skipf("mount: %s", bytes.TrimSpace(out))
 }
 
 func unmount(t testing.TB, dir string) {
