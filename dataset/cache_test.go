@@ -542,7 +542,8 @@ func TestPrepareReplaces(t *testing.T) {
 	sameSource(t, set, Source{Fit: set.Source.Fit}, set.Source)
 }
 
-// TestCutWhileMapped: truncating a shard while it is in use causes an error, not a crash.
+// TestCutWhileMapped: truncating a shard while it is in use is no crash. Its images are read instead, and where they are
+// gone, too, that is an error.
 func TestCutWhileMapped(t *testing.T) {
 	cfg := cacheSet(t, 2)
 	if _, _, err := prepare(t, t.Context(), cfg); err != nil {
@@ -552,8 +553,14 @@ func TestCutWhileMapped(t *testing.T) {
 	if err := os.Truncate(filepath.Join(cfg.Cache, "pixels-00000.shard"), 0); err != nil {
 		t.Fatal(err)
 	}
-	err := fitView(set.Source, set.Train[0].Views[0], make([]uint8, 108))
-	wantError(t, err, "data.cache: ", "pixels-00000.shard", "cannot be read")
+	view := set.Train[0].Views[0]
+	if err := fitView(set.Source, view, make([]uint8, 108)); err != nil || !strings.Contains(set.Source.Cache.Mended(), "pixels-00000.shard") {
+		t.Errorf("have %v, said %q", err, set.Source.Cache.Mended())
+	}
+	if err := os.Remove(view.Path); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, fitView(set.Source, view, make([]uint8, 108)), "data.cache: ", "pixels-00000.shard", "cannot be read")
 }
 
 // TestPrepareUnreadable: an image that cannot be read stops Prepare, or is left out by it and by every run with the

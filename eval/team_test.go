@@ -303,7 +303,7 @@ func TestFailures(t *testing.T) {
 		fmt.Sprintf("rank 1 (%s): class \"gear\": %s", host, filepath.Join(files, "first", "0_0_C1.png")),
 		fmt.Sprintf("rank 0 (%s): %v", host, alone),
 		fmt.Sprintf("rank 1 (%s): eval.objects: have \"3\", want \"2\" as rank 0 (%s)", host, host),
-		fmt.Sprintf("rank 0 (%s): class \"gear\": open %s", host, filepath.Join(dir, "full", "partial.jsonl")),
+		fmt.Sprintf("rank 0 (%s): class \"gear\": %s", host, filepath.Join(dir, "full", "partial.jsonl")),
 	}
 	for rank, text := range teamtest.Read(t, dir, 2) {
 		if have := strings.Split(strings.TrimSpace(string(text)), "\n"); !slices.EqualFunc(have, want, strings.HasPrefix) {

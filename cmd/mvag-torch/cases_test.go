@@ -56,8 +56,8 @@ func TestFlatImages(t *testing.T) {
 	for _, root := range []string{some, all} {
 		dir, model, _ := trained(t, append(onDiscs(root), "--set", "train.iterations=12")...)
 		text, err := os.ReadFile(filepath.Join(dir, "quickstart", "train.jsonl"))
-		if err != nil || strings.Count(string(text), "\n") != 12 || strings.Contains(string(text), "null") {
-			t.Errorf("have %s, error %v, want 12 finite losses", text, err)
+		if err != nil || strings.Count(string(text), "\n") != 13 || strings.Contains(string(text), "null") {
+			t.Errorf("have %s, error %v, want a start and 12 finite losses", text, err)
 		}
 		must(t, "eval", "-m", model)
 		results, err := report.Read(filepath.Join(dir, "quickstart", "results.json"))

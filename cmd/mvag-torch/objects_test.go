@@ -15,6 +15,7 @@ import (
 
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model/calibration"
+	"mvag-torch/model/checkpoint"
 )
 
 // partImage writes the image of part n: noise on a disc, with a bright bar if it is defective. Everything follows from n.
@@ -123,6 +124,9 @@ func rewrite(t *testing.T, path string, change func(meta map[string]string)) {
 	}
 	meta := f.Metadata()
 	change(meta)
+	if err := checkpoint.Seal(meta, tensors); err != nil {
+		t.Fatal(err)
+	}
 	if err := safetensors.Write(path, tensors, meta); err != nil {
 		t.Fatal(err)
 	}
