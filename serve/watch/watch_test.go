@@ -236,6 +236,7 @@ func TestStoppedHalfway(t *testing.T) {
 	if w.judge(t.Context(), x); x.err != nil || x.again {
 		t.Fatal(x.err)
 	}
+	w.Close() // as the kernel does with a process that dies
 	b.expect("S1")
 	for _, name := range names[:2] {
 		if err := os.MkdirAll(filepath.Join(b.dir, "done/old"), 0o755); err != nil {
