@@ -40,7 +40,11 @@ func TestDegenerateImagesOnCUDA(t *testing.T) {
 }
 
 func degenerateImages(t *testing.T, device string) {
-	for _, precision := range []string{"fp32", "tf32", "bf16"} {
+	precisions := []string{"fp32", "bf16"}
+	if device != "cpu" { // where tf32 computes as fp32 does
+		precisions = append(precisions, "tf32")
+	}
+	for _, precision := range precisions {
 		for _, kind := range degenerate {
 			t.Run(precision+"/"+kind.name, func(t *testing.T) {
 				cfg := smallConfig(t)
