@@ -229,6 +229,9 @@ func forget(t *testing.T, path, key string) {
 	}
 	meta := f.Metadata()
 	delete(meta, key)
+	if err := checkpoint.Seal(meta, tensors); err != nil {
+		t.Fatal(err)
+	}
 	if err := safetensors.Write(path, tensors, meta); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -272,18 +273,18 @@ func TestConfigIsReplacedWhole(t *testing.T) {
 	}
 	before, journal := read(path), filepath.Join(Folder(cfg), "train.jsonl")
 	lines := read(journal)
-	if err := os.WriteFile(journal, []byte("no line\n"), 0o600); err != nil {
+	if err := errors.Join(os.Remove(journal), os.Mkdir(journal, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Train.LogEvery++ // may change
 	err := runOn(t.Context(), cfg, true, &watcher{})
-	if err == nil || !strings.Contains(err.Error(), journal+": line 1") {
-		t.Errorf("damaged journal: have %v", err)
+	if err == nil || !strings.Contains(err.Error(), journal) {
+		t.Errorf("a folder for a journal: have %v", err)
 	}
 	if read(path) != before {
 		t.Error("a refused run changed config.yaml")
 	}
-	if err := os.WriteFile(journal, []byte(lines), 0o600); err != nil {
+	if err := errors.Join(os.Remove(journal), os.WriteFile(journal, []byte(lines), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if err := runOn(t.Context(), cfg, true, &watcher{}); err != nil {
