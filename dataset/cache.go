@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -275,7 +274,7 @@ func (c *Cache) read(kind string, v View, use func(pixels []uint8)) (*cached, er
 		return nil, errors.New(m.Error)
 	}
 	sum := m.CRC32C
-	err = withMapped(func() {
+	err = regularfile.Mapped(func() {
 		if !sound {
 			sum = crc32.Checksum(m.pixels, castagnoli)
 		}
@@ -289,19 +288,6 @@ func (c *Cache) read(kind string, v View, use func(pixels []uint8)) (*cached, er
 	}
 	m.sound.Store(true)
 	return m, nil
-}
-
-// withMapped calls read, which reads from a mapped file. If the file was truncated or the disk fails, reading causes a
-// memory fault, which becomes an error.
-func withMapped(read func()) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("cannot be read: %v", fault)
-		}
-	}()
-	read()
-	return nil
 }
 
 // changed reports whether a file differs from what it was. Content decides: a copy with another time is the same. A

@@ -13,7 +13,6 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
-	"mvag-torch/internal/safetensors"
 	"mvag-torch/model/checkpoint"
 )
 
@@ -218,21 +217,7 @@ func forget(t *testing.T, path, key string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var tensors []safetensors.Tensor
-	for _, name := range f.Names() {
-		dtype, shape, _ := f.File.Info(name)
-		data, err := f.Bytes(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tensors = append(tensors, safetensors.Raw(name, dtype, shape, data))
-	}
-	meta := f.Metadata()
-	delete(meta, key)
-	if err := checkpoint.Seal(meta, tensors); err != nil {
-		t.Fatal(err)
-	}
-	if err := safetensors.Write(path, tensors, meta); err != nil {
+	if err := f.Rewrite(map[string]string{key: ""}, "", nil); err != nil {
 		t.Fatal(err)
 	}
 }

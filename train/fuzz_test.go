@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mvag-torch/dataset"
+	"mvag-torch/model/checkpoint"
 )
 
 // FuzzRoll holds that what a rank says is refused, or is the same after it has been said again.
@@ -76,7 +77,7 @@ func FuzzJournal(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		beside, _ := os.ReadFile(damagedName(path))
+		beside, _ := os.ReadFile(checkpoint.Damaged(path))
 		switch {
 		case j.lost != nil && (!bytes.Equal(beside, text) || strings.Contains(j.lost.Error(), "\n")):
 			t.Errorf("have %q beside, %q said, want the text %q and a line", beside, j.lost, text)

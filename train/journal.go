@@ -7,10 +7,9 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/model/checkpoint"
 )
 
 // record is a line of train.jsonl for a step.
@@ -50,7 +49,7 @@ type journal struct {
 }
 
 // openJournal keeps the lines of iterations before start, and appends from there: a run that died may have gone on
-// after its checkpoint. Where lines cannot be read, the file as it is gets another name first ([damagedName]) and the run
+// after its checkpoint. Where lines cannot be read, the file as it is gets another name first ([checkpoint.Damaged]) and the run
 // goes on without them. A last line that was not written to its end goes.
 func openJournal(path string, start int) (*journal, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
@@ -79,15 +78,9 @@ func openJournal(path string, start int) (*journal, error) {
 	return j, nil
 }
 
-// damagedName is where a journal is kept of which lines cannot be read: train.damaged.jsonl.
-func damagedName(path string) string {
-	ext := filepath.Ext(path)
-	return strings.TrimSuffix(path, ext) + ".damaged" + ext
-}
-
 // repair keeps text beside the journal, which has the lines of kept alone afterwards.
 func (j *journal) repair(path string, text, kept []byte) error {
-	err := atomicfile.Write(damagedName(path), func(w io.Writer) error { _, err := w.Write(text); return err })
+	err := atomicfile.Write(checkpoint.Damaged(path), func(w io.Writer) error { _, err := w.Write(text); return err })
 	if err == nil {
 		err = atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(kept); return err })
 	}
@@ -151,7 +144,7 @@ func (j *journal) sound(text []byte, start int) (kept []byte) {
 	}
 	if lost > 0 {
 		j.lost = fmt.Errorf("%s: %d lines cannot be read, the first: %w; the run goes on without them, and the file as it was is kept as %s",
-			j.file.Name(), lost, first, damagedName(j.file.Name()))
+			j.file.Name(), lost, first, checkpoint.Damaged(j.file.Name()))
 	}
 	return kept
 }

@@ -3,10 +3,11 @@ package train
 import (
 	"fmt"
 	"maps"
+	"slices"
+
 	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model/checkpoint"
-	"slices"
 )
 
 // restore loads the optimizer; the model has its weights. A checkpoint that only enrolled has none of them.

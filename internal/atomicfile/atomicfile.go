@@ -74,14 +74,15 @@ func Create(path string) (*os.File, error) {
 // own marks f as the file of a living process, and reports whether it still has its name. The kernel takes the mark away
 // with the process.
 func own(f *os.File) bool {
-	if flock(f, unix.LOCK_EX) != nil {
+	if Flock(f, unix.LOCK_EX) != nil {
 		return true // a file system without locks, where nothing is swept
 	}
 	_, err := os.Lstat(f.Name())
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-func flock(f *os.File, how int) error {
+// Flock is flock(2) that no signal interrupts.
+func Flock(f *os.File, how int) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
 			return err
@@ -124,7 +125,7 @@ func sweep(name string) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err == nil && info.Mode().IsRegular() && flock(f, unix.LOCK_EX|unix.LOCK_NB) == nil {
+	if err == nil && info.Mode().IsRegular() && Flock(f, unix.LOCK_EX|unix.LOCK_NB) == nil {
 		_ = os.Remove(name)
 	}
 }

@@ -77,10 +77,7 @@ func take(path, what string) (*Lock, error) {
 		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
 	l := &Lock{path: path, file: f}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	for err == unix.EINTR {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	}
+	err = atomicfile.Flock(f, unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case err == unix.EWOULDBLOCK:
 		defer f.Close()

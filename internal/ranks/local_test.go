@@ -88,13 +88,7 @@ func TestLocalFailures(t *testing.T) {
 func TestLocalStops(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	go func() {
-		await(t, func() bool {
-			all, err := filepath.Glob(filepath.Join(dir, "ready-*"))
-			return err == nil && len(all) == 2
-		})
-		stop()
-	}()
+	go func() { awaitReady(t, dir); stop() }()
 	out, text, err := local(t, ctx, 2, fmt.Sprintf(`trap 'echo stopped >&2; exit 0' TERM; touch %s/ready-$RANK; while :; do sleep 0.02; done`, dir))
 	if out != "" || strings.Count(text, "stopped\n") != 2 || err != nil {
 		t.Errorf("have %q, %q, error %v, want both stopped", out, text, err)
@@ -116,19 +110,21 @@ func TestLocalStopsEarly(t *testing.T) {
 func TestLocalStopsWithAFault(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	go func() {
-		await(t, func() bool {
-			all, err := filepath.Glob(filepath.Join(dir, "ready-*"))
-			return err == nil && len(all) == 2
-		})
-		stop()
-	}()
+	go func() { awaitReady(t, dir); stop() }()
 	_, _, err := local(t, ctx, 2, fmt.Sprintf(`trap '[ $RANK = 0 ] && exit 143; while [ -d /proc/$(cat %[1]s/ready-0) ]; do sleep 0.02; done; exit 1' TERM
 		echo $$ >%[1]s/new-$RANK; mv %[1]s/new-$RANK %[1]s/ready-$RANK; while :; do sleep 0.02; done`, dir))
 	var have *ranks.Ended
 	if !errors.As(err, &have) || have.Code != 1 || errors.Is(err, context.Canceled) {
 		t.Errorf("have %+v (%v), want code 1 of the rank that has failed", have, err)
 	}
+}
+
+// awaitReady waits until both of two ranks have said in the folder that they run.
+func awaitReady(t *testing.T, dir string) {
+	await(t, func() bool {
+		all, err := filepath.Glob(filepath.Join(dir, "ready-*"))
+		return err == nil && len(all) == 2
+	})
 }
 
 // await fails after ten seconds.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -51,4 +52,17 @@ func Read(path string, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return data, nil
+}
+
+// Mapped calls read, which reads from a file that is mapped into memory. Where that was cut short, or the disk fails,
+// reading is a memory fault, which becomes an error.
+func Mapped(read func()) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("cannot be read: %v", fault)
+		}
+	}()
+	read()
+	return nil
 }

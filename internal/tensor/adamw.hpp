@@ -219,8 +219,9 @@ char *mvag_stable_adamw(handle *norm, handle *params, handle *m, handle *v, hand
     if (o.fused) {
       Constants c(o, by.const_data_ptr<float>());
       float s = scale.item<float>();
-      for (size_t i = 0; i < l.p.size() && sound.item<bool>(); i++)
-        update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, c);
+      if (sound.item<bool>())
+        for (size_t i = 0; i < l.p.size(); i++)
+          update_cpu(l.p[i], l.g[i], l.m[i], l.v[i], l.vmax[i], s, c);
     } else {
       update_lists(l, o, by, scale, sound);
     }

@@ -24,7 +24,7 @@ func (d damaged) Is(target error) bool { return target == ErrDamaged }
 // Previous is where [Write] keeps the checkpoint that it replaces: checkpoint.previous.safetensors.
 func Previous(path string) string { return between(path, ".previous") }
 
-// Damaged is where [SetAside] puts a checkpoint: checkpoint.damaged.safetensors.
+// Damaged is where a damaged file of a run folder is kept: checkpoint.damaged.safetensors.
 func Damaged(path string) string { return between(path, ".damaged") }
 
 func between(path, word string) string {

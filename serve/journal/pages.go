@@ -10,6 +10,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"mvag-torch/internal/atomicfile"
 )
 
 // Layout of bbolt's file: pages of one size, of which several in a row make a long one. bbolt trusts the pages: one
@@ -233,7 +235,7 @@ func (p *pages) free(id uint64) error {
 // lock waits a little for the lock that bbolt holds on its file. Closing f gives it back.
 func lock(f *os.File) error {
 	for end := time.Now().Add(lockWait); ; time.Sleep(lockWait / 20) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := atomicfile.Flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return err

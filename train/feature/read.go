@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
+
+	"mvag-torch/internal/regularfile"
 )
 
 // ErrDamaged is the error of a record that is not what was put, or that cannot be read. Its features can be computed anew,
@@ -30,7 +31,7 @@ func (s *Store) Read(key Key, present []bool, features []byte) error {
 	record = s.mapped[headerBytes+int64(i)*s.stride():][:s.stride()]
 	var views uint64
 	var sum uint32
-	err := withMapped(func() {
+	err := regularfile.Mapped(func() {
 		views, sum = binary.LittleEndian.Uint64(record[16:]), binary.LittleEndian.Uint32(record[24:])
 		take(record, present, features)
 	})
@@ -50,19 +51,6 @@ func take(record []byte, present []bool, features []byte) {
 	for v := range present {
 		present[v] = views>>v&1 == 1
 	}
-}
-
-// withMapped calls read, which reads from the mapped file. Where the disk fails, or the file was cut, reading is a memory
-// fault, which becomes an error.
-func withMapped(read func()) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("cannot be read: %v", fault)
-		}
-	}()
-	read()
-	return nil
 }
 
 // Replace writes a damaged record again, with what was computed anew. A view cannot write, and leaves it as it is.
