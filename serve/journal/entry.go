@@ -147,13 +147,11 @@ func (j *Journal) Len() (n int) {
 
 // Get finds an entry by its id.
 func (j *Journal) Get(id string) (e Entry, ok bool, err error) {
-	digits, found := strings.CutPrefix(id, j.name+"-")
-	seq, malformed := strconv.ParseUint(digits, 10, 64)
-	if !found || malformed != nil || j.id(seq) != id {
+	k, own := j.keyOf(id)
+	if !own {
 		return Entry{}, false, nil
 	}
 	err = j.view(func(tx *bolt.Tx) error {
-		k := number(seq)
 		v := tx.Bucket(bucketEntries).Get(k)
 		if v == nil {
 			return nil
@@ -163,6 +161,23 @@ func (j *Journal) Get(id string) (e Entry, ok bool, err error) {
 		return err
 	})
 	return e, ok && err == nil, err
+}
+
+// Lacks says that an id is one of this journal, whose entry is not there: it was removed, or never stored.
+func (j *Journal) Lacks(id string) (lacks bool) {
+	k, own := j.keyOf(id)
+	err := j.view(func(tx *bolt.Tx) error {
+		lacks = tx.Bucket(bucketEntries).Get(k) == nil
+		return nil
+	})
+	return own && lacks && err == nil
+}
+
+// keyOf returns the key of the entry with an id, if it is one of this journal.
+func (j *Journal) keyOf(id string) (key []byte, own bool) {
+	digits, found := strings.CutPrefix(id, j.name+"-")
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	return number(seq), found && err == nil && j.id(seq) == id
 }
 
 // ByKey finds an entry by its key. None has the key "".

@@ -64,7 +64,7 @@ type Line struct {
 	keys    map[string]chan struct{} // of requests on their way
 }
 
-// Open loads the models. The caller closes the Line.
+// Open loads the models and removes what a process that was killed has left. The caller closes the Line.
 func Open(ctx context.Context, opt Options) (*Line, error) {
 	l := &Line{opt: opt, places: make(chan struct{}, opt.Queue), keys: map[string]chan struct{}{}}
 	for _, m := range opt.Models {
@@ -83,6 +83,7 @@ func Open(ctx context.Context, opt Options) (*Line, error) {
 	if err := errors.Join(l.restoreDrift(), l.restoreTeaching()); err != nil {
 		return nil, errors.Join(err, l.closeModels())
 	}
+	l.tidy()
 	l.tellModels()
 	return l, nil
 }

@@ -109,6 +109,12 @@ func encode(pictures []Picture) (encoded, error) {
 	return encoded{s.Bytes(), m.Bytes()}, err
 }
 
+// The ends of the names of the files of pictures, after the id of the object.
+const (
+	seenSuffix = "_seen.jpg"
+	mapSuffix  = "_map.png"
+)
+
 // pictureFiles are the files of the pictures of an object, a folder for each thousand.
 func (l *Line) pictureFiles(id string) (seen, maps string, err error) {
 	_, number, ok := strings.Cut(id, "-")
@@ -117,7 +123,7 @@ func (l *Line) pictureFiles(id string) (seen, maps string, err error) {
 		return "", "", fmt.Errorf("id: have %q, want one of a record", id)
 	}
 	base := filepath.Join(l.opt.Folder, "objects", fmt.Sprintf("%06d", n/1000), filepath.Base(id))
-	return base + "_seen.jpg", base + "_map.png", nil
+	return base + seenSuffix, base + mapSuffix, nil
 }
 
 // keep writes the pictures of an object. They are not waited for to be on the disk: a crash may lose those of the last
@@ -206,4 +212,35 @@ func (l *Line) forget(ids []string) error {
 		_ = os.Remove(filepath.Dir(seen)) // once it is empty
 	}
 	return errors.Join(all...)
+}
+
+// tidy removes pictures without a record, which a process leaves that is killed before it has stored the record or after it
+// has removed it, and what is left of a probe. Files of other names stay, and those of another journal.
+func (l *Line) tidy() {
+	top := filepath.Join(l.opt.Folder, "objects")
+	var gone []string
+	folders, err := os.ReadDir(top)
+	for _, folder := range folders {
+		if !folder.IsDir() {
+			continue
+		}
+		files, unread := os.ReadDir(filepath.Join(top, folder.Name()))
+		err = errors.Join(err, unread)
+		for _, f := range files {
+			id, found := strings.CutSuffix(f.Name(), seenSuffix)
+			if !found {
+				id, found = strings.CutSuffix(f.Name(), mapSuffix)
+			}
+			if found && l.opt.Journal.Lacks(id) {
+				gone = append(gone, id)
+			}
+		}
+	}
+	err = errors.Join(err, os.RemoveAll(filepath.Join(top, probeFile)), l.forget(gone))
+	if len(gone) > 0 {
+		l.opt.Log.Info("pictures of objects that have no record were removed", "files", len(gone))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.opt.Log.Warn("not all pictures of objects that have no record could be removed", "cause", err)
+	}
 }

@@ -5,6 +5,11 @@ import (
 	"image/png"
 	"io"
 	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"mvag-torch/inspect/inspecttest"
@@ -68,5 +73,47 @@ func TestPictures(t *testing.T) {
 	}
 	if n, err := l.Prune(Keep{Days: 1}); n != 0 || err != nil {
 		t.Errorf("have %d removed, %v, want those of today to stay", n, err)
+	}
+}
+
+// TestTidy opens a folder in which a service was killed: pictures without a record are removed, all else stays.
+func TestTidy(t *testing.T) {
+	var log strings.Builder
+	l := open(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) }, ModelOptions{Name: "parts", Path: inspecttest.Checkpoint(t)})
+	j := judge(t, l, Request{Object: inspecttest.Objects(t, inspecttest.Trained, 12)[0]})
+	seen, maps, err := l.pictureFiles(j.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, name := filepath.Dir(seen), l.Journal().Name()
+	later := filepath.Join(filepath.Dir(folder), "000007")
+	if err := os.Mkdir(later, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	left := []string{filepath.Join(folder, name+"-2_seen.jpg"), filepath.Join(folder, name+"-3_map.png"),
+		filepath.Join(later, name+"-7001_seen.jpg"), filepath.Join(filepath.Dir(folder), "probe")}
+	stays := []string{seen, maps, filepath.Join(folder, name+"-02_seen.jpg"), filepath.Join(folder, "00000000-2_seen.jpg"),
+		filepath.Join(folder, name+"-2_seen.txt"), filepath.Join(filepath.Dir(folder), "note")}
+	for _, path := range append(slices.Clone(left), stays[2:]...) {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.tidy()
+	for _, path := range left {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: have %v, want no file", path, err)
+		}
+	}
+	for _, path := range stays {
+		if _, err := os.Lstat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Lstat(later); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("have %v, want no empty folder", err)
+	}
+	if !strings.Contains(log.String(), "files=3") || strings.Contains(log.String(), "WARN") {
+		t.Errorf("have %s", log.String())
 	}
 }

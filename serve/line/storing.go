@@ -72,8 +72,10 @@ func (l *Line) Ready() error {
 	return nil
 }
 
-// probeBytes are about those of a record and its drawings.
-const probeBytes = 128 << 10
+const (
+	probeBytes = 128 << 10 // about those of a record and its drawings
+	probeFile  = "probe"   // in the folder of pictures
+)
 
 // probe stores as much as an object does, where it does, and removes it.
 func (l *Line) probe() error {
@@ -96,7 +98,7 @@ func (l *Line) probe() error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	path := filepath.Join(folder, "probe")
+	path := filepath.Join(folder, probeFile)
 	if err := os.WriteFile(path, filler, 0o644); err != nil {
 		return err
 	}
