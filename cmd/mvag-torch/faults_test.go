@@ -36,8 +36,9 @@ type faultBench struct {
 	sum   testdata.Tally
 }
 
-func newFaultBench(t *testing.T) *faultBench {
-	b := &faultBench{t: t, root: t.TempDir(), after: map[string]string{}}
+// newFaultBench makes a bench in an empty folder.
+func newFaultBench(t *testing.T, root string) *faultBench {
+	b := &faultBench{t: t, root: root, after: map[string]string{}}
 	b.out = filepath.Join(b.root, "out")
 	backbone := filepath.Join(b.root, "vits14.safetensors")
 	if err := weights.WriteSafetensors(backbone, modeltest.RandomViT(3, 4), nil); err != nil {
@@ -54,9 +55,10 @@ func newFaultBench(t *testing.T) *faultBench {
 	model, good := filepath.Join(run, "checkpoint.safetensors"), filepath.Join(demo, "realiad_demo", "gear", "OK")
 	b.all = []sufferer{
 		{"train", with([]string{"train"}, set...), with([]string{"train", "--resume"}, set...), "", []string{"quickstart/checkpoint.safetensors", "quickstart/config.yaml"}},
-		{"eval", []string{"eval", "-m", model}, nil, "train", []string{"quickstart/results.json", "quickstart/scores.jsonl", "quickstart/curves.jsonl"}},
+		{"eval", []string{"eval", "-m", model, "--save-maps", filepath.Join(b.out, "maps")}, nil, "train",
+			[]string{"quickstart/results.json", "quickstart/scores.jsonl", "quickstart/curves.jsonl", "maps/gear.maps.npy"}},
 		{"calibrate", []string{"calibrate", "-m", model, good}, nil, "train", []string{"quickstart/checkpoint.safetensors"}},
-		{"predict", []string{"predict", "-m", model, good, "-o", filepath.Join(b.out, "predictions")}, nil, "train", nil},
+		{"predict", []string{"predict", "-m", model, good, "-o", filepath.Join(b.out, "predictions"), "--maps"}, nil, "train", nil},
 		{"export", []string{"export", "--format", "bundle", "-m", model, "-o", filepath.Join(b.out, "model.mvag")}, nil, "train", []string{"model.mvag"}},
 		{"prepare", with([]string{"dataset", "prepare", "--cache", cache}, set...), nil, "", []string{"cache/pixels-00000.shard"}},
 		{"enroll", with([]string{"enroll"}, set...), nil, "", []string{"quickstart/checkpoint.safetensors"}},
@@ -155,16 +157,28 @@ func (b *faultBench) recovers(s sufferer, what string) {
 		return
 	}
 	b.sum.Repaired++
+	b.same(s, what+": again")
+	b.noneLeft(s, what+": again")
+}
+
+// same checks that the files of a command are those of one without a fault.
+func (b *faultBench) same(s sufferer, what string) {
+	b.t.Helper()
 	for _, name := range s.files {
 		want, err := os.ReadFile(filepath.Join(b.after[s.name], name))
 		if err != nil {
 			b.t.Fatal(err)
 		}
 		if have, err := os.ReadFile(filepath.Join(b.out, name)); err != nil || !bytes.Equal(have, want) {
-			b.t.Errorf("%s: %s: again: %s differs, error %v", s.name, what, name, err)
+			b.t.Errorf("%s: %s: %s differs, error %v", s.name, what, name, err)
 		}
 	}
-	err = filepath.WalkDir(b.out, func(path string, _ fs.DirEntry, err error) error {
+}
+
+// noneLeft checks that there is no temporary file.
+func (b *faultBench) noneLeft(s sufferer, what string) {
+	b.t.Helper()
+	err := filepath.WalkDir(b.out+"/", func(path string, _ fs.DirEntry, err error) error { // which may be a link
 		if strings.HasSuffix(path, ".tmp") {
 			b.t.Errorf("%s: %s: %s is left over", s.name, what, path)
 		}
@@ -178,7 +192,7 @@ func (b *faultBench) recovers(s sufferer, what string) {
 // TestFaults lets the system calls of commands fail: they end with one line, and the same command succeeds afterwards with
 // the same result. With MVAG_FAULTS=all each call of a kind fails once, else the first of one kind in some commands.
 func TestFaults(t *testing.T) {
-	b := newFaultBench(t)
+	b := newFaultBench(t, t.TempDir())
 	all := os.Getenv("MVAG_FAULTS") == "all"
 	kinds := []struct{ call, errno, text string }{
 		{"rename,renameat,renameat2", "EIO", "input/output error"}, {"fsync", "ENOSPC", "no space left on device"},
@@ -223,10 +237,10 @@ func (b *faultBench) meets(s sufferer, fault testdata.Fault, text string) bool {
 	return len(calls) > 0
 }
 
-// TestFullDisk gives commands a disk that is full after so many bytes: they end with one line, and go on when there is
-// room.
+// TestFullDisk gives commands a disk that is full after so many bytes: they end with one line, what they had written before
+// is as it was, nothing else is left, and they go on when there is room.
 func TestFullDisk(t *testing.T) {
-	b := newFaultBench(t)
+	b := newFaultBench(t, t.TempDir())
 	all := os.Getenv("MVAG_FAULTS") == "all"
 	disk := testdata.SmallDisk(t, 1<<30)
 	if err := os.Symlink(disk, b.out); err != nil {
@@ -238,27 +252,40 @@ func TestFullDisk(t *testing.T) {
 		}
 		b.reference(s)
 		for _, room := range []int64{0, 4 << 10, 300 << 10, 5 << 20, 20 << 20} {
-			if !all && room != 20<<20 {
-				continue
+			if all || room == 20<<20 {
+				b.fills(s, disk, room)
 			}
-			b.begin(s)
-			what := fmt.Sprintf("a disk with room for %d bytes", room)
-			filler := filepath.Join(disk, "filler")
-			testdata.Fill(t, filler, room)
-			cmd := b.command(s.args...)
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			err := cmd.Run()
-			if err == nil && room == 0 {
-				t.Errorf("%s: %s: succeeded", s.name, what)
-			}
-			b.sum.Injected++
-			b.ended(s, what, "", stderr.String(), err)
-			if err := os.Remove(filler); err != nil {
-				t.Fatal(err)
-			}
-			b.recovers(s, what)
 		}
 	}
 	b.sum.Log(t, "commands on a full disk")
+}
+
+// fills lets a command meet a full disk. One that may run again over what it has written has done so before.
+func (b *faultBench) fills(s sufferer, disk string, room int64) {
+	b.t.Helper()
+	before := s
+	if s.needs != "" {
+		before.needs = s.name
+	}
+	b.begin(before)
+	what := fmt.Sprintf("a disk with room for %d bytes", room)
+	filler := filepath.Join(disk, "filler")
+	testdata.Fill(b.t, filler, room)
+	cmd := b.command(s.args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	if err == nil && room == 0 {
+		b.t.Errorf("%s: %s: succeeded", s.name, what)
+	}
+	b.sum.Injected++
+	b.ended(s, what, "", stderr.String(), err)
+	if err := os.Remove(filler); err != nil {
+		b.t.Fatal(err)
+	}
+	b.noneLeft(s, what)
+	if s.needs != "" {
+		b.same(s, what)
+	}
+	b.recovers(s, what)
 }
