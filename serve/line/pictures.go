@@ -126,8 +126,8 @@ func (l *Line) pictureFiles(id string) (seen, maps string, err error) {
 	return base + seenSuffix, base + mapSuffix, nil
 }
 
-// keep writes the pictures of an object. They are not waited for to be on the disk: a crash may lose those of the last
-// seconds.
+// keep writes the pictures of an object, or none. They are not waited for to be on the disk: a crash may lose those of the
+// last seconds.
 func (l *Line) keep(id string, e encoded) error {
 	seen, maps, err := l.pictureFiles(id)
 	if err == nil {
@@ -138,6 +138,9 @@ func (l *Line) keep(id string, e encoded) error {
 	}
 	if err == nil {
 		err = os.WriteFile(maps, e.maps, 0o644)
+	}
+	if err != nil {
+		_ = l.forget([]string{id}) // what there is of them; the next object has the id
 	}
 	return err
 }

@@ -10,9 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mvag-torch/inspect/inspecttest"
+	"mvag-torch/internal/testdata"
+	"mvag-torch/serve/journal"
 )
 
 // TestPictures draws what was kept of an object, and compares it with what the inspector draws.
@@ -73,6 +76,48 @@ func TestPictures(t *testing.T) {
 	}
 	if n, err := l.Prune(Keep{Days: 1}); n != 0 || err != nil {
 		t.Errorf("have %d removed, %v, want those of today to stay", n, err)
+	}
+}
+
+// TestFullDisk judges with the journal and the pictures on a disk that is full: the object is refused and leaves nothing, the
+// line is not ready, and goes on when there is room.
+func TestFullDisk(t *testing.T) {
+	disk, objects := testdata.SmallDisk(t, 8<<20), inspecttest.Objects(t, inspecttest.Trained, 3)
+	j, err := journal.Open(filepath.Join(disk, "journal.db"), journal.Options{To: []string{"lines"}, Spool: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	l := open(t, func(o *Options) { o.Folder, o.Journal = disk, j }, ModelOptions{Name: "parts", Path: inspecttest.Checkpoint(t)})
+	judge(t, l, Request{Object: objects[0]})
+	pictures := func() (n int) {
+		files, err := filepath.Glob(filepath.Join(disk, "objects", "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	filler := filepath.Join(disk, "filler")
+	for _, room := range []int64{0, 4096} {
+		testdata.Fill(t, filler, room)
+		var store *StoreError
+		_, err := l.Judge(t.Context(), Request{Object: objects[1]})
+		if !errors.As(err, &store) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), disk) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("room for %d bytes: have %v, want it refused for a full disk", room, err)
+		}
+		if err := l.Ready(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("room for %d bytes: have %v, want it not ready", room, err)
+		}
+		if n := pictures(); n != 2 {
+			t.Errorf("room for %d bytes: have %d files of pictures, want those of the first object", room, n)
+		}
+		if err := errors.Join(os.Remove(filler), l.Ready()); err != nil {
+			t.Errorf("room again: have %v, want it ready", err)
+		}
+	}
+	again := judge(t, l, Request{Object: objects[1]})
+	if kept, err := l.Kept(again.Record); err != nil || len(kept) != inspecttest.Views || pictures() != 4 || again.ID == "" {
+		t.Errorf("have %d pictures in %d files, error %v", len(kept), pictures(), err)
 	}
 }
 
