@@ -58,8 +58,8 @@ func sameBackbone(f *checkpoint.File, path, sha256 string) error {
 	if f == nil || f.Info == nil || f.Info.BackboneSHA256 == sha256 {
 		return nil
 	}
-	return fmt.Errorf("%s: have a checkpoint made with weights of SHA-256 %.12s…, want those of %s (%.12s…)",
-		f.Path, f.Info.BackboneSHA256, path, sha256)
+	return fmt.Errorf("%s: have the backbone %s of SHA-256 %.12s…, want that which the checkpoint was made with (%.12s…): "+
+		"backbone.weights names another file, or it has changed since", f.Path, path, sha256, f.Info.BackboneSHA256)
 }
 
 // ReadBackbone reads a safetensors file, a PyTorch state dict (.pth, whose pickle is parsed and not run), a TorchScript
