@@ -3,10 +3,13 @@ package train
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 
 	"mvag-torch/internal/atomicfile"
 	"mvag-torch/model/checkpoint"
@@ -44,6 +47,7 @@ func (v value) MarshalJSON() ([]byte, error) {
 // journal appends to train.jsonl, which holds one line a step and one a start. A nil one keeps nothing.
 type journal struct {
 	file    *os.File
+	folder  *os.File       // of the run
 	earlier *Circumstances // of the last start that is kept; nil without one
 	lost    error          // what could not be read when the run went on, and is kept beside; nil where all could
 }
@@ -52,14 +56,18 @@ type journal struct {
 // after its checkpoint. Where lines cannot be read, the file as it is gets another name first ([checkpoint.Damaged]) and the run
 // goes on without them. A last line that was not written to its end goes.
 func openJournal(path string, start int) (*journal, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
-	j := &journal{file: file}
+	j := &journal{folder: folder}
+	if j.file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		_ = folder.Close()
+		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
 	var text, kept []byte
 	if start > 0 {
-		text, err = io.ReadAll(file)
+		text, err = io.ReadAll(j.file)
 		kept = j.sound(text, start)
 	}
 	if err == nil && j.lost != nil {
@@ -72,7 +80,7 @@ func openJournal(path string, start int) (*journal, error) {
 		_, err = j.file.Seek(int64(len(kept)), io.SeekStart)
 	}
 	if err != nil {
-		_ = j.file.Close()
+		_ = j.close()
 		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
 	return j, nil
@@ -165,14 +173,38 @@ func (j *journal) write(records []record) error {
 }
 
 func (j *journal) append(text []byte) error {
+	if err := j.there(); err != nil {
+		return err
+	}
 	if _, err := j.file.Write(text); err != nil {
 		return fmt.Errorf("%s: %w", j.file.Name(), atomicfile.Cause(err))
 	}
 	return nil
 }
 
+// there returns an error once the run folder is no longer where it was: a run would go on for nothing, or write into the
+// folder of another one.
+func (j *journal) there() error {
+	own, err := j.folder.Stat()
+	if err != nil {
+		return fmt.Errorf("%s: %w", j.folder.Name(), atomicfile.Cause(err))
+	}
+	now, err := os.Stat(j.folder.Name())
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(own, now):
+		return fmt.Errorf("%s: the run folder was removed, renamed or replaced, and the run ends; "+
+			"where it is now, train --resume with output and name set to it goes on from its checkpoint", j.folder.Name())
+	case err != nil:
+		return fmt.Errorf("%s: %w", j.folder.Name(), atomicfile.Cause(err))
+	}
+	return nil
+}
+
 // sync brings the lines to the disk, before a checkpoint that is behind them.
 func (j *journal) sync() error {
+	if err := j.there(); err != nil {
+		return err
+	}
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("%s: %w", j.file.Name(), atomicfile.Cause(err))
 	}
@@ -192,5 +224,5 @@ func (j *journal) close() error {
 	if j == nil {
 		return nil
 	}
-	return j.file.Close()
+	return errors.Join(j.file.Close(), j.folder.Close())
 }

@@ -71,13 +71,28 @@ func Inject(t testing.TB, cmd *exec.Cmd, f Fault) (injected func(within string) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		for line := range bytes.Lines(text) {
-			if s := string(line); strings.Contains(s, "(INJECTED)") && strings.Contains(s, within) {
-				calls = append(calls, strings.TrimSpace(s))
-			}
-		}
-		return calls
+		return injectedCalls(string(text), within)
 	}
+}
+
+// injectedCalls finds the calls in what strace has written. A call during which another thread made one is on two lines.
+func injectedCalls(log, within string) (calls []string) {
+	begun := map[string]string{} // by thread
+	for line := range strings.Lines(log) {
+		line = strings.TrimSpace(line)
+		thread, _, _ := strings.Cut(line, " ")
+		if begin, cut := strings.CutSuffix(line, " <unfinished ...>"); cut {
+			begun[thread] = begin
+			continue
+		}
+		if _, end, cut := strings.Cut(line, " resumed>"); cut {
+			line = begun[thread] + end
+		}
+		if strings.Contains(line, "(INJECTED)") && strings.Contains(line, within) {
+			calls = append(calls, line)
+		}
+	}
+	return calls
 }
 
 // SmallDisk returns a folder on a file system of its own that has room for so many bytes and is in memory. It needs root,
