@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 )
 
 // Server listens and answers. Make it with [NewServer].
@@ -79,12 +81,19 @@ func (s *Server) ReloadCertificate() error {
 	if s.opt.Certificate == "" {
 		return nil
 	}
-	for key, path := range map[string]string{"certificate": s.opt.Certificate, "key": s.opt.Key} {
-		if _, err := os.ReadFile(path); err != nil {
-			return fmt.Errorf("http.%s: %s: %w", key, path, cause(err))
+	const most = 16 << 20 // bytes
+	var texts [2][]byte
+	for i, path := range []string{s.opt.Certificate, s.opt.Key} {
+		text, err := regularfile.Read(path, most)
+		if onPath := (*fs.PathError)(nil); errors.As(err, &onPath) {
+			err = fmt.Errorf("%s: %w", path, onPath.Err)
 		}
+		if err != nil {
+			return fmt.Errorf("http.%s: %w", []string{"certificate", "key"}[i], err)
+		}
+		texts[i] = text
 	}
-	c, err := tls.LoadX509KeyPair(s.opt.Certificate, s.opt.Key)
+	c, err := tls.X509KeyPair(texts[0], texts[1])
 	if err != nil {
 		return fmt.Errorf("http.certificate, http.key: %s, %s: %w", s.opt.Certificate, s.opt.Key, err)
 	}

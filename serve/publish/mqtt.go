@@ -82,7 +82,8 @@ func (c MQTTConfig) options() (*mqtt.ClientOptions, error) {
 	// A lost connection is made again by us, with jitter, and what was not confirmed comes from the journal.
 	return mqtt.NewClientOptions().AddBroker(c.Broker).SetClientID(c.Client).SetUsername(c.User).SetPassword(password).
 		SetTLSConfig(security).SetProtocolVersion(4).SetAutoReconnect(false).SetConnectTimeout(mqttTimeout).
-		SetWriteTimeout(mqttTimeout).SetKeepAlive(20 * time.Second).SetPingTimeout(10 * time.Second).SetOrderMatters(false), nil
+		SetWriteTimeout(mqttTimeout).SetKeepAlive(20 * time.Second).SetPingTimeout(10 * time.Second).SetOrderMatters(false).
+		SetCustomOpenConnectionFn(connect), nil
 }
 
 // topicOf fills in {model}, {class}, {object}, {decision} and {source}. In a value the characters + # / and those that

@@ -54,6 +54,8 @@ type Requests struct {
 	cfg      MQTTConfig
 	opt      *mqtt.ClientOptions
 	messages chan mqtt.Message
+	waiting  atomic.Int64                // bytes of messages that nobody has taken yet
+	most     int64                       // of them, in memory
 	client   atomic.Pointer[mqtt.Client] // the connected one, for errors
 }
 
@@ -62,7 +64,7 @@ func NewRequests(cfg MQTTConfig, journal string) (*Requests, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	r := &Requests{cfg: cfg.withDefaults(journal), messages: make(chan mqtt.Message)}
+	r := &Requests{cfg: cfg.withDefaults(journal), messages: make(chan mqtt.Message), most: 4 * largestPacket}
 	if err := checkFilter(r.cfg.Inspect); err != nil {
 		return nil, err
 	}
@@ -129,8 +131,19 @@ func (r *Requests) connection(ctx context.Context) error {
 	here, gone := context.WithCancel(ctx)
 	defer gone()
 	opt := *r.opt
-	opt.SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost <- err })
-	take := func(_ mqtt.Client, m mqtt.Message) { // in a goroutine of its own; the broker bounds how many
+	lose := func(err error) {
+		select {
+		case lost <- err:
+		default: // it is lost already
+		}
+	}
+	opt.SetConnectionLostHandler(func(_ mqtt.Client, err error) { lose(err) })
+	take := func(_ mqtt.Client, m mqtt.Message) { // in a goroutine of its own; how many a broker bounds, or does not
+		size := int64(len(m.Payload()))
+		defer r.waiting.Add(-size)
+		if have := r.waiting.Add(size); have > r.most {
+			lose(fmt.Errorf("have %d bytes of requests that wait, want at most %d: they come faster than they are judged", have, r.most))
+		}
 		select {
 		case r.messages <- m:
 		case <-here.Done(): // the broker sends it again
@@ -144,6 +157,10 @@ func (r *Requests) connection(ctx context.Context) error {
 	}
 	t := client.Subscribe(r.cfg.Inspect, qos, nil)
 	if err := wait(ctx, t, client); err != nil {
+		select {
+		case err = <-lost: // says why
+		case <-time.After(100 * time.Millisecond):
+		}
 		return err
 	}
 	if granted := t.(*mqtt.SubscribeToken).Result()[r.cfg.Inspect]; granted > 2 {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 )
 
 // Secret is a password or token in a file or a variable of the environment, so that no configuration has it.
@@ -16,7 +18,10 @@ type Secret struct {
 	Env  string `yaml:"env"`
 }
 
-// Value reads the secret, "" where neither is set. Line feeds at the end of a file are no part of it.
+// largestSecret is the most bytes of the file of a secret, largestPEM of one of certificates.
+const largestSecret, largestPEM = 64 << 10, 16 << 20
+
+// Value reads the secret, a line of text, "" where neither is set. Line feeds at the end of a file are no part of it.
 func (s Secret) Value() (string, error) {
 	switch {
 	case s.File != "" && s.Env != "":
@@ -30,23 +35,26 @@ func (s Secret) Value() (string, error) {
 	case s.File == "":
 		return "", nil
 	}
-	text, err := readFile(s.File)
+	text, err := regularfile.Read(s.File, largestSecret)
 	if err != nil {
-		return "", err
+		return "", named(s.File, err)
 	}
 	value := strings.TrimRight(string(text), "\r\n")
-	if value == "" {
+	switch {
+	case value == "":
 		return "", fmt.Errorf("%s: empty", s.File)
+	case strings.ContainsAny(value, "\r\n\x00") || !utf8.ValidString(value):
+		return "", fmt.Errorf("%s: have several lines or what is no text, want one line of UTF-8", s.File)
 	}
 	return value, nil
 }
 
-func readFile(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+// named begins an error of a file with its name.
+func named(path string, err error) error {
+	if cause := atomicfile.Cause(err); cause != err {
+		return fmt.Errorf("%s: %w", path, cause)
 	}
-	return text, nil
+	return err
 }
 
 // TLS names the files of a secure connection. Without any, the authorities of the system are trusted.
@@ -59,9 +67,9 @@ type TLS struct {
 func (t TLS) config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.CA != "" {
-		text, err := readFile(t.CA)
+		text, err := regularfile.Read(t.CA, largestPEM)
 		if err != nil {
-			return nil, err
+			return nil, named(t.CA, err)
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(text) {
@@ -72,11 +80,28 @@ func (t TLS) config() (*tls.Config, error) {
 		return nil, fmt.Errorf("have cert %q and key %q, want both or none", t.Cert, t.Key)
 	}
 	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		pair, err := keyPair(t.Cert, t.Key)
 		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", t.Cert, t.Key, err)
+			return nil, err
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+// keyPair reads a certificate and its key. Errors name the files.
+func keyPair(certificate, key string) (tls.Certificate, error) {
+	var texts [2][]byte
+	for i, path := range []string{certificate, key} {
+		text, err := regularfile.Read(path, largestPEM)
+		if err != nil {
+			return tls.Certificate{}, named(path, err)
+		}
+		texts[i] = text
+	}
+	pair, err := tls.X509KeyPair(texts[0], texts[1])
+	if err != nil {
+		return pair, fmt.Errorf("%s, %s: %w", certificate, key, err)
+	}
+	return pair, nil
 }

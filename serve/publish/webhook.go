@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // WebhookConfig is a receiver of results by HTTP.
@@ -66,7 +67,7 @@ func NewWebhook(cfg WebhookConfig) (*Webhook, error) {
 		cfg.Tries = 3
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: security, ForceAttemptHTTP2: true,
-		IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 1}
+		IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 1, MaxResponseHeaderBytes: 64 << 10}
 	return &Webhook{cfg: cfg, token: token, client: &http.Client{Timeout: cfg.Timeout, Transport: transport,
 		// A redirected POST would become a GET.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
@@ -120,14 +121,14 @@ func (w *Webhook) post(ctx context.Context, m Message) error {
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {
-		return err
+		return foreignError{err}
 	}
 	defer answer.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10)) // all of a usual answer, so that the connection is kept
 	if answer.StatusCode/100 == 2 {
 		return nil
 	}
-	err = fmt.Errorf("%s: have %s, want 2xx%s", withoutPassword(w.cfg.URL), answer.Status, excerpt(text))
+	err = fmt.Errorf("%s: have %d %s, want 2xx%s", withoutPassword(w.cfg.URL), answer.StatusCode, http.StatusText(answer.StatusCode), excerpt(text))
 	switch code := answer.StatusCode; {
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
@@ -144,6 +145,21 @@ func withoutPassword(text string) string {
 		return "webhook"
 	}
 	return u.Redacted()
+}
+
+// foreignError is an error that may repeat what the other side has said: a line of at most 500 characters.
+type foreignError struct{ error }
+
+func (e foreignError) Unwrap() error { return e.error }
+
+func (e foreignError) Error() string {
+	line := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(e.error.Error(), "?"))
+	return fmt.Sprintf("%.500s", line)
 }
 
 // excerpt is the beginning of an answer in one line, after a colon.
