@@ -48,7 +48,7 @@ var rank = map[string]int{
 	"internal/heatmap":     0,
 	"internal/interrupt":   0,
 	"internal/libjpeg":     0,
-	"internal/libtorch":    0,
+	"internal/libtorch":    1,
 	"internal/lock":        1,
 	"internal/machine":     0,
 	"internal/pagetest":    0,

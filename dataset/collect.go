@@ -110,7 +110,10 @@ func (c *collector) argument(arg string, typed bool) error {
 
 // lines adds the paths on standard input, one a line and perhaps in quotes.
 func (c *collector) lines() error {
-	data, err := io.ReadAll(c.opt.Stdin)
+	data, err := io.ReadAll(io.LimitReader(c.opt.Stdin, maxFileBytes+1))
+	if err == nil && len(data) > maxFileBytes {
+		err = fmt.Errorf("have more than %d bytes, want paths, one a line", maxFileBytes)
+	}
 	if err == nil {
 		data, err = plainText(data)
 	}

@@ -17,6 +17,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/regularfile"
 )
 
 // shardBytes is the maximum size of the records of a shard. A killed preparation loses less than that.
@@ -162,16 +163,11 @@ func (p *preparer) scan() error {
 
 // openShard opens a file of the cache and returns its size.
 func openShard(name string) (*os.File, int64, error) {
-	f, err := os.Open(name)
+	f, size, err := regularfile.Open(name)
 	if err != nil {
 		return nil, 0, fmt.Errorf("data.cache: %w", oneLine(err))
 	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, 0, fmt.Errorf("data.cache: %w", oneLine(err))
-	}
-	return f, info.Size(), nil
+	return f, size, nil
 }
 
 // look records what a shard contains, unless it is damaged, or one of its files has changed or is to be read at another

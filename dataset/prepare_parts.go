@@ -5,11 +5,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/lock"
+	"mvag-torch/internal/regularfile"
 )
 
 // begin makes, locks and cleans the folder, in part 0.
@@ -41,7 +44,7 @@ func (p *preparer) agree(shards [][]prepareTask, err error) error {
 			mine = err.Error()
 		}
 		name := p.mark(p.opt.Part)
-		if written = os.WriteFile(name, []byte(mine), 0o644); errors.Is(written, fs.ErrNotExist) {
+		if written = atomicfile.Write(name, func(w io.Writer) error { _, err := io.WriteString(w, mine); return err }); errors.Is(written, fs.ErrNotExist) {
 			written = p.notShared(p.opt.Part)
 		}
 		defer os.Remove(name) // what cannot be removed, the next preparation removes
@@ -51,7 +54,7 @@ func (p *preparer) agree(shards [][]prepareTask, err error) error {
 		return err
 	}
 	for part := 1; part < p.opt.Parts && p.opt.Part == 0 && err == nil; part++ {
-		theirs, failed := os.ReadFile(p.mark(part))
+		theirs, failed := regularfile.Read(p.mark(part), 64<<10)
 		switch {
 		case errors.Is(failed, fs.ErrNotExist):
 			err = p.notShared(part)
@@ -59,7 +62,7 @@ func (p *preparer) agree(shards [][]prepareTask, err error) error {
 			err = fmt.Errorf("data.cache: %w", oneLine(failed))
 		case string(theirs) != mine:
 			err = fmt.Errorf("data.cache: rank %d would prepare something else than rank 0 (%s): have %s, want %s",
-				part, printable(p.cfg.Cache), theirs, mine)
+				part, printable(p.cfg.Cache), printable(string(theirs)), mine)
 		}
 	}
 	return p.opt.Meet(err)

@@ -64,9 +64,18 @@ func Defaults() Config {
 // Load reads a file strictly over the defaults. Errors name it.
 func Load(path string) (Config, error) {
 	cfg := Defaults()
-	text, err := os.ReadFile(path)
+	f, err := os.Open(path) // perhaps a pipe of the shell
 	if err != nil {
 		return cfg, err
+	}
+	defer f.Close()
+	const most = 1 << 20 // bytes
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return cfg, err
+	}
+	if len(text) > most {
+		return cfg, fmt.Errorf("%s: have more than %d bytes, want a configuration", path, most)
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/model/checkpoint"
 )
 
@@ -61,7 +62,7 @@ func openJournal(path string, start int) (*journal, error) {
 		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}
 	j := &journal{folder: folder}
-	if j.file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+	if j.file, err = regularfile.Update(path); err != nil {
 		_ = folder.Close()
 		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
 	}

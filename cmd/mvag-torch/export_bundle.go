@@ -19,6 +19,7 @@ import (
 	"mvag-torch/export"
 	"mvag-torch/internal/heatmap"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
@@ -107,12 +108,12 @@ func sayRounding(s checkpoint.Stored, f *checkpoint.File) {
 func readLicences(paths []string) (list []checkpoint.Licence, err error) {
 	const limit = 1 << 20 // bytes
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
+		text, err := regularfile.Read(path, limit)
 		switch {
 		case err != nil:
 			return nil, err
-		case len(text) == 0 || len(text) > limit || !utf8.Valid(text) || strings.ContainsRune(string(text), 0):
-			return nil, fmt.Errorf("%s: have no text, or more than %d bytes, want a licence in UTF-8", path, limit)
+		case len(text) == 0 || !utf8.Valid(text) || strings.ContainsRune(string(text), 0):
+			return nil, fmt.Errorf("%s: have no text, want a licence in UTF-8", path)
 		}
 		list = append(list, checkpoint.Licence{Name: filepath.Base(path), From: "--licence", Text: string(text)})
 	}

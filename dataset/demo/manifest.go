@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 )
 
 // manifestFile contains the settings. It is written last and marks a folder as complete.
@@ -192,7 +193,7 @@ func (ix *index) summary(class string) ClassSummary {
 }
 
 func readJSON(file string, v any) error {
-	data, err := os.ReadFile(file)
+	data, err := regularfile.Read(file, 64<<20)
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,11 @@ package doctor
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/regularfile"
 )
 
 // backboneCheck reports on the weights file. Without a probe it can only say that the file is readable.
@@ -26,19 +26,15 @@ func backboneCheck(cfg configs.Config, p *Probe) Check {
 
 // readable reads the first bytes of a file and returns its size.
 func readable(path string) (uint64, error) {
-	f, err := os.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
 	if _, err := io.ReadFull(f, make([]byte, 4)); err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}
-	return uint64(info.Size()), nil
+	return uint64(size), nil
 }
 
 // dataCheck opens the data set, which reads the index and looks for the first images of each class. Command dataset

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 )
 
 // File is what to download, and where to.
@@ -47,7 +48,7 @@ const maxAttempts = 3
 // expected is removed.
 func Get(ctx context.Context, f File) (Result, error) {
 	part := f.Path + ".part"
-	out, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
+	out, err := regularfile.Update(part)
 	if err != nil {
 		return Result{}, err
 	}
@@ -56,7 +57,7 @@ func Get(ctx context.Context, f File) (Result, error) {
 	if g.done, err = io.Copy(g.hash, out); err != nil {
 		return Result{}, fmt.Errorf("%s: %w", part, err)
 	}
-	validator, err := os.ReadFile(g.validatorPath())
+	validator, err := regularfile.Read(g.validatorPath(), longestValidator)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Result{}, err
 	}
@@ -181,12 +182,19 @@ func (g *getter) seek(resp *http.Response) (size int64, err error) {
 	return 0, fmt.Errorf("%s: have status %s, want 200", g.URL, resp.Status)
 }
 
+// longestValidator is the most bytes of a validator. A longer one is not kept.
+const longestValidator = 4096
+
 // validatorOf returns what If-Range may ask for: a strong ETag, else the time of the last change, else "".
 func validatorOf(h http.Header) string {
+	validator := h.Get("Last-Modified")
 	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) { // weak ones begin with W/
-		return tag
+		validator = tag
 	}
-	return h.Get("Last-Modified")
+	if len(validator) > longestValidator {
+		return ""
+	}
+	return validator
 }
 
 // restart empties the part and keeps the validator of what will be written.

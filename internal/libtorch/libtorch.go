@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"mvag-torch/internal/regularfile"
 )
 
 // Version is the LibTorch version that the program is written for, the same as in third_party/libtorch.sh.
@@ -91,12 +93,12 @@ func check(dir string) error {
 	return nil
 }
 
-var versionLine = regexp.MustCompile(`(?m)^__version__ = '([^'+]*)`)
+var versionLine = regexp.MustCompile(`(?m)^__version__ = '([0-9A-Za-z._-]+)`)
 
 // VersionIn reads the version of the installation in dir from version.py, without the suffix after "+".
 func VersionIn(dir string) (string, error) {
 	name := filepath.Join(dir, "version.py")
-	text, err := os.ReadFile(name)
+	text, err := regularfile.Read(name, 1<<20)
 	if err != nil {
 		return "", err
 	}

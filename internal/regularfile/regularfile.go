@@ -36,6 +36,24 @@ func Open(path string) (f *os.File, size int64, err error) {
 	return f, info.Size(), nil
 }
 
+// Update opens a regular file to read and write it, through links, and makes it where there is none. It never waits. Errors
+// name the file.
+func Update(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrKind}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // Read returns the content of a regular file of at most so many bytes. Errors name the file. What is appended meanwhile
 // is not read.
 func Read(path string, most int64) ([]byte, error) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"mvag-torch/internal/tensor"
 )
@@ -63,8 +65,8 @@ func (t *Team) posted(s *tensor.Store) *Failure {
 	if err != nil || !ok {
 		return nil
 	}
-	f := &Failure{}
-	if json.Unmarshal(text, f) != nil {
+	f := t.readFailure(text)
+	if f == nil {
 		return nil
 	}
 	f.Quiet = f.Rank != t.place.Rank
@@ -72,6 +74,26 @@ func (t *Team) posted(s *tensor.Store) *Failure {
 		f.Quiet = t.place.Rank != speaker(f.Rank)
 	}
 	return f
+}
+
+// readFailure reads what a rank has posted; nil for what none does.
+func (t *Team) readFailure(text []byte) *Failure {
+	f := &Failure{}
+	if json.Unmarshal(text, f) != nil || f.Rank < -1 || f.Rank >= t.place.Size {
+		return nil
+	}
+	f.Host = printable(f.Host)
+	return f
+}
+
+// printable is a name that another rank gives, in a line.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, fmt.Sprintf("%.300s", strings.ToValidUTF8(name, "?")))
 }
 
 // Gone says that the rank cannot speak for itself.

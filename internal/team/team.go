@@ -52,6 +52,15 @@ type member struct {
 	Size    int    `json:"size"` // of the team, as this rank has been told
 }
 
+// readMember reads what a rank says of itself.
+func readMember(text []byte) (m member, err error) {
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, fmt.Errorf("have no description of a rank: %w", err)
+	}
+	m.Host, m.Version, m.Command = printable(m.Host), printable(m.Version), printable(m.Command)
+	return m, nil
+}
+
 // Options of Join.
 type Options struct {
 	Version string        // of the program, the same on all ranks
@@ -211,7 +220,7 @@ func (t *Team) announce(self member) error {
 			return err
 		}
 		if ok {
-			if err := json.Unmarshal(text, &other); err != nil {
+			if other, err = readMember(text); err != nil {
 				return err
 			}
 			break
@@ -237,8 +246,8 @@ func (t *Team) assemble(ctx context.Context, wait time.Duration) error {
 		case err != nil:
 			return err
 		case ok:
-			if err := json.Unmarshal(text, &t.members[rank]); err != nil {
-				return err
+			if t.members[rank], err = readMember(text); err != nil {
+				return fmt.Errorf("rank %d: %w", rank, err)
 			}
 			if err := t.fits(rank); err != nil {
 				return err

@@ -19,6 +19,7 @@ import (
 
 	"mvag-torch/inspect"
 	"mvag-torch/internal/heatmap"
+	"mvag-torch/internal/regularfile"
 )
 
 // The layers of a Picture.
@@ -187,7 +188,7 @@ func (l *Line) Kept(r Record) ([]Picture, error) {
 }
 
 func readImage(path string, decode func(io.Reader) (image.Image, error)) (image.Image, error) {
-	f, err := os.Open(path)
+	f, _, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 	"mvag-torch/model/calibration"
 )
 
@@ -319,7 +320,7 @@ func (l *Line) Discard(id string) error {
 
 // copyFile replaces a file by a copy of another.
 func copyFile(to, from string) error {
-	f, err := os.Open(from)
+	f, _, err := regularfile.Open(from)
 	if err != nil {
 		return err
 	}

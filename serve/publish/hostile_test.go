@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -110,6 +111,7 @@ func FuzzBroker(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer m.Close()
+		m.opt.SetWriteTimeout(200 * time.Millisecond) // which a message takes that is sent just when the connection is lost
 		if s, err := m.Send(t.Context(), []Message{{Seq: 1, Body: []byte("{}")}}); err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("have %v, %v, want one line", s, err)
 		}

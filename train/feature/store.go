@@ -26,6 +26,7 @@ import (
 	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/lock"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/regularfile"
 )
 
 // Format is the value of the header's key "format".
@@ -123,7 +124,7 @@ func OpenFile(ctx context.Context, folder string, h Header, waiting func(*lock.H
 		}
 		return nil, err
 	}
-	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+	if s.file, err = regularfile.Update(s.path); err != nil {
 		s.unlock()
 		return nil, fmt.Errorf("%s: %w", s.path, atomicfile.Cause(err))
 	}
@@ -332,15 +333,12 @@ func NewView(folder string, h Header) (*Store, error) {
 // Attach prepares a view for Read: p is the place of the store that was sealed. A file is looked for in the view's own
 // folder. It is an error that is fs.ErrNotExist if there is none that has so many records.
 func (s *Store) Attach(p Place) (err error) {
-	if s.file, err = os.Open(cmp.Or(s.path, p.Path)); err != nil {
+	size := int64(0)
+	if s.file, size, err = regularfile.Open(cmp.Or(s.path, p.Path)); err != nil {
 		return err
 	}
-	info, err := s.file.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() < p.End {
-		return fmt.Errorf("%s: have %d bytes, want %d: %w", s.file.Name(), info.Size(), p.End, fs.ErrNotExist)
+	if size < p.End {
+		return fmt.Errorf("%s: have %d bytes, want %d: %w", s.file.Name(), size, p.End, fs.ErrNotExist)
 	}
 	header, err := json.Marshal(s.header)
 	if err == nil {
