@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode"
 
 	"mvag-torch/internal/machine"
 	"mvag-torch/internal/tensor"
@@ -62,7 +63,13 @@ func (c Circumstances) Differences(earlier *Circumstances) (list []string) {
 	for i := range now.NumField() {
 		if a, b := now.Field(i).Interface(), then.Field(i).Interface(); a != b {
 			name := strings.ReplaceAll(now.Type().Field(i).Tag.Get("json"), "_", " ")
-			list = append(list, fmt.Sprintf("%s %v, was %v", name, a, b))
+			was := strings.Map(func(r rune) rune { // as the journal has it, whoever wrote that
+				if !unicode.IsPrint(r) {
+					return '?'
+				}
+				return r
+			}, fmt.Sprintf("%.200v", b))
+			list = append(list, fmt.Sprintf("%s %v, was %s", name, a, was))
 		}
 	}
 	return list

@@ -61,6 +61,7 @@ func FuzzMessage(f *testing.F) {
 func FuzzJournal(f *testing.F) {
 	f.Add([]byte("{\"iteration\":0}\n{\"iteration\":1}\n{\"iter"), 1)
 	f.Add([]byte("{\"iteration\":-1}\nnull\n\n"), 2)
+	f.Add([]byte("{\"iteration\":0,\"start\":{\"device\":\"a\\n\\u001b[31m\",\"threads\":-1}}\n"), 1)
 	path := filepath.Join(f.TempDir(), "train.jsonl")
 	f.Fuzz(func(t *testing.T, text []byte, start int) {
 		if err := os.WriteFile(path, text, 0o644); err != nil {
@@ -72,6 +73,11 @@ func FuzzJournal(f *testing.F) {
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, line := range (Circumstances{}).Differences(j.earlier) {
+			if strings.ContainsAny(line, "\n\x1b\x00") || len(line) > 1000 {
+				t.Errorf("have the difference %q, want a line", line)
+			}
 		}
 		have, err := os.ReadFile(path)
 		if err != nil {

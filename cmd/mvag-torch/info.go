@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -84,12 +86,37 @@ func runInfo(c *cli.Context) error {
 
 // writeInfo writes the facts as text, a line a fact, and then the tables.
 func writeInfo(w io.Writer, d described) error {
+	w = visible{w}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	d.lines(func(key, format string, values ...any) { fmt.Fprintf(t, key+"\t"+format+"\n", values...) })
+	d.lines(func(key, format string, values ...any) { // of which a file has some, whoever made it
+		line := strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return '?'
+			}
+			return r
+		}, fmt.Sprintf(format, values...))
+		fmt.Fprintf(t, "%s\t%s\n", key, line)
+	})
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	return d.tables(w)
+}
+
+// visible writes text, of which a terminal obeys nothing but line feeds and tabs.
+type visible struct{ to io.Writer }
+
+func (v visible) Write(p []byte) (int, error) {
+	text := bytes.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return '?'
+		}
+		return r
+	}, p)
+	if _, err := v.to.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // lines are the facts of any file.

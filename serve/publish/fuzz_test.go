@@ -2,11 +2,14 @@ package publish
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mvag-torch/serve/journal"
 )
 
 // FuzzRequest holds that a message is refused in one line, or names an object, has images and has one key.
@@ -72,6 +75,31 @@ func FuzzLines(f *testing.F) {
 		}
 		if n, m := lines(have), lines(kept); n != max(1, m) {
 			t.Errorf("have the message %d times in %q, want it once", n, have)
+		}
+	})
+}
+
+// FuzzStored holds that whatever an entry of the journal has, what is published of it is a line of JSON under a topic without
+// wildcards, else the error is a line.
+func FuzzStored(f *testing.F) {
+	f.Add([]byte(`{"record":{"object":"S1","class":"gear","decision":"good","source":"x","model":{"name":"m"}}}`))
+	f.Add([]byte(`{"record":{"object":"+/#","class":"$SYS","model":{"name":"\u0000\n"}}}`))
+	f.Add([]byte(`{"record":null}`))
+	f.Add([]byte("{\"record\":{\n\"object\":\"a\"\n}}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := newMessage(journal.Entry{ID: "j-1", Seq: 1, Data: data})
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("have %q, want one line", err)
+			}
+			return
+		}
+		if bytes.ContainsAny(m.Body, "\n\r") || !json.Valid(m.Body) {
+			t.Errorf("have %q, want a line of JSON", m.Body)
+		}
+		topic, err := topicOf("{class}/"+DefaultTopic+"/{object}{decision}{source}", m)
+		if err != nil || strings.ContainsAny(topic, "+#\x00") || strings.HasPrefix(topic, "$") {
+			t.Errorf("have %q, %v", topic, err)
 		}
 	})
 }

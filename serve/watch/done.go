@@ -53,6 +53,12 @@ func (w *Watcher) restore() error {
 		if n.Folder != w.root {
 			return true
 		}
+		for rel := range n.Files {
+			if !filepath.IsLocal(filepath.FromSlash(rel)) {
+				broken = fmt.Errorf("note %q of the journal: have the file %q, want one below the folder", key, rel)
+				return false
+			}
+		}
 		to, judged, err := w.outcome(key, n)
 		if err != nil {
 			broken = err
