@@ -193,8 +193,8 @@ func (j *journal) there() error {
 	now, err := os.Stat(j.folder.Name())
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(own, now):
-		return fmt.Errorf("%s: the run folder was removed, renamed or replaced, and the run ends; "+
-			"where it is now, train --resume with output and name set to it goes on from its checkpoint", j.folder.Name())
+		return fmt.Errorf("%s: the run folder was removed, renamed or replaced meanwhile, so the run ends; "+
+			"train --resume goes on where it is now (output, name)", j.folder.Name())
 	case err != nil:
 		return fmt.Errorf("%s: %w", j.folder.Name(), atomicfile.Cause(err))
 	}

@@ -15,11 +15,13 @@ import (
 // loop takes the remaining steps.
 func (r *run) loop(s *tensor.Scope) error {
 	cfg := r.cfg
-	every := cfg.Train.LogEvery
-	if r.device == tensor.CPU {
-		every = 1 // reading back costs nothing there
+	if r.every == 0 {
+		r.every = cfg.Train.LogEvery
+		if r.device == tensor.CPU {
+			r.every = 1 // reading back costs nothing there
+		}
 	}
-	r.ring = tensor.Zeros(s, r.device, tensor.Float, int64(every), 2)
+	r.ring = tensor.Zeros(s, r.device, tensor.Float, int64(r.every), 2)
 	r.sink.Begin(r.begin())
 	if r.alone && r.saved == 0 { // enrolled before, without what follows
 		r.sink.Remembered(r.memory)
@@ -50,7 +52,7 @@ func (r *run) loop(s *tensor.Scope) error {
 		lr := r.stepper.LR(r.done)
 		s.Local(func(s *tensor.Scope) *tensor.Tensor { r.step(s, batch, lr); return nil })
 		batches.Recycle(batch)
-		if len(r.pending) == every {
+		if len(r.pending) == r.every {
 			if err := r.flush(); err != nil {
 				return err
 			}

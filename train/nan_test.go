@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -20,7 +19,6 @@ import (
 	"mvag-torch/internal/tensor"
 	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
-	"mvag-torch/train/feature"
 )
 
 // poisoned is a run whose parameter is NaN in some iterations, as a wrong bit in memory would make it, and right again in
@@ -55,8 +53,8 @@ func (p *poisoned) set(next int) {
 }
 
 // runPoisoned is a run of which the iterations in spoilt meet a NaN in the given parameter. stopAt interrupts it after so
-// many steps, 0 never.
-func runPoisoned(t *testing.T, tm *team.Team, cfg configs.Config, resume bool, name string, spoilt []int, stopAt int) (*watcher, error) {
+// many steps, 0 never; every is after how many steps it reads losses back, as on a GPU.
+func runPoisoned(t *testing.T, tm *team.Team, cfg configs.Config, resume bool, name string, spoilt []int, stopAt int, every ...int) (*watcher, error) {
 	t.Helper()
 	data, err := dataset.Open(cfg.Data)
 	if err != nil {
@@ -73,7 +71,7 @@ func runPoisoned(t *testing.T, tm *team.Team, cfg configs.Config, resume bool, n
 			cancel()
 		}
 	}
-	p.run = &run{ctx: ctx, cfg: cfg, data: data, team: tm, sink: w}
+	p.run = &run{ctx: ctx, cfg: cfg, data: data, team: tm, sink: w, every: append(every, 0)[0]}
 	return w, start(p.run, resume)
 }
 
@@ -217,95 +215,6 @@ func TestCountOfSkippedSurvivesResumption(t *testing.T) {
 	}
 	if _, info := checkpointOf(t, cfg); info.Iteration != 6 {
 		t.Errorf("the checkpoint is of iteration %d, want 6", info.Iteration)
-	}
-}
-
-// TestBlameNamesTheImage: features of an object that are not finite are found in each batch that has it.
-func TestBlameNamesTheImage(t *testing.T) {
-	cfg := smallConfig(t)
-	cfg.Train.OnNaN, cfg.Train.CacheFeatures, cfg.Train.Holdout, cfg.Memory.Codes = "skip", "disk", 0, 0
-	cfg.Train.Iterations = 4
-	if err := runOn(t.Context(), named(cfg, "first"), false, &watcher{}); err != nil {
-		t.Fatal(err)
-	}
-	bad := spoilFeatures(t, cfg)
-	w := &watcher{}
-	if err := runOn(t.Context(), named(cfg, "second"), false, w); err != nil {
-		t.Fatal(err)
-	}
-	if len(w.skipped) == 0 {
-		t.Fatal("no batch was left out")
-	}
-	for _, k := range w.skipped {
-		if want := fmt.Sprintf("target 2 of the encoder (%q, camera 2): +Inf", bad); k.First != want {
-			t.Errorf("iteration %d: have %q, want %q", k.Iteration, k.First, want)
-		}
-	}
-}
-
-// spoilFeatures writes an infinity into the second view of an object in the file of features and returns its name.
-func spoilFeatures(t *testing.T, cfg configs.Config) (id string) {
-	t.Helper()
-	data, err := dataset.Open(cfg.Data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{}
-	r := &run{ctx: ctx, cfg: named(cfg, "other"), data: data, sink: w}
-	w.inside = func(Begin) {
-		cancel() // nothing is trained
-		folder := filepath.Join(cfg.Output, "features")
-		header, err := r.featureHeader()
-		if err != nil {
-			t.Fatal(err)
-		}
-		object := &r.tiles[0]
-		id = object.ID
-		key, err := keyOf(r.data.Source, object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		read, packed := make([]bool, header.Views), make([]byte, header.Views*header.ViewBytes)
-		before, err := feature.OpenFile(t.Context(), folder, header, nil)
-		if err == nil {
-			err = errors.Join(before.Seal(), before.Read(key, read, packed), before.Close(), os.Remove(before.Path()))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		packed[2*header.ViewBytes-2], packed[2*header.ViewBytes-1] = 0, 0x7c // the last value of the last target
-		after, err := feature.OpenFile(t.Context(), folder, header, nil)
-		if err == nil {
-			err = errors.Join(after.Put(key, read, packed, true), after.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := start(r, false); err == nil {
-		t.Fatal("was not interrupted")
-	}
-	return id
-}
-
-// TestNormBeyondFloat32: gradients that are finite while their norm is not are named by the largest.
-func TestNormBeyondFloat32(t *testing.T) {
-	err := tensor.Run(func(s *tensor.Scope) error {
-		a, b := tensor.Zeros(s, tensor.CPU, tensor.Float, 2).RequireGrad(), tensor.Zeros(s, tensor.CPU, tensor.Float, 1).RequireGrad()
-		a.BackwardFrom(tensor.FromFloats(s, tensor.CPU, []float32{1, 2}, 2))
-		b.BackwardFrom(tensor.FromFloats(s, tensor.CPU, []float32{-1e30}, 1))
-		see := &tracer{scope: s, batch: &Batch{Batch: &dataset.Batch{}}, first: finding{at: math.MaxUint32}}
-		params := model.Params{{Name: "small", Value: a}, {Name: "large", Value: b}}
-		see.gradients(params, "the gradient of %s")
-		see.largest(params)
-		if want := "the norm of the gradients, whose squares add up to 1e+60; the largest is of large: 1e+30"; see.first.name != want {
-			t.Errorf("have %q, want %q", see.first.name, want)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -151,6 +151,7 @@ type run struct {
 	stopping bool  // a rank wants to stop
 	trouble  error // of this rank, of which the next roll call tells the others
 
+	every   int            // steps after which losses are read back; 0 until the loop decides
 	ring    *tensor.Tensor // loss and gradient norm of steps not yet read back [k, 2]
 	pending []record       // the same steps, without those two
 	loss    float64        // the latest that was read back

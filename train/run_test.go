@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -234,22 +235,43 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestFullDisk holds that a checkpoint that cannot be written leaves the last.
-func TestFullDisk(t *testing.T) {
-	cfg := smallConfig(t)
-	err := runOn(t.Context(), cfg, false, &watcher{after: func(done int) {
-		if done == 6 { // a folder that can no longer be written to
-			if err := os.Rename(Folder(cfg), Folder(cfg)+"-moved"); err != nil {
-				t.Error(err)
+// TestRunFolderIsGone: a run whose folder is removed, renamed or replaced ends with the next step, makes no other and leaves
+// what is in its place alone.
+func TestRunFolderIsGone(t *testing.T) {
+	for name, gone := range map[string]func(folder string) error{
+		"renamed": func(folder string) error { return os.Rename(folder, folder+"-moved") },
+		"removed": os.RemoveAll,
+		"replaced": func(folder string) error {
+			return errors.Join(os.Rename(folder, folder+"-moved"), os.Mkdir(folder, 0o755))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := smallConfig(t)
+			w := &watcher{}
+			w.after = func(done int) {
+				if done == 6 {
+					if err := gone(Folder(cfg)); err != nil {
+						t.Error(err)
+					}
+				}
 			}
-		}
-	}})
-	if err == nil || !strings.Contains(err.Error(), CheckpointName) {
-		t.Fatalf("have %v, want an error naming the checkpoint", err)
-	}
-	cfg.Name += "-moved"
-	if _, info := checkpointOf(t, cfg); info.Iteration != 5 {
-		t.Errorf("checkpoint of iteration %d, want 5", info.Iteration)
+			err := runOn(t.Context(), cfg, false, w)
+			if err == nil || !strings.HasPrefix(err.Error(), Folder(cfg)+": the run folder was removed, renamed or replaced") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("have %v, want a line that names the folder", err)
+			}
+			if n := len(w.steps); n != 6 {
+				t.Errorf("have %d steps, want the end of the run after the next", n)
+			}
+			entries, err := os.ReadDir(Folder(cfg))
+			if errors.Is(err, fs.ErrNotExist) == (name == "replaced") || len(entries) > 0 {
+				t.Errorf("have %v, %v in its place", entries, err)
+			}
+			if cfg.Name += "-moved"; name != "removed" {
+				if _, info := checkpointOf(t, cfg); info.Iteration != 5 {
+					t.Errorf("checkpoint of iteration %d, want 5", info.Iteration)
+				}
+			}
+		})
 	}
 }
 
