@@ -279,9 +279,9 @@ func (p *preparer) shard(ctx context.Context, name string, tasks []prepareTask, 
 		return fmt.Errorf("data.cache: %w", err)
 	}
 	defer atomicfile.Discard(f) // does nothing after Commit
-	w := io.WriterAt(f)
+	w := shardWriter{f, name}
 	if p.opt.writer != nil {
-		w = p.opt.writer(f)
+		w.to = p.opt.writer(f)
 	}
 	err = parallel(ctx, p.cfg.Workers, len(tasks), func(i int) (int, error) { return 1, p.task(w, &tasks[i]) }, advance)
 	if err != nil {
@@ -293,12 +293,26 @@ func (p *preparer) shard(ctx context.Context, name string, tasks []prepareTask, 
 	}
 	last := x.Records[len(x.Records)-1]
 	if err := x.seal(w, last.Offset+align(last.length(p.cfg.Viewport()))); err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
+		return err
 	}
 	if err := atomicfile.Commit(f, name); err != nil {
 		return fmt.Errorf("data.cache: %w", err)
 	}
 	return nil
+}
+
+// shardWriter names in errors the shard, not the temporary file that becomes it.
+type shardWriter struct {
+	to   io.WriterAt
+	name string
+}
+
+func (w shardWriter) WriteAt(p []byte, at int64) (int, error) {
+	n, err := w.to.WriteAt(p, at)
+	if err != nil {
+		err = fmt.Errorf("data.cache: %s: %w", printable(w.name), atomicfile.Cause(err))
+	}
+	return n, err
 }
 
 // parallel calls do(0) to do(n-1) on the number of goroutines that data.workers says, until one fails or ctx ends.

@@ -72,10 +72,8 @@ func (p *preparer) task(f io.WriterAt, t *prepareTask) error {
 	}
 	t.SHA256 = fmt.Sprintf("%x", sha256.Sum256(data))
 	t.CRC32C = crc32.Checksum(pixels, castagnoli)
-	if _, err := f.WriteAt(pixels, t.Offset); err != nil {
-		return fmt.Errorf("data.cache: %w", oneLine(err))
-	}
-	return nil
+	_, err = f.WriteAt(pixels, t.Offset)
+	return err
 }
 
 // pixels computes the pixels of a record, and returns them with the file, in memory of s.

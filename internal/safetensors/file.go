@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/regularfile"
 )
 
@@ -80,7 +81,7 @@ func New(path string, r io.ReaderAt, size int64) (*File, error) {
 }
 
 // readAt fills buf. Unlike ReadAt, it returns no error at the end of the file if buf is full, and io.ErrUnexpectedEOF
-// if it is not.
+// if it is not. Errors do not name the file.
 func readAt(r io.ReaderAt, buf []byte, offset int64) error {
 	n, err := r.ReadAt(buf, offset)
 	if n == len(buf) {
@@ -89,7 +90,7 @@ func readAt(r io.ReaderAt, buf []byte, offset int64) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
-	return err
+	return atomicfile.Cause(err)
 }
 
 // Names returns the names of all tensors in the order of their data.
