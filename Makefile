@@ -32,7 +32,7 @@ BENCH_MAPS ?= data/bench-metrics
 BENCH_OPTIONS ?=
 KILLS ?= 200
 
-.PHONY: build quickstart test faults kill flat fuzz sanitize vulncheck parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
+.PHONY: build quickstart test faults kill flat fuzz gpu-tests sanitize vulncheck parity dry-cuda reference runtimes client lint bench bench-compare bench-export bench-metrics release clean help libtorch
 
 build: libtorch ## compile bin/mvag-torch (the default target)
 	@$(GO) build -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/mvag-torch-core ./cmd/mvag-torch
@@ -66,6 +66,9 @@ flat: libtorch ## train for 2,000 steps, three times, and serve 2,000 objects, a
 fuzz: libtorch ## fuzz each reader of files and requests, FUZZTIME (10m) a target, FUZZ a filter such as 'dataset|FuzzOpen'
 	@third_party/fuzz.sh '$(FUZZ)'
 
+gpu-tests: libtorch ## compile the tests that use a GPU, for third_party/gpu.sh on a machine without Go
+	@mkdir -p bin/gpu; for package in internal/tensor internal/team model train; do $(GO) test -c -o bin/gpu/$${package//\//-}.test ./$$package; done
+
 sanitize: libtorch ## run tests of SANITIZE with address and undefined-behaviour sanitizers in all C++ but LibTorch's
 	@third_party/sanitize.sh $(SANITIZE)
 
@@ -86,7 +89,7 @@ lint: libtorch ## check formatting and common faults of Go, shell and Python fil
 	@[ -d "$(LINTERS)" ] || { \
 		new=$$(mktemp -d "$(LINTERS).XXXXXX"); \
 		python3 -m pip install --quiet --no-deps --require-hashes --target "$$new" -r third_party/lint.txt; \
-		mv -T "$$new" "$(LINTERS)"; }
+		mv -T "$$new" "$(LINTERS)" 2>/dev/null || [ -d "$(LINTERS)" ] && rm -rf "$$new"; }
 	@"$(LINTERS)/bin/shellcheck" .ci/run third_party/*.sh
 	@"$(LINTERS)/bin/hadolint" Dockerfile
 	@PYTHONPATH="$(LINTERS)" "$(LINTERS)/bin/clang-format" --dry-run -Werror internal/tensor/*.{cpp,hpp,h,cu} third_party/cuda_stub/*.{c,cpp,h}
@@ -133,7 +136,7 @@ client:
 packages = [ -d "$(1)" ] || { \
 	mkdir -p "$(MVAG_CACHE)"; new=$$(mktemp -d "$(1).XXXXXX"); \
 	python3 -m pip install --quiet --no-cache-dir --no-deps --only-binary=:all: --require-hashes --target "$$new" $(2:%=-r %); \
-	mv -T "$$new" "$(1)"; }
+	mv -T "$$new" "$(1)" 2>/dev/null || [ -d "$(1)" ] && rm -rf "$$new"; } # another make may have been faster
 
 libtorch:
 	@third_party/libtorch.sh
