@@ -10,6 +10,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -217,6 +218,10 @@ func TestTiles(t *testing.T) {
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		gone := filepath.Join(folder, "gone")
+		if err := (Output{Folder: gone}).Write(i, r); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), gone) {
+			t.Errorf("a folder that is not there: have %v", err)
 		}
 		for _, m := range r.Images {
 			for _, name := range []string{m.HeatFile, m.OverlayFile} {

@@ -1,9 +1,12 @@
 package inspect
 
 import (
+	"errors"
 	"fmt"
 	"image/png"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,7 +18,7 @@ import (
 // OutputFolders are the folders in Output.Folder.
 var OutputFolders = []string{"heat", "overlay", "maps"}
 
-// Output is a folder of drawn maps. It is safe for concurrent use with different results.
+// Output is a folder of drawn maps, which exists. It is safe for concurrent use with different results.
 type Output struct {
 	Folder string
 	Maps   bool // write raw maps, too
@@ -57,6 +60,9 @@ func (o Output) Write(number int, r *Result) error {
 
 func (o Output) write(name string, write func(io.Writer) error) error {
 	path := filepath.Join(o.Folder, filepath.FromSlash(name))
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err // without the folder that was named, which is not made again when a person has removed it
+	}
 	if err := dataset.MarkResults(filepath.Dir(path)); err != nil {
 		return err
 	}

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -127,16 +126,16 @@ type lines struct {
 	folder        string          // "" for stdout
 	own           folders         // keeps others out of folder
 	drawn         map[string]bool // files in folder that belong to the lines
-	file          io.WriteCloser
-	w             *bufio.Writer
-	count, failed int // images
-	defective     int // objects
+	file          *os.File        // nil for stdout
+	whole         int64           // bytes of file, all of them of whole objects
+	count, failed int             // images
+	defective     int             // objects
 	first         string
 }
 
 func newLines(folder string) (*lines, error) {
 	if folder == "" {
-		return &lines{w: bufio.NewWriter(os.Stdout)}, nil
+		return &lines{}, nil
 	}
 	if err := makeFolder(folder); err != nil {
 		return nil, err
@@ -150,7 +149,7 @@ func newLines(folder string) (*lines, error) {
 		own.release()
 		return nil, err
 	}
-	return &lines{folder: folder, own: own, drawn: map[string]bool{}, file: file, w: bufio.NewWriter(file)}, nil
+	return &lines{folder: folder, own: own, drawn: map[string]bool{}, file: file}, nil
 }
 
 // makeFolder makes a folder that the user has named, unless it exists.
@@ -161,9 +160,27 @@ func makeFolder(path string) error {
 	return os.MkdirAll(path, 0o755)
 }
 
-// write writes lines and flushes, so that whoever follows the file sees whole objects.
+// there returns an error once predictions.jsonl is no longer where it was opened: nobody would find what follows.
+func (l *lines) there() error {
+	if l.file == nil {
+		return nil
+	}
+	own, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	now, err := os.Stat(l.file.Name())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(own, now) {
+		return fmt.Errorf("%s: was removed, renamed or replaced meanwhile", l.file.Name())
+	}
+	return err
+}
+
+// write writes the lines of an object at once, so that whoever follows the file sees whole objects. After an error the file
+// ends with the last whole one.
 func (l *lines) write(list ...inspect.Line) error {
-	enc := json.NewEncoder(l.w)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	for _, line := range list {
 		l.count++
@@ -182,7 +199,17 @@ func (l *lines) write(list ...inspect.Line) error {
 			return fmt.Errorf("%s: %w", line.Path, err)
 		}
 	}
-	return l.w.Flush()
+	if l.file == nil {
+		_, err := os.Stdout.Write(text.Bytes())
+		return err
+	}
+	n, err := l.file.Write(text.Bytes())
+	if err != nil {
+		_ = l.file.Truncate(l.whole)
+		return err
+	}
+	l.whole += int64(n)
+	return l.there()
 }
 
 // sayStale counts the files of earlier predictions in the output folder.

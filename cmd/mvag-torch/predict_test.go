@@ -11,10 +11,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mvag-torch/inspect"
 	"mvag-torch/internal/safetensors"
+	"mvag-torch/internal/testdata"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/modeltest"
@@ -347,5 +349,55 @@ func TestNamesOfTraining(t *testing.T) {
 	alone := must(t, "predict", "-m", model, "--pattern", "{object}", filepath.Join(good, "left of 0.png"), filepath.Join(good, "right of 0.png"))
 	if strings.Count(alone, "\n") != 2 || strings.Contains(alone, `"camera":`) || !strings.Contains(alone, `"basis":"pooled"`) {
 		t.Errorf("single images of no class: have %s", alone)
+	}
+}
+
+// TestLinesOnAFullDisk: what is written ends with the last whole object, whose lines may be many.
+func TestLinesOnAFullDisk(t *testing.T) {
+	folder := t.TempDir()
+	w, err := newLines(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lift := testdata.FullDisk(t, 5000)
+	object := []inspect.Line{{Path: strings.Repeat("a", 1000)}, {Path: strings.Repeat("b", 1000)}}
+	if err := errors.Join(w.write(object...), w.write(object...)); err != nil {
+		t.Fatal(err)
+	}
+	err = w.close(w.write(object...))
+	lift()
+	path := filepath.Join(folder, "predictions.jsonl")
+	if err == nil || !strings.Contains(err.Error(), path) || !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("have %v, want it to name the file", err)
+	}
+	if n := len(linesOf(t, path)); n != 4 {
+		t.Errorf("have %d lines, want those of two objects", n)
+	}
+}
+
+// TestFolderOfPredictionsIsGone: predictions of which nobody would find the rest end, and no other folder is made.
+func TestFolderOfPredictionsIsGone(t *testing.T) {
+	for name, gone := range map[string]func(folder string) error{
+		"renamed":  func(folder string) error { return os.Rename(folder, folder+"-moved") },
+		"removed":  os.RemoveAll,
+		"replaced": func(folder string) error { return errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o755)) },
+	} {
+		folder := filepath.Join(t.TempDir(), "out")
+		w, err := newLines(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.there(), w.write(inspect.Line{Path: "a"}), gone(folder)); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(folder, "predictions.jsonl")
+		for _, err := range []error{w.there(), w.close(w.write(inspect.Line{Path: "b"}))} {
+			if want := path + ": was removed, renamed or replaced meanwhile"; err == nil || err.Error() != want {
+				t.Errorf("%s: have %v, want %s", name, err, want)
+			}
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s: have another file in its place", name)
+		}
 	}
 }
