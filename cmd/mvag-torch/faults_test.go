@@ -58,7 +58,7 @@ func newFaultBench(t *testing.T, root string) *faultBench {
 		{"eval", []string{"eval", "-m", model, "--save-maps", filepath.Join(b.out, "maps")}, nil, "train",
 			[]string{"quickstart/results.json", "quickstart/scores.jsonl", "quickstart/curves.jsonl", "maps/gear.maps.npy"}},
 		{"calibrate", []string{"calibrate", "-m", model, good}, nil, "train", []string{"quickstart/checkpoint.safetensors"}},
-		{"predict", []string{"predict", "-m", model, good, "-o", filepath.Join(b.out, "predictions"), "--maps"}, nil, "train", nil},
+		{"predict", []string{"predict", "-m", model, filepath.Join(good, "S0001", "*_C[12]_*"), "-o", filepath.Join(b.out, "predictions"), "--maps"}, nil, "train", nil},
 		{"export", []string{"export", "--format", "bundle", "-m", model, "-o", filepath.Join(b.out, "model.mvag")}, nil, "train", []string{"model.mvag"}},
 		{"prepare", with([]string{"dataset", "prepare", "--cache", cache}, set...), nil, "", []string{"cache/pixels-00000.shard"}},
 		{"enroll", with([]string{"enroll"}, set...), nil, "", []string{"quickstart/checkpoint.safetensors"}},
@@ -215,8 +215,9 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		}
+		b.sum.Log(t, s.name)
+		b.sum = testdata.Tally{}
 	}
-	b.sum.Log(t, "commands")
 }
 
 // meets lets a command meet a fault, and reports whether it did.
@@ -256,8 +257,9 @@ func TestFullDisk(t *testing.T) {
 				b.fills(s, disk, room)
 			}
 		}
+		b.sum.Log(t, s.name+" on a full disk")
+		b.sum = testdata.Tally{}
 	}
-	b.sum.Log(t, "commands on a full disk")
 }
 
 // fills lets a command meet a full disk. One that may run again over what it has written has done so before.
