@@ -15,7 +15,8 @@ type Sink interface {
 	Features(Features)
 	// Remembered is called after the memory was fitted.
 	Remembered(*memory.Memory)
-	// Mended is called after what was kept of an object was found damaged and was made anew; damage says where.
+	// Mended is called after what was kept of an object was found damaged and was made anew; damage says where, and on which
+	// rank if not on the first, of which it is told before Saved.
 	Mended(damage error)
 	// Uncaptured is called, at most once, where cuda_graph is on and a step cannot be captured; the run goes on
 	// without.

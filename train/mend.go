@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,6 +47,9 @@ func (m mender) mend(damage error, o *dataset.Object, present []bool, features [
 	copy(present, read)
 	copy(features, packed)
 	m.run.sink.Mended(damage)
+	if m.run.team.Rank() > 0 {
+		m.run.mended = append(m.run.mended, damage.Error())
+	}
 	return m.cache.store.Replace(m.cache.keys[o], read, packed)
 }
 
@@ -63,4 +67,27 @@ func (m mender) encode(o *dataset.Object) (read []bool, packed []byte, err error
 	}
 	packed, err = m.run.encode(m.scope, o, batch.TilePixels(max(0, o.Tile-1), nil))
 	return batch.Present, packed, err
+}
+
+// tellMended tells rank 0 what the others have mended since they met for it, so that it speaks for all.
+func (r *run) tellMended() error {
+	if r.team.Size() == 1 {
+		return nil
+	}
+	mine, err := json.Marshal(r.mended)
+	r.mended = nil
+	said, err := r.team.Meet(mine, err)
+	if err != nil || r.team.Rank() > 0 {
+		return err
+	}
+	for rank, text := range said[1:] {
+		var damages []string
+		if err := json.Unmarshal(text, &damages); err != nil {
+			return fmt.Errorf("rank %d: what was mended: %w", rank+1, err)
+		}
+		for _, damage := range damages {
+			r.sink.Mended(fmt.Errorf("rank %d: %s", rank+1, damage))
+		}
+	}
+	return nil
 }

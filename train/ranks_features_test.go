@@ -276,6 +276,64 @@ func fails(t *testing.T, tm *team.Team, err error, rank int, words ...string) {
 	}
 }
 
+// TestDamagedFeaturesOverRanks: rank 0 tells of the records that each rank has mended.
+func TestDamagedFeaturesOverRanks(t *testing.T) {
+	teamtest.Run(t, 2, func(tm *team.Team, dir string) {
+		cfg := shared(t, tm, dir)
+		cfg.Train.CacheFeatures, cfg.Train.Iterations = "disk", 4
+		train := func(name string) *watcher {
+			cfg.Name = name
+			data, err := dataset.Open(cfg.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &watcher{}
+			if err := Run(t.Context(), cfg, data, Options{Team: tm}, w); err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		train("whole")
+		var err error
+		if tm.Rank() == 0 {
+			err = damageFeatures(cfg)
+		}
+		if _, err := tm.Meet(nil, err); err != nil {
+			t.Fatal(err)
+		}
+		of := map[bool]int{}
+		for _, damage := range train("damaged").mended {
+			if !strings.Contains(damage.Error(), ".bin: record ") {
+				t.Errorf("have %v", damage)
+			}
+			of[strings.HasPrefix(damage.Error(), "rank 1: ")]++
+		}
+		if told := of[true] > 0 && of[false] > 0; told != (tm.Rank() == 0) || len(of) > 0 && tm.Rank() > 0 {
+			t.Errorf("rank %d: have %d of rank 1 and %d of its own, want rank 0 to tell of both", tm.Rank(), of[true], of[false])
+		}
+	})
+}
+
+// damageFeatures changes a byte in each record of the file of features.
+func damageFeatures(cfg configs.Config) error {
+	files, err := filepath.Glob(filepath.Join(cfg.Output, "features", "*.bin"))
+	if err != nil || len(files) != 1 {
+		return fmt.Errorf("have %q, %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		return err
+	}
+	const head, records = 4096, 4 // the images of the fifth object cannot be read
+	if (len(text)-head)%records != 0 {
+		return fmt.Errorf("have %d bytes, want %d records", len(text), records)
+	}
+	for i := range records {
+		text[len(text)-1-i*(len(text)-head)/records] ^= 4
+	}
+	return os.WriteFile(files[0], text, 0o600)
+}
+
 // TestFailuresOverRanks: what goes wrong on one rank alone ends all.
 func TestFailuresOverRanks(t *testing.T) {
 	cfg := smallConfig(t)

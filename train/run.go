@@ -148,6 +148,8 @@ type run struct {
 	done    int      // steps taken
 	saved   int      // steps in the checkpoint on disk; -1 without one
 
+	mended []string // damages, of which another rank than the first tells it (tellMended)
+
 	stopping bool  // a rank wants to stop
 	trouble  error // of this rank, of which the next roll call tells the others
 

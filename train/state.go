@@ -45,6 +45,9 @@ func (r *run) save() error {
 	if err := r.agree(err); err != nil {
 		return err
 	}
+	if err := r.tellMended(); err != nil {
+		return err
+	}
 	r.saved = r.done
 	r.sink.Saved(r.path, r.done)
 	return nil
