@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"mvag-torch/model"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
+	"mvag-torch/model/modeltest"
 )
 
 // facts are what info prints as JSON.
@@ -178,4 +180,19 @@ func TestInfoOfOtherFiles(t *testing.T) {
 	refused(t, []string{"info", file("b.onnx", foreign)}, "b.onnx: have an ONNX model of another program, want one of mvag-torch export")
 	refused(t, []string{"info", dir}, "have a folder")
 	refused(t, []string{"info", filepath.Join(dir, "none")}, "none: have no such file, want ")
+}
+
+// TestInfoOfSkippedSteps: info says which batches train.on_nan left out.
+func TestInfoOfSkippedSteps(t *testing.T) {
+	path := modeltest.WriteCheckpoint(t, func(info *checkpoint.Info) { info.Iteration, info.Skipped = 9, []int{2, 7} })
+	if have := facts[modelInfo](t, path).Skipped; !slices.Equal(have, []int{2, 7}) {
+		t.Errorf("have %v", have)
+	}
+	want := regexp.MustCompile(`(?m)^left out +iterations \[2 7\], whose loss or gradient norm was not finite$`)
+	if have := must(t, "info", path); !want.MatchString(have) {
+		t.Errorf("have\n%s\nwant %s", have, want)
+	}
+	if have := must(t, "info", modeltest.WriteCheckpoint(t)); strings.Contains(have, "left out") {
+		t.Errorf("have\n%s\nwant none left out", have)
+	}
 }
