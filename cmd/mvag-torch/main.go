@@ -69,7 +69,7 @@ func plainly(err error) (number int, text string) {
 	case errors.As(err, &usage) || errors.As(err, &invalid):
 		return 2, err.Error()
 	}
-	return 1, err.Error()
+	return 1, strings.ReplaceAll(err.Error(), "\n", "; ") // of errors that were joined
 }
 
 func run(ctx context.Context, args []string) error {

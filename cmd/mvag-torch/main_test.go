@@ -103,6 +103,14 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
+// TestErrorsAreOneLine: two errors at once, as of a run that cannot be stopped in order, are one line.
+func TestErrorsAreOneLine(t *testing.T) {
+	code, text := explain(t.Context(), errors.Join(errors.New("a.png: cut"), fmt.Errorf("train: %w", errors.New("checkpoint: no space"))))
+	if want := "a.png: cut; train: checkpoint: no space"; code != 1 || text != want {
+		t.Errorf("have %d, %q, want 1, %q", code, text, want)
+	}
+}
+
 func TestConfigPrintsAValidConfiguration(t *testing.T) {
 	out, err := command(t, "config", "-c", "quickstart", "--set", "backbone.layers=[2, 3, 4]", "--set", "model.decoder_depth=3")
 	if err != nil {
