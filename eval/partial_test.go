@@ -55,3 +55,15 @@ func TestPartialFlipped(t *testing.T) {
 	}
 	sum.Log(t, "finished classes")
 }
+
+// TestFolderOfResultsIsGone: an evaluation whose folder a person removes ends with its first class, not with the last.
+func TestFolderOfResultsIsGone(t *testing.T) {
+	cfg, path := smallConfig(), filepath.Join(t.TempDir(), "gone", "partial.jsonl")
+	_, out, err := evaluate(t, cfg, smallSet(t, cfg, "gear", "nut"), "a", path, "")
+	if err == nil || !strings.Contains(err.Error(), `class "gear": `+path+": no such file or directory") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("have %v, want a line that names the file", err)
+	}
+	if n := len(out.Results.Classes); n > 1 {
+		t.Errorf("have %d classes, want the end after the first", n)
+	}
+}

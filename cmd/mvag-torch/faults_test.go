@@ -59,7 +59,7 @@ func newFaultBench(t *testing.T, root string) *faultBench {
 			[]string{"quickstart/results.json", "quickstart/scores.jsonl", "quickstart/curves.jsonl", "maps/gear.maps.npy"}},
 		{"calibrate", []string{"calibrate", "-m", model, good}, nil, "train", []string{"quickstart/checkpoint.safetensors"}},
 		{"predict", []string{"predict", "-m", model, filepath.Join(good, "S0001", "*_C[12]_*"), "-o", filepath.Join(b.out, "predictions"), "--maps"}, nil, "train", nil},
-		{"export", []string{"export", "--format", "bundle", "-m", model, "-o", filepath.Join(b.out, "model.mvag")}, nil, "train", []string{"model.mvag"}},
+		{"export", []string{"export", "--force", "--format", "bundle", "-m", model, "-o", filepath.Join(b.out, "model.mvag")}, nil, "train", []string{"model.mvag"}},
 		{"prepare", with([]string{"dataset", "prepare", "--cache", cache}, set...), nil, "", []string{"cache/pixels-00000.shard"}},
 		{"enroll", with([]string{"enroll"}, set...), nil, "", []string{"quickstart/checkpoint.safetensors"}},
 	}
