@@ -53,7 +53,7 @@ test: libtorch ## run all tests
 	@[ -z "$(JPEG)" ] || $(GO) test -tags $(JPEG) ./dataset ./internal/libjpeg
 
 faults: libtorch ## the long form of the tests of failing disks: each call with each error, each bit of files; full disks for root
-	@export MVAG_FAULTS=all; $(GO) test -timeout 60m -v -run 'Fault|Lies|EachBit|Flipped|FullDisk|ReadOnly' $(FAULTY) | tee /dev/stderr | awk '/ injected, .* lost$$/ { \
+	@export MVAG_FAULTS=all; $(GO) test -timeout 120m -count 1 -v -run 'Fault|Lies|EachBit|Flipped|FullDisk|ReadOnly' $(FAULTY) | tee /dev/stderr | awk '/ injected, .* lost$$/ { \
 		for (i = 2; i <= NF; i++) { sub(/,/, "", $$i); sum[$$i] += $$(i-1) } } END { \
 		printf "faults: %d injected, %d refused, %d repaired, %d lost\n", sum["injected"], sum["refused"], sum["repaired"], sum["lost"] }'
 

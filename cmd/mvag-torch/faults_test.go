@@ -99,9 +99,12 @@ func clearFolder(dir string) error {
 	return err
 }
 
-// reference runs a command without a fault.
+// reference runs a command without a fault, and before it what it needs.
 func (b *faultBench) reference(s sufferer) {
 	b.t.Helper()
+	if s.needs != "" && b.after[s.needs] == "" {
+		b.reference(b.all[0])
+	}
 	b.begin(s)
 	if out, err := b.command(s.args...).CombinedOutput(); err != nil {
 		b.t.Fatalf("%s: %v: %s", s.name, err, out)
@@ -203,21 +206,31 @@ func TestFaults(t *testing.T) {
 		if !all && s.name != "train" && s.name != "calibrate" && s.name != "prepare" {
 			continue
 		}
-		b.reference(s)
-		for k, kind := range kinds {
-			if !all && k != i%2 { // a rename or a sync, which all of them need
-				continue
-			}
-			for when := 1; when == 1 || all; when++ {
-				fault := testdata.Fault{Call: kind.call, Answer: "error=" + kind.errno, When: fmt.Sprint(when)}
-				if !b.meets(s, fault, kind.text) {
-					break
+		b.counted(t, s, func() {
+			for k, kind := range kinds {
+				if !all && k != i%2 { // a rename or a sync, which all of them need
+					continue
+				}
+				for when := 1; when == 1 || all; when++ {
+					fault := testdata.Fault{Call: kind.call, Answer: "error=" + kind.errno, When: fmt.Sprint(when)}
+					if !b.meets(s, fault, kind.text) {
+						break
+					}
 				}
 			}
-		}
-		b.sum.Log(t, s.name)
-		b.sum = testdata.Tally{}
+		})
 	}
+}
+
+// counted lets a command meet faults in a test of its own, and logs what came of them.
+func (b *faultBench) counted(t *testing.T, s sufferer, meets func()) {
+	t.Run(s.name, func(t *testing.T) {
+		b.t, b.sum = t, testdata.Tally{}
+		b.reference(s)
+		meets()
+		b.sum.Log(t, s.name)
+	})
+	b.t = t
 }
 
 // meets lets a command meet a fault, and reports whether it did.
@@ -251,14 +264,13 @@ func TestFullDisk(t *testing.T) {
 		if !all && s.name != "train" {
 			continue
 		}
-		b.reference(s)
-		for _, room := range []int64{0, 4 << 10, 300 << 10, 5 << 20, 20 << 20} {
-			if all || room == 20<<20 {
-				b.fills(s, disk, room)
+		b.counted(t, s, func() {
+			for _, room := range []int64{0, 4 << 10, 300 << 10, 5 << 20, 20 << 20} {
+				if all || room == 20<<20 {
+					b.fills(s, disk, room)
+				}
 			}
-		}
-		b.sum.Log(t, s.name+" on a full disk")
-		b.sum = testdata.Tally{}
+		})
 	}
 }
 
