@@ -282,7 +282,7 @@ func TestRanksThatDiffer(t *testing.T) {
 	}
 	defer l.Close()
 	t.Parallel()
-	train := append([]string{"train", "--wait", "2s"}, setting...)
+	train := append([]string{"train", "--wait", "60s"}, setting...)
 	with := func(key, value string) []string { return append(slices.Clone(train), "--set", key+"="+value) }
 	for name, c := range map[string]struct {
 		env  []string // of rank 1
@@ -314,6 +314,7 @@ func TestRanksThatDiffer(t *testing.T) {
 			}
 		})
 	}
+	train[2] = "2s"
 	for name, c := range map[string]struct {
 		env  []string
 		want string
