@@ -175,6 +175,7 @@ func TestCollectErrors(t *testing.T) {
 		"open brace":       {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "{object"}}, `have "{object"`},
 		"closing brace":    {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "object}"}}, `have "}"`},
 		"field twice":      {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "{object}{object}"}}, "{object} twice"},
+		"bytes":            {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "\xbd\n{object}"}}, `have "\xbd\n{object}", want UTF-8`},
 		"no field":         {[]string{"a.jpg"}, CollectOptions{Naming: Naming{Pattern: "*"}}, `have "*", want {object} or {camera}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,6 +191,7 @@ func FuzzPattern(f *testing.F) {
 	f.Add("{object}_C{camera}_*", "gear_0001_OK_C3_2026.jpg")
 	f.Add("{class}-{camera}", "a/b-07.png")
 	f.Add("{object}/{camera}.png", "a/b/07.png")
+	f.Add("\xbd\n{class}-{camera}", "a.png")
 	f.Add("", "x_C99999999999999999999_1.jpg")
 	f.Fuzz(func(t *testing.T, pattern, path string) {
 		found, err := Collect([]string{"-"}, CollectOptions{Naming: Naming{Pattern: pattern}, Views: 2, Stdin: strings.NewReader(path)})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Naming says how file names encode objects and cameras. A checkpoint stores the naming of its training set so that new
@@ -120,6 +121,9 @@ func newPattern(text string) (pattern, error) {
 	p := pattern{text: text, depth: strings.Count(text, "/")}
 	if text == "" {
 		return p, nil
+	}
+	if !utf8.ValidString(text) {
+		return p, fmt.Errorf("have %q, want UTF-8", text)
 	}
 	if isImage(text) {
 		p.ext = path.Ext(text)
