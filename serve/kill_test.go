@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"mvag-torch/dataset"
 	"mvag-torch/inspect/inspecttest"
 	"mvag-torch/serve/journal"
 	"mvag-torch/serve/line"
@@ -44,7 +45,11 @@ func TestKilledChild(t *testing.T) {
 	if dir == "" {
 		t.Skip("is run by TestKilled")
 	}
-	s, err := Start(t.Context(), watching(dir, os.Getenv("MVAG_TEST_CHECKPOINT")), slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	cfg := watching(dir, os.Getenv("MVAG_TEST_CHECKPOINT"))
+	if list := strings.Fields(os.Getenv("MVAG_TEST_DESTINATIONS")); len(list) == 2 {
+		spool(&cfg, list[0], list[1])
+	}
+	s, err := Start(t.Context(), cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,10 +60,7 @@ func TestKilledChild(t *testing.T) {
 // TestKilled kills a service with a watched folder again and again while images arrive. At last each object is in the
 // journal and in the file of results exactly once, with all its views, and no file is left. MVAG_TEST_KILLS is how often.
 func TestKilled(t *testing.T) {
-	kills := 6
-	if n, err := strconv.Atoi(os.Getenv("MVAG_TEST_KILLS")); err == nil {
-		kills = n
-	}
+	kills := howMany(6)
 	objects := 25 * kills
 	dir, checkpoint := t.TempDir(), inspecttest.Checkpoint(t)
 	in := filepath.Join(dir, "in")
@@ -106,71 +108,92 @@ func TestKilled(t *testing.T) {
 // TestKilledWithRequests kills a service while objects come by HTTP: what was answered is in the journal under the id of
 // the answer, and in the file of results, once; an object that was not may be there or not.
 func TestKilledWithRequests(t *testing.T) {
-	kills := 4
-	if n, err := strconv.Atoi(os.Getenv("MVAG_TEST_KILLS")); err == nil {
-		kills = n
-	}
+	kills := howMany(4)
 	dir, checkpoint := t.TempDir(), inspecttest.Checkpoint(t)
 	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	o := inspecttest.Objects(t, inspecttest.Trained, 1)[0]
-	var mu sync.Mutex
-	answered, asked := map[string]string{}, 0
-	var asking sync.WaitGroup
+	a := asker{answered: map[string]string{}}
 	for range kills {
 		killed(t, dir, checkpoint, func(url string) {
 			for range 3 {
-				asking.Go(func() {
-					for {
-						mu.Lock()
-						o := o
-						o.ID = fmt.Sprint("R", asked)
-						asked++
-						mu.Unlock()
-						r, err := ask(url, o)
-						if err != nil {
-							return
-						}
-						mu.Lock()
-						answered[o.ID] = r.ID
-						mu.Unlock()
-					}
-				})
+				a.asking.Go(func() { a.ask(url, o) })
 			}
-			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(5 * time.Millisecond) {
-				mu.Lock()
-				n := len(answered)
-				mu.Unlock()
-				if n > 0 {
-					break
-				}
+			for began := time.Now(); time.Since(began) < time.Minute && a.answers() == 0; {
+				time.Sleep(5 * time.Millisecond)
 			}
 		})
-		asking.Wait()
+		a.asking.Wait()
 	}
 	cfg := watching(dir, checkpoint)
 	_, stop := run(t, func(c *Config) { *c = cfg })
 	stop()
 	ids := recorded(t, cfg.Out)
-	for object, id := range answered {
+	a.check(t, ids)
+	checkFiles(t, cfg.Out, ids)
+	t.Logf("%d kills, %d objects sent, %d answered, %d in the journal", kills, a.asked, len(a.answered), len(ids))
+	if len(a.answered) < kills {
+		t.Errorf("have %d answers, want more than kills", len(a.answered))
+	}
+}
+
+// howMany is how often a test kills: MVAG_TEST_KILLS, or few.
+func howMany(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("MVAG_TEST_KILLS")); err == nil {
+		return n
+	}
+	return few
+}
+
+// asker sends objects to services that are killed.
+type asker struct {
+	asking   sync.WaitGroup
+	mu       sync.Mutex
+	asked    int
+	answered map[string]string // ids by objects
+}
+
+// ask sends an object under names of its own until the service ends.
+func (a *asker) ask(url string, o dataset.Object) {
+	for {
+		a.mu.Lock()
+		o.ID = fmt.Sprint("R", a.asked)
+		a.asked++
+		a.mu.Unlock()
+		r, err := ask(url, o)
+		if err != nil {
+			return
+		}
+		a.mu.Lock()
+		a.answered[o.ID] = r.ID
+		a.mu.Unlock()
+	}
+}
+
+func (a *asker) answers() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.answered)
+}
+
+// check holds that the journal has what was answered, under that id.
+func (a *asker) check(t *testing.T, ids map[string]string) {
+	t.Helper()
+	for object, id := range a.answered {
 		if ids[object] != id {
 			t.Errorf("%s: answered with id %s, have %q in the journal", object, id, ids[object])
 		}
 	}
-	checkFiles(t, cfg.Out, ids)
-	t.Logf("%d kills, %d objects sent, %d answered, %d in the journal", kills, asked, len(answered), len(ids))
-	if len(answered) < kills {
-		t.Errorf("have %d answers, want more than kills", len(answered))
-	}
 }
 
 // killed runs the service and kills it some time after it is ready at the address that ready is called with. It returns
-// for how many objects the service found that the one before had judged them but not moved all their files.
-func killed(t *testing.T, dir, checkpoint string, ready func(url string)) (halfway int) {
+// for how many objects the service found that the one before had judged them but not moved all their files. The environment
+// of the service has more variables.
+func killed(t *testing.T, dir, checkpoint string, ready func(url string), more ...string) (halfway int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledChild$")
-	cmd.Env = append(os.Environ(), "MVAG_TEST_KILLED="+dir, "MVAG_TEST_CHECKPOINT="+checkpoint)
+	cmd.Env = append(append(os.Environ(), "MVAG_TEST_KILLED="+dir, "MVAG_TEST_CHECKPOINT="+checkpoint), more...)
 	var log strings.Builder
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()

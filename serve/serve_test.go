@@ -145,30 +145,43 @@ func post(t *testing.T, url string, o dataset.Object) line.Record {
 
 // ask is post without a test.
 func ask(url string, o dataset.Object) (r line.Record, err error) {
-	var body bytes.Buffer
-	w := multipart.NewWriter(&body)
+	kind, body := form(o)
+	return r, call(http.MethodPost, url+"/v1/inspect", kind, body, http.StatusOK, &r)
+}
+
+// form is an object as it is sent.
+func form(o dataset.Object) (kind string, body *bytes.Buffer) {
+	body = &bytes.Buffer{} // which takes all
+	w := multipart.NewWriter(body)
 	for _, v := range o.Views {
-		p, err := w.CreateFormFile(fmt.Sprint(v.Camera+1), "image.png")
-		if err != nil {
-			return r, err
-		}
-		_, _ = p.Write(v.Data) // a buffer takes all
+		p, _ := w.CreateFormFile(fmt.Sprint(v.Camera+1), "image.png")
+		_, _ = p.Write(v.Data)
 	}
 	_ = w.WriteField("object", o.ID)
 	_ = w.Close()
-	answer, err := http.Post(url+"/v1/inspect", w.FormDataContentType(), &body)
+	return w.FormDataContentType(), body
+}
+
+// call sends a request and reads the answer, which is to have that status.
+func call(method, url, kind string, body io.Reader, status int, into any) error {
+	r, err := http.NewRequest(method, url, body)
 	if err != nil {
-		return r, err
+		return err
+	}
+	r.Header.Set("Content-Type", kind)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err == nil {
-		err = json.Unmarshal(text, &r)
+	if err == nil && len(text) > 0 {
+		err = json.Unmarshal(text, into)
 	}
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return r, fmt.Errorf("have %s: %s, %w", answer.Status, text, err)
+	if err != nil || answer.StatusCode != status {
+		return fmt.Errorf("%s %s: have %s: %s, %w", method, url, answer.Status, text, err)
 	}
-	return r, nil
+	return nil
 }
 
 // TestService judges objects, stops, and starts again: what was said is in the file of results once, and in the journal.

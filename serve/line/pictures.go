@@ -18,6 +18,7 @@ import (
 	xdraw "golang.org/x/image/draw"
 
 	"mvag-torch/inspect"
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/heatmap"
 	"mvag-torch/internal/regularfile"
 )
@@ -219,8 +220,12 @@ func (l *Line) forget(ids []string) error {
 }
 
 // tidy removes pictures without a record, which a process leaves that is killed before it has stored the record or after it
-// has removed it, and what is left of a probe. Files of other names stay, and those of another journal.
+// has removed it, and what is left of a probe. Files of other names stay, and those of another journal. Beside the models it
+// removes what a process leaves that is killed while it replaces one.
 func (l *Line) tidy() {
+	for _, s := range l.slots {
+		atomicfile.Sweep(filepath.Dir(s.Path))
+	}
 	top := filepath.Join(l.opt.Folder, "objects")
 	var gone []string
 	folders, err := os.ReadDir(top)

@@ -305,12 +305,16 @@ func (l *Line) ForgetObject(id, object string) error {
 	if i < 0 {
 		return unknown("teach: the session has no object %.100q", object)
 	}
-	for _, f := range s.Parts[i].Files {
-		_ = os.Remove(s.file(s.Parts[i], f)) // it may have been refused; Discard removes the rest
-	}
+	gone := s.Parts[i]
 	s.Session.Objects, s.Parts = slices.Delete(s.Session.Objects, i, i+1), slices.Delete(s.Parts, i, i+1)
 	s.changed()
-	return l.saveTaught(s)
+	if err := l.saveTaught(s); err != nil {
+		return err
+	}
+	for _, f := range gone.Files { // after a kill before this, the next start does it
+		_ = os.Remove(s.file(gone, f)) // it may have been refused; Discard removes the rest
+	}
+	return nil
 }
 
 // room returns why no object of this name and size fits the session.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -85,7 +84,7 @@ func (l *Line) built(s *session, result *TaughtResult, err error) {
 	l.teaching.mu.Lock()
 	defer l.teaching.mu.Unlock()
 	if l.teaching.sessions[s.Session.ID] != s { // discarded
-		if err := os.RemoveAll(s.folder); err != nil {
+		if err := s.remove(); err != nil {
 			l.opt.Log.Error("files of what was taught could not be removed", "folder", s.folder, "error", err)
 		}
 		return
@@ -239,7 +238,7 @@ func (l *Line) GoLive(ctx context.Context, id string) (Session, error) {
 	}
 	s.Session.State = Live
 	s.forget()
-	if err := os.RemoveAll(s.folder); err != nil {
+	if err := s.remove(); err != nil {
 		l.opt.Log.Error("files of what was taught could not be removed", "folder", s.folder, "error", err)
 	}
 	l.events.send("teach", s.Session)
@@ -308,11 +307,11 @@ func (l *Line) Discard(id string) error {
 	}
 	delete(l.teaching.sessions, id)
 	s.forget()
-	gone := s.folder
+	remove := s.remove
 	if s.Session.State == Building { // the rest goes when that has stopped
-		gone = filepath.Join(s.folder, sessionFile)
+		remove = s.end
 	}
-	if err := os.RemoveAll(gone); err != nil {
+	if err := remove(); err != nil {
 		return &StoreError{err}
 	}
 	return nil

@@ -66,8 +66,8 @@ func (l *Line) saveTaught(s *session) error {
 	return nil
 }
 
-// restoreTeaching takes up the sessions that the folder has. What was being built has to be built again. Folders that are
-// no session of a model of this line are left alone, which is said.
+// restoreTeaching takes up the sessions that the folder has. What was being built has to be built again. What a process
+// that was killed has left is removed. Folders that are no session of a model of this line are left alone, which is said.
 func (l *Line) restoreTeaching() error {
 	l.teaching.sessions = map[string]*session{}
 	entries, err := os.ReadDir(l.teachFolder())
@@ -79,6 +79,9 @@ func (l *Line) restoreTeaching() error {
 	}
 	for _, e := range entries {
 		folder := filepath.Join(l.teachFolder(), e.Name())
+		if ofSession.MatchString(e.Name()) && l.removeEnded(folder) {
+			continue
+		}
 		s, err := readSession(folder, func(model string) (int, bool) {
 			m, ok := l.Model(model)
 			return m.Views, ok
@@ -93,7 +96,10 @@ func (l *Line) restoreTeaching() error {
 		if s.set = l.slot(s.Session.Model).Set; s.Session.State == Building {
 			s.Session.State, s.Session.Step, s.Session.Error = FailedSession, "", "the service stopped meanwhile: want it built again"
 		}
-		l.teaching.sessions[s.Session.ID] = s
+		if !l.removeLive(s) {
+			l.tidyTaught(s)
+			l.teaching.sessions[s.Session.ID] = s
+		}
 	}
 	return nil
 }
