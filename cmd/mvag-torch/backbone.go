@@ -42,13 +42,13 @@ func backboneCommand() *cli.Command {
 			Usage:     "describe a weights file: architecture, layers, types, SHA-256, input statistics, layers that will be used",
 			ArgsUsage: "FILE",
 			Flags:     []cli.Flag{configFlag, setFlag, backbonePrefix, backboneJSON},
-			Action:    backboneInfo,
+			Action:    prompt(backboneInfo),
 		}, {
 			Name:      "convert",
 			Usage:     "convert a state dict (.pth), TorchScript, safetensors or ONNX to safetensors with timm's names, if it fits an architecture: that of -c, else of the name of IN, else of the shapes",
 			ArgsUsage: "IN OUT.safetensors",
 			Flags:     []cli.Flag{configFlag, setFlag, backbonePrefix},
-			Action:    convertBackbone,
+			Action:    prompt(convertBackbone),
 		}, {
 			Name:      "fetch",
 			Usage:     "download a timm DINOv2 backbone from huggingface.co (or $HF_ENDPOINT), resuming an interrupted download",

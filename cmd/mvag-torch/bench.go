@@ -79,7 +79,11 @@ func bench(c *cli.Context, tm *team.Team) error {
 		if tm, err = teamOfOne(c.Context); err != nil {
 			return err
 		}
-		defer func() { _ = tm.Leave() }() // of nobody else
+		defer func() {
+			if c.Context.Err() == nil { // else a step may still use it
+				_ = tm.Leave() // of nobody else
+			}
+		}()
 	}
 	line := map[string]any{
 		"program": "mvag-torch " + version, "size": c.String("size"), "what": what, "cpus": runtime.NumCPU(), "processes": tm.Size(),
@@ -88,7 +92,7 @@ func bench(c *cli.Context, tm *team.Team) error {
 	case "loader", "metrics":
 		err = benchPart(c.Context, cfg, what, steps, line)
 	default:
-		err = benchModel(cfg, tm, what == "train", steps, line)
+		err = promptly(c.Context, func() error { return benchModel(cfg, tm, what == "train", steps, line) })
 	}
 	if err != nil || tm.Rank() > 0 {
 		return err

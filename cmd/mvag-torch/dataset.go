@@ -105,12 +105,16 @@ func checkDataset(c *cli.Context) error {
 	if c.Bool("index") {
 		open = dataset.OpenIndex
 	}
-	set, err := open(cfg.Data)
-	if err != nil { // perhaps because of the first missing file: all are to be listed
-		if all, failed := dataset.OpenIndex(cfg.Data); failed == nil {
-			set, err = all, nil
+	var set *dataset.Set
+	err = promptly(c.Context, func() (err error) {
+		set, err = open(cfg.Data)
+		if err != nil { // perhaps because of the first missing file: all are to be listed
+			if all, failed := dataset.OpenIndex(cfg.Data); failed == nil {
+				set, err = all, nil
+			}
 		}
-	}
+		return err
+	})
 	if err != nil {
 		return err
 	}

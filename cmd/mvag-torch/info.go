@@ -30,7 +30,7 @@ func infoCommand() *cli.Command {
 			&cli.StringFlag{Name: "thumbnails", Usage: "write the thumbnails of a bundle to `PNG`"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the file of --thumbnails if it exists"},
 		},
-		Action: runInfo,
+		Action: prompt(runInfo),
 	}
 }
 

@@ -366,10 +366,16 @@ func TestRanksOnAFullDisk(t *testing.T) {
 // randomVit writes weights of a seed.
 func randomVit(t *testing.T, seed int64) (path string) {
 	t.Helper()
+	return vitUpTo(t, 1, seed)
+}
+
+// vitUpTo writes random weights of a small encoder up to a block, of which 11 is the last.
+func vitUpTo(t *testing.T, last int, seed int64) (path string) {
+	t.Helper()
 	path = filepath.Join(t.TempDir(), "vit.safetensors")
 	arch, err := weights.ParseArch("vit_tiny_patch16_224")
 	if err == nil {
-		err = weights.WriteSafetensors(path, arch.Random(1, 4, seed), nil)
+		err = weights.WriteSafetensors(path, arch.Random(last, 4, seed), nil)
 	}
 	if err != nil {
 		t.Fatal(err)

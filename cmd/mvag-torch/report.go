@@ -28,14 +28,14 @@ func reportCommand() *cli.Command {
 			return usageError{errors.New("report: have -m without RUN, want the folder of results, too: the run folder, " +
 				"or what eval wrote, which for -m parts.mvag is parts-eval")}
 		},
-		Action: func(c *cli.Context) error {
+		Action: prompt(func(c *cli.Context) error {
 			written, err := writeReport(c.Args().First(), c.String("model"), c.String("output"))
 			if err != nil {
 				return err
 			}
 			_, err = fmt.Println(written)
 			return err
-		},
+		}),
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
+	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/interrupt"
 	"mvag-torch/internal/ranks"
 	"mvag-torch/internal/team"
@@ -70,6 +73,35 @@ func interrupted(ctx context.Context, err error, text string) error {
 		return err
 	}
 	return interrupt.Error(text)
+}
+
+// promptly returns what f does, or the cause of ctx as soon as that ends, for an f that cannot look at ctx on its way. The
+// process has to end then: f still runs, but no file of package atomicfile appears any more, and none is left unfinished.
+func promptly(ctx context.Context, f func() error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	atomicfile.Abandon()
+	select {
+	case err := <-done: // it was faster
+		return err
+	default:
+		return context.Cause(ctx)
+	}
+}
+
+// prompt is an action that ends [promptly].
+func prompt(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		return promptly(c.Context, func() error { return action(c) })
+	}
 }
 
 // untilEnd reads until ctx ends, where in may wait for somebody to type.

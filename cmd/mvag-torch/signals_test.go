@@ -230,7 +230,13 @@ func TestInterruptedCommands(t *testing.T) {
 		"onnx":         {[]string{"export", "-m", model, "--format", "onnx", "-o", filepath.Join(dir, "b.onnx")}, "interrupted; nothing is written"},
 		"doctor":       {append([]string{"doctor"}, setting...), startsAgain},
 		"fetch":        {[]string{"backbone", "fetch", "vit_base_patch14_reg4_dinov2", "-o", filepath.Join(dir, "fetched")}, goesOn},
-		"bench":        {[]string{"bench", "--what", "loader"}, startsAgain},
+		"loader":       {[]string{"bench", "--what", "loader"}, startsAgain},
+		"steps":        {[]string{"bench", "--what", "train"}, startsAgain},
+		"inference":    {[]string{"bench", "--what", "infer"}, startsAgain},
+		"info":         {[]string{"info", model}, startsAgain},
+		"report":       {[]string{"report", filepath.Dir(model)}, startsAgain},
+		"backbone":     {[]string{"backbone", "info", filepath.Join(dir, "vits14.safetensors")}, startsAgain},
+		"convert":      {[]string{"backbone", "convert", filepath.Join(dir, "vits14.safetensors"), filepath.Join(dir, "c.safetensors")}, startsAgain},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := run(ctx, append([]string{"mvag-torch"}, c.args...))

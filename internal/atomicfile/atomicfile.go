@@ -58,6 +58,8 @@ func Create(path string) (*os.File, error) {
 	if _, swept := folders.LoadOrStore(dir, true); !swept {
 		Sweep(dir)
 	}
+	going.RLock()
+	defer going.RUnlock()
 	for {
 		name := filepath.Join(dir, fmt.Sprintf(".mvag-%016x.tmp", rand.Uint64()))
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
@@ -65,10 +67,27 @@ func Create(path string) (*os.File, error) {
 			return nil, fmt.Errorf("%s: %w", path, Cause(err))
 		}
 		if own(f) {
+			unfinished.Store(f, true)
 			return f, nil
 		}
 		_ = f.Close() // a sweep of another process came between: it is gone
 	}
+}
+
+// unfinished are the files of Create before Commit or Discard. Abandon takes the lock, which others only read.
+var (
+	unfinished sync.Map
+	going      sync.RWMutex
+)
+
+// Abandon removes the files of Create that are neither committed nor discarded, for a process that is about to end while
+// parts of it still write. From then on Create and Commit wait for that end.
+func Abandon() {
+	going.Lock()
+	unfinished.Range(func(f, _ any) bool {
+		_ = os.Remove(f.(*os.File).Name())
+		return true
+	})
 }
 
 // own marks f as the file of a living process, and reports whether it still has its name. The kernel takes the mark away
@@ -135,6 +154,8 @@ func sweep(name string) {
 // new file, which a crash may undo. f is closed last, since a sweep of another process takes what is closed and has not
 // been renamed.
 func Commit(f *os.File, path string) error {
+	going.RLock()
+	defer going.RUnlock()
 	// The folder is opened first, so that what can fail fails before the rename.
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
@@ -154,11 +175,13 @@ func Commit(f *os.File, path string) error {
 		return fmt.Errorf("%s: %w", path, Cause(err))
 	}
 	_ = f.Close() // all is on the disk
+	unfinished.Delete(f)
 	return nil
 }
 
 // Discard closes and removes what Create opened. After Commit it does nothing.
 func Discard(f *os.File) {
+	unfinished.Delete(f)
 	_ = f.Close()
 	_ = os.Remove(f.Name())
 }
