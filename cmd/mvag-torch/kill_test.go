@@ -189,12 +189,13 @@ func (v *victim) killInTurn(t *testing.T, n int, thoroughly bool) {
 	v.compare(t, moment{})
 }
 
-// start runs the program until it ends or m is there. The text is why it has failed otherwise.
+// start runs the program until it ends or m is there. The text is why it has failed otherwise. With --seccomp-bpf, strace would
+// be faster and deliver few of its signals.
 func (v *victim) start(t *testing.T, args []string, m moment) (killed bool, text string) {
 	t.Helper()
 	c := exec.Command(os.Args[0], args...)
 	if m.calls != "" {
-		c = exec.Command("strace", append([]string{"-f", "--seccomp-bpf", "-qq", "-o", os.DevNull, "-e", "trace=" + m.calls,
+		c = exec.Command("strace", append([]string{"-f", "-qq", "-o", os.DevNull, "-e", "trace=" + m.calls,
 			"-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", m.calls, m.n), os.Args[0]}, args...)...)
 	}
 	var said bytes.Buffer
@@ -314,7 +315,7 @@ func (k *killing) victims(t *testing.T) (list []*victim) {
 	}).chain = true
 	maker := &victim{killing: k, name: "base", work: base}
 	maker.restore(t)
-	for _, args := range [][]string{append([]string{"train"}, settings("base")...), {"eval", "-m", filepath.Join("base", model)}} {
+	for _, args := range [][]string{append([]string{"train"}, settings("base")...), {"eval", "-m", filepath.Join("base", model), "--save-maps", filepath.Join("base", "maps")}} {
 		if killed, text := maker.start(t, args, moment{after: time.Hour}); killed || text != "" {
 			t.Fatal(text)
 		}
@@ -333,7 +334,8 @@ func (k *killing) victims(t *testing.T) (list []*victim) {
 	})
 	add("demo", "", "", of("dataset", "demo", "WORK/set", "--classes", "gear", "--size", "64", "--train", "12", "--good", "2", "--bad", "2"))
 	add("enroll", "", "", func(w string) ([]string, []string) { return append([]string{"enroll"}, settings(w)...), nil })
-	add("eval", base, "", of("eval", "-m", in, "-o", "WORK/again"))
+	add("eval", base, "", of("eval", "-m", in, "-o", "WORK/again", "--save-maps", "WORK/again/maps"))
+	add("metrics", base, "", of("metrics", "WORK/maps", "-o", "WORK/scored"))
 	add("calibrate", base, model, of("calibrate", "-m", in, images))
 	add("enroll-class", base, model, func(w string) ([]string, []string) {
 		first := []string{"enroll", "-m", filepath.Join(w, model), "--class", "wheel", images}
@@ -341,6 +343,8 @@ func (k *killing) victims(t *testing.T) (list []*victim) {
 	})
 	add("bundle", base, "parts.mvag", of("export", "-m", in, "--format", "bundle", "-o", "WORK/parts.mvag", "--force"))
 	add("onnx", base, "parts.onnx", of("export", "-m", in, "--format", "onnx", "-o", "WORK/parts.onnx", "--force"))
+	add("external", base, "", of("export", "-m", in, "--format", "onnx", "--external", "-o", "WORK/more.onnx", "--force"))
+	add("convert", "", "", of("backbone", "convert", vitUpTo(t, 11, 1), "WORK/vit.safetensors"))
 	add("predict", base, "", of("predict", "-m", in, "-o", "WORK/out", "--maps", images))
 	add("report", base, "quickstart/report.html", of("report", "WORK/quickstart"))
 	return list
