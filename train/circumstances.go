@@ -68,7 +68,7 @@ func (c Circumstances) Differences(earlier *Circumstances) (list []string) {
 					return '?'
 				}
 				return r
-			}, fmt.Sprintf("%.200v", b))
+			}, fmt.Sprintf("%.200s", fmt.Sprint(b)))
 			list = append(list, fmt.Sprintf("%s %v, was %s", name, a, was))
 		}
 	}
