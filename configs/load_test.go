@@ -289,6 +289,21 @@ func TestMarshalText(t *testing.T) {
 	roundTrip(t, cfg)
 }
 
+// TestTagsAndAliases holds that a tag makes nothing but text and numbers, and that aliases, which could multiply, are refused.
+func TestTagsAndAliases(t *testing.T) {
+	for text, want := range map[string]string{
+		"name: !!python/object/apply:os.system [id]": "x.yaml:1: name: have a list, want text",
+		"name: !x a":                    "x.yaml:1: name: have a, want text",
+		"output: !!binary aGVsbG8=":     `x.yaml:1: output: have "aGVsbG8=", want text`,
+		"name: &n x\noutput: *n":        "x.yaml:2: output: have an alias, want text",
+		"data: {<<: {root: elsewhere}}": `x.yaml:1: data."<<": have an unknown key`,
+	} {
+		if _, err := Parse("x.yaml", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: have %v, want %q", text, err, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.bad.yaml")
 	if err != nil || len(files) == 0 {

@@ -16,6 +16,7 @@ import (
 
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
+	"mvag-torch/internal/regularfile"
 )
 
 func predictCommand() *cli.Command {
@@ -144,7 +145,7 @@ func newLines(folder string) (*lines, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Create(filepath.Join(folder, "predictions.jsonl"))
+	file, err := regularfile.Create(filepath.Join(folder, "predictions.jsonl"))
 	if err != nil {
 		own.release()
 		return nil, err

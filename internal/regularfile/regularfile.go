@@ -38,8 +38,21 @@ func Open(path string) (f *os.File, size int64, err error) {
 
 // Update opens a regular file to read and write it, through links, and makes it where there is none. It never waits. Errors
 // name the file.
-func Update(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
+func Update(path string) (*os.File, error) { return write(path, 0) }
+
+// Create opens a regular file without its content to write it in place, or makes it. A link of that name is removed, not
+// followed. It never waits. Errors name the file.
+func Create(path string) (*os.File, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return write(path, os.O_TRUNC|syscall.O_NOFOLLOW)
+}
+
+func write(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK|flags, 0o666)
 	if err != nil {
 		return nil, err
 	}

@@ -55,3 +55,40 @@ func TestSizes(t *testing.T) {
 		t.Error("have a terabyte")
 	}
 }
+
+// TestWrite holds that a link in place of an output is replaced by Create and followed by Update, and that for nothing else
+// than a file anybody waits.
+func TestWrite(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	err := errors.Join(os.WriteFile(in("other"), []byte("kept"), 0o600), os.Symlink("other", in("link")), syscall.Mkfifo(in("pipe"), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, open := range map[string]func(string) (*os.File, error){"Update": Update, "Create": Create} {
+		for _, path := range []string{in("pipe"), dir} {
+			if _, err := open(path); err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s: have %v, want an error that names %s", name, err, path)
+			}
+		}
+	}
+	for _, step := range []struct {
+		open    func(string) (*os.File, error)
+		changed string // by a letter at the beginning
+	}{{Update, "Xept"}, {Create, "Xept"}, {Create, "Xept"}} {
+		f, err := step.open(in("link"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = f.WriteString("X"); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if have, err := os.ReadFile(in("other")); err != nil || string(have) != step.changed {
+			t.Errorf("have %q, %v, want %q", have, err, step.changed)
+		}
+	}
+	if have, err := os.ReadFile(in("link")); err != nil || string(have) != "X" {
+		t.Errorf("have %q, %v in place of the link, want the new file", have, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -247,5 +248,56 @@ func TestSecretOfAPipe(t *testing.T) {
 				t.Errorf("%s: have %v", path, err)
 			}
 		}
+	}
+}
+
+// TestSecretsAreNotSaid holds that neither a log of all levels nor an error has a password or token, whatever the other side
+// does with it: refuses it, repeats it, is away or talks nonsense.
+func TestSecretsAreNotSaid(t *testing.T) {
+	const secret = "s3cret-of-the-line"
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var all logs
+	log := slog.New(slog.NewTextHandler(&all, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	refusal := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
+	refusal.ReturnCode = packets.ErrRefusedBadUsernameOrPassword
+	var asked []string
+	for name, answer := range map[string]func(c net.Conn){
+		"refuses": func(c net.Conn) { _, _ = packets.ReadPacket(c); _, _ = c.Write(wire(refusal)) },
+		"talks": func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			_, _ = io.WriteString(c, "HTTP/1.1 401 no\r\n\r\nwho?")
+		},
+		"is away": func(net.Conn) {},
+	} {
+		asked = append(asked, name)
+		address := serves(t, answer)
+		cfg := MQTTConfig{Broker: "tcp://" + address, User: "line", Password: Secret{File: path}, Inspect: DefaultInspect}
+		mqtt, err := NewMQTT(cfg, "j")
+		if err != nil {
+			t.Fatal(err)
+		}
+		webhook, err := NewWebhook(WebhookConfig{URL: "http://line:" + secret + "@" + address, Token: Secret{File: path}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := newJournal(t, "", "mqtt", "webhook")
+		add(t, j, "gear", "S1")
+		for to, d := range map[string]Destination{"mqtt": mqtt, "webhook": webhook} {
+			stop := start(t, &Runner{Journal: j, To: to, Destination: d, Log: log, First: time.Millisecond})
+			eventually(t, to+" failed", func() bool { return strings.Count(all.String(), "to="+to) >= len(asked) })
+			stop()
+		}
+		r, err := NewRequests(cfg, "j")
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Error("requests", "error", r.connection(t.Context()))
+		log.Debug("all", "configuration", fmt.Sprintf("%+v %+v", cfg, webhook.cfg.Token))
+	}
+	if text := all.String(); strings.Contains(text, secret) || !strings.Contains(text, "bad user name or password") {
+		t.Errorf("have %s, want refusals without the secret", text)
 	}
 }

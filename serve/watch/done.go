@@ -92,7 +92,7 @@ func (w *Watcher) restore() error {
 // allGone says that no file of a note is there as it was judged, although there is something in the folder: an empty one
 // may be a share that is away.
 func (w *Watcher) allGone(n note) bool {
-	if entries, err := os.ReadDir(w.root); err != nil || len(entries) == 0 {
+	if !occupied(w.root) {
 		return false
 	}
 	for rel, id := range n.Files {
@@ -107,6 +107,17 @@ func (w *Watcher) allGone(n note) bool {
 		}
 	}
 	return true
+}
+
+// occupied says that there is something in a folder. It reads one name, since it is asked for each note.
+func occupied(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(1)
+	return len(names) > 0
 }
 
 // outcome says whether the object of a note was judged, and where its files go.
