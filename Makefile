@@ -58,10 +58,10 @@ faults: libtorch ## the long form of the tests of failing disks: each call with 
 		printf "faults: %d injected, %d refused, %d repaired, %d lost\n", sum["injected"], sum["refused"], sum["repaired"], sum["lost"] }'
 
 kill: libtorch ## kill commands at 200 instants and more, and compare what the next start makes of it (KILLS; strace)
-	@MVAG_KILLS=$(KILLS) $(GO) test -timeout 180m -count 1 -v -run 'TestKills$$' ./cmd/mvag-torch
+	@export MVAG_KILLS=$(KILLS); $(GO) test -timeout 180m -count 1 -v -run 'TestKills$$' ./cmd/mvag-torch
 
 flat: libtorch ## train for 2,000 steps, three times, and serve 2,000 objects, and print the handles, goroutines, threads, memory and tensors on the way
-	@MVAG_TEST_FLAT=2000 $(GO) test -timeout 60m -count 1 -v -run 'TestNothingLeaksIn(Steps|Service)$$' ./train ./serve
+	@export MVAG_TEST_FLAT=2000; $(GO) test -timeout 60m -count 1 -v -run 'TestNothingLeaksIn(Steps|Service)$$' ./train ./serve
 
 fuzz: libtorch ## fuzz each reader of files and requests, FUZZTIME (10m) a target, FUZZ a filter such as 'dataset|FuzzOpen'
 	@third_party/fuzz.sh '$(FUZZ)'
