@@ -45,7 +45,7 @@ func TestResumeFromThePreviousCheckpoint(t *testing.T) {
 		if err := runOn(t.Context(), cfg, true, w); err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
-		if begin.Start != 10 || begin.Repaired == nil {
+		if begin.Start != 10 || begin.Repaired == nil || errors.Is(begin.Repaired, os.ErrNotExist) != (test.kept == nil) {
 			t.Errorf("%s: went on from iteration %d, why %v; want 10 and why", test.name, begin.Start, begin.Repaired)
 		}
 		if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, whole) {

@@ -84,7 +84,7 @@ func modelPath(c *cli.Context) (string, error) {
 	path := c.String("model")
 	switch info, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("%s: have no such file, want a checkpoint", path)
+		return "", fmt.Errorf("%s: have no such file, want a checkpoint%s", path, checkpoint.OrPrevious(path))
 	case err == nil && info.IsDir():
 		return "", fmt.Errorf("%s: have a folder, want a file such as %s", path, filepath.Join(path, train.CheckpointName))
 	}
@@ -202,7 +202,12 @@ func calibrateTrained(ctx context.Context, cfg configs.Config, data *dataset.Set
 	good, from, err := sift(ctx, setup, holdout, data.Source, fromHoldout, 2)
 	var few *tooFew
 	if errors.As(err, &few) {
-		fmt.Fprintf(os.Stderr, "no thresholds from the hold-out (train.holdout): %v; mvag-torch calibrate -m %s takes other good images\n", err, path)
+		stay := ""
+		if c := setup.Calibration; c != nil {
+			stay = fmt.Sprintf("; the thresholds of before stay (%s, %s)", count(c.Objects, "good object"), c.Source)
+		}
+		fmt.Fprintf(os.Stderr, "no thresholds from the hold-out (train.holdout): %v%s; "+
+			"mvag-torch calibrate -m %s takes other good images\n", err, stay, path)
 		return nil
 	}
 	if err != nil {

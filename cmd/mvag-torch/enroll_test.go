@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,8 +15,10 @@ import (
 	"mvag-torch/eval/score"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/safetensors"
+	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
+	"mvag-torch/train"
 )
 
 // TestFromPartsToDecisions enrolls a data set instead of training on it, evaluates, predicts, adds a class and trains.
@@ -85,6 +88,38 @@ func TestFromPartsToDecisions(t *testing.T) {
 		if !strings.Contains(out, `the model was not trained on "mixed": it is judged by memory alone`) || !strings.Contains(out, "the rate that holds is 1/") {
 			t.Errorf("have\n%s", out)
 		}
+	}
+	resumesEnrolled(t, model, setting)
+}
+
+// resumesEnrolled resumes a finished run to which the class "mixed" was added, again after its checkpoint was damaged, and
+// then has none.
+func resumesEnrolled(t *testing.T, model string, setting []string) {
+	t.Helper()
+	resume := append([]string{"train", "--resume"}, setting...)
+	said(t, resume, "no thresholds from the hold-out (train.holdout): have 0 good objects, want at least 2: ",
+		"; the thresholds of before stay (6 good objects, "+calibrationOf(t, model).Source+"); mvag-torch calibrate ")
+	text, err := os.ReadFile(model)
+	if err == nil {
+		text[len(text)-1] ^= 1
+		err = os.WriteFile(model, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	previous, kept := checkpoint.Previous(model), checkpoint.Damaged(model)
+	goesOn := "\ngoing on from " + previous + ", which the training left at iteration 0 of 2: what calibrate, enroll or serve have changed since then is not in it"
+	said(t, resume, model+": have contents of SHA-256 ", goesOn+` (the damaged one had in its memory "mixed", thresholds from "images given to enroll, `,
+		"; what is damaged is kept as "+kept+"\n")
+	if err := errors.Join(os.Remove(model), os.Remove(kept)); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"eval", "-m", model}, {"info", model}} {
+		refused(t, args, model+": have no such file, want a checkpoint", "; the previous checkpoint of the training is "+previous)
+	}
+	gone := train.Begin{Folder: filepath.Dir(model), Iterations: 2, Repaired: fs.ErrNotExist}
+	if have := repaired(gone); !strings.HasSuffix(have, goesOn+"; there is no damaged one to keep") {
+		t.Errorf("have %q, want %q, and that nothing is kept", have, goesOn)
 	}
 }
 

@@ -53,7 +53,7 @@ func runInfo(c *cli.Context) error {
 	stat, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s: have no such file, want a checkpoint, a bundle, weights or an .onnx file", path)
+		return fmt.Errorf("%s: have no such file, want a checkpoint, a bundle, weights or an .onnx file%s", path, checkpoint.OrPrevious(path))
 	case err != nil:
 		return err
 	case stat.IsDir():

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/internal/machine"
 	"mvag-torch/internal/team"
-	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/memory"
 	"mvag-torch/train"
 )
@@ -113,12 +111,10 @@ func (s *trainSink) Begin(b train.Begin) {
 		fmt.Fprintln(os.Stderr, "auto:", b.Auto)
 	}
 	if b.Missing > 0 {
-		fmt.Fprintf(os.Stderr, "%d images of the index are missing and left out; the first: %s\n", b.Missing, b.FirstMissing)
+		fmt.Fprintf(os.Stderr, "missing and left out: %s of the index; the first: %s\n", count(b.Missing, "image"), b.FirstMissing)
 	}
 	if b.Repaired != nil {
-		path := filepath.Join(b.Folder, train.CheckpointName)
-		fmt.Fprintf(os.Stderr, "%v\ngoing on from the checkpoint before it, %s; what is damaged is kept as %s\n",
-			b.Repaired, checkpoint.Previous(path), checkpoint.Damaged(path))
+		fmt.Fprintln(os.Stderr, repaired(b))
 	}
 	if b.Lost != nil {
 		fmt.Fprintln(os.Stderr, b.Lost)

@@ -130,8 +130,8 @@ var ErrKind = errors.New("have another kind of file, want a checkpoint or bundle
 // what was written, else the error is [ErrDamaged] and names the previous checkpoint if there is one.
 func Open(path string) (*File, error) {
 	f, err := open(path)
-	if err != nil && (errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist)) && exists(Previous(path)) {
-		err = fmt.Errorf("%w; the checkpoint before it is %s", err, Previous(path))
+	if err != nil && (errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist)) {
+		err = fmt.Errorf("%w%s", err, OrPrevious(path))
 	}
 	return f, err
 }

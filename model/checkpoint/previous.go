@@ -32,9 +32,12 @@ func between(path, word string) string {
 	return strings.TrimSuffix(path, ext) + word + ext
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+// OrPrevious ends a line about a checkpoint that cannot be read: it names the previous one, and is "" where there is none.
+func OrPrevious(path string) string {
+	if _, err := os.Lstat(Previous(path)); err != nil {
+		return ""
+	}
+	return "; the previous checkpoint of the training is " + Previous(path)
 }
 
 // keep gives the file at path the name Previous, too, if there is one. It keeps its own, except in file systems
