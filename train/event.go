@@ -39,7 +39,7 @@ type Begin struct {
 	Auto       string // what the settings that are auto have become: "precision fp32"; "" where none is
 	Start      int    // steps taken before: 0, or the resumed checkpoint's
 	Repaired   error  // why the run goes on from the checkpoint before the latest; nil where it does not
-	Lost       error  // lines of train.jsonl that could not be read; nil where there are none
+	Lost       error  // lines of train.jsonl that could not be read, or steps that are not in it; nil where there are none
 	Iterations int
 	Objects    int // training objects
 	Images     int // training images

@@ -50,7 +50,8 @@ type journal struct {
 	file    *os.File
 	folder  *os.File       // of the run
 	earlier *Circumstances // of the last start that is kept; nil without one
-	lost    error          // what could not be read when the run went on, and is kept beside; nil where all could
+	steps   int            // the iteration after the last step that is kept
+	lost    error          // what could not be read when the run went on, and is kept beside, or was not there; nil where all was
 }
 
 // openJournal keeps the lines of iterations before start, and appends from there: a run that died may have gone on
@@ -83,6 +84,10 @@ func openJournal(path string, start int) (*journal, error) {
 	if err != nil {
 		_ = j.close()
 		return nil, fmt.Errorf("%s: %w", path, atomicfile.Cause(err))
+	}
+	if j.lost == nil && j.steps < start {
+		j.lost = fmt.Errorf("%s: have no steps from iteration %d on, want those before iteration %d; the run goes on without them",
+			path, j.steps, start)
 	}
 	return j, nil
 }
@@ -147,13 +152,19 @@ func (j *journal) sound(text []byte, start int) (kept []byte) {
 			continue
 		case e.Start != nil:
 			j.earlier = e.Start
+		default:
+			j.steps = e.Iteration + 1
 		}
 		last = e.Iteration
 		kept = append(kept, e.line...)
 	}
 	if lost > 0 {
-		j.lost = fmt.Errorf("%s: %d lines cannot be read, the first: %w; the run goes on without them, and the file as it was is kept as %s",
-			j.file.Name(), lost, first, checkpoint.Damaged(j.file.Name()))
+		lines, them := "1 line cannot be read", "it"
+		if lost > 1 {
+			lines, them = fmt.Sprintf("%d lines cannot be read, the first", lost), "them"
+		}
+		j.lost = fmt.Errorf("%s: %s: %w; the run goes on without %s, and the file as it was is kept as %s",
+			j.file.Name(), lines, first, them, checkpoint.Damaged(j.file.Name()))
 	}
 	return kept
 }

@@ -137,7 +137,7 @@ type run struct {
 	auto     string           // what the settings that were auto have become
 	earlier  *checkpoint.Info // of the checkpoint to go on from; nil without one
 	repaired error            // why that is not the latest; nil where it is
-	lost     error            // lines of the journal that could not be read; nil where all could
+	lost     error            // lines of the journal that could not be read or are not there; nil where all are
 	path     string           // of the checkpoint
 
 	memory *memory.Memory // nil until it is fitted
