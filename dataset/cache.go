@@ -70,6 +70,9 @@ func (c *Cache) Mended() string {
 		return ""
 	}
 	first := slices.Min(slices.Collect(maps.Keys(c.lost)))
+	if len(c.lost) == 1 {
+		return fmt.Sprintf("read instead of a damaged record of the cache: 1 image or mask: %v", c.lost[first])
+	}
 	return fmt.Sprintf("read instead of damaged records of the cache: %d images or masks; the first: %v", len(c.lost), c.lost[first])
 }
 

@@ -490,7 +490,7 @@ func TestCacheMends(t *testing.T) {
 			set := opened(t, cfg)
 			writeFile(t, shard, text) // of a cache that is in use
 			sameSource(t, set, set.Source, files.Source)
-			line, count := set.Source.Cache.Mended(), "1 images or masks"
+			line, count := set.Source.Cache.Mended(), "1 image or mask: "
 			if damaged < 0 {
 				count = "8 images or masks"
 			}

@@ -20,7 +20,7 @@ func (r *run) unsound(p *record) error {
 	if r.cfg.Train.OnNaN != "skip" || len(r.skipped) == mostSkipped {
 		after := "train.on_nan: skip leaves out up to three such batches"
 		if r.cfg.Train.OnNaN == "skip" {
-			after = fmt.Sprintf("iterations %v were left out before, and three at most are", r.skipped)
+			after = fmt.Sprintf("iterations %d, %d and %d were left out before, and three at most are", r.skipped[0], r.skipped[1], r.skipped[2])
 		}
 		return fmt.Errorf("iteration %d: loss %v, gradient norm %v, learning rate %.3g, want finite values; the first tensor that is not is %s; %s; %s",
 			p.Iteration, p.Loss, p.GradNorm, p.LR, p.Skipped, r.lastGood(), after)
