@@ -196,14 +196,20 @@ var (
 	setFlag    = &cli.StringSliceFlag{Name: "set", Usage: "override a setting, as in --set train.iterations=200 (`PATH=VALUE`)"}
 )
 
-// loadConfig reads the configuration that the flags name.
+// loadConfig reads the configuration that the flags name, perhaps from a pipe.
 func loadConfig(c *cli.Context, more ...string) (configs.Config, error) {
 	if c.String("config") == "" {
 		return configs.Config{}, usageError{fmt.Errorf("%s: have no configuration, want -c FILE or one of %q", c.Command.HelpName, configs.Names())}
 	}
-	cfg, err := configs.Load(c.String("config"), append(c.StringSlice("set"), more...)...)
+	var cfg configs.Config
+	err := promptly(c.Context, func() (err error) {
+		if cfg, err = configs.Load(c.String("config"), append(c.StringSlice("set"), more...)...); err != nil {
+			err = usageError{err}
+		}
+		return err
+	})
 	if err != nil {
-		return cfg, usageError{err}
+		return configs.Config{}, err
 	}
 	return cfg, nil
 }

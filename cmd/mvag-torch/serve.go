@@ -87,9 +87,12 @@ func reloads(ctx context.Context, hangups <-chan os.Signal, service *serve.Servi
 func serveConfig(c *cli.Context) (serve.Config, error) {
 	cfg := serve.Defaults()
 	if path := c.String("config"); path != "" {
-		var err error
-		if cfg, err = serve.Load(path); err != nil {
-			return cfg, err
+		err := promptly(c.Context, func() (err error) { // it may be a pipe
+			cfg, err = serve.Load(path)
+			return err
+		})
+		if err != nil {
+			return serve.Config{}, err
 		}
 	}
 	cfg.HTTP.Version = version

@@ -153,3 +153,28 @@ func TestEarlySignals(t *testing.T) {
 		}
 	}
 }
+
+// TestPipeAsConfiguration: a command that waits for its configuration from a pipe ends promptly.
+func TestPipeAsConfiguration(t *testing.T) {
+	for _, args := range [][]string{{"config"}, {"train"}, {"serve"}} {
+		t.Run(args[0], func(t *testing.T) {
+			t.Parallel()
+			pipe := filepath.Join(t.TempDir(), "pipe")
+			if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := start(t, nil, append(args, "-c", pipe)...)
+			w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // once the program has opened it, too
+			if err == nil {
+				defer w.Close()
+				err = p.Process.Signal(syscall.SIGINT)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code, text, _ := p.end(t); code != 130 || text != "mvag-torch: "+startsAgain+"\n" {
+				t.Errorf("have code %d, %q, want 130 and one line", code, text)
+			}
+		})
+	}
+}

@@ -161,20 +161,18 @@ func (f *File) Tensor(name string) Tensor {
 		if err != nil {
 			return err
 		}
-		if err := copyAt(w, f.r, f.data+e.begin, e.end-e.begin); err != nil {
-			return f.errorf(name, "%w", err)
-		}
-		return nil
+		return f.copyTo(w, e)
 	}}
 }
 
-// copyAt copies n bytes from an offset, a chunk at a time.
-func copyAt(w io.Writer, r io.ReaderAt, offset, n int64) error {
-	buf := make([]byte, min(chunk, n))
-	for end := offset + n; offset < end; offset += int64(len(buf)) {
+// copyTo copies the data of an entry, a chunk at a time. Errors of w are returned as they are.
+func (f *File) copyTo(w io.Writer, e entry) error {
+	offset, end := f.data+e.begin, f.data+e.end
+	buf := make([]byte, min(chunk, end-offset))
+	for ; offset < end; offset += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), end-offset)]
-		if err := readAt(r, buf, offset); err != nil {
-			return err
+		if err := readAt(f.r, buf, offset); err != nil {
+			return f.errorf(e.name, "%w", err)
 		}
 		if _, err := w.Write(buf); err != nil {
 			return err

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mvag-torch/internal/testdata"
@@ -314,4 +316,24 @@ func FuzzParseHeader(f *testing.F) {
 			t.Fatalf("accepted %d bytes, want %d", next, dataLen)
 		}
 	})
+}
+
+// TestCopyToNowhere: where a copy cannot be written, nothing is said of the file that is read.
+func TestCopyToNowhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.safetensors")
+	if err := Write(path, []Tensor{Float32("a", []int64{2}, []float32{1, 2})}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, w := io.Pipe()
+	if err := r.CloseWithError(syscall.ENOSPC); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Tensor("a").Data(w); err != syscall.ENOSPC {
+		t.Errorf("have %v, want %v", err, syscall.ENOSPC)
+	}
 }
