@@ -111,7 +111,7 @@ func readLicences(paths []string) (list []checkpoint.Licence, err error) {
 		text, err := regularfile.Read(path, limit)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, fmt.Errorf("--licence: %w", err)
 		case len(text) == 0 || !utf8.Valid(text) || strings.ContainsRune(string(text), 0):
 			return nil, fmt.Errorf("%s: have no text, want a licence in UTF-8", path)
 		}

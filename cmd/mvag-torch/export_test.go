@@ -205,7 +205,7 @@ func TestExportRefuses(t *testing.T) {
 	refused(t, to("x.onnx"), "x.onnx", "want another ending")
 	refused(t, []string{"export", "-m", model, "--format", "bundle", "-o", model, "--force"}, "same file")
 	refused(t, []string{"export", "-m", bare, "--format", "bundle", "-o", filepath.Join(dir, "x")}, "have bare weights, want a checkpoint")
-	refused(t, to("x", "--licence", bare), bare, "want a licence")
+	refused(t, to("x", "--licence", bare), "--licence: "+bare, "want at most")
 	for name, args := range map[string][]string{
 		"no format":      {"export", "-m", model, "-o", "x"},
 		"another format": {"export", "-m", model, "-o", "x", "--format", "torch"},
