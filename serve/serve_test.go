@@ -38,6 +38,8 @@ func TestLoad(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"unknown key":   {"modles: x", `line 1: modles: have an unknown key, did you mean "models"?`},
 		"a key below":   {"mqtt:\n  brokr: x", `line 2: brokr: have an unknown key, did you mean "broker"?`},
+		"an inline key": {"http: {adress: x}", `line 1: adress: have an unknown key, did you mean "address"?`},
+		"of a model":    {"name: x", "line 1: name: have an unknown key"},
 		"like no other": {"something: x", "line 1: something: have an unknown key"},
 		"wrong type":    {"queue: many", "line 1: have a text, want a whole number"},
 		"duration":      {"wait: 5", "line 1: have a number, want a time, as 500ms, 5s or 2m"},

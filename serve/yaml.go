@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	unknownKey = regexp.MustCompile(`^line (\d+): field (.+) not found in type `)
+	unknownKey = regexp.MustCompile(`^line (\d+): field (.+) not found in type (\S+)$`)
 	wrongKind  = regexp.MustCompile("^line (\\d+): cannot unmarshal (!!\\w+)(?s:.*) into ([^`]+)$")
 )
 
@@ -22,7 +22,7 @@ func plain(fault string) string {
 	if m := unknownKey.FindStringSubmatch(fault); m != nil {
 		text := fmt.Sprintf("line %s: %s: have an unknown key", m[1], m[2])
 		near, least := "", 2+len(m[2])/3
-		for _, key := range keysOf(reflect.TypeFor[Config]()) {
+		for _, key := range keysOf(reflect.TypeFor[Config](), m[3]) {
 			if d := smetrics.WagnerFischer(m[2], key, 1, 1, 1); d < least { // Levenshtein's distance
 				near, least = key, d
 			}
@@ -62,21 +62,35 @@ func wanted(goType string) string {
 	return "a mapping of keys"
 }
 
-// keysOf are the keys of a type and of all below it, each without those above.
-func keysOf(t reflect.Type) (keys []string) {
+// keysOf are the keys of the type of that name, which is t or one below it. Keys of another level are no help.
+func keysOf(t reflect.Type, name string) (keys []string) {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
 	if t.Kind() != reflect.Struct {
 		return nil
 	}
+	if t.String() == name {
+		return ownKeys(t)
+	}
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Tag.Get("yaml") != "-" {
+			keys = append(keys, keysOf(f.Type, name)...)
+		}
+	}
+	return keys
+}
+
+// ownKeys are the keys of a type, without those below.
+func ownKeys(t reflect.Type) (keys []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if tag := f.Tag.Get("yaml"); tag != "" && tag != "-" && tag[0] != ',' {
+		switch tag := f.Tag.Get("yaml"); tag {
+		case "", "-":
+		case ",inline":
+			keys = append(keys, ownKeys(f.Type)...)
+		default:
 			keys = append(keys, tag)
-		}
-		if f.Tag.Get("yaml") != "-" {
-			keys = append(keys, keysOf(f.Type)...)
 		}
 	}
 	return keys
