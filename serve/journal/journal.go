@@ -55,6 +55,7 @@ type Journal struct {
 	name    string
 	spool   int
 	db      *bolt.DB
+	own     os.FileInfo              // of the file of db
 	changed map[string]chan struct{} // by destination
 	retired map[string]int           // pending entries of destinations that are not in Options.To
 
@@ -78,7 +79,10 @@ func (e ErrFull) Error() string {
 // ErrClosed is returned after Close, behind the name of the file.
 var ErrClosed = errors.New("closed")
 
-var errInUse = errors.New("another service uses it")
+var (
+	errInUse = errors.New("another service uses it")
+	errGone  = errors.New("was removed, renamed or replaced while it is in use; want it put back, or a restart")
+)
 
 // Open opens the journal at path and makes one where there is no file. It reads all of an existing one but the data of
 // its entries, whose checksums Get and the others compare. A destination that is new in Options.To gets the entries
@@ -190,7 +194,7 @@ func (j *Journal) open() error {
 	if err != nil {
 		return err
 	}
-	j.db, err = bolt.Open(j.path, 0o666, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	j.db, err = bolt.Open(j.path, 0o666, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, OpenFile: j.openFile})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return errInUse
 	}
@@ -208,6 +212,29 @@ func (j *Journal) open() error {
 		}
 		return nil
 	})
+}
+
+// openFile opens the file for bbolt and notes which one that is.
+func (j *Journal) openFile(path string, flag int, mode os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	if j.own, err = f.Stat(); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// There returns an error once the file that is open is no longer the one of its name: nobody would find what it is told.
+// Until it is there again, all writes and Pending return that error.
+func (j *Journal) There() error {
+	now, err := os.Stat(j.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(j.own, now) {
+		err = errGone
+	}
+	return j.wrap(err)
 }
 
 // Close waits for the writes that are on their way and closes the file.
@@ -258,6 +285,9 @@ func (j *Journal) Spooled(to string) (n int) {
 
 // Pending returns up to n entries that are pending for a destination, the oldest first.
 func (j *Journal) Pending(to string, n int) (list []Entry, err error) {
+	if err := j.There(); err != nil { // nor could be marked what is sent
+		return nil, err
+	}
 	err = j.view(func(tx *bolt.Tx) error {
 		list = nil
 		b := tx.Bucket(bucketPending).Bucket([]byte(to))

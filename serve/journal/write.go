@@ -78,6 +78,9 @@ func (j *Journal) write(group []*write) {
 	for len(group) > 0 {
 		failed := -1
 		err := j.guard(func() error {
+			if err := j.There(); err != nil {
+				return err
+			}
 			return j.db.Update(func(tx *bolt.Tx) error {
 				for i, w := range group {
 					if w.err = w.change(tx); w.err != nil {

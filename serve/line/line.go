@@ -102,6 +102,9 @@ func (l *Line) Judge(ctx context.Context, r Request) (*Judged, error) {
 		return nil, ErrClosed
 	}
 	defer l.busy.Done()
+	if err := l.opt.Journal.There(); err != nil {
+		return nil, l.refused(err)
+	}
 	for r.Key != "" {
 		first, leave := l.take(r.Key)
 		if first == nil {

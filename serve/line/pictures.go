@@ -133,11 +133,12 @@ func (l *Line) pictureFiles(id string) (seen, maps string, err error) {
 func (l *Line) keep(id string, e encoded) error {
 	seen, maps, err := l.pictureFiles(id)
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(seen), 0o755)
+		_, err = l.makeFolders("objects", filepath.Base(filepath.Dir(seen)))
 	}
-	if err == nil {
-		err = os.WriteFile(seen, e.seen, 0o644)
+	if err != nil {
+		return err
 	}
+	err = os.WriteFile(seen, e.seen, 0o644)
 	if err == nil {
 		err = os.WriteFile(maps, e.maps, 0o644)
 	}

@@ -2,6 +2,8 @@ package line
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -56,9 +58,14 @@ func (l *Line) refused(err error) error {
 // Refused notes that the journal or the disk did not take what belongs to an object.
 func (l *Line) Refused(err error) { l.storing.refuses(l.opt.Log, err) }
 
-// Ready is why an object could not be stored, where the last one could not; it is tried again. It is nil otherwise.
+// Ready is why an object could not be stored, where the last one could not; it is tried again. So it is where the journal
+// is no longer there. It is nil otherwise.
 func (l *Line) Ready() error {
 	s := &l.storing
+	if err := l.opt.Journal.There(); err != nil {
+		l.Refused(err)
+		return err
+	}
 	cause := s.why()
 	if cause == nil || !s.probing.TryLock() {
 		return cause
@@ -77,6 +84,22 @@ const (
 	probeFile  = "probe"   // in the folder of pictures
 )
 
+// makeFolders makes folders, one in the other, in the folder of the line, which is not made again where it is gone. It
+// returns the innermost.
+func (l *Line) makeFolders(names ...string) (path string, err error) {
+	if err := l.opt.Journal.There(); err != nil {
+		return "", err
+	}
+	path = l.opt.Folder
+	for _, name := range names {
+		path = filepath.Join(path, name)
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+	}
+	return path, nil
+}
+
 // probe stores as much as an object does, where it does, and removes it.
 func (l *Line) probe() error {
 	const kind = "probe"
@@ -94,8 +117,8 @@ func (l *Line) probe() error {
 	if err != nil || !l.opt.Pictures {
 		return err
 	}
-	folder := filepath.Join(l.opt.Folder, "objects")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	folder, err := l.makeFolders("objects")
+	if err != nil {
 		return err
 	}
 	path := filepath.Join(folder, probeFile)

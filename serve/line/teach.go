@@ -154,11 +154,12 @@ func (l *Line) Teach(model, class string, replace bool) (Session, error) {
 		return Session{}, coded("sessions", "teach: have %d sessions, which is as many as may be: want one discarded", open)
 	}
 	id := rand.Text()[:12]
-	n := &session{folder: filepath.Join(l.teachFolder(), id), set: s.Set, Session: Session{
-		ID: id, Model: s.Name, Class: class, Replace: replace, State: Collecting, Objects: []TaughtPart{}, Need: inspect.MinEnroll, Time: time.Now().UTC()}}
-	if err := os.MkdirAll(n.folder, 0o755); err != nil {
+	folder, err := l.makeFolders(filepath.Base(l.teachFolder()), id)
+	if err != nil {
 		return Session{}, &StoreError{err}
 	}
+	n := &session{folder: folder, set: s.Set, Session: Session{
+		ID: id, Model: s.Name, Class: class, Replace: replace, State: Collecting, Objects: []TaughtPart{}, Need: inspect.MinEnroll, Time: time.Now().UTC()}}
 	l.teaching.sessions[id] = n
 	return n.Session, l.saveTaught(n)
 }

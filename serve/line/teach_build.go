@@ -293,6 +293,9 @@ func (s *slot) unchanged(base [2]string) error {
 
 // Discard ends a session and removes its files.
 func (l *Line) Discard(id string) error {
+	if err := l.opt.Journal.There(); err != nil {
+		return &StoreError{err}
+	}
 	l.teaching.mu.Lock()
 	defer l.teaching.mu.Unlock()
 	s, err := l.session(id)

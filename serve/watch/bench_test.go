@@ -23,6 +23,7 @@ import (
 type bench struct {
 	*testing.T
 	dir     string
+	journal string // its file
 	j       *journal.Journal
 	model   line.Model
 	cfg     Folder
@@ -43,13 +44,14 @@ func (b *bench) Write(p []byte) (int, error) {
 
 func newBench(t *testing.T, views int, pattern string) *bench {
 	t.Helper()
-	j, err := journal.Open(filepath.Join(t.TempDir(), "journal.db"), journal.Options{})
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j, err := journal.Open(path, journal.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = j.Close() })
 	naming := dataset.Naming{Pattern: pattern}
-	b := &bench{T: t, dir: filepath.Join(t.TempDir(), "in [1]*"), j: j, stop: func() {}, counts: map[string]int{}, calls: map[string]int{},
+	b := &bench{T: t, dir: filepath.Join(t.TempDir(), "in [1]*"), journal: path, j: j, stop: func() {}, counts: map[string]int{}, calls: map[string]int{},
 		model: line.Model{Name: "parts", Views: views, Cameras: naming.CameraNames(views), Naming: naming}}
 	b.cfg = Folder{Path: b.dir, Settle: 30 * time.Millisecond, Timeout: 400 * time.Millisecond, Poll: 50 * time.Millisecond}
 	if err := os.Mkdir(b.dir, 0o755); err != nil {

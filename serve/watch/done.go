@@ -157,8 +157,16 @@ func (w *Watcher) leave(x *work) {
 	}
 }
 
-// moveAgain moves the files of judged objects. What cannot be moved now is tried again in the next round.
+// moveAgain moves the files of judged objects. What cannot be moved now is tried again in the next round, and so is all
+// while the journal is not there: it would not be known what was judged.
 func (w *Watcher) moveAgain() {
+	if len(w.leaving) == 0 {
+		return
+	}
+	if err := w.opt.Journal.There(); err != nil {
+		w.say("move", err.Error(), func() { w.log.Error("files of judged objects are not moved, will try again", "error", err) })
+		return
+	}
 	list := w.leaving
 	w.leaving = nil
 	for _, x := range list {

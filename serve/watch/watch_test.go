@@ -252,6 +252,39 @@ func TestStoppedHalfway(t *testing.T) {
 	b.expect("S1", "S2")
 }
 
+// TestJournalIsGone: files of judged objects stay where they are until the journal that knows of them is there again.
+func TestJournalIsGone(t *testing.T) {
+	b := newBench(t, 1, "")
+	b.put("a.png")
+	model := func() (line.Model, error) { return b.model, nil }
+	w, err := New(b.cfg, Options{Judge: b.judge, Model: model, Journal: b.j, Log: b.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	info, err := os.Stat(filepath.Join(b.dir, "a.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, inode := identOf(info)
+	x := &work{model: "parts", key: "a", to: doneFolder}
+	x.files, x.idents = []*file{{rel: "a.png", ident: id, inode: inode, state: over}}, []ident{id}
+	if err := os.Rename(b.journal, b.journal+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	w.leave(x)
+	w.moveAgain()
+	b.expectTree("a.png")
+	if n := strings.Count(b.said(), "journal.db: was removed, renamed or replaced"); n != 1 {
+		t.Errorf("have it said %d times: %s", n, b.said())
+	}
+	if err := os.Rename(b.journal+"-moved", b.journal); err != nil {
+		t.Fatal(err)
+	}
+	w.moveAgain()
+	b.expectTree("done/DATE/a.png")
+}
+
 // TestChangedWhileJudged: a file that is written again while it is judged is judged again.
 func TestChangedWhileJudged(t *testing.T) {
 	b := newBench(t, 1, "")
