@@ -23,9 +23,9 @@ import (
 // HTTP and a watched folder, with drawings, while a destination is down, models are loaded again, and pages and streams of
 // events come and go. MVAG_TEST_FLAT is the number of objects.
 func TestNothingLeaksInService(t *testing.T) {
-	objects, between := 150, 30 // between two reloads
+	objects, between, settles := 150, 30, 60 // between two reloads; those after which all is made that is made once
 	if n, err := strconv.Atoi(os.Getenv("MVAG_TEST_FLAT")); err == nil {
-		objects, between = n, 200
+		objects, between, settles = n, 200, n/2
 	}
 	dir := t.TempDir()
 	cfg := watching(dir, inspecttest.Checkpoint(t))
@@ -64,7 +64,7 @@ func TestNothingLeaksInService(t *testing.T) {
 		s.Reload(ctx)
 		u := settled(t, first)
 		t.Logf("%7d %s %6d", done, u, tensor.Live())
-		if done < 2*between { // the first are all that is made once
+		if done < settles {
 			continue
 		}
 		if first == (testdata.Usage{}) {
