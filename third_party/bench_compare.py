@@ -20,7 +20,7 @@ CACHED = ["--set", "train.cache_features=ram"]
 BF16 = ["--set", "precision=bf16"]
 
 
-def programs(what, bf16):
+def programs(what, bf16, compiled):
     if what == "infer":
         rows = {"ours, fp32": OURS, "PyTorch, fp32": TORCH}
     else:
@@ -35,6 +35,8 @@ def programs(what, bf16):
         rows["PyTorch, bf16"] = TORCH + ["--precision", "bf16"]
         if what == "train":
             rows["ours, bf16, cached features"] = OURS + BF16 + CACHED
+    if compiled:
+        rows |= {name + ", compiled": row + ["--compile"] for name, row in rows.items() if row[0] == sys.executable and "looped" not in row}
     return rows
 
 
@@ -47,9 +49,10 @@ def main():
     parser.add_argument("--steps", default="5")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bf16", action="store_true", help="bfloat16, too")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile, too")
     a = parser.parse_args()
     common = ["--size", a.size, "--what", a.what, "--device", a.device, "--threads", a.threads, "--steps", a.steps]
-    rows = programs(a.what, a.bf16)
+    rows = programs(a.what, a.bf16, a.compiled)
     seconds, last = {name: [] for name in rows}, {}
     order = list(rows)
     for turn in range(a.rounds):

@@ -170,6 +170,17 @@ class Model(nn.Module):
         return self.fuse(encoded), self.fuse(outputs[::-1])
 
 
+class ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.save_for_backward(factor)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[0], None
+
+
 def loss_of(targets, reconstructions, easy=0.8):
     total_global, total_regional = 0, 0
     for e, d in zip(targets, reconstructions):
@@ -178,20 +189,25 @@ def loss_of(targets, reconstructions, easy=0.8):
             tau = torch.topk(c.flatten(), int(c.numel() * (1 - easy))).values[-1]
             factor = torch.where(c < tau, 0.1, 1.0).unsqueeze(-1)
             focus = (torch.minimum(c, tau) / tau) ** 2
-        d.register_hook(lambda g, f=factor: g * f)
+        d = ScaledGradient.apply(d, factor)
         total_global = total_global + (1 - F.cosine_similarity(e.flatten(1), d.flatten(1), dim=-1)).mean()
         total_regional = total_regional + ((1 - F.cosine_similarity(e, d, dim=-1)) * focus).mean()
     return 0.5 * total_global / len(targets) + 0.5 * total_regional
 
 
 class StableAdamW(torch.optim.Optimizer):
-    """A plain loop over parameters, as in research scripts."""
+    """A plain loop over parameters, as in research scripts; or, with foreach, operations on lists of all of them."""
 
-    def __init__(self, params):
+    def __init__(self, params, foreach=False):
         super().__init__(params, dict(lr=2e-3))
+        self.foreach = foreach
 
     @torch.no_grad()
     def step(self):
+        for group in self.param_groups if self.foreach else []:
+            self.step_lists([p for p in group["params"] if p.grad is not None], group["lr"])
+        if self.foreach:
+            return
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -208,6 +224,26 @@ class StableAdamW(torch.optim.Optimizer):
                 d = (s["x"].sqrt() / math.sqrt(1 - 0.999 ** s["t"])).add_(1e-10)
                 rms = (g / d).pow(2).mean().sqrt().clamp_(min=1.0)
                 p.sub_(s["m"] / d * (lr / (1 - 0.9 ** s["t"]) / rms))
+
+    def step_lists(self, params, lr):
+        grads, s = [p.grad for p in params], self.state["lists"]
+        if not s:
+            s["t"] = 0
+            s["m"], s["v"], s["x"] = ([torch.zeros_like(p) for p in params] for _ in range(3))
+            s["root"] = torch.tensor([math.sqrt(p.numel()) for p in params], device=params[0].device)
+        s["t"] += 1
+        torch._foreach_mul_(params, 1 - lr * 1e-4)
+        torch._foreach_lerp_(s["m"], grads, 0.1)
+        torch._foreach_mul_(s["v"], 0.999)
+        torch._foreach_addcmul_(s["v"], grads, grads, value=0.001)
+        torch._foreach_maximum_(s["x"], s["v"])
+        d = torch._foreach_sqrt(s["x"])
+        torch._foreach_mul_(d, 1 / math.sqrt(1 - 0.999 ** s["t"]))
+        torch._foreach_add_(d, 1e-10)
+        rms = (torch.stack(torch._foreach_norm(torch._foreach_div(grads, d))) / s["root"]).clamp_(min=1.0)
+        step = torch._foreach_div(s["m"], d)
+        torch._foreach_mul_(step, list((lr / (1 - 0.9 ** s["t"]) / rms).unbind()))
+        torch._foreach_sub_(params, step)
 
 
 def maps_of(targets, reconstructions, side):
@@ -233,13 +269,18 @@ def main():
     parser.add_argument("--objects", type=int, default=2)
     parser.add_argument("--views", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--compile", nargs="?", const="max-autotune", metavar="MODE", help="torch.compile, and an optimiser on lists")
     a = parser.parse_args()
     if a.threads:
         torch.set_num_threads(a.threads)
     torch.manual_seed(1)
     model = Model(a.size, a.views, a.attention == "looped").to(a.device)
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = StableAdamW(trainable)
+    optimizer = StableAdamW(trainable, foreach=bool(a.compile))
+    loss_from = lambda images: loss_of(*model(images))
+    maps_from = lambda images: maps_of(*model(images), SIZES[a.size][-1])
+    if a.compile:
+        loss_from, maps_from = (torch.compile(f, mode=a.compile) for f in (loss_from, maps_from))
     side = SIZES[a.size][-1]
     images = torch.randn(a.objects * a.views, 3, side, side, device=a.device)
     kind = torch.device(a.device).type
@@ -248,8 +289,8 @@ def main():
         with torch.autocast(kind, torch.bfloat16, enabled=a.precision == "bf16"):
             if a.what == "infer":
                 with torch.no_grad():
-                    return maps_of(*model(images), side).cpu()
-            loss = loss_of(*model(images))
+                    return maps_from(images).cpu()
+            loss = loss_from(images)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 0.1)
@@ -258,17 +299,18 @@ def main():
 
     model.train(a.what == "train")
     seconds = []
-    for i in range(a.steps + 2):
+    warmup = 5 if a.compile else 2  # compilation, and the capture of graphs
+    for i in range(a.steps + warmup):
         start = time.perf_counter()
         step()
         if kind == "cuda":
             torch.cuda.synchronize()
-        if i >= 2:  # two to warm up
+        if i >= warmup:
             seconds.append(time.perf_counter() - start)
     peak = torch.cuda.max_memory_allocated() if kind == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({
         "program": "pytorch " + torch.__version__, "size": a.size, "what": a.what, "attention": a.attention,
-        "precision": a.precision, "device": a.device, "threads": torch.get_num_threads(), "images": len(images),
+        "precision": a.precision, "compiled": a.compile, "device": a.device, "threads": torch.get_num_threads(), "images": len(images),
         "images_per_second": round(len(images) / statistics.median(seconds), 3),
         "seconds": [round(s, 4) for s in seconds], "peak_bytes": peak,
     }))
