@@ -202,7 +202,7 @@ func loadConfig(c *cli.Context, more ...string) (configs.Config, error) {
 		return configs.Config{}, usageError{fmt.Errorf("%s: have no configuration, want -c FILE or one of %q", c.Command.HelpName, configs.Names())}
 	}
 	var cfg configs.Config
-	err := promptly(c.Context, func() (err error) {
+	err := waiting(c.Context, c.String("config"), func() (err error) {
 		if cfg, err = configs.Load(c.String("config"), append(c.StringSlice("set"), more...)...); err != nil {
 			err = usageError{err}
 		}

@@ -354,6 +354,9 @@ func TestNamesOfTraining(t *testing.T) {
 
 // TestLinesOnAFullDisk: what is written ends with the last whole object, whose lines may be many.
 func TestLinesOnAFullDisk(t *testing.T) {
+	if !testdata.InOwnProcess(t) {
+		return
+	}
 	folder := t.TempDir()
 	w, err := newLines(folder)
 	if err != nil {

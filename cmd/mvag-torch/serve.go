@@ -87,7 +87,7 @@ func reloads(ctx context.Context, hangups <-chan os.Signal, service *serve.Servi
 func serveConfig(c *cli.Context) (serve.Config, error) {
 	cfg := serve.Defaults()
 	if path := c.String("config"); path != "" {
-		err := promptly(c.Context, func() (err error) { // it may be a pipe
+		err := waiting(c.Context, path, func() (err error) {
 			cfg, err = serve.Load(path)
 			return err
 		})

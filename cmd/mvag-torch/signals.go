@@ -97,6 +97,14 @@ func promptly(ctx context.Context, f func() error) error {
 	}
 }
 
+// waiting reads a file by f, and ends promptly where that is a pipe, whose writer may never come.
+func waiting(ctx context.Context, file string, f func() error) error {
+	if info, err := os.Stat(file); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return f()
+	}
+	return promptly(ctx, f)
+}
+
 // prompt is an action that ends [promptly].
 func prompt(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {

@@ -10,7 +10,8 @@ import (
 )
 
 // FullDisk lets the kernel refuse to let any file of the process grow beyond so many bytes, as a full disk does, until
-// lift is called or the test ends.
+// lift is called or the test ends. Package testing writes a log meanwhile, so that such a test runs in a process of its own
+// ([InOwnProcess]) unless the limit is far above that.
 func FullDisk(t testing.TB, bytes uint64) (lift func()) {
 	t.Helper()
 	signal.Ignore(syscall.SIGXFSZ)
