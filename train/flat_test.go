@@ -18,7 +18,7 @@ const flatWindow = 10
 // TestNothingLeaksInSteps: handles, goroutines, threads, memory and tensors do not grow with the steps, nor stay after
 // them. MVAG_TEST_FLAT is their number.
 func TestNothingLeaksInSteps(t *testing.T) {
-	steps := 150
+	steps := 60
 	if n, err := strconv.Atoi(os.Getenv("MVAG_TEST_FLAT")); err == nil {
 		steps = n
 	}

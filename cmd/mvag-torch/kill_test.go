@@ -20,7 +20,7 @@ import (
 )
 
 // short is how many kills the short form has at least, of which train has 5/8.
-const short = 24
+const short = 16
 
 // TestKills kills commands at random instants and at system calls, and lets the next start go on, each time with the same
 // end as if nobody had killed them. MVAG_KILLS is how many kills there are at least; MVAG_KILL_SEED the seed, which is
