@@ -53,6 +53,7 @@ var rank = map[string]int{
 	"internal/machine":     0,
 	"internal/pagetest":    0,
 	"internal/ranks":       0,
+	"internal/printable":   0,
 	"internal/regularfile": 0,
 	"internal/testdata":    0,
 }
@@ -60,7 +61,7 @@ var rank = map[string]int{
 // pure components build and test without LibTorch, and so without cgo.
 var pure = []string{
 	"cmd/launch", "configs", "dataset", "eval/metric", "eval/picture", "eval/report", "eval/score", "model/calibration", "model/checkpoint", "model/imagescore", "model/memory", "model/weights", "serve/drift", "serve/journal", "serve/metrics", "serve/page", "serve/publish", "train/feature", "train/schedule",
-	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/interrupt", "internal/libjpeg", "internal/libtorch", "internal/lock", "internal/machine", "internal/npy", "internal/onnx", "internal/pagetest", "internal/pytorch", "internal/ranks", "internal/regularfile", "internal/safetensors", "internal/testdata",
+	"internal/atomicfile", "internal/components", "internal/doctor", "internal/download", "internal/golden", "internal/heatmap", "internal/interrupt", "internal/libjpeg", "internal/libtorch", "internal/lock", "internal/machine", "internal/npy", "internal/onnx", "internal/pagetest", "internal/printable", "internal/pytorch", "internal/ranks", "internal/regularfile", "internal/safetensors", "internal/testdata",
 }
 
 const (

@@ -20,6 +20,7 @@ import (
 
 	"mvag-torch/dataset"
 	"mvag-torch/inspect/inspecttest"
+	"mvag-torch/internal/testdata"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/publish"
@@ -49,21 +50,7 @@ func newReceivers(t *testing.T) *receivers {
 		}
 	}))
 	t.Cleanup(hook.Close)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go r.broke(c)
-		}
-	}()
-	r.urls = [2]string{hook.URL, "tcp://" + l.Addr().String()}
+	r.urls = [2]string{hook.URL, "tcp://" + testdata.Serve(t, r.broke)}
 	return r
 }
 
@@ -86,7 +73,6 @@ func (r *receivers) leave(away bool) {
 
 // broke speaks MQTT as far as a publisher needs it.
 func (r *receivers) broke(c net.Conn) {
-	defer c.Close()
 	for {
 		p, err := packets.ReadPacket(c)
 		if err != nil {

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"unicode"
 
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/printable"
 	"mvag-torch/internal/tensor"
 )
 
@@ -63,12 +63,7 @@ func (c Circumstances) Differences(earlier *Circumstances) (list []string) {
 	for i := range now.NumField() {
 		if a, b := now.Field(i).Interface(), then.Field(i).Interface(); a != b {
 			name := strings.ReplaceAll(now.Type().Field(i).Tag.Get("json"), "_", " ")
-			was := strings.Map(func(r rune) rune { // as the journal has it, whoever wrote that
-				if !unicode.IsPrint(r) {
-					return '?'
-				}
-				return r
-			}, fmt.Sprintf("%.200s", fmt.Sprint(b)))
+			was := printable.Line(fmt.Sprintf("%.200s", fmt.Sprint(b))) // as the journal has it, whoever wrote that
 			list = append(list, fmt.Sprintf("%s %v, was %s", name, a, was))
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -201,13 +200,13 @@ func (j *journal) there() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", j.folder.Name(), atomicfile.Cause(err))
 	}
-	now, err := os.Stat(j.folder.Name())
+	still, err := regularfile.StillAt(j.folder.Name(), own)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(own, now):
-		return fmt.Errorf("%s: the run folder was removed, renamed or replaced meanwhile, so the run ends; "+
-			"train --resume goes on where it is now (output, name)", j.folder.Name())
 	case err != nil:
 		return fmt.Errorf("%s: %w", j.folder.Name(), atomicfile.Cause(err))
+	case !still:
+		return fmt.Errorf("%s: the run folder was removed, renamed or replaced meanwhile, so the run ends; "+
+			"train --resume goes on where it is now (output, name)", j.folder.Name())
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"mvag-torch/internal/atomicfile"
 	"mvag-torch/internal/machine"
+	"mvag-torch/internal/printable"
 	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
 )
@@ -89,13 +90,7 @@ func writeInfo(w io.Writer, d described) error {
 	w = visible{w}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	d.lines(func(key, format string, values ...any) { // of which a file has some, whoever made it
-		line := strings.Map(func(r rune) rune {
-			if !unicode.IsPrint(r) {
-				return '?'
-			}
-			return r
-		}, fmt.Sprintf(format, values...))
-		fmt.Fprintf(t, "%s\t%s\n", key, line)
+		fmt.Fprintf(t, "%s\t%s\n", key, printable.Line(fmt.Sprintf(format, values...)))
 	})
 	if err := t.Flush(); err != nil {
 		return err

@@ -170,8 +170,8 @@ func (l *lines) there() error {
 	if err != nil {
 		return err
 	}
-	now, err := os.Stat(l.file.Name())
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(own, now) {
+	still, err := regularfile.StillAt(l.file.Name(), own)
+	if !still && err == nil {
 		return fmt.Errorf("%s: was removed, renamed or replaced meanwhile", l.file.Name())
 	}
 	return err

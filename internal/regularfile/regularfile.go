@@ -67,6 +67,16 @@ func write(path string, flags int) (*os.File, error) {
 	return f, nil
 }
 
+// StillAt tells whether path leads to the file or folder that own describes. The error is that of package os where that is not
+// known.
+func StillAt(path string, own fs.FileInfo) (bool, error) {
+	now, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(own, now), err
+}
+
 // Read returns the content of a regular file of at most so many bytes. Errors name the file. What is appended meanwhile
 // is not read.
 func Read(path string, most int64) ([]byte, error) {

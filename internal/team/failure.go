@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"mvag-torch/internal/printable"
 	"mvag-torch/internal/tensor"
 )
 
@@ -82,18 +82,13 @@ func (t *Team) readFailure(text []byte) *Failure {
 	if json.Unmarshal(text, f) != nil || f.Rank < -1 || f.Rank >= t.place.Size {
 		return nil
 	}
-	f.Host = printable(f.Host)
+	f.Host = nameOf(f.Host)
 	return f
 }
 
-// printable is a name that another rank gives, in a line.
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, fmt.Sprintf("%.300s", strings.ToValidUTF8(name, "?")))
+// nameOf is a name that another rank gives, in a line.
+func nameOf(name string) string {
+	return printable.Line(fmt.Sprintf("%.300s", strings.ToValidUTF8(name, "?")))
 }
 
 // Gone says that the rank cannot speak for itself.

@@ -57,7 +57,7 @@ func readMember(text []byte) (m member, err error) {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return m, fmt.Errorf("have no description of a rank: %w", err)
 	}
-	m.Host, m.Version, m.Command = printable(m.Host), printable(m.Version), printable(m.Command)
+	m.Host, m.Version, m.Command = nameOf(m.Host), nameOf(m.Version), nameOf(m.Command)
 	return m, nil
 }
 

@@ -29,6 +29,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"mvag-torch/internal/atomicfile"
+	"mvag-torch/internal/regularfile"
 )
 
 const format = "1"
@@ -230,8 +231,8 @@ func (j *Journal) openFile(path string, flag int, mode os.FileMode) (*os.File, e
 // There returns an error once the file that is open is no longer the one of its name: nobody would find what it is told.
 // Until it is there again, all writes and Pending return that error.
 func (j *Journal) There() error {
-	now, err := os.Stat(j.path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(j.own, now) {
+	still, err := regularfile.StillAt(j.path, j.own)
+	if !still && err == nil {
 		err = errGone
 	}
 	return j.wrap(err)

@@ -15,30 +15,9 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
-)
 
-// serves listens and calls answer with each connection, which it closes then.
-func serves(t testing.TB, answer func(net.Conn)) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				answer(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
+	"mvag-torch/internal/testdata"
+)
 
 // wire are the bytes of packets.
 func wire(list ...packets.ControlPacket) []byte {
@@ -65,7 +44,7 @@ func asks(payload string) packets.ControlPacket {
 
 // hostile is a broker that takes connections, and answers the first packet after that with said.
 func hostile(t testing.TB, said func() []byte) (address string) {
-	return serves(t, func(c net.Conn) {
+	return testdata.Serve(t, func(c net.Conn) {
 		if _, err := packets.ReadPacket(c); err != nil {
 			return
 		}
@@ -150,7 +129,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"))
 	f.Add([]byte("HTTP/1.1 400 " + strings.Repeat("x", 5000) + "\r\nX: " + strings.Repeat("x", 1000) + "\r\n\r\n"))
 	var said []byte
-	address := serves(f, func(c net.Conn) {
+	address := testdata.Serve(f, func(c net.Conn) {
 		if _, err := c.Read(make([]byte, 4096)); err == nil {
 			_, _ = c.Write(said)
 			_ = c.(*net.TCPConn).CloseWrite()
@@ -184,7 +163,7 @@ func FuzzAnswer(f *testing.F) {
 func TestAnswerWithoutEnd(t *testing.T) {
 	for _, begin := range []string{"HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 500 \r\n\r\n"} {
 		sent := make(chan int64, 1)
-		address := serves(t, func(c net.Conn) {
+		address := testdata.Serve(t, func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 4096))
 			_, _ = io.WriteString(c, begin)
 			n := int64(0)
@@ -273,7 +252,7 @@ func TestSecretsAreNotSaid(t *testing.T) {
 		"is away": func(net.Conn) {},
 	} {
 		asked = append(asked, name)
-		address := serves(t, answer)
+		address := testdata.Serve(t, answer)
 		cfg := MQTTConfig{Broker: "tcp://" + address, User: "line", Password: Secret{File: path}, Inspect: DefaultInspect}
 		mqtt, err := NewMQTT(cfg, "j")
 		if err != nil {

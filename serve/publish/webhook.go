@@ -11,7 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"mvag-torch/internal/printable"
 )
 
 // WebhookConfig is a receiver of results by HTTP.
@@ -153,13 +154,7 @@ type foreignError struct{ error }
 func (e foreignError) Unwrap() error { return e.error }
 
 func (e foreignError) Error() string {
-	line := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(e.error.Error(), "?"))
-	return fmt.Sprintf("%.500s", line)
+	return fmt.Sprintf("%.500s", printable.Line(strings.ToValidUTF8(e.error.Error(), "?")))
 }
 
 // excerpt is the beginning of an answer in one line, after a colon.
