@@ -13,13 +13,13 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/libjpeg"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // photo writes the 1024 x 1024 centre of the largest golden photograph as a JPEG of quality 92, the size of Real-IAD's
 // images.
 func photo(b testing.TB) string {
-	f, err := os.Open(testdata.Shared(b, "golden/preprocess/large.jpg"))
+	f, err := os.Open(testenv.Shared(b, "golden/preprocess/large.jpg"))
 	if err != nil {
 		b.Fatal(err)
 	}

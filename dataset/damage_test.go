@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // TestEachBitOfAShard flips bits of a shard, and cuts it: pixels are those of the files, or the cache is refused in one line
@@ -30,7 +30,7 @@ func TestEachBitOfAShard(t *testing.T) {
 		}
 	}
 	shard := filepath.Join(cfg.Cache, "pixels-00000.shard")
-	var sum testdata.Tally
+	var sum testenv.Tally
 	eachDamage(t, shard, func(what string, at int) {
 		sum.Injected++
 		set, err := Open(cfg)

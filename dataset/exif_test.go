@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"mvag-torch/configs"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // appMarker returns an APP1 segment.
@@ -101,7 +101,7 @@ func TestOriented(t *testing.T) {
 
 // TestGoldenExif: golden/preprocess/exif6.jpg, stored as 480 x 400, is rotated clockwise, and only on request.
 func TestGoldenExif(t *testing.T) {
-	data, err := readFile(testdata.Shared(t, "golden/preprocess/exif6.jpg"), nil)
+	data, err := readFile(testenv.Shared(t, "golden/preprocess/exif6.jpg"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"mvag-torch/configs"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // realIAD contains the numbers of images and objects per class in the published index files.
@@ -51,7 +51,7 @@ var realIAD = map[string]struct{ trainImages, train, testImages, defective, test
 
 // TestRealIAD compares the 30 genuine index files with the totals in the Real-IAD paper.
 func TestRealIAD(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(testdata.Shared(t, "realiad_json"), "*.json.gz"))
+	files, err := filepath.Glob(filepath.Join(testenv.Shared(t, "realiad_json"), "*.json.gz"))
 	if err != nil || len(files) != 30 {
 		t.Fatalf("have %d index files and error %v, want 30", len(files), err)
 	}
@@ -123,7 +123,7 @@ func unzip(t *testing.T, from, to string) {
 
 // TestMiniview compares with the totals that the README of the set miniview states.
 func TestMiniview(t *testing.T) {
-	cfg := configs.Data{Format: "realiad", Root: testdata.Shared(t, "miniview"), Index: "realiad_jsons", Images: "realiad_256", Views: 5}
+	cfg := configs.Data{Format: "realiad", Root: testenv.Shared(t, "miniview"), Index: "realiad_jsons", Images: "realiad_256", Views: 5}
 	if _, err := Open(cfg); err != nil {
 		t.Fatal(err)
 	}

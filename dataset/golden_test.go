@@ -11,7 +11,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/libjpeg"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // goldenFit is the published preprocessing, used to compute golden/preprocess with Pillow 13.
@@ -81,7 +81,7 @@ func difference(a, b []uint8) (largest int, mean float64) {
 // luma makes up to 3. Measured mean differences are 0.02 to 0.04. The bound allows for another inverse DCT, but not for
 // repeated chroma (23 levels and more, 0.6 on average). With libjpeg-turbo, results are equal.
 func TestGoldenImages(t *testing.T) {
-	dir := testdata.Shared(t, "golden/preprocess")
+	dir := testenv.Shared(t, "golden/preprocess")
 	for _, tt := range []struct {
 		name, expected string
 		largest        int
@@ -115,7 +115,7 @@ func TestGoldenImages(t *testing.T) {
 
 // TestGoldenMasks compares both rules in every pixel, and the number of defect pixels with preprocess.json.
 func TestGoldenMasks(t *testing.T) {
-	dir := testdata.Shared(t, "golden/preprocess")
+	dir := testenv.Shared(t, "golden/preprocess")
 	var manifest struct {
 		Masks map[string]map[string]json.RawMessage
 	}
@@ -165,7 +165,7 @@ func TestGoldenMasks(t *testing.T) {
 
 // TestGoldenFittedMasks compares the gray values before resampling.
 func TestGoldenFittedMasks(t *testing.T) {
-	dir := testdata.Shared(t, "golden/preprocess")
+	dir := testenv.Shared(t, "golden/preprocess")
 	for _, name := range []string{"mask_a", "mask_b"} {
 		t.Run(name, func(t *testing.T) {
 			data, err := readFile(filepath.Join(dir, name+".png"), nil)

@@ -13,7 +13,7 @@ import (
 	"mvag-torch/dataset"
 	"mvag-torch/eval/picture"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model"
 	"mvag-torch/model/checkpoint"
 )
@@ -32,8 +32,8 @@ func miniviewConfig(t *testing.T) configs.Config {
 	cfg := configs.Default()
 	cfg.Device = "cpu"
 	cfg.Backbone.Name = "vit_small_patch14_dinov2"
-	cfg.Backbone.Weights = testdata.Shared(t, "backbones/dinov2_vits14.pt")
-	cfg.Data.Root = filepath.Dir(testdata.Shared(t, "miniview/realiad_jsons"))
+	cfg.Backbone.Weights = testenv.Shared(t, "backbones/dinov2_vits14.pt")
+	cfg.Data.Root = filepath.Dir(testenv.Shared(t, "miniview/realiad_jsons"))
 	cfg.Data.Images, cfg.Data.Resize, cfg.Data.Crop = "realiad_256", configs.Square(256), configs.Square(224)
 	return cfg
 }
@@ -43,7 +43,7 @@ func miniviewConfig(t *testing.T) configs.Config {
 // metric of every class, 3 % for every score.
 func TestGoldenMiniview(t *testing.T) {
 	cfg := miniviewConfig(t)
-	text, err := os.ReadFile(testdata.Shared(t, "golden/miniview_s224.json"))
+	text, err := os.ReadFile(testenv.Shared(t, "golden/miniview_s224.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestGoldenMiniview(t *testing.T) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	f, err := checkpoint.Open(testdata.Shared(t, "golden/miniview_s224.safetensors"))
+	f, err := checkpoint.Open(testenv.Shared(t, "golden/miniview_s224.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"mvag-torch/eval/report"
 	"mvag-torch/eval/score"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // TestPartialFlipped flips each bit of a file of two finished classes: what is taken over is what was saved, and a class
@@ -30,7 +30,7 @@ func TestPartialFlipped(t *testing.T) {
 	if found, err := restore(path, want); err != nil || len(found) != 2 {
 		t.Fatalf("have %v, %v, want both classes", found, err)
 	}
-	var sum testdata.Tally
+	var sum testenv.Tally
 	for at := range len(whole) {
 		for bit := range 8 {
 			text := append([]byte(nil), whole...)

@@ -8,7 +8,7 @@ import (
 	"mvag-torch/internal/golden"
 	"mvag-torch/internal/safetensors"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model"
 	"mvag-torch/model/imagescore"
 	"mvag-torch/model/modeltest"
@@ -195,7 +195,7 @@ func TestGoldenJitter(t *testing.T) {
 // TestEncoderAgainstPretrained runs real DINOv2-S/14 weights from both kinds of file over two photographs
 // (backbones/golden_vits14.safetensors, PyTorch float32). The bound is 1e-3; the differences are in the log.
 func TestEncoderAgainstPretrained(t *testing.T) {
-	archive := testdata.Shared(t, "backbones/dinov2_vits14.pt")
+	archive := testenv.Shared(t, "backbones/dinov2_vits14.pt")
 	fromArchive, _, err := model.LoadBackbone(archive, "")
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestEncoderAgainstPretrained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := safetensors.Open(testdata.Shared(t, "backbones/golden_vits14.safetensors"))
+	want, err := safetensors.Open(testenv.Shared(t, "backbones/golden_vits14.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

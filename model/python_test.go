@@ -8,7 +8,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/safetensors"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model"
 	"mvag-torch/model/weights"
 )
@@ -16,7 +16,7 @@ import (
 // TestFamiliesAgainstPython has timm itself compute, in float64, what the encoder computes: a model of full size of
 // each family with random weights at two sizes, one not square.
 func TestFamiliesAgainstPython(t *testing.T) {
-	python := testdata.Python(t)
+	python := testenv.Python(t)
 	for name, sizes := range map[string][][2]int{
 		"vit_base_patch14_reg4_dinov2":        {{392, 392}, {112, 168}},
 		"vit_small_patch14_dinov2":            {{224, 224}, {112, 168}},
@@ -51,7 +51,7 @@ func TestFamiliesAgainstPython(t *testing.T) {
 
 // TestModulesAgainstPython exports models that the program does not know, and runs them.
 func TestModulesAgainstPython(t *testing.T) {
-	python := testdata.Python(t)
+	python := testenv.Python(t)
 	for name, modules := range map[string]string{
 		"test_convnext": "stages.2.blocks.0,stages.2.blocks.1",
 		"test_vit3":     "2,3,4",

@@ -15,7 +15,7 @@ import (
 
 	"mvag-torch/inspect/inspecttest"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/serve/publish"
 )
 
@@ -32,7 +32,7 @@ func TestNothingLeaksInService(t *testing.T) {
 	cfg.Webhook = &publish.WebhookConfig{URL: "http://127.0.0.1:9"} // where nobody listens
 	files := samples(t)
 	good := inspecttest.Objects(t, inspecttest.Trained, 8)
-	start, startLive := testdata.Measure(t), tensor.Live()
+	start, startLive := testenv.Measure(t), tensor.Live()
 	s, err := Start(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -41,9 +41,9 @@ func TestNothingLeaksInService(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 
-	t.Logf("%7s %s tensors", "objects", testdata.UsageHead)
+	t.Logf("%7s %s tensors", "objects", testenv.UsageHead)
 	t.Logf("%7s %s %6d", "start", start, startLive)
-	var first testdata.Usage
+	var first testenv.Usage
 	firstLive, url := int64(0), s.URL()
 	for i := 0; i < objects; i += 2 {
 		post(t, url, good[i/2%len(good)])
@@ -67,11 +67,11 @@ func TestNothingLeaksInService(t *testing.T) {
 		if done < settles {
 			continue
 		}
-		if first == (testdata.Usage{}) {
+		if first == (testenv.Usage{}) {
 			first, firstLive = u, tensor.Live()
 		}
 		// The journal's index, the test of drift and malloc take less than 4 KiB an object.
-		testdata.CheckFlat(t, first, u, 8<<20+int64(done)<<12)
+		testenv.CheckFlat(t, first, u, 8<<20+int64(done)<<12)
 		if tensor.Live() != firstLive {
 			t.Errorf("live tensors: have %d, want %d", tensor.Live(), firstLive)
 		}
@@ -133,15 +133,15 @@ func waitJudged(t *testing.T, cfg Config) {
 
 // settled is the usage once handles and goroutines are no more than want, for the zero value the least of some time:
 // connections that were dropped take a while to end.
-func settled(t *testing.T, want testdata.Usage) testdata.Usage {
+func settled(t *testing.T, want testenv.Usage) testenv.Usage {
 	t.Helper()
 	http.DefaultClient.CloseIdleConnections()
-	u, began := testdata.Measure(t), time.Now()
+	u, began := testenv.Measure(t), time.Now()
 	for ; time.Since(began) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
-		if want == (testdata.Usage{}) && time.Since(began) > 3*time.Second || u.Handles <= want.Handles && u.Goroutines <= want.Goroutines {
+		if want == (testenv.Usage{}) && time.Since(began) > 3*time.Second || u.Handles <= want.Handles && u.Goroutines <= want.Goroutines {
 			break
 		}
-		u = u.Least(testdata.Measure(t))
+		u = u.Least(testenv.Measure(t))
 	}
 	return u
 }

@@ -20,7 +20,7 @@ import (
 
 	"mvag-torch/dataset"
 	"mvag-torch/inspect/inspecttest"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv/listen"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/publish"
@@ -50,7 +50,7 @@ func newReceivers(t *testing.T) *receivers {
 		}
 	}))
 	t.Cleanup(hook.Close)
-	r.urls = [2]string{hook.URL, "tcp://" + testdata.Serve(t, r.broke)}
+	r.urls = [2]string{hook.URL, "tcp://" + listen.Serve(t, r.broke)}
 	return r
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"mvag-torch/configs"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // flatWindow is the number of steps whose least counts are those of a mark: batches are read ahead, and files of
@@ -35,9 +35,9 @@ func TestNothingLeaksInSteps(t *testing.T) {
 			change(&cfg)
 			trainFlat(t, cfg, min(12, steps)) // what is loaded once and stays
 			cfg.Name = "flat"
-			before, live := testdata.Measure(t), tensor.Live()
+			before, live := testenv.Measure(t), tensor.Live()
 			trainFlat(t, cfg, steps)
-			after := testdata.Measure(t)
+			after := testenv.Measure(t)
 			t.Logf("after the end: %s %6d", after, tensor.Live())
 			if tensor.Live() != live || after.Handles != before.Handles {
 				t.Errorf("after the end: have %d tensors and %d handles, want %d and %d", tensor.Live(), after.Handles, live, before.Handles)
@@ -51,21 +51,21 @@ func trainFlat(t *testing.T, cfg configs.Config, steps int) {
 	t.Helper()
 	cfg.Train.Iterations = steps
 	marks := map[int]bool{20: true, steps / 10: true, steps / 3: true, steps / 2: true, steps - 1: true}
-	var u testdata.Usage
-	var first, last *testdata.Usage
+	var u testenv.Usage
+	var first, last *testenv.Usage
 	firstLive, lastLive, live := int64(0), int64(0), int64(0)
-	t.Logf("%6s %s tensors", "steps", testdata.UsageHead)
+	t.Logf("%6s %s tensors", "steps", testenv.UsageHead)
 	err := runOn(context.Background(), cfg, false, &watcher{after: func(done int) {
 		near := false
 		for m := range marks {
 			near = near || done <= m && done > m-flatWindow
 		}
 		if !near {
-			u, live = testdata.Usage{}, 0
+			u, live = testenv.Usage{}, 0
 			return
 		}
-		now := testdata.Measure(t)
-		if u == (testdata.Usage{}) {
+		now := testenv.Measure(t)
+		if u == (testenv.Usage{}) {
 			u, live = now, tensor.Live()
 		}
 		u, live = u.Least(now), min(live, tensor.Live())
@@ -86,7 +86,7 @@ func trainFlat(t *testing.T, cfg configs.Config, steps int) {
 		return
 	}
 	// 4 MiB are malloc's own, which were seen to come and go; a leak of a tensor a step is seen in the tensors.
-	testdata.CheckFlat(t, *first, *last, 4<<20)
+	testenv.CheckFlat(t, *first, *last, 4<<20)
 	if firstLive != lastLive {
 		t.Errorf("live tensors: have %d, want %d", lastLive, firstLive)
 	}

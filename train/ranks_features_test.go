@@ -18,7 +18,7 @@ import (
 	"mvag-torch/internal/team"
 	"mvag-torch/internal/team/teamtest"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model"
 )
 
@@ -359,7 +359,7 @@ func TestFailuresOverRanks(t *testing.T) {
 		full := cfg
 		full.Train.CacheFeatures, full.Output = "disk", filepath.Join(dir, "full")
 		lift := func() {}
-		at(0, func() { lift = testdata.FullDisk(t, 8192) })
+		at(0, func() { lift = testenv.FullDisk(t, 8192) })
 		_, err = features(t, t.Context(), full, tm)
 		lift()
 		fails(t, tm, err, 0, syscall.EFBIG.Error())

@@ -19,7 +19,7 @@ import (
 	"mvag-torch/internal/team"
 	"mvag-torch/internal/team/teamtest"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // shared is the configuration of all ranks, of which rank 0 makes the data; the run folders are in dir.
@@ -248,7 +248,7 @@ func TestRanksEndTogether(t *testing.T) {
 
 		_, err = runRank(t.Context(), tm, named(cfg, "disk"), false, &watcher{after: func(done int) {
 			if done == 5 && tm.Rank() == 0 {
-				testdata.FullDisk(t, 64<<10)
+				testenv.FullDisk(t, 64<<10)
 			}
 		}})
 		want("disk", err, fmt.Sprintf("rank 0 (%s): ", host), 4)

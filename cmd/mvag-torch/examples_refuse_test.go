@@ -17,7 +17,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/inspect"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // writePrograms writes the programs of docs/export.md to a folder.
@@ -47,7 +47,7 @@ func refusedBy(t *testing.T, folder, text string, program ...string) {
 // TestPythonExamplesOfOneClass runs the programs of docs/export.md on a model of one class without calibration: they print
 // the scores of predict alone, and refuse another class and thresholds.
 func TestPythonExamplesOfOneClass(t *testing.T) {
-	python, programs := testdata.Python(t), writePrograms(t)
+	python, programs := testenv.Python(t), writePrograms(t)
 	dir, model, _ := trained(t, "--set", "train.holdout=0", "--set", "data.classes=[gear]", "--set", "memory.codes=20", "--set", "memory.dims=4",
 		"--set", "inspect.head=memory")
 	images, onnx, out := t.TempDir(), filepath.Join(dir, "gear.onnx"), filepath.Join(dir, "out")
@@ -119,7 +119,7 @@ func refusals(t *testing.T, folder, class, unknown string, program []string, ima
 // TestPythonPixels compares the input that Python prepares from portrait images with this program's, byte for byte.
 // Resizing them to 256 x 256 in one call of Pillow 13 changes a tenth of the bytes.
 func TestPythonPixels(t *testing.T) {
-	python, programs := testdata.Python(t), writePrograms(t)
+	python, programs := testenv.Python(t), writePrograms(t)
 	party, err := filepath.Abs(filepath.Join("..", "..", "third_party"))
 	if err != nil {
 		t.Fatal(err)

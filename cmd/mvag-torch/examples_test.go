@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"mvag-torch/inspect"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // codeBlocks are the code blocks of a page whose first line is a comment with a file name, by that name.
@@ -114,7 +114,7 @@ func same(t *testing.T, what string, have exampleLine, want inspect.Verdict) {
 // TestPythonExamples runs the programs of docs/export.md as they stand there on objects, one without a view, and compares
 // scores, calibrated values and decisions with those of predict; changed thresholds change the decisions.
 func TestPythonExamples(t *testing.T) {
-	python := testdata.Python(t)
+	python := testenv.Python(t)
 	dir, model, _ := trained(t, "--set", "train.holdout=0.5", "--set", "memory.codes=20", "--set", "memory.dims=4", "--set", "inspect.head=memory")
 	programs, images := writePrograms(t), t.TempDir()
 	pngs(t, filepath.Join(dir, "demo", "realiad_demo", "gear", "NG"), images)

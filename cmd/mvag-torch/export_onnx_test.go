@@ -15,7 +15,7 @@ import (
 	"mvag-torch/export"
 	"mvag-torch/inspect"
 	"mvag-torch/internal/onnx"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
 )
@@ -222,7 +222,7 @@ func differs(t *testing.T, model, file string) {
 		t.Fatal(err)
 	}
 	v := &verifier{size: image.Pt(56, 56), content: image.Rect(0, 0, 56, 56)}
-	if v.python, err = export.FindPython(t.Context(), testdata.Python(t)); err != nil {
+	if v.python, err = export.FindPython(t.Context(), testenv.Python(t)); err != nil {
 		t.Fatal(err)
 	}
 	if v.setup, err = inspect.Read(model, inspect.Options{Set: []string{"inspect.head=reconstruction"}}); err != nil {
@@ -240,7 +240,7 @@ func differs(t *testing.T, model, file string) {
 // TestPythonExport compares exported files with this program in ONNX Runtime and OpenVINO, on rendered and on random
 // images, after the checker of package onnx.
 func TestPythonExport(t *testing.T) {
-	testdata.Python(t)
+	testenv.Python(t)
 	file := filepath.Join(t.TempDir(), "m.onnx")
 	verify := func(t *testing.T, model string, images []string, flags ...string) {
 		t.Helper()

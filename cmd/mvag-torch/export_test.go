@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"mvag-torch/internal/safetensors"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model/checkpoint"
 )
 
@@ -236,7 +236,7 @@ func TestExportRefuses(t *testing.T) {
 // fullDisk calls f where no file can grow beyond 5 MB, as on a full disk.
 func fullDisk(t *testing.T, f func()) {
 	t.Helper()
-	lift := testdata.FullDisk(t, 5_000_000)
+	lift := testenv.FullDisk(t, 5_000_000)
 	f()
 	lift()
 }

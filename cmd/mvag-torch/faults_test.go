@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/modeltest"
 	"mvag-torch/model/weights"
@@ -33,7 +33,7 @@ type faultBench struct {
 	out   string            // of commands
 	after map[string]string // by command, a copy of out as it was afterwards
 	all   []sufferer
-	sum   testdata.Tally
+	sum   testenv.Tally
 }
 
 // newFaultBench makes a bench in an empty folder.
@@ -212,7 +212,7 @@ func TestFaults(t *testing.T) {
 					continue
 				}
 				for when := 1; when == 1 || all; when++ {
-					fault := testdata.Fault{Call: kind.call, Answer: "error=" + kind.errno, When: fmt.Sprint(when)}
+					fault := testenv.Fault{Call: kind.call, Answer: "error=" + kind.errno, When: fmt.Sprint(when)}
 					if !b.meets(s, fault, kind.text) {
 						break
 					}
@@ -225,7 +225,7 @@ func TestFaults(t *testing.T) {
 // counted lets a command meet faults in a test of its own, and logs what came of them.
 func (b *faultBench) counted(t *testing.T, s sufferer, meets func()) {
 	t.Run(s.name, func(t *testing.T) {
-		b.t, b.sum = t, testdata.Tally{}
+		b.t, b.sum = t, testenv.Tally{}
 		b.reference(s)
 		meets()
 		b.sum.Log(t, s.name)
@@ -234,11 +234,11 @@ func (b *faultBench) counted(t *testing.T, s sufferer, meets func()) {
 }
 
 // meets lets a command meet a fault, and reports whether it did.
-func (b *faultBench) meets(s sufferer, fault testdata.Fault, text string) bool {
+func (b *faultBench) meets(s sufferer, fault testenv.Fault, text string) bool {
 	b.t.Helper()
 	b.begin(s)
 	cmd := b.command(s.args...)
-	injected := testdata.Inject(b.t, cmd, fault)
+	injected := testenv.Inject(b.t, cmd, fault)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	err := cmd.Run()
@@ -256,7 +256,7 @@ func (b *faultBench) meets(s sufferer, fault testdata.Fault, text string) bool {
 func TestFullDisk(t *testing.T) {
 	b := newFaultBench(t, t.TempDir())
 	all := os.Getenv("MVAG_FAULTS") == "all"
-	disk := testdata.SmallDisk(t, 1<<30)
+	disk := testenv.SmallDisk(t, 1<<30)
 	if err := os.Symlink(disk, b.out); err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func (b *faultBench) fills(s sufferer, disk string, room int64) {
 	b.begin(before)
 	what := fmt.Sprintf("a disk with room for %d bytes", room)
 	filler := filepath.Join(disk, "filler")
-	testdata.Fill(b.t, filler, room)
+	testenv.Fill(b.t, filler, room)
 	cmd := b.command(s.args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

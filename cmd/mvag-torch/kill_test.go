@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // short is how many kills the short form has at least, of which train has 5/8.
@@ -36,7 +36,7 @@ func TestKills(t *testing.T) {
 	if os.Getenv("MVAG_KILLS") == "" && testing.Short() {
 		t.Skip("takes a minute")
 	}
-	strace, why := testdata.Strace(t)
+	strace, why := testenv.Strace(t)
 	t.Logf("seed %d; %s", seed, cmp.Or(why, strace))
 	k := &killing{rng: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), strace: why == ""}
 	list := k.victims(t)

@@ -13,7 +13,7 @@ import (
 
 	"mvag-torch/internal/lock"
 	"mvag-torch/internal/tensor"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // TestOwner is another process that has a lock until it is killed.
@@ -110,18 +110,18 @@ func TestSecondProcess(t *testing.T) {
 			}
 		})
 	}
-	round := func() testdata.Usage {
+	round := func() testenv.Usage {
 		must(t, slices.Concat([]string{"train"}, setting, []string{"--resume"})...)
 		must(t, "calibrate", "-m", model, good)
 		must(t, "eval", "-m", model)
 		must(t, "predict", "-m", model, "-o", out, parts)
-		return testdata.Measure(t)
+		return testenv.Measure(t)
 	}
 	round()
 	first, live := round(), tensor.Live()
 	last := round()
-	t.Logf("%s\n%s\n%s", testdata.UsageHead, first, last)
-	testdata.CheckFlat(t, first, last, 16<<20)
+	t.Logf("%s\n%s\n%s", testenv.UsageHead, first, last)
+	testenv.CheckFlat(t, first, last, 16<<20)
 	if tensor.Live() != live {
 		t.Errorf("live tensors: have %d, want %d", tensor.Live(), live)
 	}

@@ -16,7 +16,7 @@ import (
 
 	"mvag-torch/inspect"
 	"mvag-torch/internal/safetensors"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model/calibration"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/modeltest"
@@ -354,7 +354,7 @@ func TestNamesOfTraining(t *testing.T) {
 
 // TestLinesOnAFullDisk: what is written ends with the last whole object, whose lines may be many.
 func TestLinesOnAFullDisk(t *testing.T) {
-	if !testdata.InOwnProcess(t) {
+	if !testenv.InOwnProcess(t) {
 		return
 	}
 	folder := t.TempDir()
@@ -362,7 +362,7 @@ func TestLinesOnAFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lift := testdata.FullDisk(t, 5000)
+	lift := testenv.FullDisk(t, 5000)
 	object := []inspect.Line{{Path: strings.Repeat("a", 1000)}, {Path: strings.Repeat("b", 1000)}}
 	if err := errors.Join(w.write(object...), w.write(object...)); err != nil {
 		t.Fatal(err)

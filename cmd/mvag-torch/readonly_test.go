@@ -6,19 +6,19 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // TestReadOnly puts a data set, a cache, a model and its results on a file system that can only be read. What writes there
 // ends with one line; what only reads works.
 func TestReadOnly(t *testing.T) {
-	b := newFaultBench(t, testdata.SmallDisk(t, 1<<30))
+	b := newFaultBench(t, testenv.SmallDisk(t, 1<<30))
 	train, prepare := b.all[0], b.all[5]
 	must(t, prepare.args...)
 	must(t, train.args...)
 	other, run, set := t.TempDir(), filepath.Join(b.out, "quickstart"), train.args[1:]
 	model, cache, parts := filepath.Join(run, "checkpoint.safetensors"), filepath.Join(b.out, "cache"), filepath.Join(b.root, "demo", "realiad_demo", "gear", "OK")
-	testdata.Remount(t, b.root, "ro")
+	testenv.Remount(t, b.root, "ro")
 
 	writing := [][]string{
 		train.again, append([]string{"train", "--set", "name=other"}, set...),

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // TestPromptCommands: a command that cannot look for a signal on its way ends all the same, here while a system call waits or
@@ -29,14 +29,14 @@ func TestPromptCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	const waits = "delay_enter=4000000" // microseconds, which strace waits for after the end, too
-	reading := func(path string) testdata.Fault {
-		return testdata.Fault{Call: "read,pread64", Answer: waits, Path: path}
+	reading := func(path string) testenv.Fault {
+		return testenv.Fault{Call: "read,pread64", Answer: waits, Path: path}
 	}
-	writing := testdata.Fault{Call: "fsync", Answer: waits}
+	writing := testenv.Fault{Call: "fsync", Answer: waits}
 	bench := []string{"bench", "--steps", "1000000", "--set", "backbone.name=vit_tiny_patch16_224", "--set", "data.resize=64", "--set", "data.crop=64"}
 	for name, c := range map[string]struct {
 		args   []string
-		fault  testdata.Fault
+		fault  testenv.Fault
 		folder string // in which a file appears that is not finished; "" where the program reads
 	}{
 		"info":          {[]string{"info", vit}, reading(vit), ""},
@@ -44,15 +44,15 @@ func TestPromptCommands(t *testing.T) {
 		"check":         {[]string{"dataset", "check", "-c", "quickstart", "--set", "data.root=" + filepath.Join(dir, "demo")}, reading(filepath.Join(dir, "demo", "realiad_jsons", "gear.json")), ""},
 		"convert":       {[]string{"backbone", "convert", vit, filepath.Join(out, "vit.safetensors")}, writing, out},
 		"report":        {[]string{"report", run}, writing, run},
-		"train":         {append(bench, "--what", "train"), testdata.Fault{}, ""},
-		"infer":         {append(bench, "--what", "infer"), testdata.Fault{}, ""},
+		"train":         {append(bench, "--what", "train"), testenv.Fault{}, ""},
+		"infer":         {append(bench, "--what", "infer"), testenv.Fault{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(os.Args[0], c.args...)
 			cmd.Env = append(os.Environ(), mainVariable+"=v1", "OMP_NUM_THREADS=1")
 			if c.fault.Call != "" {
-				testdata.Inject(t, cmd, c.fault)
+				testenv.Inject(t, cmd, c.fault)
 			}
 			log := filepath.Join(t.TempDir(), "stderr")
 			var err error
@@ -125,7 +125,7 @@ func works(t *testing.T, pid int, file, folder, log string) bool {
 // TestEarlySignals: a signal that comes while LibTorch is loaded, or before main heeds it, ends the program with the code that a
 // shell has for it, and nothing is left.
 func TestEarlySignals(t *testing.T) {
-	for _, f := range []testdata.Fault{
+	for _, f := range []testenv.Fault{
 		{Call: "openat", When: "4"},       // the loader
 		{Call: "rt_sigaction", When: "1"}, // the Go runtime, which has not yet taken any signal
 		{Call: "rt_sigaction", When: "30"},
@@ -139,7 +139,7 @@ func TestEarlySignals(t *testing.T) {
 				out := filepath.Join(t.TempDir(), "out")
 				cmd := exec.Command(os.Args[0], "dataset", "demo", out, "--classes", "gear", "--size", "64", "--train", "1", "--good", "1", "--bad", "1")
 				cmd.Env = append(os.Environ(), mainVariable+"=v1", "OMP_NUM_THREADS=1")
-				testdata.Inject(t, cmd, f)
+				testenv.Inject(t, cmd, f)
 				cmd.Args = append([]string{"/bin/sh", "-c", `"$0" "$@"; exit $?`}, cmd.Args...)
 				cmd.Path = cmd.Args[0]
 				text, _ := cmd.CombinedOutput() // its code says more

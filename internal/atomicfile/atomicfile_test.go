@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // checkOnly checks that the folder of path holds path alone, and what is in it.
@@ -79,7 +79,7 @@ func TestWriteFailing(t *testing.T) {
 // TestWriteFailingDisk lets the kernel refuse to let the file grow, as it does on a full disk: while the values are
 // written and when the buffer is flushed.
 func TestWriteFailingDisk(t *testing.T) {
-	if !testdata.InOwnProcess(t) {
+	if !testenv.InOwnProcess(t) {
 		return
 	}
 	for name, content := range map[string]string{"while writing": strings.Repeat("x", 3<<20), "at the end": "12345"} {
@@ -88,7 +88,7 @@ func TestWriteFailingDisk(t *testing.T) {
 			if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			lift := testdata.FullDisk(t, 4)
+			lift := testenv.FullDisk(t, 4)
 			err := Write(path, text(content))
 			lift()
 			if want := path + ": file too large"; err == nil || err.Error() != want {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mvag-torch/internal/atomicfile"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // outcome is what act of a job returned.
@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 var temporary = regexp.MustCompile(`\.mvag-[0-9a-f]{16}\.tmp$`)
 
 // run lets all jobs meet a fault in folders of root. It returns what came of each, and the calls that failed.
-func run(t *testing.T, root string, f testdata.Fault) (map[string]outcome, func(within string) []string) {
+func run(t *testing.T, root string, f testenv.Fault) (map[string]outcome, func(within string) []string) {
 	for _, j := range jobs {
 		dir := filepath.Join(root, j.name)
 		if err := errors.Join(os.Mkdir(dir, 0o755), j.before(dir)); err != nil {
@@ -69,7 +69,7 @@ func run(t *testing.T, root string, f testdata.Fault) (map[string]outcome, func(
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), jobsVariable+"="+root, "GOMAXPROCS=2")
-	injected := testdata.Inject(t, cmd, f)
+	injected := testenv.Inject(t, cmd, f)
 	out, err := cmd.Output()
 	outcomes := map[string]outcome{}
 	if err == nil {
@@ -82,7 +82,7 @@ func run(t *testing.T, root string, f testdata.Fault) (map[string]outcome, func(
 }
 
 // meet lets all jobs meet a fault, and checks what is left.
-func meet(t *testing.T, f testdata.Fault) (sum testdata.Tally) {
+func meet(t *testing.T, f testenv.Fault) (sum testenv.Tally) {
 	root := t.TempDir()
 	outcomes, injected := run(t, root, f)
 	for _, j := range jobs {
@@ -135,14 +135,14 @@ var (
 // is there, whole, the error is one line that names the file, and no temporary file is left, or the next sweep takes it.
 // It does so with one error for each call, and with MVAG_FAULTS=all with all of them.
 func TestFaults(t *testing.T) {
-	var sum testdata.Tally
+	var sum testenv.Tally
 	for c, call := range calls {
 		for e, errno := range errnos {
 			if os.Getenv("MVAG_FAULTS") != "all" && e != c%len(errnos) {
 				continue
 			}
 			for when := 1; ; when++ {
-				one := meet(t, testdata.Fault{Call: call, Answer: "error=" + errno, When: fmt.Sprint(when)})
+				one := meet(t, testenv.Fault{Call: call, Answer: "error=" + errno, When: fmt.Sprint(when)})
 				sum.Injected, sum.Refused, sum.Lost = sum.Injected+one.Injected, sum.Refused+one.Refused, sum.Lost+one.Lost
 				if one.Injected == 0 {
 					break
@@ -157,10 +157,10 @@ func TestFaults(t *testing.T) {
 // but what has a checksum is refused when it is read, or made good: wrong content is never taken for right.
 func TestLies(t *testing.T) {
 	lie := errors.New("a call that was not made")
-	var sum testdata.Tally
+	var sum testenv.Tally
 	for call, claimed := range map[string]int{"write": 1, "pwrite64": 1, "rename,renameat,renameat2": 0, "linkat,link": 0, "unlinkat,unlink": 0, "ftruncate": 0, "fsync,fdatasync": 0} {
 		for when := 1; ; when++ {
-			f := testdata.Fault{Call: call, Answer: fmt.Sprintf("retval=%d", claimed), When: fmt.Sprint(when)}
+			f := testenv.Fault{Call: call, Answer: fmt.Sprintf("retval=%d", claimed), When: fmt.Sprint(when)}
 			n := lied(t, f, lie, &sum)
 			if sum.Injected += n; n == 0 {
 				break
@@ -171,7 +171,7 @@ func TestLies(t *testing.T) {
 }
 
 // lied lets all jobs meet a lie, and returns how many did.
-func lied(t *testing.T, f testdata.Fault, lie error, sum *testdata.Tally) (n int) {
+func lied(t *testing.T, f testenv.Fault, lie error, sum *testenv.Tally) (n int) {
 	root := t.TempDir()
 	_, injected := run(t, root, f)
 	for _, j := range jobs[2:] { // the others have no checksum

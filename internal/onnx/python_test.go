@@ -13,7 +13,7 @@ import (
 
 	"mvag-torch/internal/onnx"
 	"mvag-torch/internal/onnx/onnxeval"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // array is a tensor for testdata/check.py.
@@ -90,7 +90,7 @@ var different = map[string][]string{"ReduceMax": {"openvino"}, "TopK": {"openvin
 // TestPythonChecker: the checker of package onnx accepts every model, infers the same types and shapes, and other
 // programs compute what onnxeval does, in the oldest and the newest operator set.
 func TestPythonChecker(t *testing.T) {
-	python := testdata.Python(t)
+	python := testenv.Python(t)
 	if out, err := exec.Command(python, "-c", "import onnx, onnxruntime, openvino").CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		if os.Getenv("CI") != "" {

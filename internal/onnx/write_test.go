@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // build makes a model and checks that it is valid.
@@ -222,7 +222,7 @@ func TestWriteFails(t *testing.T) {
 
 // TestWriteFailingDisk lets the kernel refuse to let a file grow, as it does on a full disk.
 func TestWriteFailingDisk(t *testing.T) {
-	if !testdata.InOwnProcess(t) {
+	if !testenv.InOwnProcess(t) {
 		return
 	}
 	dir := t.TempDir()
@@ -231,7 +231,7 @@ func TestWriteFailingDisk(t *testing.T) {
 	if err := WriteFile(path, old, true); err != nil {
 		t.Fatal(err)
 	}
-	lift := testdata.FullDisk(t, 1000)
+	lift := testenv.FullDisk(t, 1000)
 	err := WriteFile(path, everything(t, 18), true)
 	lift()
 	if want := path + ": file too large"; err == nil || err.Error() != want {

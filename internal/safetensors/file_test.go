@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // file puts the length in front of a header and n bytes of data behind it.
@@ -268,7 +268,7 @@ func TestGolden(t *testing.T) {
 
 // TestGoldenHalf reads float16 values and metadata.
 func TestGoldenHalf(t *testing.T) {
-	f, err := Open(testdata.Shared(t, "golden/miniview_s224.safetensors"))
+	f, err := Open(testenv.Shared(t, "golden/miniview_s224.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,14 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // recorded returns the scores that the reference's trained weights give the test objects of the rendered set
 // (made by the reference in Python).
 func recorded(t *testing.T) (good, bad map[string][]Sample) {
 	t.Helper()
-	text, err := os.ReadFile(testdata.Shared(t, "golden/miniview_s224.json"))
+	text, err := os.ReadFile(testenv.Shared(t, "golden/miniview_s224.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

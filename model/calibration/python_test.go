@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // fitInPython reads [samples as {class, values}, names, rate] and prints the rows of conformal.fit.
@@ -25,7 +25,7 @@ print(json.dumps(conformal.fit([np.log(u["values"]) for u in units], [u["class"]
 // TestPythonFit compares the calibration that third_party/conformal.py makes for quantised models with Fit, for images and
 // objects, where the objects of a class are enough, where they are too few, and for a class with one object.
 func TestPythonFit(t *testing.T) {
-	python := testdata.Python(t)
+	python := testenv.Python(t)
 	rng := rand.New(rand.NewPCG(1, 2))
 	samples := slices.Concat(normal(rng, "a", 9, -2), normal(rng, "b", 6, -1), normal(rng, "c", 1, -3))
 	names := []string{"a", "b", "c"}

@@ -11,7 +11,7 @@ import (
 	"mvag-torch/configs"
 	"mvag-torch/dataset"
 	"mvag-torch/internal/safetensors"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // wholeCheckpoint writes a checkpoint of all that one can hold, over another of iteration 8, and returns its path.
@@ -88,7 +88,7 @@ func damages(t *testing.T, path string, visit func(what string, at int)) {
 // and a run goes on from the checkpoint before.
 func TestEachBit(t *testing.T) {
 	path := wholeCheckpoint(t)
-	var sum testdata.Tally
+	var sum testenv.Tally
 	damages(t, path, func(what string, at int) {
 		sum.Injected++
 		sum.Refused++

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"mvag-torch/inspect/inspecttest"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/serve/line"
 	"mvag-torch/serve/metrics"
 )
@@ -19,7 +19,7 @@ import (
 // TestPythonClient lets Triton's client for Python judge an object, in each way that it can give images and take
 // outputs, and compares with what the line says of the same files.
 func TestPythonClient(t *testing.T) {
-	python := testdata.Python(t)
+	python := testenv.Python(t)
 	l := realLine(t, metrics.New())
 	s := listen(t, l, nil)
 	paths, fields := []string{}, []field{{name: "class", data: inspecttest.Trained}}

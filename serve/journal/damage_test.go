@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 // TestEachBit flips bits of a journal: it is refused in one line that names the file, or what it says of an entry is what
@@ -31,7 +31,7 @@ func TestEachBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := os.Getenv("MVAG_FAULTS") == "all"
-	var sum testdata.Tally
+	var sum testenv.Tally
 	oneLine := func(at int, err error) {
 		if !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "\n") {
 			t.Fatalf("byte %d: have %q, want one line that names the file", at, err)

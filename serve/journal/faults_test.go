@@ -13,7 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 func TestSecondService(t *testing.T) {
@@ -29,13 +29,13 @@ func TestSecondService(t *testing.T) {
 // TestDiskFull lets the kernel refuse to let the file grow, as it does on a full disk, in a process of its own: the
 // limit would hit what the test writes elsewhere.
 func TestDiskFull(t *testing.T) {
-	if !testdata.InOwnProcess(t) {
+	if !testenv.InOwnProcess(t) {
 		return
 	}
 	path := filepath.Join(t.TempDir(), "journal.db")
 	j := open(t, path, Options{To: []string{"lines"}})
 	first := add(t, j, "first", "x")
-	lift := testdata.FullDisk(t, 1<<16)
+	lift := testenv.FullDisk(t, 1<<16)
 	stored, failed := []Entry{first}, 0
 	for i := range 60 {
 		e, _, err := j.Append(fmt.Sprint(i), content(strings.Repeat("x", 3000)))

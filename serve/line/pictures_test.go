@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"mvag-torch/inspect/inspecttest"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/serve/journal"
 )
 
@@ -82,7 +82,7 @@ func TestPictures(t *testing.T) {
 // TestFullDisk judges with the journal and the pictures on a disk that is full: the object is refused and leaves nothing, the
 // line is not ready, and goes on when there is room.
 func TestFullDisk(t *testing.T) {
-	disk, objects := testdata.SmallDisk(t, 8<<20), inspecttest.Objects(t, inspecttest.Trained, 3)
+	disk, objects := testenv.SmallDisk(t, 8<<20), inspecttest.Objects(t, inspecttest.Trained, 3)
 	j, err := journal.Open(filepath.Join(disk, "journal.db"), journal.Options{To: []string{"lines"}, Spool: 10})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	filler := filepath.Join(disk, "filler")
 	for _, room := range []int64{0, 4096} {
-		testdata.Fill(t, filler, room)
+		testenv.Fill(t, filler, room)
 		var store *StoreError
 		_, err := l.Judge(t.Context(), Request{Object: objects[1]})
 		if !errors.As(err, &store) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), disk) || strings.Contains(err.Error(), "\n") {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv/listen"
 )
 
 // wire are the bytes of packets.
@@ -44,7 +44,7 @@ func asks(payload string) packets.ControlPacket {
 
 // hostile is a broker that takes connections, and answers the first packet after that with said.
 func hostile(t testing.TB, said func() []byte) (address string) {
-	return testdata.Serve(t, func(c net.Conn) {
+	return listen.Serve(t, func(c net.Conn) {
 		if _, err := packets.ReadPacket(c); err != nil {
 			return
 		}
@@ -129,7 +129,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"))
 	f.Add([]byte("HTTP/1.1 400 " + strings.Repeat("x", 5000) + "\r\nX: " + strings.Repeat("x", 1000) + "\r\n\r\n"))
 	var said []byte
-	address := testdata.Serve(f, func(c net.Conn) {
+	address := listen.Serve(f, func(c net.Conn) {
 		if _, err := c.Read(make([]byte, 4096)); err == nil {
 			_, _ = c.Write(said)
 			_ = c.(*net.TCPConn).CloseWrite()
@@ -163,7 +163,7 @@ func FuzzAnswer(f *testing.F) {
 func TestAnswerWithoutEnd(t *testing.T) {
 	for _, begin := range []string{"HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 500 \r\n\r\n"} {
 		sent := make(chan int64, 1)
-		address := testdata.Serve(t, func(c net.Conn) {
+		address := listen.Serve(t, func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 4096))
 			_, _ = io.WriteString(c, begin)
 			n := int64(0)
@@ -252,7 +252,7 @@ func TestSecretsAreNotSaid(t *testing.T) {
 		"is away": func(net.Conn) {},
 	} {
 		asked = append(asked, name)
-		address := testdata.Serve(t, answer)
+		address := listen.Serve(t, answer)
 		cfg := MQTTConfig{Broker: "tcp://" + address, User: "line", Password: Secret{File: path}, Inspect: DefaultInspect}
 		mqtt, err := NewMQTT(cfg, "j")
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 	"mvag-torch/serve/journal"
 )
 
@@ -186,7 +186,7 @@ func TestLinesWhereItCannot(t *testing.T) {
 
 // TestLinesDiskFull runs in a process of its own: the limit would hit what the test writes elsewhere.
 func TestLinesDiskFull(t *testing.T) {
-	if !testdata.InOwnProcess(t) {
+	if !testenv.InOwnProcess(t) {
 		return
 	}
 	path := filepath.Join(t.TempDir(), "results.jsonl")
@@ -194,7 +194,7 @@ func TestLinesDiskFull(t *testing.T) {
 	for range 100 {
 		add(t, j, "gear", "S1")
 	}
-	lift := testdata.FullDisk(t, 3000) // amid a line
+	lift := testenv.FullDisk(t, 3000) // amid a line
 	d := NewLines(path, j.Name(), (&logs{}).logger())
 	r := &Runner{Journal: j, To: "lines", Destination: d, Log: (&logs{}).logger(), Window: 10}
 	failed := 0

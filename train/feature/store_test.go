@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"mvag-torch/internal/lock"
-	"mvag-torch/internal/testdata"
+	"mvag-torch/internal/testenv"
 )
 
 var header = Header{Backbone: "abc", Layers: []int{1, 3}, Fuse: [][]int{{0}, {1}}, Settings: map[string]string{"data.crop": "28"}, Views: 3, ViewBytes: 10}
@@ -253,7 +253,7 @@ func TestEachBit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sum testdata.Tally
+	var sum testenv.Tally
 	path := s.Path()
 	look := func(what string, at int, text []byte) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {

@@ -1,4 +1,7 @@
-package testdata
+// Package listen answers connections in tests. It is apart from package testenv, whose other users then have no part of
+// package net and are linked without the C library: the tests of package atomicfile need that, since the system calls
+// that they let fail would be those of its loader, too.
+package listen
 
 import (
 	"net"

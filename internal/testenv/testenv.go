@@ -1,6 +1,6 @@
-// Package testdata is for tests only. It finds the large traces, images and weights that are kept beside the checkout
+// Package testenv is for tests only. It finds the large traces, images and weights that are kept beside the checkout
 // (the small traces are in the repository: internal/golden), and makes disks full.
-package testdata
+package testenv
 
 import (
 	"os"
