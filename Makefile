@@ -76,7 +76,7 @@ vulncheck: libtorch ## compare what is called with Go's vulnerability database, 
 	@third_party/vulncheck.sh
 
 parity: libtorch reference runtimes client ## compare encoder, metrics, exported files, the service and, as root, ranks on two nodes with timm, scikit-learn, ONNX Runtime, OpenVINO, Triton's client and torchrun, which are downloaded (4 GB)
-	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./export ./serve/api ./cmd/mvag-torch
+	@export MVAG_PYTHON=python3 PYTHONPATH="$(CLIENT):$(RUNTIMES):$(PACKAGES)"; $(GO) test -timeout 30m -run Python ./model ./model/calibration ./eval/score ./internal/onnx ./internal/safetensors ./serve/api ./cmd/mvag-torch
 
 dry-cuda: libtorch reference ## compile the kernels for all GPUs; train and predict with LibTorch's CUDA libraries on a stub runtime that needs none
 	@$(GO) test -exec '$(CURDIR)/third_party/cuda_stub.sh $(PACKAGES)' -run CUDA ./internal/tensor ./internal/team ./model ./train

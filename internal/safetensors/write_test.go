@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"mvag-torch/internal/testenv"
 )
 
 func TestWriteBytes(t *testing.T) {
@@ -139,9 +141,7 @@ func TestWritePanicLeavesNothing(t *testing.T) {
 
 // TestPython has the reference implementation read what is written here and write it again: the bytes are the same.
 func TestPython(t *testing.T) {
-	if exec.Command("python3", "-c", "import safetensors, numpy").Run() != nil {
-		t.Skip("python3 with safetensors and numpy: missing")
-	}
+	python := testenv.Python(t)
 	dir := t.TempDir()
 	ours, theirs := filepath.Join(dir, "go.safetensors"), filepath.Join(dir, "python.safetensors")
 	tensors := []Tensor{
@@ -164,7 +164,7 @@ with safe_open(sys.argv[1], "np") as f:
     assert f.get_tensor("i64").tolist() == [-5]
     assert f.get_tensor("f16").tolist() == [1.0, 2.0**-24]
 `
-	if out, err := exec.Command("python3", "-c", script, ours, theirs).CombinedOutput(); err != nil {
+	if out, err := exec.Command(python, "-c", script, ours, theirs).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	have, _ := os.ReadFile(ours)
