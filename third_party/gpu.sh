@@ -9,10 +9,11 @@
 #	tests      tests that use the GPU; those that are skipped are counted
 #	sanitize   tests of the kernels under compute-sanitizer: memcheck, racecheck
 #	speed      a training step and an object of five beside PyTorch, eager and compiled
-#	predict    images a second from files to overlays, of DATA by MODEL
+#	predict    images a second from files to overlays, by each head, resized and in tiles
 #	ablation   third_party/ablation.py with ABLATION, the arguments after "-c quickstart"
 #
-# or all of them. LIMIT is the time for each step (10m). Each step prints a line; the last line counts those that failed.
+# or all of them. BACKBONE is a ViT-S/14 for the last two; ablation wants data/demo, unless ABLATION has another data.root.
+# LIMIT is the time for each step (10m). Each step prints a line; the last line counts those that failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -ge 1 ] || {
@@ -23,7 +24,7 @@ out=$1
 shift
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-python=${PYTHON:-python3} limit=${LIMIT:-10m}
+python=${PYTHON:-python3} backbone=${BACKBONE:-backbones/quickstart_vits14.safetensors} limit=${LIMIT:-10m}
 torch=$("$python" -c 'import torch, os; print(os.path.dirname(torch.__file__))')
 export MVAG_LIBTORCH=$torch LD_LIBRARY_PATH=$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/gpu.txt"
@@ -54,24 +55,19 @@ speed() {
 	done
 }
 predict() {
-	local began end images
-	: "${MODEL:?want a checkpoint}" "${DATA:?want a folder of images}"
-	images=$(find -L "$DATA" -type f \( -name '*.jpg' -o -name '*.png' \) | wc -l)
-	began=$(date +%s.%N)
-	bin/mvag-torch predict -m "$MODEL" "$DATA" -o "$out/predicted"
-	end=$(date +%s.%N)
-	awk -v n="$images" -v s="$began" -v e="$end" 'BEGIN { printf "%d images in %.1f s: %.1f images/s\n", n, e - s, n / (e - s) }'
+	"$python" third_party/bench_predict.py --backbone "$backbone" --out "$out/predict" --set device=cuda --set precision=bf16
 }
 ablation() {
 	local args
-	read -r -a args <<<"${ABLATION:---set data.root=data/demo --minutes 9}"
-	"$python" third_party/ablation.py -c quickstart --out "$out/ablation" --set device=cuda --set precision=bf16 "${args[@]}"
+	read -r -a args <<<"${ABLATION:---minutes 9}"
+	"$python" third_party/ablation.py -c quickstart --out "$out/ablation" --set "backbone.weights=$backbone" --set device=cuda --set precision=bf16 \
+		--set data.resize=448 --set data.crop=392 --set train.warmup=100 --set train.holdout=0.125 "${args[@]}"
 }
 
 failed=0
 [ $# -gt 0 ] || set -- tests sanitize speed predict ablation
 export -f tests sanitize speed predict ablation
-export out python
+export out python backbone
 for step in "$@"; do
 	began=$SECONDS result=ok
 	timeout -k 30 "$limit" bash -euo pipefail -c "$step" >"$out/$step.txt" 2>&1 || { result="FAILED ($?)" failed=$((failed + 1)); }
