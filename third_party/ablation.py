@@ -27,6 +27,7 @@ VARIANTS = {  # name: settings that differ from the published model; None: each 
     "one view an object": None,
     "select: highest": ["model.select=highest"],
     "select: all": ["model.select=all"],
+    "without attention across views": ["model.keep=0"],
     "keep: 0.1": ["model.keep=0.1"],
     "keep: 1": ["model.keep=1"],
     "without jitter": ["model.jitter.enabled=false"],
