@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"mvag-torch/internal/testenv"
 	"mvag-torch/model/checkpoint"
 )
 
@@ -95,10 +96,7 @@ func workers(t *testing.T, dir string) (pids map[string]int) {
 // TestPythonTwoNodes trains under torchrun on two nodes, over a slow link, and while a rank is killed ten times at any
 // instant: the weights are those of as many processes on one host that nobody disturbs, bit for bit.
 func TestPythonTwoNodes(t *testing.T) {
-	python := os.Getenv("MVAG_PYTHON")
-	if python == "" {
-		t.Skip("MVAG_PYTHON is not set; it names a Python with torch")
-	}
+	python := testenv.Python(t)
 	nodes := twoNodes(t)
 	const short, long, kills = 8, 40, 10
 	train := func(setting []string, n int) []string {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"mvag-torch/internal/testenv/listen"
 	"mvag-torch/model/checkpoint"
 	"mvag-torch/model/weights"
 )
@@ -275,7 +276,7 @@ func TestRanksThatDiffer(t *testing.T) {
 	dir, setting := spread(t, iterations(4)...)
 	other, _ := spread(t)
 	must(t, "dataset", "demo", filepath.Join(other, "more"), "--classes", "gear", "--size", "64", "--train", "9")
-	taken := free(t)
+	taken := listen.Free(t)
 	l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", taken))
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +297,7 @@ func TestRanksThatDiffer(t *testing.T) {
 		"no data":       {nil, with("data.root", filepath.Join(other, "none")), "rank 1 (HOST): "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			port := free(t)
+			port := listen.Free(t)
 			both := []program{start(t, placed(0, 2, port), train...), start(t, append(placed(1, 2, port), c.env...), c.args...)}
 			var lines []string
 			for _, p := range both {
@@ -319,16 +320,16 @@ func TestRanksThatDiffer(t *testing.T) {
 		env  []string
 		want string
 	}{
-		"one is missing": {placed(0, 2, free(t)), "after 2s have 1 of 2 ranks, without 1"},
+		"one is missing": {placed(0, 2, listen.Free(t)), "after 2s have 1 of 2 ranks, without 1"},
 		"port in use":    {placed(0, 2, taken), fmt.Sprintf("rank 0 (HOST): cannot listen at port %d, ", taken)},
-		"no number":      {placed(2, 2, free(t)), "torchrun: RANK: have 2, want less than WORLD_SIZE, which is 2"},
+		"no number":      {placed(2, 2, listen.Free(t)), "torchrun: RANK: have 2, want less than WORLD_SIZE, which is 2"},
 	} {
 		code, text, failures := start(t, c.env, train...).end(t)
 		if code != 1 || len(failures) != 1 || !strings.HasPrefix(failures[0], "mvag-torch: "+host(t, c.want)) {
 			t.Errorf("%s: have code %d, %s, want 1 and a line with %s", name, code, text, c.want)
 		}
 	}
-	code, text, _ := start(t, placed(0, 2, free(t)), append([]string{"train", "--processes", "2"}, setting...)...).end(t)
+	code, text, _ := start(t, placed(0, 2, listen.Free(t)), append([]string{"train", "--processes", "2"}, setting...)...).end(t)
 	if want := "have --processes or --gpus, and rank 0 of 2 by torchrun; want one of them"; code != 2 || !strings.Contains(text, want) {
 		t.Errorf("have code %d, %s, want 2 and a line with %s", code, text, want)
 	}
@@ -338,7 +339,7 @@ func TestRanksThatDiffer(t *testing.T) {
 func TestRanksOnAFullDisk(t *testing.T) {
 	dir, setting := spread(t, iterations(4)...)
 	t.Parallel()
-	port := free(t)
+	port := listen.Free(t)
 	var all []program
 	for rank := range 2 {
 		const limited = `trap '' XFSZ; [ $RANK = 1 ] || ulimit -f 8000; exec "$0" "$@"`
@@ -381,19 +382,4 @@ func vitUpTo(t *testing.T, last int, seed int64) (path string) {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// free returns a port that nothing listens at.
-func free(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	at, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatal(l.Addr())
-	}
-	return at.Port
 }

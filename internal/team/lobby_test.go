@@ -3,12 +3,12 @@ package team
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
 	"mvag-torch/internal/ranks"
 	"mvag-torch/internal/tensor"
+	"mvag-torch/internal/testenv/listen"
 )
 
 // TestLobby: the ranks of a start find each other at a store that has outlived others, whatever they have left there.
@@ -62,21 +62,13 @@ func TestLobby(t *testing.T) {
 // serve is a store as torchrun has one.
 func serve(t *testing.T) (port int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatal(l.Addr())
-	}
-	l.Close()
-	server, err := tensor.OpenStore(tensor.StoreOptions{Host: "127.0.0.1", Port: at.Port, Server: true, Listener: -1, Timeout: time.Minute})
+	port = listen.Free(t)
+	server, err := tensor.OpenStore(tensor.StoreOptions{Host: "127.0.0.1", Port: port, Server: true, Listener: -1, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	return at.Port
+	return port
 }
 
 // TestStopWhileJoining: a rank that waits for a connection to another, which has died meanwhile, ends when it is told to.

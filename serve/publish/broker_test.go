@@ -17,6 +17,8 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"mvag-torch/internal/testenv/listen"
 )
 
 // broker is a mosquitto of its own, on a free port and with its own configuration.
@@ -31,12 +33,7 @@ type broker struct {
 // newBroker starts a broker. Without mosquitto the test is skipped, or fails if CI is set.
 func newBroker(t *testing.T, more string) *broker {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &broker{t: t, dir: t.TempDir(), port: l.Addr().(*net.TCPAddr).Port, more: more}
-	_ = l.Close()
+	b := &broker{t: t, dir: t.TempDir(), port: listen.Free(t), more: more}
 	b.start()
 	t.Cleanup(func() { b.stop(os.Kill) })
 	return b
@@ -142,41 +139,25 @@ func last(list []string) string {
 // after the first answer.
 func proxy(t *testing.T, to string, cut time.Duration) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			end := func() { _ = in.Close(); _ = out.Close() }
-			go func() {
-				defer end()
-				if _, err := io.CopyN(in, out, 1); err != nil {
-					return
-				}
-				// From the answer on, so that something passes on a busy machine, too.
-				time.AfterFunc(cut/2+mathrand.N(3*cut/2), end)
-				_, _ = io.Copy(in, out)
-			}()
-			go func() { defer end(); _, _ = io.Copy(out, in) }()
+	return listen.Serve(t, func(in net.Conn) {
+		out, err := net.Dial("tcp", to)
+		if err != nil {
+			return
 		}
-	}()
-	return l.Addr().String()
+		end := func() { _ = in.Close(); _ = out.Close() }
+		defer end()
+		go func() { defer end(); _, _ = io.Copy(out, in) }()
+		if _, err := io.CopyN(in, out, 1); err != nil {
+			return
+		}
+		// From the answer on, so that something passes on a busy machine, too.
+		time.AfterFunc(cut/2+mathrand.N(3*cut/2), end)
+		_, _ = io.Copy(in, out)
+	})
 }
 
-// throwOut takes a connection and the status, and ends it at the next message.
+// throwOut takes a connection and the status, and returns at the next message.
 func throwOut(c net.Conn) {
-	defer c.Close()
 	for {
 		p, err := packets.ReadPacket(c)
 		if err != nil {

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"mvag-torch/internal/testenv/listen"
 	"mvag-torch/serve/journal"
 )
 
@@ -293,24 +294,10 @@ func BenchmarkMQTT(b *testing.B) {
 // TestMQTTThrowsOut has a broker that takes connections and ends them at the first message, as one does that finds the
 // message too long or the client id used twice. That is said; the message stays pending.
 func TestMQTTThrowsOut(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go throwOut(c)
-		}
-	}()
 	j := newJournal(t, "", "mqtt")
 	id := add(t, j, "gear", "S1")
 	var log logs
-	start(t, &Runner{Journal: j, To: "mqtt", Destination: newMQTT(t, MQTTConfig{Broker: "tcp://" + l.Addr().String(), Client: "twice"}, j), Log: log.logger()})
+	start(t, &Runner{Journal: j, To: "mqtt", Destination: newMQTT(t, MQTTConfig{Broker: "tcp://" + listen.Serve(t, throwOut), Client: "twice"}, j), Log: log.logger()})
 	eventually(t, "said", func() bool {
 		return strings.Contains(log.String(), `is \"twice\" the client id of another one too, or message `+id)
 	})

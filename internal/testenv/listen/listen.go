@@ -30,3 +30,18 @@ func Serve(t testing.TB, answer func(net.Conn)) (address string) {
 	}()
 	return l.Addr().String()
 }
+
+// Free returns a port that nothing listens at.
+func Free(t testing.TB) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	at, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatal(l.Addr())
+	}
+	return at.Port
+}
