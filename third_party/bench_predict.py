@@ -4,7 +4,7 @@ resized to the model and in tiles: images a second, and the share of that time t
     python3 third_party/bench_predict.py --backbone FILE --set device=cuda --set precision=bf16
 
 Needs bin/mvag-torch and the weights of a ViT-S/14 or, with --set backbone.name=…, another. Renders parts and trains two
-models for a few iterations below --out; what is there is used. The start of the program is not counted: predictions of
+models for a few iterations below --out, or goes on with what is there. The start of the program is not counted: predictions of
 one object are timed, too, and subtracted. The medians are of --rounds rounds in which all take turns.
 """
 
@@ -17,26 +17,20 @@ import sys
 import time
 
 HEADS = ["reconstruction", "memory", "both"]
-FITS = {  # name: its settings, for a crop of the model of --crop pixels
-    "squash": lambda crop, side: [f"data.resize={crop * 8 // 7}"],
-    "tiles": lambda crop, side: ["data.fit=tiles", f"data.resize=[{side}, {side}]", "eval.objects=1"],
-}
 
 
-def model(a, common, name, settings):
-    """Trains the model unless it is there."""
-    checkpoint = a.out / name / "checkpoint.safetensors"
-    if not checkpoint.exists():
-        sets = [*common, *settings, f"name={name}", f"data.crop={a.crop}", "train.iterations=20", "train.warmup=5"]
-        subprocess.run([a.program, "train", "-c", "quickstart", *(x for s in sets for x in ("--set", s))], check=True)
-    return checkpoint
+def model(a, name, settings):
+    """Trains the model, or goes on where that was interrupted."""
+    sets = [*settings, f"name={name}", f"data.crop={a.crop}", "train.iterations=20", "train.warmup=5"]
+    subprocess.run([a.program, "train", "--resume", "-c", "quickstart", *(x for s in sets for x in ("--set", s))], check=True)
+    return a.out / name / "checkpoint.safetensors"
 
 
 def predict(a, checkpoint, head, paths):
     """Predicts, and returns the seconds of all and those of the model, and the number of images."""
     out = a.out / f"predicted-{checkpoint.parent.name}-{head}"
     began = time.monotonic()
-    subprocess.run([a.program, "predict", "-m", checkpoint, "--set", f"inspect.head={head}", "-o", out, *paths], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([a.program, "predict", "-m", checkpoint, "--set", f"inspect.head={head}", "-o", out, *paths], check=True)
     took = time.monotonic() - began
     lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     return took, sum(line["time_ms"] for line in lines) / 1000, len(lines)
@@ -47,18 +41,20 @@ def main():
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--set", action="append", default=[], help="a setting of both models")
     parser.add_argument("--side", type=int, default=1024, help="of the images in pixels")
-    parser.add_argument("--crop", type=int, default=392, help="side length of what the model sees, a multiple of 56")
-    parser.add_argument("--objects", type=int, default=60, help="that are judged, of five images")
+    parser.add_argument("--crop", type=int, default=392, help="side length of what the model sees, a multiple of 14")
+    parser.add_argument("--objects", type=int, default=60, help="to judge, of five images, beside the 12 of the training")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, default="runs/bench-predict")
     parser.add_argument("--program", default="bin/mvag-torch")
     a = parser.parse_args()
     data = a.out / f"demo-{a.side}-{a.objects}"
-    if not data.exists():
-        count = ["--train", "12", "--good", str(a.objects // 2), "--bad", str(a.objects - a.objects // 2)]
-        subprocess.run([a.program, "dataset", "demo", "--classes", "gear", "--size", str(a.side), *count, data], check=True)
+    count = ["--train", "12", "--good", str(a.objects // 2), "--bad", str(a.objects - a.objects // 2)]
+    subprocess.run([a.program, "dataset", "demo", "--classes", "gear", "--size", str(a.side), *count, data], check=True)
     common = [f"backbone.weights={a.backbone}", f"data.root={data}", f"output={a.out}", *a.set]
-    models = {name: model(a, common, name, settings(a.crop, a.side)) for name, settings in FITS.items()}
+    models = {
+        "squash": model(a, "squash", [*common, f"data.resize={a.crop * 8 // 7}"]),
+        "tiles": model(a, "tiles", [*common, "data.fit=tiles", f"data.resize=[{a.side}, {a.side}]", "eval.objects=1"]),
+    }
     parts = data / "realiad_demo" / "gear"
     rows = {(name, head): [] for name in models for head in HEADS}
     for turn in range(a.rounds):
